@@ -1,0 +1,147 @@
+//! The observation of one connection, complete in itself.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::wire_form::WireForm;
+use crate::{Endpoint, Protocol, Security, Timestamp, TlsSession, Transport, Tunnel, Upgrade};
+
+/// One TCP connection or UDP flow, as observed.
+///
+/// Its JSON is the one of the `flows` command; it reads back without loss.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "WireForm", try_from = "WireForm")]
+pub struct Flow {
+    /// Names the connection: the same in every report of it, and for the same capture.
+    pub id: FlowId,
+    /// Time of the first packet.
+    pub start: Timestamp,
+    /// Time of the last packet so far.
+    pub end: Timestamp,
+    /// TCP or UDP.
+    pub transport: Transport,
+    /// Who opened the connection: SYN, else ClientHello, else request, else first packet.
+    pub client: Endpoint,
+    /// The other end.
+    pub server: Endpoint,
+    /// Encapsulations around the flow, outside in.
+    pub tunnel: Vec<Tunnel>,
+    /// Capture points that saw the flow (interface names or indexes), in order of first sight; empty when unnamed.
+    pub seen_at: Vec<String>,
+    /// How the connection is protected, and how that is known.
+    pub security: Security,
+    /// The application protocol, where recognised; inside TLS only what ALPN or the upgrade says.
+    pub protocol: Option<Protocol>,
+    /// The protocol inside which TLS began (or was offered and refused); absent when TLS came first.
+    pub upgrade: Option<Upgrade>,
+    /// Whether the capture holds the connection's opening (TCP: its SYN).
+    pub from_start: bool,
+    /// How the connection stood when this report was made.
+    pub close: Close,
+    /// Packets by direction, duplicates of one packet at several capture points counted once.
+    pub packets: PerSide,
+    /// Transport payload bytes by direction.
+    pub bytes: PerSide,
+}
+
+impl Flow {
+    /// Returns the TLS session, where one was seen.
+    #[must_use]
+    pub fn tls(&self) -> Option<&TlsSession> {
+        match &self.security {
+            Security::Tls(session, _) => Some(session),
+            Security::Plaintext(_) | Security::Opaque(_) | Security::Unknown(_) => None,
+        }
+    }
+
+    /// Tells whether the server sent any payload: what tells an accepted connection from an attempt.
+    #[must_use]
+    pub const fn answered(&self) -> bool {
+        self.bytes.server > 0
+    }
+}
+
+/// Names a flow: 128 bits from its addresses, its start and its opening sequence, written as 32 hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FlowId(pub u128);
+
+impl fmt::Display for FlowId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl FromStr for FlowId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.len() != 32 {
+            return Err(format!("'{text}' is no flow id: 32 hex digits expected"));
+        }
+        u128::from_str_radix(text, 16).map(Self).map_err(|error| format!("'{text}' is no flow id: {error}"))
+    }
+}
+
+impl Serialize for FlowId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for FlowId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+crate::named! {
+    /// One of the two ends, by its role in the connection.
+    pub enum Side {
+        /// Who opened the connection.
+        Client = "client",
+        /// Who answered it.
+        Server = "server",
+    }
+}
+
+impl Side {
+    /// Returns the other end.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+}
+
+/// A count for each direction, named by who sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PerSide {
+    /// Sent by the client.
+    pub client: u64,
+    /// Sent by the server.
+    pub server: u64,
+}
+
+crate::named! {
+    /// How a connection stood when it was reported.
+    pub enum Close {
+        /// Still open: the report was made when the security settled.
+        Open = "open",
+        /// Both sides, or one and then silence, sent FIN.
+        Fin = "fin",
+        /// A side sent RST.
+        Reset = "reset",
+        /// Nothing was seen for the idle time.
+        Idle = "idle",
+        /// The capture ended first.
+        CaptureEnd = "capture-end",
+        /// The flow table was full and this entry gave way; counted in coverage.
+        Evicted = "evicted",
+        /// A new connection took the same addresses and ports.
+        Reused = "reused",
+    }
+}

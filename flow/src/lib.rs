@@ -1,0 +1,29 @@
+//! What was seen on the wire: the vocabulary that every stage of wireproof shares.
+//!
+//! A [`Flow`] states facts about one connection and how each fact is known. It never says "allowed": what a
+//! declaration makes of a flow is the analyzer's business. Types only; nothing here reads a packet, a file or a clock.
+
+mod named;
+
+pub mod blind;
+pub mod certificate;
+pub mod coverage;
+pub mod endpoint;
+pub mod flow;
+pub mod protocol;
+pub mod security;
+pub mod time;
+pub mod tls;
+pub mod tunnel;
+mod wire_form;
+
+pub use blind::Reason;
+pub use certificate::Certificate;
+pub use coverage::Coverage;
+pub use endpoint::{Endpoint, Transport};
+pub use flow::{Close, Flow, FlowId, PerSide, Side};
+pub use protocol::{Protocol, Upgrade};
+pub use security::{Class, ClientAuth, Evidence, Presented, Proof, Security, Withheld};
+pub use time::Timestamp;
+pub use tls::{Outcome, TlsSession, TlsVersion};
+pub use tunnel::Tunnel;
