@@ -54,6 +54,36 @@ pub enum ClientAuth {
     Hidden(Reason),
 }
 
+impl ClientAuth {
+    /// Returns the answer as one word.
+    #[must_use]
+    pub const fn word(&self) -> AuthWord {
+        match self {
+            Self::Proved(Presented::Sent, _) => AuthWord::Certificate,
+            Self::Proved(Presented::Rejected, _) => AuthWord::Rejected,
+            Self::Refuted(Withheld::Absent, _) => AuthWord::Absent,
+            Self::Refuted(Withheld::Declined, _) => AuthWord::Declined,
+            Self::Hidden(_) => AuthWord::Unknown,
+        }
+    }
+}
+
+crate::named! {
+    /// The client's authentication as one word, without its evidence.
+    pub enum AuthWord {
+        /// A certificate was sent.
+        Certificate = "certificate",
+        /// Asked, and an empty list was sent.
+        Declined = "declined",
+        /// Not sent, and that is known.
+        Absent = "absent",
+        /// Sent, then refused.
+        Rejected = "rejected",
+        /// Not known.
+        Unknown = "unknown",
+    }
+}
+
 /// What became of a client certificate that was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presented {

@@ -3,21 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Certificate, Class, ClientAuth, Close, Endpoint, Evidence, Flow, FlowId, Outcome, PerSide, Presented,
-    Proof, Protocol, Reason, Security, Timestamp, TlsSession, TlsVersion, Transport, Tunnel, Upgrade,
-    Withheld,
+    AuthWord, Certificate, Class, ClientAuth, Close, Endpoint, Evidence, Flow, FlowId, Outcome, PerSide,
+    Presented, Proof, Protocol, Reason, Security, Timestamp, TlsSession, TlsVersion, Transport, Tunnel,
+    Upgrade, Withheld,
 };
-
-crate::named! {
-    /// The client's authentication as one word.
-    pub(crate) enum Word {
-        Certificate = "certificate",
-        Declined = "declined",
-        Absent = "absent",
-        Rejected = "rejected",
-        Unknown = "unknown",
-    }
-}
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct WireForm {
@@ -53,7 +42,7 @@ struct TlsForm {
     group: Option<String>,
     resumed: Option<bool>,
     outcome: Outcome,
-    client_auth: Word,
+    client_auth: AuthWord,
     ja4: Option<String>,
     ech: bool,
     early_data: bool,
@@ -141,13 +130,7 @@ impl TryFrom<WireForm> for Flow {
 
 impl TlsForm {
     fn new(session: TlsSession, client: ClientAuth) -> Self {
-        let client_auth = match client {
-            ClientAuth::Proved(Presented::Sent, _) => Word::Certificate,
-            ClientAuth::Proved(Presented::Rejected, _) => Word::Rejected,
-            ClientAuth::Refuted(Withheld::Absent, _) => Word::Absent,
-            ClientAuth::Refuted(Withheld::Declined, _) => Word::Declined,
-            ClientAuth::Hidden(_) => Word::Unknown,
-        };
+        let client_auth = client.word();
         Self {
             version: session.version,
             quic: session.quic,
@@ -170,11 +153,11 @@ impl TlsForm {
 
     fn split(self, evidence: Evidence) -> Result<(TlsSession, ClientAuth), String> {
         let client = match self.client_auth {
-            Word::Certificate => ClientAuth::Proved(Presented::Sent, evidence),
-            Word::Rejected => ClientAuth::Proved(Presented::Rejected, evidence),
-            Word::Absent => ClientAuth::Refuted(Withheld::Absent, evidence),
-            Word::Declined => ClientAuth::Refuted(Withheld::Declined, evidence),
-            Word::Unknown => {
+            AuthWord::Certificate => ClientAuth::Proved(Presented::Sent, evidence),
+            AuthWord::Rejected => ClientAuth::Proved(Presented::Rejected, evidence),
+            AuthWord::Absent => ClientAuth::Refuted(Withheld::Absent, evidence),
+            AuthWord::Declined => ClientAuth::Refuted(Withheld::Declined, evidence),
+            AuthWord::Unknown => {
                 ClientAuth::Hidden(evidence.reason.ok_or("an unknown client authentication needs a reason")?)
             }
         };
