@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Everything that must hold, in the order in which it fails fastest. `make test` calls it after the set-up.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s\n' "$*"; }
+
+step "formatting"
+cargo fmt --all --check
+
+step "dependencies (licences, bans, sources)"
+cargo deny --log-level error check bans licenses sources
+
+step "dashboard: install, type check, unit tests, build"
+(cd dashboards && npm ci --no-audit --no-fund --loglevel=error && npm run --silent check && npm run --silent test:unit && npm run --silent build)
+
+step "lints, warnings denied"
+cargo clippy --locked --workspace --all-targets --features capture/agent --quiet -- -D warnings
+
+step "documentation, warnings denied"
+RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
+
+step "unit, property and end-to-end tests"
+cargo nextest run --locked --workspace --features capture/agent
+
+step "documentation examples"
+cargo test --locked --workspace --doc --quiet
+
+step "the page in a real browser"
+cargo build --locked --workspace --features capture/agent --quiet
+bash dashboards/test/run.sh
