@@ -1,0 +1,210 @@
+//! The command line.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use analyzer::report::Severity;
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+use crate::exit::{Fatal, Status};
+
+/// Proves on the wire what Istio declares: which connections are plaintext, TLS or mTLS, and which break the policy.
+#[derive(Debug, Parser)]
+#[command(name = "wireproof", version, propagate_version = true, after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  wireproof replay capture.pcap --mesh ./mesh           which flows break the declared policy, why, and the fix
+  wireproof flows capture.pcap                          what every flow is, and how that is known
+  wireproof explain --mesh ./mesh --from 10.1.4.9 --to 10.1.7.3:8080
+  wireproof lint --mesh ./mesh                          declarations that contradict each other
+  wireproof serve --mesh ./mesh --input capture.pcap    the same in a browser
+  tcpdump -i any -U -w - tcp | wireproof replay - --mesh ./mesh
+
+Exit status: 0 clean, 1 findings, 2 usage, 3 input or data error, 4 environment, 5 coverage too low.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Classifies every flow of captures: plaintext, TLS or mTLS, with the proof
+    Flows(Flows),
+    /// Says what the declarations imply for one connection, and which resource decides
+    Explain(Explain),
+    /// Reports declarations that contradict each other, or themselves
+    Lint(Lint),
+    /// Audits captures against declarations: violations, why, and what mends them
+    Replay(Replay),
+    /// Audits captures into a store and serves the API and the dashboard
+    Serve(Serve),
+    /// Prints a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where captures come from.
+#[derive(Debug, Args)]
+pub(crate) struct Captures {
+    /// Captures (pcap or pcapng); `-` reads standard input. Several are read as one, in order of time
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// Where declarations come from.
+#[derive(Debug, Args)]
+pub(crate) struct Declarations {
+    /// Kubernetes and Istio objects: a YAML file, or a folder of them. May be repeated
+    #[arg(long = "mesh", required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Flows {
+    #[command(flatten)]
+    pub(crate) captures: Captures,
+    /// How to print the flows
+    #[arg(short, long, value_enum, default_value_t = FlowsOutput::Table)]
+    pub(crate) output: FlowsOutput,
+    /// Also report connections that carried no payload byte
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FlowsOutput {
+    /// For people
+    Table,
+    /// One JSON object a line
+    Ndjson,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    #[command(flatten)]
+    pub(crate) mesh: Declarations,
+    /// The client's address
+    #[arg(long, value_name = "IP")]
+    pub(crate) from: IpAddr,
+    /// The destination on the wire; IPv6 as [addr]:port
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) to: SocketAddr,
+    /// The server name in the ClientHello, where the answer depends on it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) sni: Option<String>,
+    /// How to print the answer
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Lint {
+    #[command(flatten)]
+    pub(crate) mesh: Declarations,
+    /// How to print the findings
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+    /// Exit with status 1 if a finding is at least this bad
+    #[arg(long, value_name = "SEVERITY", default_value = "low", value_parser = fail_on)]
+    pub(crate) fail_on: FailOn,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people
+    #[value(alias = "table")]
+    Text,
+    /// One JSON object
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    #[command(flatten)]
+    pub(crate) captures: Captures,
+    #[command(flatten)]
+    pub(crate) mesh: Declarations,
+    /// How to print the audit
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+    /// Exit with status 1 if a finding is at least this bad: info, low, medium, high, critical or never
+    #[arg(long, value_name = "SEVERITY", default_value = "low", value_parser = fail_on)]
+    pub(crate) fail_on: FailOn,
+    /// Exit with status 5 if a smaller share of the TCP flows was seen from its start (0 to 1)
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub(crate) min_coverage: Option<f64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(crate) mesh: Declarations,
+    /// Captures to audit into the store before serving; `-` reads standard input
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) input: Vec<PathBuf>,
+    /// The store's file; made if it does not exist
+    #[arg(long, value_name = "FILE", default_value = "wireproof.sqlite", env = "WIREPROOF_STORE")]
+    pub(crate) store: PathBuf,
+    /// Where to listen. An address other than loopback needs --token-file
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8480", env = "WIREPROOF_LISTEN")]
+    pub(crate) listen: SocketAddr,
+    /// A file whose first line is the bearer token that every request must carry
+    #[arg(long, value_name = "FILE", env = "WIREPROOF_TOKEN_FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+/// The mildest severity that makes a run fail; absent for `never`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FailOn(Option<Severity>);
+
+impl FailOn {
+    /// Returns the status for findings of these severities.
+    pub(crate) fn status(self, severities: impl IntoIterator<Item = Severity>) -> Status {
+        let fails = |severity| self.0.is_some_and(|mildest| severity >= mildest);
+        if severities.into_iter().any(fails) { Status::Findings } else { Status::Clean }
+    }
+}
+
+fn fail_on(text: &str) -> Result<FailOn, String> {
+    if text == "never" {
+        return Ok(FailOn(None));
+    }
+    text.parse().map(|severity| FailOn(Some(severity))).map_err(|error| format!("{error}, or never"))
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        Ok(_) | Err(_) => Err("a share from 0 to 1 is expected, such as 0.95".to_owned()),
+    }
+}
+
+/// Prints the completion script.
+pub(crate) fn completions(shell: clap_complete::Shell) -> Result<Status, Fatal> {
+    clap_complete::generate(shell, &mut Arguments::command(), "wireproof", &mut std::io::stdout());
+    Ok(Status::Clean)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_run_fails_on_what_is_at_least_as_bad() {
+        for &mildest in Severity::ALL {
+            for &found in Severity::ALL {
+                let expected = if found >= mildest { Status::Findings } else { Status::Clean };
+                assert_eq!(FailOn(Some(mildest)).status([found]), expected, "{mildest} {found}");
+            }
+            assert_eq!(fail_on("never").unwrap().status([mildest]), Status::Clean);
+        }
+    }
+}

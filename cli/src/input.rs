@@ -1,0 +1,243 @@
+//! Reads what the commands work on: captures into flows, YAML into a mesh.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use analyzer::mesh::{Manifest, Mesh};
+use analyzer::report::InputError;
+use anyhow::{Context as _, anyhow};
+use capture::engine::{Engine, Frame, LinkType, Limits};
+use capture::source::file::Reader;
+use flow::{Close, Coverage, Flow, Timestamp};
+
+use crate::args::Declarations;
+use crate::exit::{Fatal, Status};
+
+/// What captures came to.
+#[derive(Debug)]
+pub(crate) struct Observed {
+    /// Every flow as it stood at its end, ordered by start, then id.
+    pub(crate) flows: Vec<Flow>,
+    /// What the flows rest on; damage of the inputs included.
+    pub(crate) coverage: Coverage,
+    /// [`Status::Input`] if a capture was damaged or could not be read.
+    pub(crate) status: Status,
+}
+
+/// Reads captures as one, in order of time, so that a connection that spans rotated files is one flow.
+///
+/// Damage in one file ends that file; what came before it and the other files count.
+pub(crate) fn captures(paths: &[PathBuf], limits: Limits) -> Observed {
+    let mut engine = Engine::new(limits);
+    let mut flows = Vec::new();
+    let mut damaged = Vec::new();
+    let mut opened = Vec::new();
+    for path in paths {
+        match open(path) {
+            Ok(reader) => opened.push((path.as_path(), reader)),
+            Err(error) => damaged.push(format!("{}: {error:#}", shown(path))),
+        }
+    }
+    if let [(path, reader)] = opened.as_mut_slice() {
+        while let Some(next) = reader.next() {
+            match next {
+                Ok(frame) => {
+                    engine.frame(&frame);
+                    drain(&mut engine, &mut flows);
+                }
+                Err(error) => damaged.push(format!("{}: {error}", shown(path))),
+            }
+        }
+    } else {
+        merge(opened, &mut damaged, |frame| {
+            engine.frame(frame);
+            drain(&mut engine, &mut flows);
+        });
+    }
+    engine.finish();
+    drain(&mut engine, &mut flows);
+    flows.sort_by_key(|flow| (flow.start, flow.id));
+
+    for damage in &damaged {
+        anstream::eprintln!("wireproof: {damage}");
+    }
+    let status = if damaged.is_empty() { Status::Clean } else { Status::Input };
+    let mut coverage = engine.coverage();
+    coverage.damaged.extend(damaged);
+    Observed { flows, coverage, status }
+}
+
+fn drain(engine: &mut Engine, flows: &mut Vec<Flow>) {
+    while let Some(flow) = engine.poll() {
+        // The report at the end says all that the one at settling said.
+        if flow.close != Close::Open {
+            flows.push(flow);
+        }
+    }
+}
+
+fn open(path: &Path) -> anyhow::Result<Reader<Box<dyn Read>>> {
+    let input: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        if path.is_dir() {
+            return Err(anyhow!("is a folder; name the capture files in it"));
+        }
+        Box::new(File::open(path).context("cannot be opened")?)
+    };
+    Ok(Reader::new(input)?)
+}
+
+/// A frame that outlives the reader's buffer.
+struct Held {
+    at: Timestamp,
+    link: LinkType,
+    interface: u32,
+    original_len: u32,
+    bytes: Vec<u8>,
+}
+
+fn merge(
+    opened: Vec<(&Path, Reader<Box<dyn Read>>)>,
+    damaged: &mut Vec<String>,
+    mut each: impl FnMut(&Frame<'_>),
+) {
+    let mut inputs: Vec<_> = opened.into_iter().map(|(path, reader)| (path, reader, None)).collect();
+    for (path, reader, held) in &mut inputs {
+        *held = hold(path, reader, damaged);
+    }
+    loop {
+        let earliest = inputs
+            .iter()
+            .enumerate()
+            .filter_map(|(index, (_, _, held))| held.as_ref().map(|held| (held.at, index)))
+            .min()
+            .map(|(_, index)| index);
+        let Some((path, reader, slot)) = earliest.and_then(|index| inputs.get_mut(index)) else { return };
+        let following = if let Some(held) = slot.take() {
+            each(&Frame {
+                at: held.at,
+                link: held.link,
+                interface: held.interface,
+                original_len: held.original_len,
+                bytes: &held.bytes,
+            });
+            hold(path, reader, damaged)
+        } else {
+            None
+        };
+        *slot = following;
+    }
+}
+
+fn hold(path: &Path, reader: &mut Reader<Box<dyn Read>>, damaged: &mut Vec<String>) -> Option<Held> {
+    loop {
+        match reader.next()? {
+            Ok(frame) => {
+                return Some(Held {
+                    at: frame.at,
+                    link: frame.link,
+                    interface: frame.interface,
+                    original_len: frame.original_len,
+                    bytes: frame.bytes.to_vec(),
+                });
+            }
+            Err(error) => damaged.push(format!("{}: {error}", shown(path))),
+        }
+    }
+}
+
+fn shown(path: &Path) -> String {
+    if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
+}
+
+/// The largest manifest file that is read: far above a cluster's dump of one kind, far below the machine's memory.
+const MANIFEST_BYTES: u64 = 256 * 1024 * 1024;
+
+/// The declarations, and what could not be used of them.
+#[derive(Debug)]
+pub(crate) struct Declared {
+    /// All that could be read.
+    pub(crate) mesh: Mesh,
+    /// The files as they were read: what a store keeps as the mesh's snapshot.
+    pub(crate) manifests: Vec<Manifest>,
+    /// What could not, in order of file and line.
+    pub(crate) errors: Vec<InputError>,
+}
+
+impl Declared {
+    /// Prints the errors and returns [`Status::Input`] if a document was left out.
+    pub(crate) fn report_errors(&self) -> Status {
+        for error in &self.errors {
+            let place = error.line.map_or_else(|| error.file.clone(), |line| format!("{}:{line}", error.file));
+            let kind = if error.fatal { "error" } else { "warning" };
+            anstream::eprintln!("wireproof: {kind}: {place}: {}", error.message);
+        }
+        if self.errors.iter().any(|error| error.fatal) { Status::Input } else { Status::Clean }
+    }
+}
+
+/// Reads the YAML and JSON files that `--mesh` names, folders recursively and in order of name.
+///
+/// # Errors
+///
+/// Returns an error if a named path does not exist or nothing could be read at all.
+pub(crate) fn mesh(declarations: &Declarations) -> Result<Declared, Fatal> {
+    let mut files = Vec::new();
+    for path in &declarations.paths {
+        if path.is_dir() {
+            walk(path, &mut files).with_context(|| format!("{}", path.display())).map_err(Fatal::input)?;
+        } else {
+            files.push(path.clone());
+        }
+    }
+    if files.is_empty() {
+        let named: Vec<_> = declarations.paths.iter().map(|path| path.display().to_string()).collect();
+        return Err(Fatal::input(anyhow!("{}: no .yaml, .yml or .json file in it", named.join(", "))));
+    }
+    let mut manifests = Vec::new();
+    let mut errors = Vec::new();
+    for file in files {
+        match text(&file) {
+            Ok(text) => manifests.push(Manifest { file: file.display().to_string(), text }),
+            Err(error) => errors.push(InputError {
+                file: file.display().to_string(),
+                line: None,
+                message: format!("{error:#}"),
+                fatal: true,
+            }),
+        }
+    }
+    if let ([], Some(error)) = (manifests.as_slice(), errors.first()) {
+        return Err(Fatal::input(anyhow!("{}: {}", error.file, error.message)));
+    }
+    let (mesh, unread) = Mesh::load(manifests.clone());
+    errors.extend(unread);
+    errors.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+    Ok(Declared { mesh, manifests, errors })
+}
+
+fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    let mut entries = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            walk(&path, files)?;
+        } else if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml" || extension == "json") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn text(path: &Path) -> anyhow::Result<String> {
+    let file = File::open(path).context("cannot be opened")?;
+    let size = file.metadata().context("cannot be read")?.len();
+    if size > MANIFEST_BYTES {
+        return Err(anyhow!("is {size} bytes long, more than the {MANIFEST_BYTES} that are read; split it"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MANIFEST_BYTES).read_to_end(&mut bytes).context("cannot be read")?;
+    String::from_utf8(bytes).map_err(|_| anyhow!("is not UTF-8 text; a YAML or JSON file is expected"))
+}

@@ -1,0 +1,141 @@
+//! Text for people: tables that are never truncated when piped, and the sentences around them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use analyzer::report::{Citation, Remedy, Severity};
+use comfy_table::{ContentArrangement, presets};
+use flow::{Coverage, Flow, TlsSession};
+
+/// A plain table: a header line and aligned columns.
+pub(crate) struct Table(comfy_table::Table);
+
+impl Table {
+    /// Starts a table with these columns.
+    pub(crate) fn new(columns: &[&str]) -> Self {
+        let mut table = comfy_table::Table::new();
+        table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        table.set_header(columns.iter().copied());
+        Self(table)
+    }
+
+    /// Adds a row; an empty cell shows as a dash.
+    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.0.add_row(cells.map(|cell| if cell.is_empty() { "-".to_owned() } else { cell }));
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in self.0.lines() {
+            // The first column starts at the margin, and no line ends in blanks.
+            writeln!(f, "{}", line.strip_prefix(' ').unwrap_or(&line).trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// Says how many flows there are of each class, and by which proof.
+pub(crate) fn totals(flows: &[Flow]) -> String {
+    let mut classes: BTreeMap<flow::Class, BTreeMap<flow::Proof, u64>> = BTreeMap::new();
+    for flow in flows {
+        *classes.entry(flow.security.class()).or_default().entry(flow.security.evidence().proof).or_default() += 1;
+    }
+    let mut line = format!("FLOWS {}", flows.len());
+    for (class, proofs) in classes.iter().rev() {
+        let total: u64 = proofs.values().sum();
+        let by_proof: Vec<_> = proofs.iter().rev().map(|(proof, count)| format!("{proof} {count}")).collect();
+        line.push_str(&format!("   {class} {total} ({})", by_proof.join(", ")));
+    }
+    line
+}
+
+/// Says what an answer rests on.
+pub(crate) fn coverage(coverage: &Coverage) -> String {
+    let share = coverage.ratio().map_or_else(
+        || "no TCP flow".to_owned(),
+        |share| format!("{:.1} % of TCP flows seen from their start", share * 100.0),
+    );
+    let mut line = format!("COVERAGE {share}   {} packets read", coverage.packets);
+    if let Some(dropped) = coverage.kernel_dropped {
+        line.push_str(&format!("   {dropped} dropped by the kernel"));
+    }
+    if !coverage.skipped.is_empty() {
+        let reasons: Vec<_> = coverage.skipped.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+        line.push_str(&format!("   not used: {}", reasons.join(", ")));
+    }
+    if coverage.empty > 0 {
+        line.push_str(&format!("   {} connections without payload", coverage.empty));
+    }
+    if !coverage.damaged.is_empty() {
+        line.push_str("   INPUT DAMAGED");
+    }
+    line
+}
+
+/// Says in a few words what a TLS session is.
+pub(crate) fn session(session: &TlsSession) -> String {
+    let mut words = vec![session.version.map_or_else(|| "no answer".to_owned(), |version| version.to_string())];
+    if let Some(quic) = &session.quic {
+        words.push(format!("quic {quic}"));
+    }
+    if session.resumed == Some(true) {
+        words.push("resumed".to_owned());
+    }
+    if session.outcome == flow::Outcome::Failed {
+        words.push("failed".to_owned());
+    }
+    words.join(" ")
+}
+
+/// A severity as a coloured word; the colour goes where the terminal has none.
+pub(crate) fn severity(severity: Severity) -> String {
+    let style = match severity {
+        Severity::Critical => "\u{1b}[1;31m",
+        Severity::High => "\u{1b}[31m",
+        Severity::Medium => "\u{1b}[33m",
+        Severity::Low => "\u{1b}[36m",
+        Severity::Info => "\u{1b}[2m",
+    };
+    format!("{style}{severity}\u{1b}[0m")
+}
+
+/// The reasoning, one step a line.
+pub(crate) fn ladder(because: &[Citation]) -> String {
+    let mut table = Table::new(&["RESOURCE", "FIELD", "EFFECT", "RULE", "PLACE"]);
+    for step in because {
+        table.row([
+            step.resource.clone(),
+            step.field.clone().unwrap_or_default(),
+            step.effect.clone(),
+            step.rule.clone(),
+            place(step.file.as_deref(), step.line),
+        ]);
+    }
+    table.to_string()
+}
+
+/// A file and line as editors take them.
+pub(crate) fn place(file: Option<&str>, line: Option<u32>) -> String {
+    match (file, line) {
+        (Some(file), Some(line)) => format!("{file}:{line}"),
+        (Some(file), None) => file.to_owned(),
+        (None, _) => String::new(),
+    }
+}
+
+/// A remedy: what to do, where, and the YAML.
+pub(crate) fn remedy(remedy: &Remedy, indent: &str) -> String {
+    let mut text = format!("{indent}Fix: {}", remedy.summary);
+    let place = place(remedy.file.as_deref(), remedy.line);
+    if !place.is_empty() {
+        text.push_str(&format!(" ({place})"));
+    }
+    text.push('\n');
+    if let Some(yaml) = &remedy.yaml {
+        for line in yaml.lines() {
+            text.push_str(&format!("{indent}  {line}\n"));
+        }
+    }
+    text
+}

@@ -1,0 +1,108 @@
+//! `wireproof replay`: audits captures against declarations.
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use analyzer::audit::{Auditor, Ledger};
+use analyzer::report::{Audit, Finding};
+use capture::engine::Limits;
+
+use crate::args::{Output, Replay};
+use crate::exit::{Fatal, Status};
+use crate::{input, render};
+
+pub(crate) fn run(options: &Replay) -> Result<Status, Fatal> {
+    let declared = input::mesh(&options.mesh)?;
+    let declared_status = declared.report_errors();
+    let observed = input::captures(&options.captures.files, Limits::default());
+    let auditor = Auditor::new(Arc::new(declared.mesh));
+    let mut ledger = Ledger::default();
+    for flow in &observed.flows {
+        ledger.add(&auditor.judge(flow));
+    }
+    let audit = Audit {
+        summary: ledger.summary(),
+        coverage: observed.coverage,
+        findings: ledger.findings(),
+        errors: declared.errors,
+    };
+    let mut out = anstream::stdout().lock();
+    match options.output {
+        Output::Json => {
+            serde_json::to_writer_pretty(&mut out, &audit)?;
+            writeln!(out)?;
+        }
+        Output::Text => {
+            writeln!(out, "{}", render::totals(&observed.flows))?;
+            writeln!(out, "{}", render::coverage(&audit.coverage))?;
+            writeln!(out, "{}", judged(&audit))?;
+            if !audit.findings.is_empty() {
+                writeln!(out)?;
+                write!(out, "{}", table(&audit.findings))?;
+                write!(out, "{}", causes(&audit.findings))?;
+            }
+        }
+    }
+    let covered = match (options.min_coverage, audit.coverage.ratio()) {
+        (Some(least), Some(seen)) if seen < least => Status::Coverage,
+        // Nothing seen from its start is no coverage at all.
+        (Some(least), None) if least > 0.0 => Status::Coverage,
+        _ => Status::Clean,
+    };
+    let findings = options.fail_on.status(audit.findings.iter().map(|finding| finding.severity));
+    Ok(findings.worse(covered).worse(declared_status).worse(observed.status))
+}
+
+fn judged(audit: &Audit) -> String {
+    let outcomes: Vec<_> = audit.summary.judgements.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    match audit.findings.len() {
+        0 => format!("JUDGED {}\n\nNothing breaks the declared policy in what was seen.", outcomes.join("   ")),
+        count => format!("JUDGED {}   findings {count}", outcomes.join("   ")),
+    }
+}
+
+fn table(findings: &[Finding]) -> String {
+    let mut table = render::Table::new(&["SEVERITY", "ID", "FROM", "TO", "PORT", "SEEN", "PROOF", "FLOWS", "WHAT"]);
+    for finding in findings {
+        table.row([
+            render::severity(finding.severity),
+            finding.id.clone(),
+            finding.client.name(),
+            finding.server.name(),
+            finding.port.to_string(),
+            finding.class.to_string(),
+            finding.proof.to_string(),
+            finding.flows.to_string(),
+            finding.message.clone(),
+        ]);
+    }
+    table.to_string()
+}
+
+/// The findings' reasoning and remedies, each cause once: one DestinationRule that breaks many edges is one thing to
+/// mend.
+fn causes(findings: &[Finding]) -> String {
+    let mut seen: Vec<(&str, Option<&str>, &Option<String>)> = Vec::new();
+    let mut text = String::new();
+    for finding in findings {
+        let cause = (finding.id.as_str(), finding.cause.as_deref(), &finding.remedy.yaml);
+        if seen.contains(&cause) {
+            continue;
+        }
+        seen.push(cause);
+        let by = finding.cause.as_ref().map(|cause| format!(", caused by {cause}")).unwrap_or_default();
+        text.push_str(&format!(
+            "\n{} {} {} -> {}:{}{by}\n",
+            render::severity(finding.severity),
+            finding.id,
+            finding.client.name(),
+            finding.server.name(),
+            finding.port
+        ));
+        for line in render::ladder(&finding.because).lines() {
+            text.push_str(&format!("  {line}\n"));
+        }
+        text.push_str(&render::remedy(&finding.remedy, "  "));
+    }
+    text
+}
