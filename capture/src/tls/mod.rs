@@ -3,8 +3,13 @@
 //! In come stream bytes in order, with the marks of the segments they came in; out comes a [`Conclusion`].
 //! Records, not sockets; no key is ever used, nothing is decrypted.
 
-use flow::{ClientAuth, Endpoint, Side, Timestamp, TlsSession};
+mod probe;
+
 use std::net::IpAddr;
+
+use flow::{ClientAuth, Endpoint, Side, Timestamp, TlsSession};
+
+pub(crate) use probe::{Probe, client_hello, record_chain, server_answer};
 
 /// Where a run of stream bytes came from: what causality is judged by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,31 +83,4 @@ impl Handshake {
 
     /// Leaves behind what a later resumption needs. Called once, when the connection settles or ends.
     pub(crate) fn remember(&self, _ends: Ends, _sessions: &mut Sessions) {}
-}
-
-/// Whether bytes begin a thing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Probe {
-    /// They do.
-    Yes,
-    /// They cannot.
-    No,
-    /// Too few bytes to tell.
-    More,
-}
-
-/// Tells whether `bytes` begin with a ClientHello (TLS record, or SSLv2-framed).
-pub(crate) fn client_hello(_bytes: &[u8]) -> Probe {
-    Probe::More
-}
-
-/// Tells whether `bytes` begin with a ServerHello or alert record: the answer that confirms a hello.
-pub(crate) fn server_answer(_bytes: &[u8]) -> Probe {
-    Probe::More
-}
-
-/// Tells whether `bytes` begin with a chain of valid TLS record headers (two, or one that ends the bytes): a
-/// connection joined after its handshake.
-pub(crate) fn record_chain(_bytes: &[u8]) -> Probe {
-    Probe::More
 }
