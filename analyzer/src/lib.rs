@@ -2,4 +2,5 @@
 //!
 //! Pure: no clock, no file, no socket. Text in ([`mesh::Manifest`]), values out.
 
+pub mod mesh;
 pub mod report;

@@ -18,7 +18,16 @@ fn the_agent_sees_a_connection_on_a_veth() {
     let Some(lab) = Lab::make() else { return };
 
     let agent = Command::new("ip")
-        .args(["netns", "exec", &lab.server, env!("CARGO_BIN_EXE_wireproof-agent"), "-i", "eth0", "--duration", "4s"])
+        .args([
+            "netns",
+            "exec",
+            &lab.server,
+            env!("CARGO_BIN_EXE_wireproof-agent"),
+            "-i",
+            "eth0",
+            "--duration",
+            "4s",
+        ])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -33,7 +42,8 @@ fn the_agent_sees_a_connection_on_a_veth() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{errors}");
 
-    let flows: Vec<flow::Flow> = text.lines().map(|line| serde_json::from_str(line).expect("a flow a line")).collect();
+    let flows: Vec<flow::Flow> =
+        text.lines().map(|line| serde_json::from_str(line).expect("a flow a line")).collect();
     let ended: Vec<_> = flows.iter().filter(|flow| flow.close != flow::Close::Open).collect();
     assert!(!ended.is_empty(), "no connection was seen\n{errors}");
     for flow in &ended {
@@ -46,7 +56,8 @@ fn the_agent_sees_a_connection_on_a_veth() {
         assert_eq!(flow.security.class(), flow::Class::Plaintext);
         assert_eq!(flow.security.evidence(), flow::Evidence::WIRE);
         assert_eq!(flow.protocol, Some(flow::Protocol::Http1));
-        let settled = flows.iter().filter(|report| report.id == flow.id && report.close == flow::Close::Open).count();
+        let settled =
+            flows.iter().filter(|report| report.id == flow.id && report.close == flow::Close::Open).count();
         assert_eq!(settled, 1, "reported once when it settled, under the same id");
     }
 }
@@ -55,7 +66,18 @@ fn the_agent_sees_a_connection_on_a_veth() {
 fn without_the_capability_it_says_what_is_missing() {
     let Some(lab) = Lab::make() else { return };
     let output = Command::new("ip")
-        .args(["netns", "exec", &lab.server, "setpriv", "--bounding-set", "-all", "--inh-caps", "-all", "--reuid", "65534"])
+        .args([
+            "netns",
+            "exec",
+            &lab.server,
+            "setpriv",
+            "--bounding-set",
+            "-all",
+            "--inh-caps",
+            "-all",
+            "--reuid",
+            "65534",
+        ])
         .args(["--clear-groups", "--regid", "65534"])
         .args([&lab.readable_agent(), "-i", "eth0", "--duration", "1s"])
         .output()
@@ -75,7 +97,8 @@ fn part() {
                 let mut connection = connection.unwrap();
                 let mut request = [0; 512];
                 let _ = connection.read(&mut request);
-                let _ = connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+                let _ = connection
+                    .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
             }
         }
         Ok("ask") => {
@@ -103,7 +126,10 @@ impl Lab {
     fn make() -> Option<Self> {
         let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
         if !root {
-            assert!(std::env::var_os("WIREPROOF_REQUIRE_LIVE").is_none(), "live capture was required, and needs root");
+            assert!(
+                std::env::var_os("WIREPROOF_REQUIRE_LIVE").is_none(),
+                "live capture was required, and needs root"
+            );
             eprintln!("skipped: making network namespaces needs root");
             return None;
         }
@@ -113,7 +139,20 @@ impl Lab {
         let lab = Self { client: format!("{name}-c"), server: format!("{name}-s"), folder };
         ip(&["netns", "add", &lab.client]);
         ip(&["netns", "add", &lab.server]);
-        ip(&["link", "add", "eth0", "netns", &lab.client, "type", "veth", "peer", "name", "eth0", "netns", &lab.server]);
+        ip(&[
+            "link",
+            "add",
+            "eth0",
+            "netns",
+            &lab.client,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "eth0",
+            "netns",
+            &lab.server,
+        ]);
         for (namespace, address) in [(&lab.client, "192.0.2.11/24"), (&lab.server, "192.0.2.12/24")] {
             ip(&["-n", namespace, "addr", "add", address, "dev", "eth0"]);
             ip(&["-n", namespace, "link", "set", "eth0", "up"]);

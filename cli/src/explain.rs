@@ -27,11 +27,31 @@ pub(crate) fn run(options: &Explain) -> Result<Status, Fatal> {
         Output::Text => {
             let expected = &answer.expected;
             let word = |text: Option<String>| text.unwrap_or_else(|| "nothing decides".to_owned());
-            let classes = |classes: &[flow::Class]| classes.iter().map(|class| class.name()).collect::<Vec<_>>().join(", ");
+            let classes = |classes: &[flow::Class]| {
+                classes.iter().map(|class| class.name()).collect::<Vec<_>>().join(", ")
+            };
             writeln!(out, "FROM     {} ({})", answer.client.name(), answer.client.kind)?;
-            writeln!(out, "TO       {} port {} ({})", answer.server.name(), question.to.port, answer.server.kind)?;
-            writeln!(out, "CLIENT   {} from {}: sends {}", word(expected.client_tls.map(|tls| tls.to_string())), expected.client_tls_from, classes(&expected.client_wire))?;
-            writeln!(out, "SERVER   {} from {}: accepts {}", word(expected.server_mode.map(|mode| mode.to_string())), expected.server_mode_from, classes(&expected.allowed))?;
+            writeln!(
+                out,
+                "TO       {} port {} ({})",
+                answer.server.name(),
+                question.to.port,
+                answer.server.kind
+            )?;
+            writeln!(
+                out,
+                "CLIENT   {} from {}: sends {}",
+                word(expected.client_tls.map(|tls| tls.to_string())),
+                expected.client_tls_from,
+                classes(&expected.client_wire)
+            )?;
+            writeln!(
+                out,
+                "SERVER   {} from {}: accepts {}",
+                word(expected.server_mode.map(|mode| mode.to_string())),
+                expected.server_mode_from,
+                classes(&expected.allowed)
+            )?;
             if let Some(server) = &expected.gateway_server {
                 writeln!(
                     out,
@@ -51,9 +71,17 @@ pub(crate) fn run(options: &Explain) -> Result<Status, Fatal> {
                     None => "depends on the application",
                 }
             )?;
-            writeln!(out, "\nWhy, in the order in which Istio decides:\n{}", render::ladder(&answer.because))?;
+            writeln!(
+                out,
+                "\nWhy, in the order in which Istio decides:\n{}",
+                render::ladder(&answer.because)
+            )?;
             if !answer.lint.is_empty() {
-                writeln!(out, "Findings that touch this flow: {} (wireproof lint says more)", answer.lint.join(", "))?;
+                writeln!(
+                    out,
+                    "Findings that touch this flow: {} (wireproof lint says more)",
+                    answer.lint.join(", ")
+                )?;
             }
         }
     }

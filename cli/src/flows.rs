@@ -32,7 +32,9 @@ pub(crate) fn run(options: &Flows) -> Result<Status, Fatal> {
 }
 
 fn table(flows: &[Flow]) -> String {
-    let mut table = render::Table::new(&["START", "CLIENT", "SERVER", "CLASS", "PROOF", "BECAUSE", "PROTOCOL", "TLS", "SNI"]);
+    let mut table = render::Table::new(&[
+        "START", "CLIENT", "SERVER", "CLASS", "PROOF", "BECAUSE", "PROTOCOL", "TLS", "SNI",
+    ]);
     for flow in flows {
         let evidence = flow.security.evidence();
         let tls = flow.tls();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use analyzer::mesh::{Manifest, Mesh};
 use analyzer::report::InputError;
 use anyhow::{Context as _, anyhow};
-use capture::engine::{Engine, Frame, LinkType, Limits};
+use capture::engine::{Engine, Frame, Limits, LinkType};
 use capture::source::file::Reader;
 use flow::{Close, Coverage, Flow, Timestamp};
 
@@ -170,7 +170,8 @@ impl Declared {
     /// Prints the errors and returns [`Status::Input`] if a document was left out.
     pub(crate) fn report_errors(&self) -> Status {
         for error in &self.errors {
-            let place = error.line.map_or_else(|| error.file.clone(), |line| format!("{}:{line}", error.file));
+            let place =
+                error.line.map_or_else(|| error.file.clone(), |line| format!("{}:{line}", error.file));
             let kind = if error.fatal { "error" } else { "warning" };
             anstream::eprintln!("wireproof: {kind}: {place}: {}", error.message);
         }
@@ -219,12 +220,16 @@ pub(crate) fn mesh(declarations: &Declarations) -> Result<Declared, Fatal> {
 }
 
 fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
-    let mut entries = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
+    let mut entries =
+        fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
     entries.sort();
     for path in entries {
         if path.is_dir() {
             walk(&path, files)?;
-        } else if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml" || extension == "json") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "yaml" || extension == "yml" || extension == "json")
+        {
             files.push(path);
         }
     }

@@ -22,7 +22,10 @@ pub(crate) fn run(options: &Lint) -> Result<Status, Fatal> {
     let mut out = anstream::stdout().lock();
     match options.output {
         Output::Json => {
-            serde_json::to_writer_pretty(&mut out, &Answer { findings: &findings, errors: &declared.errors })?;
+            serde_json::to_writer_pretty(
+                &mut out,
+                &Answer { findings: &findings, errors: &declared.errors },
+            )?;
             writeln!(out)?;
         }
         Output::Text => {

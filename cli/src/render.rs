@@ -39,7 +39,11 @@ impl fmt::Display for Table {
 pub(crate) fn totals(flows: &[Flow]) -> String {
     let mut classes: BTreeMap<flow::Class, BTreeMap<flow::Proof, u64>> = BTreeMap::new();
     for flow in flows {
-        *classes.entry(flow.security.class()).or_default().entry(flow.security.evidence().proof).or_default() += 1;
+        *classes
+            .entry(flow.security.class())
+            .or_default()
+            .entry(flow.security.evidence().proof)
+            .or_default() += 1;
     }
     let mut line = format!("FLOWS {}", flows.len());
     for (class, proofs) in classes.iter().rev() {
@@ -61,7 +65,8 @@ pub(crate) fn coverage(coverage: &Coverage) -> String {
         line.push_str(&format!("   {dropped} dropped by the kernel"));
     }
     if !coverage.skipped.is_empty() {
-        let reasons: Vec<_> = coverage.skipped.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+        let reasons: Vec<_> =
+            coverage.skipped.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
         line.push_str(&format!("   not used: {}", reasons.join(", ")));
     }
     if coverage.empty > 0 {
@@ -75,7 +80,8 @@ pub(crate) fn coverage(coverage: &Coverage) -> String {
 
 /// Says in a few words what a TLS session is.
 pub(crate) fn session(session: &TlsSession) -> String {
-    let mut words = vec![session.version.map_or_else(|| "no answer".to_owned(), |version| version.to_string())];
+    let mut words =
+        vec![session.version.map_or_else(|| "no answer".to_owned(), |version| version.to_string())];
     if let Some(quic) = &session.quic {
         words.push(format!("quic {quic}"));
     }

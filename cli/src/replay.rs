@@ -54,15 +54,19 @@ pub(crate) fn run(options: &Replay) -> Result<Status, Fatal> {
 }
 
 fn judged(audit: &Audit) -> String {
-    let outcomes: Vec<_> = audit.summary.judgements.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    let outcomes: Vec<_> =
+        audit.summary.judgements.iter().map(|(name, count)| format!("{name} {count}")).collect();
     match audit.findings.len() {
-        0 => format!("JUDGED {}\n\nNothing breaks the declared policy in what was seen.", outcomes.join("   ")),
+        0 => {
+            format!("JUDGED {}\n\nNothing breaks the declared policy in what was seen.", outcomes.join("   "))
+        }
         count => format!("JUDGED {}   findings {count}", outcomes.join("   ")),
     }
 }
 
 fn table(findings: &[Finding]) -> String {
-    let mut table = render::Table::new(&["SEVERITY", "ID", "FROM", "TO", "PORT", "SEEN", "PROOF", "FLOWS", "WHAT"]);
+    let mut table =
+        render::Table::new(&["SEVERITY", "ID", "FROM", "TO", "PORT", "SEEN", "PROOF", "FLOWS", "WHAT"]);
     for finding in findings {
         table.row([
             render::severity(finding.severity),

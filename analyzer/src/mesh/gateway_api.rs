@@ -1,0 +1,163 @@
+//! Gateway API (gateway.networking.k8s.io): turned into the Istio resources that istiod makes of them.
+
+use crate::mesh::destination_rule::{DestinationRule, PortPolicy, TlsSettings, TrafficPolicy};
+use crate::mesh::gateway::{Gateway, Server, ServerTls, ServerTlsMode};
+use crate::mesh::meta::{Labels, Meta, port};
+use crate::mesh::node::Node;
+use crate::mesh::service::Protocol;
+use crate::report::ClientTls;
+
+/// Turns a Gateway of the Gateway API into a Gateway whose selector is the label of the pods it manages.
+///
+/// Rule `gateway.gateway-api-listener`. Istio: `pilot/pkg/config/kube/gateway`, `buildTLS`.
+pub(crate) fn gateway(meta: Meta, document: &Node) -> Gateway {
+    let spec = document.get("spec");
+    let listeners = spec.and_then(|spec| spec.get("listeners")).map(Node::items).unwrap_or_default();
+    let east_west = meta.labels.contains_key("topology.istio.io/network");
+    let servers = listeners
+        .iter()
+        .filter_map(|listener| {
+            let number = port(listener.get("port"))?;
+            let protocol_text =
+                listener.get("protocol").and_then(Node::scalar).unwrap_or_else(|| "HTTP".to_owned());
+            let protocol = Protocol::parse(&protocol_text);
+            let tls = protocol.is_tls().then(|| tls(listener, spec, number, protocol, east_west));
+            Some(Server {
+                port: number,
+                port_name: listener.get("name").and_then(Node::scalar),
+                protocol,
+                protocol_text: protocol_text.to_uppercase(),
+                hosts: vec![
+                    listener.get("hostname").and_then(Node::scalar).unwrap_or_else(|| "*".to_owned()),
+                ],
+                tls,
+                line: listener.line,
+            })
+        })
+        .collect();
+    let selector =
+        Labels::from([("gateway.networking.k8s.io/gateway-name".to_owned(), meta.name.to_string())]);
+    Gateway { selector, servers, meta }
+}
+
+fn tls(listener: &Node, spec: Option<&Node>, number: u16, protocol: Protocol, east_west: bool) -> ServerTls {
+    let block = listener.get("tls");
+    let option = |name: &str| block.and_then(|block| block.at(&["options", name])).and_then(Node::scalar);
+    let validation = frontend(spec, number);
+    let has_ca = validation.is_some_and(|validation| validation.get("caCertificateRefs").is_some());
+    let fallback = validation
+        .and_then(|validation| validation.get("mode"))
+        .and_then(Node::text)
+        .is_some_and(|mode| mode == "AllowInsecureFallback");
+    let passthrough = block.and_then(|block| block.get("mode")).and_then(Node::text) == Some("Passthrough");
+    let declared = option("gateway.istio.io/tls-terminate-mode");
+    let mode = if passthrough {
+        let auto = (protocol == Protocol::Tls && number == 15443 && east_west)
+            || option("gateway.istio.io/listener-protocol").as_deref() == Some("auto-passthrough");
+        if auto { ServerTlsMode::AutoPassthrough } else { ServerTlsMode::Passthrough }
+    } else {
+        match declared.as_deref() {
+            Some("MUTUAL") => ServerTlsMode::Mutual,
+            Some("OPTIONAL_MUTUAL") => ServerTlsMode::OptionalMutual,
+            Some("ISTIO_MUTUAL") => ServerTlsMode::IstioMutual,
+            Some("ISTIO_SIMPLE") => ServerTlsMode::Simple,
+            Some(_) | None => match (has_ca, fallback) {
+                (true, true) => ServerTlsMode::OptionalMutual,
+                (true, false) => ServerTlsMode::Mutual,
+                (false, _) => ServerTlsMode::Simple,
+            },
+        }
+    };
+    ServerTls {
+        mode,
+        mode_written: true,
+        line: block.map_or(listener.line, |block| block.line),
+        https_redirect: false,
+        only_redirect: false,
+        credential_name: block
+            .and_then(|block| block.get("certificateRefs"))
+            .and_then(|refs| refs.items().first())
+            .and_then(|first| first.get("name"))
+            .and_then(Node::scalar),
+        server_certificate: false,
+        server_certificate_file: None,
+        ca_certificates: has_ca || matches!(mode, ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual),
+        min_version: None,
+        max_version: None,
+        cipher_suites: Vec::new(),
+    }
+}
+
+/// Finds the client validation for a port: `spec.tls.frontend.perPort`, else `.default`.
+fn frontend(spec: Option<&Node>, number: u16) -> Option<&Node> {
+    let frontend = spec?.at(&["tls", "frontend"])?;
+    let own = frontend
+        .get("perPort")
+        .map(Node::items)
+        .unwrap_or_default()
+        .iter()
+        .find(|entry| port(entry.get("port")) == Some(number))
+        .and_then(|entry| entry.get("tls"));
+    own.or_else(|| frontend.get("default")).and_then(|tls| tls.get("validation"))
+}
+
+/// Turns a BackendTLSPolicy into rules for the Services that it targets: SIMPLE, exported to all.
+///
+/// Rule `destination-rule.backend-tls-policy`. Istio: `pilot/pkg/config/kube/gateway`, `backend_policies`.
+pub(crate) fn backend_tls_policy(
+    meta: &Meta,
+    document: &Node,
+    domain: &str,
+) -> Vec<(DestinationRule, Option<String>)> {
+    let Some(spec) = document.get("spec") else { return Vec::new() };
+    let validation = spec.get("validation");
+    let hostname = validation.and_then(|validation| validation.get("hostname")).and_then(Node::scalar);
+    spec.get("targetRefs")
+        .map(Node::items)
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|target| {
+            let name = target.get("name").and_then(Node::scalar)?;
+            let host = match target.get("kind").and_then(Node::text) {
+                Some("Service") => format!("{name}.{}.svc.{domain}", meta.namespace),
+                Some("Hostname" | "ServiceEntry") => name,
+                Some(_) | None => return None,
+            };
+            let tls = TlsSettings {
+                mode: ClientTls::Simple,
+                mode_written: true,
+                line: validation.map_or(spec.line, |validation| validation.line),
+                sni: hostname.clone(),
+                credential_name: None,
+                client_certificate: false,
+                ca_certificates: true,
+                insecure_skip_verify: false,
+                subject_alt_names: Vec::new(),
+            };
+            let section = target.get("sectionName").and_then(Node::scalar);
+            let policy = match section {
+                // The section names a Service port; the caller knows its number.
+                Some(_) => TrafficPolicy {
+                    ports: vec![PortPolicy {
+                        port: None,
+                        tls: Some(tls),
+                        passthrough: false,
+                        line: spec.line,
+                    }],
+                    ..TrafficPolicy::default()
+                },
+                None => TrafficPolicy { tls: Some(tls), line: spec.line, ..TrafficPolicy::default() },
+            };
+            let rule = DestinationRule {
+                meta: meta.clone(),
+                host,
+                host_line: target.line,
+                export_to: vec!["*".to_owned()],
+                workload_selector: None,
+                policy: Some(policy),
+                subsets: Vec::new(),
+            };
+            Some((rule, section))
+        })
+        .collect()
+}

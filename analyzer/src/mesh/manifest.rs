@@ -1,0 +1,406 @@
+//! Text to resources: every document of every file, each on its own, so that a bad one stops nothing.
+
+use std::sync::Arc;
+
+use crate::mesh::destination_rule::DestinationRule;
+use crate::mesh::gateway::Gateway;
+use crate::mesh::gateway_api;
+use crate::mesh::mesh_config::MeshConfig;
+use crate::mesh::meta::{File, Labels, Meta};
+use crate::mesh::node::Node;
+use crate::mesh::peer_authentication::PeerAuthentication;
+use crate::mesh::pod::Pod;
+use crate::mesh::service::{EndpointSlice, Service};
+use crate::mesh::service_entry::{ServiceEntry, WorkloadEntry};
+use crate::mesh::sidecar::Sidecar;
+use crate::mesh::virtual_service::VirtualService;
+use crate::report::InputError;
+
+/// The longest document that is read, in bytes. A Kubernetes object cannot exceed 1.5 MiB in its store; a `List` may.
+pub const DOCUMENT_BYTES: usize = 64 * 1024 * 1024;
+
+/// The most YAML nodes that one document may expand to: what stops alias bombs.
+pub const DOCUMENT_NODES: usize = 5_000_000;
+
+/// One file of declarations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// Its name, as messages show it.
+    pub file: String,
+    /// Its text: YAML documents, or JSON.
+    pub text: String,
+}
+
+/// All that was read, by kind.
+#[derive(Debug, Default)]
+pub(crate) struct Resources {
+    pub(crate) namespaces: Vec<(Meta, Labels)>,
+    pub(crate) nodes: Vec<(Meta, Vec<std::net::IpAddr>)>,
+    pub(crate) pods: Vec<Pod>,
+    pub(crate) services: Vec<Service>,
+    pub(crate) slices: Vec<EndpointSlice>,
+    pub(crate) endpoints: Vec<EndpointSlice>,
+    pub(crate) peer_authentications: Vec<PeerAuthentication>,
+    pub(crate) destination_rules: Vec<DestinationRule>,
+    pub(crate) backend_tls: Vec<(Meta, Node)>,
+    pub(crate) gateways: Vec<Gateway>,
+    pub(crate) virtual_services: Vec<VirtualService>,
+    pub(crate) service_entries: Vec<ServiceEntry>,
+    pub(crate) workload_entries: Vec<WorkloadEntry>,
+    pub(crate) sidecars: Vec<Sidecar>,
+    pub(crate) config: Option<MeshConfig>,
+    pub(crate) errors: Vec<InputError>,
+    seen: std::collections::HashMap<String, (File, u32)>,
+}
+
+impl Resources {
+    /// Reads all files, in order.
+    pub(crate) fn read(manifests: &[Manifest]) -> Self {
+        let mut resources = Self::default();
+        for manifest in manifests {
+            let file: File = Arc::from(manifest.file.as_str());
+            let mut documents = 0;
+            for (first_line, text) in documents_of(&manifest.text) {
+                documents += 1;
+                resources.document(&file, first_line, text);
+            }
+            if documents == 0 {
+                resources.error(&file, None, false, "holds no document".to_owned());
+            }
+        }
+        resources
+    }
+
+    fn error(&mut self, file: &File, line: Option<u32>, fatal: bool, message: String) {
+        self.errors.push(InputError { file: file.to_string(), line, message, fatal });
+    }
+
+    fn document(&mut self, file: &File, first_line: u32, text: &str) {
+        if text.len() > DOCUMENT_BYTES {
+            let message = format!(
+                "a document of {} bytes is longer than the {DOCUMENT_BYTES} that are read; split it",
+                text.len()
+            );
+            return self.error(file, Some(first_line), true, message);
+        }
+        let node = match parse(text) {
+            Ok(node) => node,
+            Err((line, message)) => {
+                let line = line.map_or(first_line, |line| line.saturating_add(first_line).saturating_sub(1));
+                return self.error(file, Some(line), true, format!("cannot be read as YAML: {message}"));
+            }
+        };
+        let mut node = node;
+        node.shift(first_line.saturating_sub(1));
+        if node.is_null() {
+            return;
+        }
+        self.object(file, &node, node.line.max(first_line));
+    }
+
+    fn object(&mut self, file: &File, node: &Node, line: u32) {
+        let (Some(kind), Some(version)) = (
+            node.get("kind").and_then(Node::text).map(str::to_owned),
+            node.get("apiVersion").and_then(Node::text).map(str::to_owned),
+        ) else {
+            return self.error(
+                file,
+                Some(line),
+                true,
+                "is no Kubernetes object: apiVersion and kind are expected; left out".to_owned(),
+            );
+        };
+        if let (Some(items), true) = (node.get("items"), kind.ends_with("List")) {
+            let item_kind = kind.strip_suffix("List").unwrap_or_default();
+            for item in items.items() {
+                let mut item = item.clone();
+                if let crate::mesh::node::Value::Map(entries) = &mut item.value
+                    && !item_kind.is_empty()
+                {
+                    // The items of a typed list carry no kind of their own.
+                    for (key, text) in [("kind", item_kind), ("apiVersion", version.as_str())] {
+                        if !entries.iter().any(|(name, _)| name == key) {
+                            let value = crate::mesh::node::Value::Text(text.to_owned());
+                            entries.push((key.to_owned(), Node { line: item.line, value }));
+                        }
+                    }
+                }
+                self.object(file, &item, item.line);
+            }
+            return;
+        }
+        let group = version.rsplit_once('/').map_or("", |(group, _)| group).to_owned();
+        if !is_read(&group, &kind) {
+            if group.ends_with("istio.io") || group == "gateway.networking.k8s.io" {
+                self.unread(file, line, &group, &kind);
+            }
+            return;
+        }
+        let Some(meta) = Meta::read(&kind, node, file) else {
+            return self.error(file, Some(line), true, format!("{kind} without metadata.name; left out"));
+        };
+        let identity = format!("{group}/{}", meta.id());
+        if let Some((other_file, other_line)) = self.seen.get(&identity) {
+            let message = format!(
+                "{} is declared twice; the first, at {other_file}:{other_line}, counts, this one is left out",
+                meta.id()
+            );
+            return self.error(file, Some(line), true, message);
+        }
+        self.seen.insert(identity, (file.clone(), line));
+        self.version(file, line, &group, &kind, &version);
+        self.fields(file, node, &group, &kind);
+        let mut notes = Vec::new();
+        self.keep(&group, &kind, meta, node, &mut notes);
+        for (line, message) in notes {
+            self.error(file, Some(line), false, format!("{kind}: {message}"));
+        }
+    }
+
+    fn unread(&mut self, file: &File, line: u32, group: &str, kind: &str) {
+        // Kinds that say nothing about transport security are no news.
+        let silent = [
+            "AuthorizationPolicy",
+            "RequestAuthentication",
+            "Telemetry",
+            "WasmPlugin",
+            "EnvoyFilter",
+            "ProxyConfig",
+            "WorkloadGroup",
+            "HTTPRoute",
+            "GRPCRoute",
+            "TLSRoute",
+            "TCPRoute",
+            "GatewayClass",
+            "ReferenceGrant",
+            "IstioOperator",
+            "Istio",
+            "IstioRevision",
+            "XListenerSet",
+        ];
+        if kind == "EnvoyFilter" {
+            self.error(
+                file,
+                Some(line),
+                false,
+                "EnvoyFilter is not read: it can change listeners behind every declaration".to_owned(),
+            );
+        } else if !silent.contains(&kind) {
+            self.error(
+                file,
+                Some(line),
+                false,
+                format!("{kind} of {group} is not read; it has no effect on the answers"),
+            );
+        }
+    }
+
+    fn version(&mut self, file: &File, line: u32, group: &str, kind: &str, version: &str) {
+        let known: &[&str] = match group {
+            "security.istio.io" => &["v1", "v1beta1"],
+            "networking.istio.io" => &["v1", "v1beta1", "v1alpha3"],
+            "gateway.networking.k8s.io" => &["v1", "v1beta1", "v1alpha3", "v1alpha2"],
+            "discovery.k8s.io" => &["v1", "v1beta1"],
+            _ => &["v1"],
+        };
+        let own = version.rsplit_once('/').map_or(version, |(_, own)| own);
+        if !known.contains(&own) {
+            let message = format!(
+                "{kind} of unknown version '{version}' (known: {}); read as if it were known",
+                known.join(", ")
+            );
+            self.error(file, Some(line), false, message);
+        }
+    }
+
+    fn fields(&mut self, file: &File, node: &Node, group: &str, kind: &str) {
+        let Some(known) = known_fields(group, kind) else { return };
+        let unknown: Vec<_> = node
+            .get("spec")
+            .map(Node::entries)
+            .unwrap_or_default()
+            .iter()
+            .filter(|(key, _)| !known.contains(&key.as_str()))
+            .map(|(key, value)| (key.clone(), value.line))
+            .collect();
+        for (key, line) in unknown {
+            let near = known.iter().find(|name| name.eq_ignore_ascii_case(&key));
+            let hint = near.map_or_else(String::new, |name| format!("; did you mean '{name}'?"));
+            self.error(
+                file,
+                Some(line),
+                false,
+                format!("{kind}: spec.{key} is no field that Istio knows and has no effect{hint}"),
+            );
+        }
+    }
+
+    fn keep(&mut self, group: &str, kind: &str, meta: Meta, node: &Node, notes: &mut Vec<(u32, String)>) {
+        match (group, kind) {
+            ("", "Namespace") => {
+                let labels = meta.labels.clone();
+                self.namespaces.push((meta, labels));
+            }
+            ("", "Node") => {
+                let addresses = node.at(&["status", "addresses"]).map(Node::items).unwrap_or_default();
+                let ips = addresses
+                    .iter()
+                    .filter_map(|entry| entry.get("address").and_then(Node::scalar)?.parse().ok())
+                    .collect();
+                self.nodes.push((meta, ips));
+            }
+            ("", "Pod") => self.pods.push(Pod::read(meta, node)),
+            ("", "Service") => self.services.push(Service::read(meta, node)),
+            ("", "Endpoints") => self.endpoints.extend(EndpointSlice::read_endpoints(&meta, node)),
+            ("", "ConfigMap") => self.config_map(&meta, node, notes),
+            ("discovery.k8s.io", "EndpointSlice") => match EndpointSlice::read(meta, node) {
+                Some(slice) => self.slices.push(slice),
+                None => notes.push((
+                    node.line,
+                    "without the label kubernetes.io/service-name belongs to no Service; left out".to_owned(),
+                )),
+            },
+            ("security.istio.io", "PeerAuthentication") => {
+                self.peer_authentications.push(PeerAuthentication::read(meta, node, notes));
+            }
+            ("networking.istio.io", "DestinationRule") => match DestinationRule::read(meta, node, notes) {
+                Some(rule) => self.destination_rules.push(rule),
+                None => notes.push((
+                    node.line,
+                    "without spec.host applies to nothing; Istio rejects it; left out".to_owned(),
+                )),
+            },
+            ("networking.istio.io", "Gateway") => self.gateways.push(Gateway::read(meta, node, notes)),
+            ("networking.istio.io", "VirtualService") => {
+                self.virtual_services.push(VirtualService::read(meta, node))
+            }
+            ("networking.istio.io", "ServiceEntry") => {
+                self.service_entries.push(ServiceEntry::read(meta, node, notes))
+            }
+            ("networking.istio.io", "WorkloadEntry") => {
+                self.workload_entries.extend(WorkloadEntry::read(meta, node))
+            }
+            ("networking.istio.io", "Sidecar") => self.sidecars.push(Sidecar::read(meta, node)),
+            ("gateway.networking.k8s.io", "Gateway") => self.gateways.push(gateway_api::gateway(meta, node)),
+            ("gateway.networking.k8s.io", "BackendTLSPolicy") => self.backend_tls.push((meta, node.clone())),
+            _ => {}
+        }
+    }
+
+    fn config_map(&mut self, meta: &Meta, node: &Node, notes: &mut Vec<(u32, String)>) {
+        let revisioned = meta.name.starts_with("istio-") && node.at(&["data", "mesh"]).is_some();
+        if &*meta.name != "istio" && !revisioned {
+            return;
+        }
+        let Some(mesh) = node.at(&["data", "mesh"]) else { return };
+        match mesh.text().map(parse) {
+            Some(Ok(config)) if self.config.is_none() || &*meta.name == "istio" => {
+                let mut config = MeshConfig::read(&config);
+                if config.root_namespace.is_empty() {
+                    config.root_namespace = meta.namespace.to_string();
+                }
+                self.config = Some(config);
+            }
+            Some(Ok(_)) | None => {}
+            Some(Err((_, message))) => {
+                notes.push((
+                    mesh.line,
+                    format!("data.mesh cannot be read as YAML, so the defaults count: {message}"),
+                ));
+            }
+        }
+    }
+}
+
+fn is_read(group: &str, kind: &str) -> bool {
+    matches!(
+        (group, kind),
+        ("", "Namespace" | "Node" | "Pod" | "Service" | "Endpoints" | "ConfigMap")
+            | ("discovery.k8s.io", "EndpointSlice")
+            | ("security.istio.io", "PeerAuthentication")
+            | (
+                "networking.istio.io",
+                "DestinationRule"
+                    | "Gateway"
+                    | "VirtualService"
+                    | "ServiceEntry"
+                    | "WorkloadEntry"
+                    | "Sidecar"
+            )
+            | ("gateway.networking.k8s.io", "Gateway" | "BackendTLSPolicy")
+    )
+}
+
+/// The fields of `spec` that Istio's API knows.
+fn known_fields(group: &str, kind: &str) -> Option<&'static [&'static str]> {
+    Some(match (group, kind) {
+        ("security.istio.io", "PeerAuthentication") => &["selector", "mtls", "portLevelMtls"],
+        ("networking.istio.io", "DestinationRule") => {
+            &["host", "trafficPolicy", "subsets", "exportTo", "workloadSelector"]
+        }
+        ("networking.istio.io", "Gateway") => &["servers", "selector"],
+        ("networking.istio.io", "VirtualService") => &["hosts", "gateways", "http", "tls", "tcp", "exportTo"],
+        ("networking.istio.io", "ServiceEntry") => &[
+            "hosts",
+            "addresses",
+            "ports",
+            "location",
+            "resolution",
+            "endpoints",
+            "workloadSelector",
+            "exportTo",
+            "subjectAltNames",
+        ],
+        ("networking.istio.io", "WorkloadEntry") => {
+            &["address", "ports", "labels", "network", "locality", "weight", "serviceAccount"]
+        }
+        ("networking.istio.io", "Sidecar") => {
+            &["workloadSelector", "ingress", "egress", "inboundConnectionPool", "outboundTrafficPolicy"]
+        }
+        _ => return None,
+    })
+}
+
+fn parse(text: &str) -> Result<Node, (Option<u32>, String)> {
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_nodes: DOCUMENT_NODES,
+            max_events: DOCUMENT_NODES * 3,
+            max_total_scalar_bytes: DOCUMENT_BYTES,
+            max_reader_input_bytes: Some(DOCUMENT_BYTES),
+        },
+        with_snippet: false,
+    };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let line = error.location().and_then(|location| u32::try_from(location.line()).ok());
+        (line, error.to_string())
+    })
+}
+
+/// Splits YAML text at its document markers, each with the line that it begins at: a broken document must not take
+/// the ones behind it along.
+fn documents_of(text: &str) -> impl Iterator<Item = (u32, &str)> {
+    let mut documents = Vec::new();
+    let (mut start, mut start_line, mut offset, mut number) = (0, 1_u32, 0, 0_u32);
+    for line in text.split_inclusive('\n') {
+        number = number.saturating_add(1);
+        let bare = line.trim_end();
+        if bare == "---" || bare.starts_with("--- ") || bare.starts_with("---\t") {
+            documents.push((start_line, text.get(start..offset).unwrap_or_default()));
+            // What stands behind the marker on its line belongs to the new document.
+            start = if bare == "---" { offset.saturating_add(line.len()) } else { offset };
+            start_line = if bare == "---" { number.saturating_add(1) } else { number };
+        } else if bare == "..." {
+            documents.push((start_line, text.get(start..offset).unwrap_or_default()));
+            start = offset.saturating_add(line.len());
+            start_line = number.saturating_add(1);
+        }
+        offset = offset.saturating_add(line.len());
+    }
+    documents.push((start_line, text.get(start..).unwrap_or_default()));
+    documents.into_iter().filter(|(_, text)| {
+        text.lines().any(|line| {
+            !line.trim().is_empty() && !line.trim_start().starts_with('#') && !line.starts_with('%')
+        })
+    })
+}

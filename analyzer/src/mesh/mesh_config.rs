@@ -1,0 +1,66 @@
+//! MeshConfig: the `istio` ConfigMap.
+
+use crate::mesh::meta::texts;
+use crate::mesh::node::Node;
+
+/// The settings that change an answer, with Istio's defaults.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeshConfig {
+    /// The namespace whose policies are mesh-wide.
+    pub root_namespace: String,
+    /// Whether clients choose mTLS by themselves.
+    pub auto_mtls: bool,
+    /// The mesh's trust domain.
+    pub trust_domain: String,
+    /// Other trust domains whose identities are accepted.
+    pub trust_domain_aliases: Vec<String>,
+    /// Whether unknown destinations are dropped.
+    pub registry_only: bool,
+    /// Lowest version of the inbound mesh listener, as Istio writes it.
+    pub mesh_min_version: Option<String>,
+    /// Default visibility of Services.
+    pub service_export_to: Vec<String>,
+    /// Default visibility of VirtualServices.
+    pub virtual_service_export_to: Vec<String>,
+    /// Default visibility of DestinationRules.
+    pub destination_rule_export_to: Vec<String>,
+    /// The cluster's DNS domain.
+    pub domain: String,
+}
+
+impl Default for MeshConfig {
+    fn default() -> Self {
+        Self {
+            root_namespace: "istio-system".to_owned(),
+            auto_mtls: true,
+            trust_domain: "cluster.local".to_owned(),
+            trust_domain_aliases: Vec::new(),
+            registry_only: false,
+            mesh_min_version: None,
+            service_export_to: Vec::new(),
+            virtual_service_export_to: Vec::new(),
+            destination_rule_export_to: Vec::new(),
+            domain: "cluster.local".to_owned(),
+        }
+    }
+}
+
+impl MeshConfig {
+    /// Reads the YAML of `data.mesh`.
+    pub(crate) fn read(mesh: &Node) -> Self {
+        let text = |path: &[&str]| mesh.at(path).and_then(Node::scalar).filter(|text| !text.is_empty());
+        let default = Self::default();
+        Self {
+            root_namespace: text(&["rootNamespace"]).unwrap_or(default.root_namespace),
+            auto_mtls: mesh.get("enableAutoMtls").and_then(Node::bool).unwrap_or(true),
+            trust_domain: text(&["trustDomain"]).unwrap_or(default.trust_domain),
+            trust_domain_aliases: texts(mesh.get("trustDomainAliases")),
+            registry_only: text(&["outboundTrafficPolicy", "mode"]).as_deref() == Some("REGISTRY_ONLY"),
+            mesh_min_version: text(&["meshMTLS", "minProtocolVersion"]),
+            service_export_to: texts(mesh.get("defaultServiceExportTo")),
+            virtual_service_export_to: texts(mesh.get("defaultVirtualServiceExportTo")),
+            destination_rule_export_to: texts(mesh.get("defaultDestinationRuleExportTo")),
+            domain: default.domain,
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What every object has: its name, and where it was read.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::mesh::node::Node;
+
+/// Labels, or a selector over them.
+pub type Labels = BTreeMap<String, String>;
+
+/// The file of a document, shared by all that was read from it.
+pub type File = Arc<str>;
+
+/// An object's metadata, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meta {
+    /// Kind, as written.
+    pub kind: Arc<str>,
+    /// Namespace; empty for cluster-wide kinds.
+    pub namespace: Arc<str>,
+    /// Name.
+    pub name: Arc<str>,
+    /// Labels.
+    pub labels: Labels,
+    /// Annotations.
+    pub annotations: Labels,
+    /// `creationTimestamp`, RFC 3339 in UTC, so that it compares as text; absent sorts last: such an object is the newest.
+    pub created: Option<String>,
+    /// The file it was read from.
+    pub file: File,
+    /// Line of the document's first key, from 1.
+    pub line: u32,
+}
+
+/// How objects compete in Istio: the oldest first, then by name, then by namespace.
+pub type Age<'a> = (bool, &'a str, &'a str, &'a str);
+
+impl Meta {
+    /// Reads `metadata` of a document; absent when it has no name.
+    pub(crate) fn read(kind: &str, document: &Node, file: &File) -> Option<Self> {
+        let metadata = document.get("metadata")?;
+        let name = metadata.get("name").and_then(Node::scalar)?;
+        let namespace = metadata.get("namespace").and_then(Node::scalar);
+        let clusterwide = matches!(kind, "Namespace" | "Node" | "GatewayClass");
+        Some(Self {
+            kind: kind.into(),
+            namespace: if clusterwide { "".into() } else { namespace.as_deref().unwrap_or("default").into() },
+            name: name.as_str().into(),
+            labels: labels(metadata.get("labels")),
+            annotations: labels(metadata.get("annotations")),
+            created: metadata.get("creationTimestamp").and_then(Node::scalar),
+            file: file.clone(),
+            line: document.entries().first().map_or(document.line, |(_, node)| node.line),
+        })
+    }
+
+    /// Returns `Kind/namespace/name`, or `Kind/name` for cluster-wide kinds.
+    #[must_use]
+    pub fn id(&self) -> String {
+        if self.namespace.is_empty() {
+            format!("{}/{}", self.kind, self.name)
+        } else {
+            format!("{}/{}/{}", self.kind, self.namespace, self.name)
+        }
+    }
+
+    /// Returns what this object competes by with others of its kind.
+    #[must_use]
+    pub fn age(&self) -> Age<'_> {
+        (self.created.is_none(), self.created.as_deref().unwrap_or(""), &self.name, &self.namespace)
+    }
+}
+
+/// Reads a mapping of strings; anything else gives none.
+pub(crate) fn labels(node: Option<&Node>) -> Labels {
+    node.map(|node| {
+        node.entries()
+            .iter()
+            .filter_map(|(key, value)| value.scalar().map(|value| (key.clone(), value)))
+            .collect()
+    })
+    .unwrap_or_default()
+}
+
+/// Tells whether `labels` have every label of `selector`; an empty selector matches all.
+#[must_use]
+pub fn selects(selector: &Labels, labels: &Labels) -> bool {
+    selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+}
+
+/// Reads a list of strings; anything else gives none.
+pub(crate) fn texts(node: Option<&Node>) -> Vec<String> {
+    node.map(|node| node.items().iter().filter_map(Node::scalar).collect()).unwrap_or_default()
+}
+
+/// Reads a port number.
+pub(crate) fn port(node: Option<&Node>) -> Option<u16> {
+    node.and_then(Node::number).and_then(|number| u16::try_from(number).ok()).filter(|port| *port > 0)
+}

@@ -1,0 +1,20 @@
+//! The declarations: text of manifests in, an immutable [`Mesh`] out.
+
+mod index;
+mod manifest;
+
+pub mod destination_rule;
+pub mod gateway;
+pub mod gateway_api;
+pub mod mesh_config;
+pub mod meta;
+pub mod node;
+pub mod peer_authentication;
+pub mod pod;
+pub mod service;
+pub mod service_entry;
+pub mod sidecar;
+pub mod virtual_service;
+
+pub use index::{Behind, HostService, Mesh, Owner};
+pub use manifest::{DOCUMENT_BYTES, DOCUMENT_NODES, Manifest};

@@ -1,0 +1,71 @@
+//! Sidecar (networking.istio.io): what a workload listens on and which hosts it knows.
+
+use crate::mesh::meta::{Labels, Meta, labels, port, texts};
+use crate::mesh::node::Node;
+use crate::mesh::service::Protocol;
+
+/// A Sidecar resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sidecar {
+    /// Metadata.
+    pub meta: Meta,
+    /// The workloads it is for; absent for the whole namespace.
+    pub selector: Option<Labels>,
+    /// Listeners in place of the Services' ports; absent when there is no `ingress` list.
+    pub ingress: Option<Vec<Ingress>>,
+    /// Hosts that the workload knows, `namespace/host`; absent when there is no `egress` list: all.
+    pub egress: Option<Vec<String>>,
+    /// Whether unknown destinations are dropped; absent for the mesh's setting.
+    pub registry_only: Option<bool>,
+}
+
+/// One inbound listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ingress {
+    /// The container port.
+    pub port: u16,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// Its tls mode.
+    pub tls_mode: Option<String>,
+    /// Line of the entry.
+    pub line: u32,
+}
+
+impl Sidecar {
+    /// Reads a Sidecar.
+    pub(crate) fn read(meta: Meta, document: &Node) -> Self {
+        let spec = document.get("spec");
+        let field = |name: &str| spec.and_then(|spec| spec.get(name));
+        let ingress = field("ingress").map(|list| {
+            list.items()
+                .iter()
+                .filter_map(|entry| {
+                    Some(Ingress {
+                        port: port(entry.at(&["port", "number"]))?,
+                        protocol: Protocol::parse(
+                            &entry.at(&["port", "protocol"]).and_then(Node::scalar).unwrap_or_default(),
+                        ),
+                        tls_mode: entry.at(&["tls", "mode"]).and_then(Node::scalar),
+                        line: entry.line,
+                    })
+                })
+                .collect::<Vec<_>>()
+        });
+        let egress = field("egress")
+            .map(|list| list.items().iter().flat_map(|entry| texts(entry.get("hosts"))).collect());
+        let registry_only = spec
+            .and_then(|spec| spec.at(&["outboundTrafficPolicy", "mode"]))
+            .and_then(Node::text)
+            .map(|mode| mode == "REGISTRY_ONLY");
+        Self {
+            selector: field("workloadSelector")
+                .map(|node| labels(node.get("labels")))
+                .filter(|labels| !labels.is_empty()),
+            ingress: ingress.filter(|list| !list.is_empty()),
+            egress,
+            registry_only,
+            meta,
+        }
+    }
+}
