@@ -1,0 +1,134 @@
+// The HTTP API -> typed answers. One function a question, nothing kept. Addresses are relative, so that the page works below
+// any path; a failure is always a `Problem`, whether the server answered with one (RFC 9457) or did not answer at all.
+
+import type { Class, Counts, Coverage, Finding, Judged, Judgement, Proof, Severity } from "./forms.ts";
+
+const BASE = "api/v1";
+
+/** Rows asked for at once in the tables. */
+export const PAGE = 50;
+
+/** Findings read at most; the page says so when there are more. */
+export const MOST_FINDINGS = 2000;
+
+export interface Mesh {
+  id: string;
+  taken_at: string | null;
+}
+
+export interface Overview {
+  flows: Counts;
+  judgements: Partial<Record<Judgement, number>>;
+  findings: Partial<Record<Severity, number>>;
+  coverage: Coverage;
+  mesh: Mesh | null;
+  /** Start of the first flow and end of the last; `null` without flows. */
+  from: string | null;
+  to: string | null;
+}
+
+export interface MatrixCell {
+  /** `null` outside the mesh. */
+  from: string | null;
+  to: string | null;
+  flows: Counts;
+}
+
+export interface Edge {
+  client: string;
+  server: string;
+  port: number;
+  class: Class;
+  proof: Proof;
+  flows: number;
+  first_seen: string;
+  last_seen: string;
+}
+
+export interface Bucket {
+  at: string;
+  flows: Partial<Record<Class, number>>;
+}
+
+export interface Page<Row> {
+  data: Row[];
+  next_cursor: string | null;
+}
+
+export interface TableQuery {
+  from: string | null;
+  to: string | null;
+  class: Class | null;
+  judgement: Judgement | null;
+  workload: string | null;
+  port: number | null;
+}
+
+/** Why a question has no answer. */
+export class Problem extends Error {
+  constructor(
+    readonly title: string,
+    readonly detail: string,
+    readonly status: number | null,
+    readonly requestId: string | null,
+  ) {
+    super(`${title}: ${detail}`);
+  }
+}
+
+export const overview = async (): Promise<Overview> => (await get<{ data: Overview }>("overview")).data;
+
+export const matrix = async (): Promise<MatrixCell[]> => (await get<{ data: MatrixCell[] }>("matrix")).data;
+
+export const timeline = async (): Promise<Bucket[]> => (await get<{ data: Bucket[] }>("timeline")).data;
+
+export const flow = async (id: string): Promise<Judged> => (await get<{ data: Judged }>(`flows/${encodeURIComponent(id)}`)).data;
+
+/** Reads the findings, worst first, page after page up to `MOST_FINDINGS`. */
+export async function findings(): Promise<{ rows: Finding[]; more: boolean }> {
+  const rows: Finding[] = [];
+  let cursor: string | null = null;
+  do {
+    const page: Page<Finding> = await get("violations", { limit: "1000", ...(cursor === null ? {} : { cursor }) });
+    rows.push(...page.data);
+    cursor = page.next_cursor;
+  } while (cursor !== null && rows.length < MOST_FINDINGS);
+  return { rows, more: cursor !== null };
+}
+
+export const edges = (query: TableQuery, cursor: string | null): Promise<Page<Edge>> => get("edges", words(query, cursor));
+
+export const flows = (query: TableQuery, cursor: string | null): Promise<Page<Judged>> => get("flows", words(query, cursor));
+
+function words(query: TableQuery, cursor: string | null): Record<string, string> {
+  const given: Record<string, string | null> = {
+    limit: String(PAGE),
+    cursor,
+    from_namespace: query.from,
+    to_namespace: query.to,
+    to_workload: query.workload,
+    port: query.port === null ? null : String(query.port),
+    class: query.class,
+    judgement: query.judgement,
+  };
+  return Object.fromEntries(Object.entries(given).filter((pair): pair is [string, string] => pair[1] !== null));
+}
+
+async function get<Answer>(path: string, query: Record<string, string> = {}): Promise<Answer> {
+  const search = new URLSearchParams(query).toString();
+  let response: Response;
+  try {
+    response = await fetch(`${BASE}/${path}${search === "" ? "" : `?${search}`}`, { headers: { accept: "application/json" } });
+  } catch {
+    throw new Problem("No answer", "The server could not be reached. Is `wireproof serve` still running?", null, null);
+  }
+  const body: unknown = await response.json().catch(() => null);
+  if (response.ok && body !== null) return body as Answer;
+  const told = (body ?? {}) as { title?: string; detail?: string; request_id?: string };
+  throw new Problem(
+    told.title ?? "Unexpected answer",
+    told.detail ?? `The server answered ${response.status} to ${path} without saying why.`,
+    response.status,
+    told.request_id ?? null,
+  );
+}

@@ -1,0 +1,99 @@
+// The page: asks for everything the first view needs at once, then shows exactly one of four states: loading, error, nothing
+// captured, or the audit. The address after `#` holds the filters and the open drawer.
+
+import { useCallback, useEffect, useState } from "preact/hooks";
+
+import * as api from "./api.ts";
+import { Drawer } from "./drawer.tsx";
+import type { Finding } from "./forms.ts";
+import { Header, Totals } from "./header.tsx";
+import { Matrix } from "./matrix.tsx";
+import { parse, type Route, write } from "./route.ts";
+import { Failed, Loading, NothingCaptured } from "./states.tsx";
+import { Connections } from "./connections.tsx";
+import { Timeline } from "./timeline.tsx";
+import { Violations } from "./violations.tsx";
+
+interface Audit {
+  overview: api.Overview;
+  findings: Finding[];
+  more: boolean;
+  cells: api.MatrixCell[];
+  buckets: api.Bucket[];
+}
+
+type State = { name: "loading" } | { name: "failed"; problem: api.Problem } | { name: "ready"; audit: Audit };
+
+export function App() {
+  const [state, setState] = useState<State>({ name: "loading" });
+  const [route, go] = useRoute();
+
+  const load = useCallback(async () => {
+    setState({ name: "loading" });
+    try {
+      const [overview, { rows, more }, cells, buckets] = await Promise.all([api.overview(), api.findings(), api.matrix(), api.timeline()]);
+      setState({ name: "ready", audit: { overview, findings: rows, more, cells, buckets } });
+    } catch (problem) {
+      setState({ name: "failed", problem: problem instanceof api.Problem ? problem : new api.Problem("Fault of the page", String(problem), null, null) });
+    }
+  }, []);
+  useEffect(() => void load(), [load]);
+
+  switch (state.name) {
+    case "loading":
+      return <Shell><Loading /></Shell>;
+    case "failed":
+      return <Shell><Failed problem={state.problem} retry={load} /></Shell>;
+    case "ready": {
+      const { overview, findings, more, cells, buckets } = state.audit;
+      if (Object.keys(overview.flows).length === 0) {
+        return <Shell overview={overview} retry={load}><NothingCaptured coverage={overview.coverage} mesh={overview.mesh} /></Shell>;
+      }
+      const open = findings.find(({ key }) => key === route.open) ?? null;
+      return (
+        <Shell overview={overview} retry={load}>
+          <Totals overview={overview} route={route} go={go} />
+          <Timeline buckets={buckets} />
+          <Violations findings={findings} more={more} overview={overview} route={route} go={go} />
+          <Matrix cells={cells} route={route} go={go} />
+          <Connections route={route} go={go} />
+          {open !== null && <Drawer finding={open} findings={findings} go={go} />}
+        </Shell>
+      );
+    }
+  }
+}
+
+function Shell({ overview, retry, children }: { overview?: api.Overview; retry?: () => void; children: preact.ComponentChildren }) {
+  return (
+    <>
+      <Header overview={overview ?? null} reload={retry ?? null} />
+      <main>{children}</main>
+    </>
+  );
+}
+
+/** Changes parts of the route; the rest stays. */
+export type Go = (change: Partial<Route>) => void;
+
+function useRoute(): [Route, Go] {
+  const [route, setRoute] = useState(() => parse(location.hash));
+  useEffect(() => {
+    const follow = (): void => setRoute(parse(location.hash));
+    addEventListener("hashchange", follow);
+    return () => removeEventListener("hashchange", follow);
+  }, []);
+  const go = useCallback<Go>((change) => {
+    const next = write({ ...parse(location.hash), ...change });
+    // Typing in the filter box would otherwise leave one history entry a letter.
+    if (Object.keys(change).join() === "text") history.replaceState(null, "", next);
+    else history.pushState(null, "", next);
+    setRoute(parse(next));
+  }, []);
+  useEffect(() => {
+    const follow = (): void => setRoute(parse(location.hash));
+    addEventListener("popstate", follow);
+    return () => removeEventListener("popstate", follow);
+  }, []);
+  return [route, go];
+}

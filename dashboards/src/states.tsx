@@ -1,0 +1,49 @@
+// What the page shows when there is no audit to show: each says what is the case and what to do.
+
+import type { Mesh, Problem } from "./api.ts";
+import type { Coverage } from "./forms.ts";
+import { counted } from "./format.ts";
+
+/** Holds the place of the audit, section by section, so that nothing jumps when it comes. */
+export function Loading() {
+  return (
+    <div class="loading" role="status" aria-live="polite">
+      <span class="visually-hidden">Loading the audit</span>
+      <div class="totals" aria-hidden="true">{Array.from({ length: 6 }, (_, at) => <div key={at} class="total bone" />)}</div>
+      <div class="panel bone" aria-hidden="true" />
+      <div class="panel bone" aria-hidden="true" />
+    </div>
+  );
+}
+
+export function Failed({ problem, retry }: { problem: Problem; retry: () => void }) {
+  return (
+    <section class="notice" role="alert">
+      <h2>{problem.title}</h2>
+      <p>{problem.detail}</p>
+      {(problem.status !== null || problem.requestId !== null) && (
+        <p class="quiet">
+          {problem.status !== null && <>Status {problem.status}</>}
+          {problem.requestId !== null && <>, request <code>{problem.requestId}</code></>}
+        </p>
+      )}
+      <button type="button" onClick={retry}>Try again</button>
+    </section>
+  );
+}
+
+export function NothingCaptured({ coverage, mesh }: { coverage: Coverage; mesh: Mesh | null }) {
+  return (
+    <section class="notice">
+      <h2>Nothing captured</h2>
+      <p>
+        {coverage.packets === 0
+          ? "No packet has been read yet, so nothing can be said about this mesh."
+          : `${counted(coverage.packets, "packet")} read, but no connection with any payload among them, so nothing can be said about this mesh.`}
+      </p>
+      {coverage.damaged.map((text) => <p key={text} class="warn">{text}</p>)}
+      <p>Give it a capture: <code>wireproof serve --mesh mesh.yaml --input capture.pcap --store wireproof.sqlite</code></p>
+      {mesh === null && <p class="quiet">No mesh is loaded either: without <code>--mesh</code> flows are classified, but not judged.</p>}
+    </section>
+  );
+}

@@ -1,0 +1,13 @@
+import { defineConfig } from "vite";
+
+export default defineConfig({
+  // The page may be served below another path by a proxy, so nothing in it starts with a slash.
+  base: "./",
+  build: {
+    target: "es2022",
+    // The content security policy allows the page's own origin only, and a data: address is not that.
+    assetsInlineLimit: 0,
+    modulePreload: false,
+  },
+  oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
+});
