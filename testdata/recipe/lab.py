@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+"""Runs one case in network namespaces of its own and captures it.  lab.py NAME OUT [PREFIX]
+
+Needs root, iproute2, tcpdump, openssl and Envoy ($ENVOY). Writes OUT/capture.pcap (the node's bridge, Ethernet),
+OUT/mesh.yaml (the inventory, then the case's policies), and beside them what only serves checking: OUT/pki, OUT/keys.*.log,
+OUT/*.log, OUT/calls.txt (what every call got). Ends exactly the processes that it started.
+"""
+import importlib
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import envoy
+import inventory
+from model import AMBIENT
+
+HERE = pathlib.Path(__file__).resolve().parent
+ENVOY = os.environ.get("ENVOY", "envoy")
+PODS, WORLD = "10.20.0.0/16", "203.0.113.0/24"
+
+
+def run(*command, check=True):
+    return subprocess.run(command, check=check, capture_output=True, text=True)
+
+
+class Lab:
+    def __init__(self, name, out, prefix):
+        sys.path.insert(0, str(HERE / "cases"))
+        self.name, self.out, self.prefix = name, pathlib.Path(out).resolve(), prefix
+        self.case = importlib.import_module(name.replace("-", "_")).CASE
+        self.processes, self.namespaces = [], []
+        self.calls = None
+
+    def namespace(self, pod):
+        return f"{self.prefix}-{pod.namespace_of_network}"
+
+    @property
+    def node(self):
+        return f"{self.prefix}-node"
+
+    def add_namespace(self, name):
+        run("ip", "netns", "add", name)
+        self.namespaces.append(name)
+        run("ip", "netns", "exec", name, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1", check=False)
+        run("ip", "-n", name, "link", "set", "lo", "up")
+
+    def network(self):
+        self.add_namespace(self.node)
+        run("ip", "-n", self.node, "link", "add", "br0", "type", "bridge")
+        run("ip", "-n", self.node, "link", "set", "br0", "up")
+        run("ip", "-n", self.node, "addr", "add", "10.20.0.1/16", "dev", "br0")
+        for index, pod in enumerate(self.case.pods):
+            name, veth = self.namespace(pod), f"veth{index}"
+            self.add_namespace(name)
+            run("ip", "link", "add", "eth0", "netns", name, "type", "veth", "peer", "name", veth, "netns", self.node)
+            run("ip", "-n", self.node, "link", "set", veth, "master", "br0")
+            run("ip", "-n", self.node, "link", "set", veth, "up")
+            run("ip", "-n", name, "addr", "add", pod.address + "/32", "dev", "eth0")
+            run("ip", "-n", name, "link", "set", "eth0", "up")
+            # One flat link: what a real cluster routes is reached directly here; the addresses are what matters.
+            for network in (PODS, WORLD, "10.30.0.0/16"):
+                run("ip", "-n", name, "route", "add", network, "dev", "eth0")
+
+    def start(self, namespace, log, *command):
+        with open(self.out / f"{log}.log", "ab") as file:
+            process = subprocess.Popen(["ip", "netns", "exec", namespace, *command], stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+        self.processes.append(process)
+        return process
+
+    def wait_port(self, namespace, port):
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            if f":{port} " in run("ip", "netns", "exec", namespace, "ss", "-Hltn").stdout:
+                return
+            time.sleep(0.1)
+        raise SystemExit(f"port {port} in {namespace} never opened: see {self.out}")
+
+    def up(self):
+        accounts = sorted({f"{pod.namespace}.{pod.workload}" for pod in self.case.pods if pod.proxied})
+        run("bash", str(HERE / "pki.sh"), str(self.out / "pki"), *accounts)
+        self.network()
+        waits = []
+        for pod in self.case.pods:
+            name = self.namespace(pod)
+            served = [f"{p.kind}:{p.number}" for p in pod.ports if p.kind != "grpc"]
+            if served:
+                self.start(name, f"application.{pod.namespace_of_network}", sys.executable, str(HERE / "workload.py"),
+                           "127.0.0.1" if pod.proxied else pod.address, str(self.out), *served)
+                waits += [(name, int(item.split(":")[1])) for item in served]
+            if pod.proxied:
+                path = envoy.Configuration(self.case, pod, str(self.out)).write()
+                self.start(name, f"envoy.{pod.namespace_of_network}", ENVOY, "-c", path, "--disable-hot-restart", "--concurrency", "1", "-l", "warning")
+                waits.append((name, pod.servers[0].port if pod.servers else 15008 if pod.kind == AMBIENT and pod.ports else 20000 if pod.calls else 15021))
+        for name, port in waits:
+            self.wait_port(name, port)
+
+    def down(self):
+        for process in reversed(self.processes):
+            process.send_signal(signal.SIGTERM)
+        for process in self.processes:
+            process.wait(timeout=20)
+        for name in self.namespaces:
+            run("ip", "netns", "del", name, check=False)
+
+    def note(self, text):
+        self.calls.write(text + "\n")
+        self.calls.flush()
+        print(text, flush=True)
+
+    def client(self, namespace, *arguments):
+        return run("ip", "netns", "exec", namespace, sys.executable, str(HERE / "client.py"), *arguments, check=False).stdout.strip()
+
+    def call(self, source, to, port, times=1):
+        """The application of `source` calls through its proxy."""
+        pod = self.case.workload(source)[0]
+        target = self.case.workload(to)[0]
+        kind = next((p.kind for p in target.ports if p.number == port), "http")
+        for _ in range(times):
+            got = self.client(self.namespace(pod), kind, "127.0.0.1", str(envoy.local_port(pod, to, port)),
+                              f"keylog={self.out}/keys.client.log")
+            self.note(f"{source} -> {to}:{port} by proxy: {got!r}")
+            time.sleep(0.15)
+
+    def direct(self, source, to, port, kind="http", times=1, **options):
+        """A process in `source` connects by itself, with no proxy between."""
+        pod = self.case.workload(source)[0]
+        target = self.case.workload(to)[0]
+        arguments = [f"{key}={value}" for key, value in options.items()]
+        if kind == "tls":
+            arguments.append(f"keylog={self.out}/keys.client.log")
+        for _ in range(times):
+            got = self.client(self.namespace(pod), kind, target.address, str(port), *arguments)
+            self.note(f"{source} -> {to}:{port} {kind} {options.get('sni', '')}: {got!r}")
+            time.sleep(0.15)
+
+    def probe(self, to, port=15021, times=1):
+        """The kubelet, from the node's own address."""
+        for pod in self.case.workload(to):
+            for _ in range(times):
+                self.note(f"node -> {pod.name}:{port} probe: {self.client(self.node, 'http', pod.address, str(port), 'path=/healthz/ready')!r}")
+
+    def certificate(self, name):
+        return str(self.out / "pki" / name)
+
+    def capture(self):
+        capture, errors = self.out / "capture.pcap", self.out / "tcpdump.log"
+        process = self.start(self.node, "tcpdump", "tcpdump", "-q", "-n", "-i", "br0", "-s", "0", "-U", "--immediate-mode", "-Z", "root", "-w", str(capture), "tcp")
+        while "listening on" not in errors.read_text():
+            time.sleep(0.1)
+        self.case.traffic(self)
+        time.sleep(1.2)
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=10)
+
+    def mesh(self):
+        policies = (HERE / "cases" / f"{self.name}.policy.yaml").read_text()
+        (self.out / "mesh.yaml").write_text("---\n".join([*inventory.documents(self.case), policies]))
+
+
+def main():
+    name, out = sys.argv[1:3]
+    lab = Lab(name, out, sys.argv[3] if len(sys.argv) > 3 else "wp")
+    lab.out.mkdir(parents=True, exist_ok=True)
+    lab.mesh()
+    if os.environ.get("MESH_ONLY"):
+        return
+    with open(lab.out / "calls.txt", "w") as lab.calls:
+        try:
+            lab.up()
+            lab.capture()
+        finally:
+            lab.down()
+
+
+main()
