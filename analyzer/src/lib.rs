@@ -2,5 +2,9 @@
 //!
 //! Pure: no clock, no file, no socket. Text in ([`mesh::Manifest`]), values out.
 
+pub mod expectation;
+pub mod explain;
 pub mod mesh;
+pub mod parties;
+pub mod policy;
 pub mod report;

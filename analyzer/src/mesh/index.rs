@@ -425,10 +425,7 @@ impl Mesh {
                 name.is_some_and(|name| &*pod.meta.name == name) && &*pod.meta.namespace == namespace
             })
         });
-        named.or_else(|| match places.as_slice() {
-            [only] => Some(*only),
-            _ => None,
-        })
+        named.or(if let [only] = places.as_slice() { Some(*only) } else { None })
     }
 
     /// Returns the pod that an address and port belong to. Pods that share their node's address are told apart by the

@@ -178,7 +178,7 @@ impl Endpoint {
     pub fn tls_mode_istio(&self) -> bool {
         self.labels
             .get("security.istio.io/tlsMode")
-            .map_or(self.service_account.is_some(), |mode| mode == "istio")
+            .map_or_else(|| self.service_account.is_some(), |mode| mode == "istio")
     }
 
     /// Returns the port on the wire for a service port.

@@ -1,0 +1,116 @@
+//! Both sides of one connection joined: what the client should send and the server accept, with the reasons.
+
+use std::net::IpAddr;
+
+use flow::{Class, Endpoint};
+
+use crate::mesh::Mesh;
+use crate::mesh::pod::Pod;
+use crate::mesh::service::Protocol;
+use crate::policy::inbound::{self, Inbound, InboundKind};
+use crate::policy::outbound::{self, OutboundKind};
+use crate::policy::{Decided, Trace};
+use crate::report::{Citation, ClientTls, Expected, IstioMtls, PartyKind};
+
+/// What is declared for one connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expectation {
+    /// The answer.
+    pub expected: Expected,
+    /// Every step that led to it, in order: the client's side, then the server's.
+    pub because: Vec<Citation>,
+    /// Why the server accepts what it accepts.
+    pub server: InboundKind,
+    /// Why the client sends what it sends.
+    pub client: OutboundKind,
+    /// The protocol that the destination's port declares; absent where nothing declares the port.
+    pub protocol: Option<Protocol>,
+    /// Whether the destination is known to the mesh at all.
+    pub known_destination: bool,
+    /// Whether the destination stands outside the mesh.
+    pub external: bool,
+}
+
+/// Computes what is declared for a connection from `from` to `to`, with the SNI of its ClientHello where there is one.
+#[must_use]
+pub fn expect(mesh: &Mesh, from: IpAddr, to: Endpoint, sni: Option<&str>) -> Expectation {
+    let mut trace = Trace::default();
+    let client_pod = mesh.pod_at(from, None);
+    let behind = mesh.behind(to.ip, to.port);
+    let out = outbound::decide(mesh, client_pod, to.ip, to.port, sni, &mut trace);
+    let server_pod = mesh.pod_at(to.ip, Some(to.port));
+    let inbound = match server_pod {
+        Some(pod) => inbound::at_pod(mesh, pod, to.port, sni, &mut trace),
+        None => behind_virtual_address(mesh, to, sni, &mut trace),
+    };
+    let protocol = behind.first().map(|behind| behind.port.protocol).or(inbound.protocol);
+    let conflict = conflict(&out, &inbound);
+    let gateway = server_pod.is_some_and(|pod| pod.proxy == PartyKind::Gateway);
+    Expectation {
+        expected: Expected {
+            server_mode: inbound.mode.value,
+            server_mode_from: inbound.mode.from,
+            client_tls: out.tls.value,
+            client_tls_from: out.tls.from,
+            allowed: inbound.allowed,
+            istio_mtls: inbound.istio_mtls,
+            client_wire: out.wire,
+            conflict,
+            sni: out.sni,
+            protocol: protocol.map(|protocol| protocol.name().to_owned()),
+            gateway_server: inbound.gateway_server,
+        },
+        because: trace.into_citations(),
+        known_destination: server_pod.is_some() || !behind.is_empty(),
+        external: !gateway
+            && server_pod.is_none()
+            && behind.first().is_none_or(|behind| behind.host.external),
+        server: inbound.kind,
+        client: out.kind,
+        protocol,
+    }
+}
+
+/// A Service's virtual address stands for the pods behind it: what all of them accept.
+fn behind_virtual_address(mesh: &Mesh, to: Endpoint, sni: Option<&str>, trace: &mut Trace) -> Inbound {
+    let behind = mesh.behind(to.ip, to.port);
+    let Some(first) = behind.first() else { return inbound::outside(None, trace) };
+    let pods: Vec<(&Pod, u16)> = first
+        .host
+        .endpoints
+        .iter()
+        .filter_map(|endpoint| {
+            Some((mesh.pod_of(endpoint)?, endpoint.ports.get(&first.port.number).copied()?))
+        })
+        .collect();
+    let Some((pod, port)) = pods.first() else { return inbound::outside(Some(first), trace) };
+    let mut answer = inbound::at_pod(mesh, pod, *port, sni, trace);
+    for (pod, port) in pods.iter().skip(1) {
+        let other = inbound::at_pod(mesh, pod, *port, sni, &mut Trace::default());
+        // Which pod the connection ends at is not known here: only what every one of them accepts is declared.
+        answer.allowed.retain(|class| other.allowed.contains(class));
+        if other.mode != answer.mode {
+            answer.mode = Decided::default(None);
+        }
+    }
+    answer
+}
+
+/// Tells whether the two sides exclude each other. Where the application decides what it sends, and plaintext is not
+/// accepted, it depends on the application.
+fn conflict(out: &outbound::Outbound, inbound: &Inbound) -> Option<bool> {
+    let hbone = out.kind == OutboundKind::Hbone;
+    if hbone {
+        return Some(false);
+    }
+    let disjoint = !out.wire.iter().any(|class| inbound.allowed.contains(class));
+    let undecryptable =
+        out.tls.value == Some(ClientTls::IstioMutual) && inbound.istio_mtls == IstioMtls::Unterminated;
+    if disjoint || undecryptable {
+        return Some(true);
+    }
+    if out.tls.value.is_none() && !inbound.allowed.contains(&Class::Plaintext) {
+        return None;
+    }
+    Some(false)
+}

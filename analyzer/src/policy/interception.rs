@@ -1,0 +1,87 @@
+//! Which connections pass the sidecar at all: the pod's annotations, as read when it started.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::mesh::pod::Pod;
+
+/// Ports of the proxy itself that are never redirected to it.
+pub const NEVER_INTERCEPTED: [u16; 3] = [15020, 15021, 15090];
+
+/// Tells whether inbound connections to a container port reach the sidecar.
+///
+/// Rule `interception.inbound`. Istio: annotations `traffic.sidecar.istio.io/includeInboundPorts`, `excludeInboundPorts`.
+pub fn inbound(pod: &Pod, port: u16) -> Result<(), String> {
+    if let Some(mode) = none_mode(pod) {
+        return Err(mode);
+    }
+    if NEVER_INTERCEPTED.contains(&port) {
+        return Err(format!("port {port} is the proxy's own and never intercepted"));
+    }
+    if let Some(list) = annotation(pod, "excludeInboundPorts")
+        && lists(list, port)
+    {
+        return Err(format!("excludeInboundPorts lists {port}"));
+    }
+    match annotation(pod, "includeInboundPorts") {
+        Some(list) if list.trim() != "*" && !lists(list, port) => {
+            Err(format!("includeInboundPorts does not list {port}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Tells whether a connection that the application opens passes the sidecar.
+///
+/// Rule `interception.outbound`. Istio: annotations `traffic.sidecar.istio.io/*Outbound*`. The numbers and addresses are
+/// those that the application dials.
+pub fn outbound(pod: &Pod, dialled: &[(IpAddr, u16)]) -> Result<(), String> {
+    if let Some(mode) = none_mode(pod) {
+        return Err(mode);
+    }
+    let included_port = |port| {
+        annotation(pod, "includeOutboundPorts").is_some_and(|list| list.trim() == "*" || lists(list, port))
+    };
+    for (ip, port) in dialled {
+        if annotation(pod, "excludeOutboundPorts").is_some_and(|list| lists(list, *port)) {
+            return Err(format!("excludeOutboundPorts lists {port}"));
+        }
+        if annotation(pod, "excludeOutboundIPRanges").is_some_and(|list| holds(list, *ip)) {
+            return Err(format!("excludeOutboundIPRanges holds {ip}"));
+        }
+    }
+    match annotation(pod, "includeOutboundIPRanges") {
+        Some(list) if list.trim() != "*" => {
+            if dialled.iter().any(|(ip, port)| holds(list, *ip) || included_port(*port)) || dialled.is_empty()
+            {
+                Ok(())
+            } else {
+                Err("includeOutboundIPRanges does not hold the destination".to_owned())
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+fn none_mode(pod: &Pod) -> Option<String> {
+    let mode = pod.meta.annotations.get("sidecar.istio.io/interceptionMode")?;
+    (mode == "NONE").then(|| "interceptionMode is NONE".to_owned())
+}
+
+fn annotation<'a>(pod: &'a Pod, name: &str) -> Option<&'a str> {
+    pod.meta.annotations.get(&format!("traffic.sidecar.istio.io/{name}")).map(String::as_str)
+}
+
+fn lists(list: &str, port: u16) -> bool {
+    list.split(',').any(|entry| entry.trim().parse() == Ok(port))
+}
+
+fn holds(list: &str, ip: IpAddr) -> bool {
+    list.split(',').any(|entry| {
+        let entry = entry.trim();
+        entry == "*"
+            || entry.parse::<IpNet>().is_ok_and(|range| range.contains(&ip))
+            || entry.parse::<IpAddr>().is_ok_and(|own| own == ip)
+    })
+}

@@ -1,0 +1,151 @@
+//! Istio's rules. Each is one function named as Istio names the field, with an id that its doc comment, every citation,
+//! `RULES` and docs/rules.md share.
+
+pub mod auto_mtls;
+pub mod destination_rule;
+pub mod gateway;
+pub mod inbound;
+pub mod interception;
+pub mod outbound;
+pub mod peer_authentication;
+pub mod visibility;
+
+use crate::mesh::meta::Meta;
+use crate::report::Citation;
+
+/// Every rule: its id, and what it says. docs/rules.md names the source of each.
+pub const RULES: &[(&str, &str)] = &[
+    (
+        "ambient.hbone",
+        "ztunnel carries traffic between ambient workloads on port 15008, always with client certificates",
+    ),
+    (
+        "ambient.no-sidecar-mtls",
+        "ztunnel never speaks the sidecars' mTLS: other destinations get the application's bytes",
+    ),
+    (
+        "ambient.peer-authentication",
+        "ztunnel honours STRICT; DISABLE counts as PERMISSIVE, and never switches HBONE off",
+    ),
+    (
+        "auto-mtls.conditions",
+        "without a tls block clients send Istio mTLS exactly where the destination can take it",
+    ),
+    (
+        "auto-mtls.workload-entry",
+        "an endpoint of a ServiceEntry takes Istio mTLS by its label, else by its service account",
+    ),
+    ("client.application-decides", "no proxy decides: the application's own bytes leave"),
+    (
+        "client.outbound-traffic-policy",
+        "a destination that the client does not know is forwarded as it is, or dropped",
+    ),
+    ("client.proxy-per-mode", "what each client mode puts on the wire"),
+    (
+        "destination-rule.backend-tls-policy",
+        "a BackendTLSPolicy acts as a rule of its own, under the user's rules",
+    ),
+    (
+        "destination-rule.credential-name",
+        "credentialName on a rule that sidecars use without a workloadSelector is skipped",
+    ),
+    (
+        "destination-rule.level",
+        "a port entry replaces the whole policy; a subset's policy overrides field by field",
+    ),
+    (
+        "destination-rule.lookup",
+        "the client's namespace, then the service's, then the root namespace; the first with a match",
+    ),
+    ("destination-rule.merge", "rules for one host in one namespace: the first trafficPolicy stays whole"),
+    (
+        "destination-rule.most-specific-host",
+        "the exact host wins over the longest matching wildcard; only one is used",
+    ),
+    ("destination-rule.mode", "the tls block's mode; a block without a mode means DISABLE"),
+    ("gateway.gateway-api-listener", "what a Gateway API listener becomes"),
+    (
+        "gateway.server",
+        "the Gateway server that takes a connection: by port, then by the most specific SNI host",
+    ),
+    ("gateway.server-tls", "what a Gateway server's protocol and tls mode accept"),
+    (
+        "inbound.mode-and-protocol",
+        "what the sidecar's inbound listener accepts, by mode and declared protocol",
+    ),
+    ("inbound.no-proxy", "without a proxy nothing enforces a mode: the application decides"),
+    (
+        "interception.inbound",
+        "ports that are not redirected to the sidecar reach the application as they are",
+    ),
+    ("interception.outbound", "destinations that are not redirected leave as the application sends them"),
+    (
+        "peer-authentication.narrowest-wins",
+        "mesh, then namespace, then workload: the narrowest that sets a mode wins",
+    ),
+    ("peer-authentication.oldest-wins", "of several policies at one level only the oldest acts"),
+    ("peer-authentication.port-level", "portLevelMtls of the chosen workload policy, by container port"),
+    ("protocol-selection.parse", "protocols as Istio's resources spell them"),
+    ("protocol-selection.service-port", "a Service port's protocol: appProtocol, else the name's prefix"),
+    ("sidecar.egress", "a Sidecar limits the hosts that its workloads know"),
+    ("sidecar.ingress", "a Sidecar's ingress list replaces the Services' ports"),
+];
+
+/// Collects citations in the order in which rules were applied.
+#[derive(Debug, Default)]
+pub struct Trace(Vec<Citation>);
+
+impl Trace {
+    /// Cites a resource.
+    pub fn cite(
+        &mut self,
+        rule: &str,
+        meta: &Meta,
+        field: Option<&str>,
+        line: u32,
+        effect: impl Into<String>,
+    ) {
+        self.0.push(Citation {
+            rule: rule.to_owned(),
+            resource: meta.id(),
+            field: field.map(str::to_owned),
+            effect: effect.into(),
+            file: Some(meta.file.to_string()),
+            line: Some(line).filter(|line| *line > 0),
+        });
+    }
+
+    /// Cites what is built in.
+    pub fn built_in(&mut self, rule: &str, effect: impl Into<String>) {
+        self.0.push(Citation {
+            rule: rule.to_owned(),
+            resource: "default".to_owned(),
+            field: None,
+            effect: effect.into(),
+            file: None,
+            line: None,
+        });
+    }
+
+    /// Returns the citations.
+    #[must_use]
+    pub fn into_citations(self) -> Vec<Citation> {
+        self.0
+    }
+}
+
+/// A value and the resource that supplied it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided<T> {
+    /// The value.
+    pub value: T,
+    /// `Kind/namespace/name`, `default`, `auto-mtls` or `hbone`.
+    pub from: String,
+}
+
+impl<T> Decided<T> {
+    /// A value that nothing declares.
+    pub fn default(value: T) -> Self {
+        Self { value, from: "default".to_owned() }
+    }
+}

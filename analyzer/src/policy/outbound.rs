@@ -1,0 +1,407 @@
+//! The client's side of a connection: what its proxy is declared to send.
+
+use std::net::IpAddr;
+
+use flow::Class;
+
+use crate::mesh::pod::Pod;
+use crate::mesh::service::Protocol;
+use crate::mesh::{Behind, Mesh};
+use crate::policy::auto_mtls::{self, AutoMtls};
+use crate::policy::inbound::{ALL, HBONE};
+use crate::policy::visibility::{self, Hidden};
+use crate::policy::{Decided, Trace, destination_rule, interception};
+use crate::report::{ClientTls, PartyKind};
+
+/// What the client's side sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outbound {
+    /// The TLS that the client's proxy originates; absent where nothing decides.
+    pub tls: Decided<Option<ClientTls>>,
+    /// Wire classes it emits; empty when nothing should leave.
+    pub wire: Vec<Class>,
+    /// The SNI it sends.
+    pub sni: Option<String>,
+    /// Why it is so.
+    pub kind: OutboundKind,
+}
+
+/// Why the client sends what it sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutboundKind {
+    /// The client has no proxy.
+    NoProxy,
+    /// The destination is not redirected to the sidecar; with the reason.
+    NotIntercepted(String),
+    /// The client does not know the destination: forwarded as it is; with what hides it.
+    Passthrough(String),
+    /// The client does not know the destination: dropped.
+    Blocked,
+    /// A DestinationRule's tls block.
+    Rule,
+    /// Auto mTLS, or the application's bytes where it does not apply.
+    Auto,
+    /// HBONE.
+    Hbone,
+    /// An ambient client to a destination without HBONE.
+    AmbientPlain,
+}
+
+/// Says what a client is declared to send to `ip`:`port`.
+#[must_use]
+pub fn decide(
+    mesh: &Mesh,
+    client: Option<&Pod>,
+    ip: IpAddr,
+    port: u16,
+    sni: Option<&str>,
+    trace: &mut Trace,
+) -> Outbound {
+    let Some(pod) = client else {
+        trace.built_in("client.application-decides", "the client has no proxy of this mesh");
+        return undecided(OutboundKind::NoProxy, &ALL);
+    };
+    let target = mesh.pod_at(ip, Some(port));
+    match pod.proxy {
+        PartyKind::NoProxy
+        | PartyKind::Node
+        | PartyKind::ServiceAddress
+        | PartyKind::Declared
+        | PartyKind::Unknown => {
+            trace.cite(
+                "client.application-decides",
+                &pod.meta,
+                None,
+                pod.meta.line,
+                "the client has no proxy",
+            );
+            return undecided(OutboundKind::NoProxy, &ALL);
+        }
+        PartyKind::Ambient => return ambient(mesh, pod, target, ip, port, trace),
+        PartyKind::Sidecar | PartyKind::Gateway | PartyKind::Waypoint => {}
+    }
+    let namespace = &*pod.meta.namespace;
+    let all_behind = mesh.behind(ip, port);
+    let named = by_sni(&all_behind, sni);
+    let mut hidden = None;
+    let mut known = Vec::new();
+    for behind in named {
+        match visibility::visible(mesh, client, namespace, behind.host) {
+            Ok(()) => known.push(behind),
+            Err(why) => hidden = hidden.or(Some((why, behind))),
+        }
+    }
+    if pod.proxy == PartyKind::Sidecar {
+        let dialled: Vec<(IpAddr, u16)> = match known.first() {
+            Some(behind) => behind
+                .host
+                .addresses
+                .iter()
+                .filter(|net| net.prefix_len() == net.max_prefix_len())
+                .map(|net| (net.addr(), behind.port.number))
+                .chain([(ip, port), (ip, behind.port.number)])
+                .collect(),
+            None => vec![(ip, port)],
+        };
+        if let Err(why) = interception::outbound(pod, &dialled) {
+            trace.cite(
+                "interception.outbound",
+                &pod.meta,
+                Some("metadata.annotations"),
+                pod.meta.line,
+                why.clone(),
+            );
+            return undecided(OutboundKind::NotIntercepted(why), &ALL);
+        }
+    }
+    // With several hosts behind one destination, the client's own namespace is closer than others, then the oldest.
+    let chosen = known.iter().find(|behind| *behind.host.namespace == *namespace).or_else(|| known.first());
+    if port == HBONE && target.is_some_and(Pod::hbone) {
+        return hbone(target, trace);
+    }
+    let Some(behind) = chosen else { return unknown_destination(mesh, pod, hidden, trace) };
+    let answer = to_host(mesh, pod, behind, sni, trace);
+    // Ambient endpoints carry no tlsMode label; proxies reach them by HBONE where istiod knows it.
+    if answer.kind == OutboundKind::Auto
+        && answer.tls.value != Some(ClientTls::IstioMutual)
+        && target.is_some_and(|target| target.proxy == PartyKind::Ambient)
+        && !behind.host.external
+    {
+        return hbone(target, trace);
+    }
+    answer
+}
+
+/// Prefers the hosts that an Istio SNI (`outbound_.9080_.v1_.host`) names.
+fn by_sni<'a>(behind: &[Behind<'a>], sni: Option<&str>) -> Vec<Behind<'a>> {
+    if let Some((port, _, host)) = sni.and_then(istio_sni) {
+        let named: Vec<Behind<'a>> = behind
+            .iter()
+            .copied()
+            .filter(|behind| behind.host.host == host && behind.port.number == port)
+            .collect();
+        if !named.is_empty() {
+            return named;
+        }
+    }
+    behind.to_vec()
+}
+
+/// Reads an Istio SNI: Service port, subset, host.
+#[must_use]
+pub fn istio_sni(sni: &str) -> Option<(u16, Option<&str>, &str)> {
+    let rest = sni.strip_prefix("outbound_.")?;
+    let (port, rest) = rest.split_once("_.")?;
+    let (subset, host) = rest.split_once("_.")?;
+    Some((port.parse().ok()?, Some(subset).filter(|subset| !subset.is_empty()), host))
+}
+
+fn undecided(kind: OutboundKind, wire: &[Class]) -> Outbound {
+    Outbound { tls: Decided::default(None), wire: wire.to_vec(), sni: None, kind }
+}
+
+fn unknown_destination(
+    mesh: &Mesh,
+    pod: &Pod,
+    hidden: Option<(Hidden<'_>, Behind<'_>)>,
+    trace: &mut Trace,
+) -> Outbound {
+    let why = match hidden {
+        Some((Hidden::NotExported(Some(meta)), _)) => {
+            trace.cite(
+                "sidecar.egress",
+                meta,
+                Some("exportTo"),
+                meta.line,
+                "not exported to the client's namespace",
+            );
+            format!("{} is not exported to the client", meta.id())
+        }
+        Some((Hidden::NotExported(None), behind)) => {
+            format!("{} is not exported to the client", behind.host.host)
+        }
+        Some((Hidden::NotImported(sidecar), behind)) => {
+            trace.cite(
+                "sidecar.egress",
+                &sidecar.meta,
+                Some("spec.egress"),
+                sidecar.meta.line,
+                format!("does not list {}", behind.host.host),
+            );
+            format!("{} hides {}", sidecar.meta.id(), behind.host.host)
+        }
+        None => "no Service or ServiceEntry has this address and port".to_owned(),
+    };
+    let own = visibility::sidecar_for(mesh, pod).and_then(|sidecar| sidecar.registry_only);
+    if own.unwrap_or(mesh.config.registry_only) {
+        trace.built_in("client.outbound-traffic-policy", format!("REGISTRY_ONLY drops it: {why}"));
+        return undecided(OutboundKind::Blocked, &[]);
+    }
+    trace.built_in(
+        "client.outbound-traffic-policy",
+        format!("ALLOW_ANY passes the application's bytes on: {why}"),
+    );
+    undecided(OutboundKind::Passthrough(why), &ALL)
+}
+
+fn to_host(mesh: &Mesh, pod: &Pod, behind: &Behind<'_>, sni: Option<&str>, trace: &mut Trace) -> Outbound {
+    let port = behind.port.number;
+    let subset = sni
+        .and_then(istio_sni)
+        .and_then(|(_, subset, _)| subset.map(str::to_owned))
+        .or_else(|| routed_subset(mesh, pod, behind));
+    let acting = destination_rule::acting(mesh, Some(pod), &pod.meta.namespace, behind.host, trace);
+    let block = acting
+        .as_ref()
+        .and_then(|acting| destination_rule::tls_block(acting, port, subset.as_deref(), trace));
+    let application = application_wire(behind.port.protocol);
+    if let Some(block) = block {
+        let tls = block.tls;
+        let from = block.rule.meta.id();
+        let missing = if tls.mode_written { "" } else { " (no mode written)" };
+        let skipped = tls.credential_name.as_ref().is_some_and(|name| !name.starts_with("configmap://"))
+            && matches!(tls.mode, ClientTls::Simple | ClientTls::Mutual)
+            && pod.proxy == PartyKind::Sidecar
+            && block.rule.workload_selector.is_none();
+        if skipped {
+            trace.cite(
+                "destination-rule.credential-name",
+                &block.rule.meta,
+                Some(&block.field),
+                tls.line,
+                format!(
+                    "{} is skipped: sidecars take no credentialName from a rule without workloadSelector",
+                    tls.mode
+                ),
+            );
+            return Outbound {
+                tls: Decided { value: Some(ClientTls::Disable), from },
+                wire: application,
+                sni: None,
+                kind: OutboundKind::Rule,
+            };
+        }
+        trace.cite(
+            "destination-rule.mode",
+            &block.rule.meta,
+            Some(&block.field),
+            tls.line,
+            format!("{}{missing}, decides", tls.mode),
+        );
+        let wire = match tls.mode {
+            ClientTls::Disable => application,
+            ClientTls::Simple => vec![Class::Tls],
+            ClientTls::Mutual | ClientTls::IstioMutual => vec![Class::Mtls],
+        };
+        let sni = match tls.mode {
+            ClientTls::Disable => None,
+            ClientTls::Simple | ClientTls::Mutual => tls.sni.clone(),
+            ClientTls::IstioMutual => tls.sni.clone().or_else(|| Some(mesh_sni(behind, subset.as_deref()))),
+        };
+        return Outbound {
+            tls: Decided { value: Some(tls.mode), from },
+            wire,
+            sni,
+            kind: OutboundKind::Rule,
+        };
+    }
+    let passthrough = acting
+        .as_ref()
+        .and_then(|acting| acting.policy)
+        .is_some_and(|policy| policy.for_port(port).map_or(policy.passthrough, |entry| entry.passthrough));
+    let auto = |value| Decided { value, from: "auto-mtls".to_owned() };
+    match auto_mtls::decide(mesh, pod.proxy, behind, passthrough, trace) {
+        AutoMtls::NotApplicable => {
+            Outbound { tls: Decided::default(None), wire: application, sni: None, kind: OutboundKind::Auto }
+        }
+        AutoMtls::Plain => Outbound {
+            tls: auto(Some(ClientTls::Disable)),
+            wire: application,
+            sni: None,
+            kind: OutboundKind::Auto,
+        },
+        AutoMtls::Mutual => Outbound {
+            tls: auto(Some(ClientTls::IstioMutual)),
+            wire: vec![Class::Mtls],
+            sni: Some(mesh_sni(behind, subset.as_deref())),
+            kind: OutboundKind::Auto,
+        },
+    }
+}
+
+/// The SNI of Istio mTLS: names Service port, subset and host.
+///
+/// Rule `client.proxy-per-mode`. Istio: `BuildDNSSrvSubsetKey`.
+fn mesh_sni(behind: &Behind<'_>, subset: Option<&str>) -> String {
+    format!("outbound_.{}_.{}_.{}", behind.port.number, subset.unwrap_or_default(), behind.host.host)
+}
+
+/// What leaves where no TLS is originated: the application's own bytes, as far as the port's protocol binds them.
+#[must_use]
+pub fn application_wire(protocol: Protocol) -> Vec<Class> {
+    if protocol.is_http() {
+        vec![Class::Plaintext]
+    } else if protocol.is_tls() {
+        vec![Class::Tls, Class::Mtls]
+    } else {
+        ALL.to_vec()
+    }
+}
+
+/// Returns the subset that every route of the client's VirtualService for the host leads to; absent when there is no such
+/// VirtualService, or its routes differ.
+fn routed_subset(mesh: &Mesh, pod: &Pod, behind: &Behind<'_>) -> Option<String> {
+    let full = |host: &str, namespace: &str| {
+        if host.contains('.') {
+            host.to_owned()
+        } else {
+            format!("{host}.{namespace}.svc.{}", mesh.config.domain)
+        }
+    };
+    let service = mesh.virtual_services.iter().find(|service| {
+        service.is_for_mesh()
+            && visibility::exported(
+                if service.export_to.is_empty() {
+                    &mesh.config.virtual_service_export_to
+                } else {
+                    &service.export_to
+                },
+                &service.meta.namespace,
+                &pod.meta.namespace,
+            )
+            && service
+                .hosts
+                .iter()
+                .any(|host| visibility::covers(&full(host, &service.meta.namespace), &behind.host.host))
+    })?;
+    let mut subsets = service
+        .routes
+        .iter()
+        .flat_map(|route| &route.destinations)
+        .filter(|destination| full(&destination.host, &service.meta.namespace) == behind.host.host)
+        .map(|destination| destination.subset.clone());
+    let first = subsets.next()??;
+    subsets.all(|subset| subset.as_deref() == Some(&first)).then_some(first)
+}
+
+fn ambient(
+    mesh: &Mesh,
+    pod: &Pod,
+    target: Option<&Pod>,
+    ip: IpAddr,
+    port: u16,
+    trace: &mut Trace,
+) -> Outbound {
+    let all_endpoints = |behind: &Behind<'_>| {
+        !behind.host.endpoints.is_empty()
+            && behind.host.endpoints.iter().all(|endpoint| mesh.pod_of(endpoint).is_some_and(Pod::hbone))
+    };
+    if target.is_some_and(Pod::hbone)
+        || (target.is_none() && mesh.behind(ip, port).first().is_some_and(all_endpoints))
+    {
+        return hbone(target, trace);
+    }
+    trace.cite(
+        "ambient.no-sidecar-mtls",
+        &pod.meta,
+        None,
+        pod.meta.line,
+        "the destination has no HBONE: ztunnel passes the application's bytes on",
+    );
+    undecided(OutboundKind::AmbientPlain, &ALL)
+}
+
+fn hbone(target: Option<&Pod>, trace: &mut Trace) -> Outbound {
+    match target {
+        Some(pod) => {
+            trace.cite("ambient.hbone", &pod.meta, None, pod.meta.line, "reached by HBONE on port 15008")
+        }
+        None => trace.built_in("ambient.hbone", "reached by HBONE on port 15008"),
+    }
+    Outbound {
+        tls: Decided { value: Some(ClientTls::IstioMutual), from: "hbone".to_owned() },
+        wire: vec![Class::Mtls],
+        sni: None,
+        kind: OutboundKind::Hbone,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::istio_sni;
+
+    #[test]
+    fn an_istio_sni_names_port_subset_and_host() {
+        for (sni, expected) in [
+            (
+                "outbound_.9080_._.reviews.default.svc.cluster.local",
+                Some((9080, None, "reviews.default.svc.cluster.local")),
+            ),
+            ("outbound_.80_.v1_.a.b", Some((80, Some("v1"), "a.b"))),
+            ("outbound_.x_._.a", None),
+            ("reviews", None),
+        ] {
+            assert_eq!(istio_sni(sni), expected, "{sni}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Which hosts and rules a client knows.
+
+use crate::mesh::meta::{Meta, selects};
+use crate::mesh::pod::Pod;
+use crate::mesh::sidecar::Sidecar;
+use crate::mesh::{HostService, Mesh};
+
+/// Tells whether something exported to `export_to` (empty: to all) by `own` is visible in `namespace`.
+#[must_use]
+pub fn exported(export_to: &[String], own: &str, namespace: &str) -> bool {
+    export_to.is_empty()
+        || export_to
+            .iter()
+            .any(|to| to == "*" || (to == "." && own == namespace) || (to == namespace && to != "~"))
+}
+
+/// Returns the Sidecar resource in force for a pod: the oldest that selects it, else its namespace's own, else the root
+/// namespace's.
+#[must_use]
+pub fn sidecar_for<'a>(mesh: &'a Mesh, pod: &Pod) -> Option<&'a Sidecar> {
+    let own = |sidecar: &&Sidecar| sidecar.meta.namespace == pod.meta.namespace;
+    mesh.sidecars
+        .iter()
+        .filter(own)
+        .find(|sidecar| sidecar.selector.as_ref().is_some_and(|selector| selects(selector, &pod.meta.labels)))
+        .or_else(|| mesh.sidecars.iter().filter(own).find(|sidecar| sidecar.selector.is_none()))
+        .or_else(|| {
+            mesh.sidecars.iter().find(|sidecar| {
+                *sidecar.meta.namespace == *mesh.config.root_namespace && sidecar.selector.is_none()
+            })
+        })
+}
+
+/// Tells whether a client in `namespace` knows a host: exported to it and, with a Sidecar, imported by it. The error says
+/// which of the two hides it, and by which resource.
+///
+/// Rule `sidecar.egress`. Istio: Sidecar, `egress.hosts`; `exportTo`.
+///
+/// # Errors
+///
+/// Returns what hides the host.
+pub fn visible<'a>(
+    mesh: &'a Mesh,
+    client: Option<&Pod>,
+    namespace: &str,
+    host: &HostService,
+) -> Result<(), Hidden<'a>> {
+    if !exported(&host.export_to, &host.namespace, namespace) {
+        return Err(Hidden::NotExported(mesh.declaration(host)));
+    }
+    let Some(sidecar) = client
+        .filter(|pod| pod.proxy == crate::report::PartyKind::Sidecar)
+        .and_then(|pod| sidecar_for(mesh, pod))
+    else {
+        return Ok(());
+    };
+    let Some(hosts) = &sidecar.egress else { return Ok(()) };
+    let imported = hosts.iter().any(|entry| {
+        let (in_namespace, name) = entry.split_once('/').unwrap_or(("*", entry));
+        let namespace_fits = match in_namespace {
+            "*" => true,
+            "." => *host.namespace == *namespace,
+            "~" => false,
+            other => *host.namespace == *other,
+        };
+        namespace_fits && covers(name, &host.host)
+    });
+    if imported { Ok(()) } else { Err(Hidden::NotImported(sidecar)) }
+}
+
+/// What hides a host from a client.
+#[derive(Debug, Clone, Copy)]
+pub enum Hidden<'a> {
+    /// Its own `exportTo`; with the declaration.
+    NotExported(Option<&'a Meta>),
+    /// A Sidecar whose egress does not list it.
+    NotImported(&'a Sidecar),
+}
+
+/// Tells whether a host pattern (`*`, `*.suffix` or a name) covers a host, itself possibly a pattern.
+#[must_use]
+pub fn covers(pattern: &str, host: &str) -> bool {
+    if pattern == "*" || pattern.eq_ignore_ascii_case(host) {
+        return true;
+    }
+    pattern.strip_prefix('*').is_some_and(|suffix| {
+        let host = host.strip_prefix('*').unwrap_or(host);
+        host.len() >= suffix.len() && host.to_ascii_lowercase().ends_with(&suffix.to_ascii_lowercase())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_covers_what_ends_like_it() {
+        for (pattern, host, expected) in [
+            ("*", "a.b", true),
+            ("a.b", "a.b", true),
+            ("a.b", "A.B", true),
+            ("*.b", "a.b", true),
+            ("*.b", "b", false),
+            ("*.b.c", "*.a.b.c", true),
+            ("*.a.b.c", "*.b.c", false),
+            ("a", "b", false),
+        ] {
+            assert_eq!(covers(pattern, host), expected, "{pattern} {host}");
+        }
+    }
+
+    #[test]
+    fn export_to_names_namespaces() {
+        let to = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        assert!(exported(&to(&[]), "a", "b"));
+        assert!(exported(&to(&["*"]), "a", "b"));
+        assert!(exported(&to(&["."]), "a", "a"));
+        assert!(!exported(&to(&["."]), "a", "b"));
+        assert!(exported(&to(&["b"]), "a", "b"));
+        assert!(!exported(&to(&["~"]), "a", "a"));
+    }
+}
