@@ -1,7 +1,7 @@
 // The HTTP API -> typed answers. One function a question, nothing kept. Addresses are relative, so that the page works below
 // any path; a failure is always a `Problem`, whether the server answered with one (RFC 9457) or did not answer at all.
 
-import type { Class, Counts, Coverage, Finding, Judged, Judgement, Proof, Severity } from "./forms.ts";
+import type { Class, Counts, Coverage, Finding, Judged, Judgement, Party, Proof, Severity } from "./forms.ts";
 
 const BASE = "api/v1";
 
@@ -35,8 +35,8 @@ export interface MatrixCell {
 }
 
 export interface Edge {
-  client: string;
-  server: string;
+  client: Party;
+  server: Party;
   port: number;
   class: Class;
   proof: Proof;

@@ -105,7 +105,7 @@ function Edges({ rows }: { rows: api.Edge[] }) {
       <tbody>
         {rows.map((edge, at) => (
           <tr key={at}>
-            <td>{edge.client}</td><td>{edge.server}</td><td class="number">{edge.port}</td>
+            <td title={edge.client.kind}>{party(edge.client)}</td><td title={edge.server.kind}>{party(edge.server)}</td><td class="number">{edge.port}</td>
             <td><Seen name={edge.class} proof={edge.proof} /></td>
             <td class="number">{count(edge.flows)}</td><td class="time">{time(edge.first_seen)}</td><td class="time">{time(edge.last_seen)}</td>
           </tr>

@@ -41,15 +41,15 @@ export function Drawer({ finding, findings, go }: { finding: Finding; findings: 
           )}
           <button type="button" class="close" aria-label="Close" onClick={close}>Close</button>
         </header>
-        <h2 id="finding" tabIndex={-1}>{finding.message}</h2>
+        <h2 id="finding" tabIndex={-1} autofocus>{finding.message}</h2>
         <dl class="facts">
           <dt>From</dt><dd><PartyLine party={finding.client} /></dd>
           <dt>To</dt><dd><PartyLine party={finding.server} port={finding.port} /></dd>
           <dt>Cause</dt><dd>{finding.cause === null ? "no resource declares it" : <code>{finding.cause}</code>}</dd>
           <dt>Flows</dt><dd>{count(finding.flows)}, {time(finding.first_seen)} to {time(finding.last_seen)} UTC</dd>
         </dl>
-        <Fix finding={finding} />
         <Why because={finding.because} />
+        <Fix finding={finding} />
         <Comparison finding={finding} expected={finding.expected} />
         <Evidence key={finding.key} finding={finding} go={go} />
       </article>

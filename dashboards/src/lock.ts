@@ -1,5 +1,5 @@
 // Flows by class and proof -> the lock that stands for them. The rule is strict on purpose: a closed lock without a mark
-// is drawn only when every single flow is mTLS and none of that rests on an inference.
+// is drawn only when every single flow is mTLS, and that is read on the wire or exact.
 
 import type { Class, Counts, Proof } from "./forms.ts";
 
@@ -26,7 +26,7 @@ export function lock(counts: Counts): Lock {
     const certain = Object.keys(counts.mtls ?? {}).every((proof) => CERTAIN.has(proof as Proof));
     return certain
       ? { state: "mtls", text: "mTLS", meaning: "Every flow is mTLS, read on the wire or exact." }
-      : { state: "mtls-inferred", text: "mTLS~", meaning: "Every flow is mTLS, some by inference." };
+      : { state: "mtls-inferred", text: "mTLS~", meaning: "Every flow is mTLS; of some it is linked or inferred rather than read or exact." };
   }
   if (all("tls")) {
     return counts.tls?.none

@@ -50,7 +50,7 @@ export function SeverityMark({ severity }: { severity: Severity }) {
   return <span class={`severity severity-${severity}`}>{severity}</span>;
 }
 
-const CLASS_WORD: Record<Class, string> = { mtls: "mTLS", tls: "TLS", plaintext: "plaintext", opaque: "opaque", unknown: "unknown" };
+export const CLASS_WORD: Record<Class, string> = { mtls: "mTLS", tls: "TLS", plaintext: "plaintext", opaque: "opaque", unknown: "unknown" };
 
 export function ClassWord({ name }: { name: Class }) {
   return <span class={`class class-${name}`}>{CLASS_WORD[name]}</span>;

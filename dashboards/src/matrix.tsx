@@ -17,7 +17,7 @@ export function Matrix({ cells, route, go }: { cells: MatrixCell[]; route: Route
     <section class="panel" aria-labelledby="matrix">
       <div class="bar">
         <h2 id="matrix">Namespaces</h2>
-        <span class="quiet">Client down, server across. [mTLS] every flow certain, [mTLS~] some by inference, [MIX n%] share that is mTLS.</span>
+        <span class="quiet">Client down, server across. [mTLS]: every flow certain. [mTLS~]: some not. [MIX n%]: the share that is mTLS.</span>
         {filtered && <button type="button" onClick={() => go({ from: null, to: null })}>Clear namespaces</button>}
       </div>
       <div class="scroll">

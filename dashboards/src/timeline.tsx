@@ -7,6 +7,7 @@ import "uplot/dist/uPlot.min.css";
 
 import type { Bucket } from "./api.ts";
 import { CLASSES, type Class } from "./forms.ts";
+import { CLASS_WORD } from "./marks.tsx";
 import { counted } from "./format.ts";
 
 /** Fewer columns than this are no course. */
@@ -34,9 +35,9 @@ export function Timeline({ buckets }: { buckets: Bucket[] }) {
     <section class="panel timeline" aria-labelledby="timeline">
       <div class="bar">
         <h2 id="timeline">Flows over time</h2>
-        <span class="legend">{drawn.map((name) => <span key={name} class={`key key-${name}`}>{name}</span>)}</span>
+        <span class="legend">{drawn.map((name) => <span key={name} class={`key key-${name}`}>{CLASS_WORD[name]}</span>)}</span>
       </div>
-      <div ref={place} class="plot" role="img" aria-label={drawn.map((name) => `${name} ${counted(sum(buckets, name), "flow")}`).join(", ")} />
+      <div ref={place} class="plot" role="img" aria-label={drawn.map((name) => `${CLASS_WORD[name]} ${counted(sum(buckets, name), "flow")}`).join(", ")} />
     </section>
   );
 }
@@ -51,6 +52,9 @@ function draw(element: HTMLElement, buckets: Bucket[], drawn: Class[]): uPlot {
   // uPlot draws series over each other: the tallest sum comes first, so that each later one leaves the part above it showing.
   const stacked = drawn.map((_, at) => buckets.map(({ flows }) => drawn.slice(at).reduce((total, name) => total + (flows[name] ?? 0), 0)));
   const axis = { stroke: colour("quiet"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif" };
+  const times = buckets.map(({ at }) => Date.parse(at) / 1e3);
+  const [first = 0, last = 0] = [times[0], times.at(-1)];
+  const step = (last - first) / Math.max(times.length - 1, 1);
   const bars = uPlot.paths.bars?.({ size: [0.86, 40] });
   return new uPlot(
     {
@@ -58,15 +62,21 @@ function draw(element: HTMLElement, buckets: Bucket[], drawn: Class[]): uPlot {
       height: HEIGHT,
       legend: { show: false },
       cursor: { show: false },
-      tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), "Etc/UTC"),
-      scales: { y: { range: (_, _least, most) => [0, Math.max(most, 1)] } },
-      axes: [{ ...axis, size: 24 }, { ...axis, size: 44, space: 28, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 1e5, 1e6] }],
+      scales: { x: { range: (_, first, last) => [first - step, last + step] }, y: { range: (_, _least, most) => [0, Math.max(most, 1)] } },
+      axes: [{ ...axis, size: 24, values: (_, ticks) => ticks.map((seconds) => label(seconds, last - first)) }, { ...axis, size: 44, space: 28, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 1e5, 1e6] }],
       series: [{}, ...drawn.map((name) => ({
         label: name, fill: colour(`class-${name}`), stroke: colour(`class-${name}`), width: 0, points: { show: false },
         ...(bars === undefined ? {} : { paths: bars }),
       }))],
     },
-    [buckets.map(({ at }) => Date.parse(at) / 1e3), ...stacked],
+    [times, ...stacked],
     element,
   );
+}
+
+/** Writes a tick in UTC: the date where days are shown, seconds where minutes would repeat. */
+function label(seconds: number, span: number): string {
+  const text = new Date(seconds * 1e3).toISOString();
+  if (span > 2 * 86_400) return text.slice(5, 16).replace("T", " ");
+  return span > 600 ? text.slice(11, 16) : text.slice(11, span > 5 ? 19 : 22);
 }

@@ -1,0 +1,194 @@
+// The page in a real browser. WIREPROOF_URL is the address of a running `wireproof serve` whose audit has violations;
+// WIREPROOF_EXPECT lists finding ids that must be among them. Ends with status 0, or 1 and the step that failed.
+//
+// The audit itself is the server's; only the states that a real audit does not show on demand come from `fixture.mjs`.
+
+import assert from "node:assert/strict";
+import { chromium } from "playwright-core";
+
+import { answer } from "./fixture.mjs";
+
+const BROWSER = process.env.CHROMIUM ?? "/usr/bin/chromium";
+const FLAGS = [
+  "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+  "--disable-background-networking", "--disable-component-update", "--disable-sync",
+];
+
+const url = process.env.WIREPROOF_URL;
+if (!url) {
+  console.error("page.mjs: WIREPROOF_URL is not set; give it the address of a running `wireproof serve`, or use test/run.sh");
+  process.exit(2);
+}
+const origin = new URL(url).origin;
+const expectedIds = (process.env.WIREPROOF_EXPECT ?? "").split(/\s+/).filter(Boolean);
+
+const browser = await chromium.launch({ executablePath: BROWSER, args: FLAGS });
+let failed = false;
+
+/** Opens a fresh page, runs the steps, and then demands that nothing left the origin and nothing was complained about. */
+async function check(name, steps, { state = null, ...options } = {}) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+  const page = await context.newPage();
+  const strayed = [];
+  const complaints = [];
+  page.on("request", (request) => { if (new URL(request.url()).origin !== origin) strayed.push(request.url()); });
+  // An error answer is logged by the browser itself; the state that is about one expects it.
+  page.on("console", (message) => { if (message.type() === "error" && state !== "error") complaints.push(message.text()); });
+  page.on("pageerror", (error) => complaints.push(error.message));
+  if (state !== null) {
+    await page.route(/\/api\/v1\//, (route) => {
+      const { status, body } = answer(state, new URL(route.request().url()).pathname.replace(/^.*\/api\/v1\//, ""));
+      return route.fulfill({ status, contentType: status === 200 ? "application/json" : "application/problem+json", body: JSON.stringify(body) });
+    });
+  }
+  try {
+    await page.goto(url);
+    await page.locator("section.panel, section.notice").first().waitFor({ timeout: 15_000 });
+    await steps(page);
+    assert.deepEqual(strayed, [], "requests that left the origin");
+    assert.deepEqual(complaints, [], "console errors");
+    console.log(`ok   ${name}`);
+  } catch (error) {
+    failed = true;
+    console.log(`FAIL ${name}\n${error.stack ?? error}`);
+    if (process.env.WIREPROOF_SHOTS) await page.screenshot({ path: `${process.env.WIREPROOF_SHOTS}/failed.png`, fullPage: true });
+  } finally {
+    await context.close();
+  }
+}
+
+async function allFindings() {
+  const found = [];
+  let cursor = null;
+  do {
+    const answer = await fetch(new URL(`api/v1/violations?limit=1000${cursor === null ? "" : `&cursor=${encodeURIComponent(cursor)}`}`, url));
+    assert.equal(answer.status, 200);
+    const page = await answer.json();
+    found.push(...page.data);
+    cursor = page.next_cursor;
+  } while (cursor !== null);
+  return found;
+}
+
+const findings = await allFindings();
+const cause = (finding) => finding.cause ?? `${finding.id} ${finding.server.workload === null ? finding.server.address : `${finding.server.namespace === null ? "" : `${finding.server.namespace}/`}${finding.server.workload}`}:${finding.port}`;
+const row = (page, finding) => page.locator("table.causes tbody tr").filter({ has: page.locator(`xpath=self::tr[@data-cause=${JSON.stringify(cause(finding))}]`) });
+const mended = findings.find(({ remedy, because }) => remedy.yaml !== null && because.length > 0);
+
+await check("the known violations are listed, one row a cause", async (page) => {
+  assert.ok(findings.length > 0, "the server has no violation to show");
+  const rows = page.locator("table.causes tbody tr");
+  assert.equal(await rows.count(), new Set(findings.map(cause)).size);
+  const shown = await page.locator("table.causes").innerText();
+  for (const id of expectedIds) assert.ok(shown.includes(id), `${id} is not on the page`);
+  for (const { id } of findings) assert.ok(shown.includes(id), `${id} is not on the page`);
+});
+
+await check("a violation opens by keyboard, tells why, and gives its remedy to copy", async (page) => {
+  assert.ok(mended, "no violation has both a why-chain and YAML");
+  const opener = row(page, mended).getByRole("button");
+  await opener.focus();
+  await page.keyboard.press("Enter");
+  const drawer = page.getByRole("dialog");
+  await drawer.waitFor();
+  const opened = findings.find(({ key }) => page.url().includes(key));
+  assert.ok(opened, "the address names no finding");
+  // The row opens its worst finding; the one with YAML may be a later one of the same cause.
+  while (!page.url().includes(mended.key)) await drawer.getByRole("button", { name: "Next" }).click();
+  assert.equal(await drawer.getByRole("heading", { level: 2 }).innerText(), mended.message);
+
+  const steps = drawer.locator("ol.why li");
+  assert.equal(await steps.count(), mended.because.length);
+  for (const [at, citation] of mended.because.entries()) {
+    const told = await steps.nth(at).innerText();
+    for (const part of [citation.rule, citation.resource, citation.effect, citation.field, citation.file]) {
+      if (part !== null) assert.ok(told.includes(part), `step ${at + 1} does not show ${part}`);
+    }
+  }
+  assert.equal((await drawer.locator(".yaml pre").textContent()).trim(), mended.remedy.yaml.trim());
+  await drawer.locator(".example").first().waitFor();
+  assert.equal(await drawer.locator(".example").count(), Math.min(mended.examples.length, 5));
+
+  await drawer.getByRole("button", { name: "Copy" }).focus();
+  await page.keyboard.press("Enter");
+  await drawer.getByText("Copied").waitFor();
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), mended.remedy.yaml);
+
+  // The focus stays inside the drawer however often Tab is pressed (the browser's own bar shows as the body).
+  for (let pressed = 0; pressed < 25; pressed += 1) {
+    await page.keyboard.press("Tab");
+    assert.ok(await page.evaluate(() => document.activeElement === document.body || document.activeElement.closest("dialog") !== null), "the focus left the drawer");
+  }
+  await page.keyboard.press("Escape");
+  await drawer.waitFor({ state: "detached" });
+  assert.ok(await opener.evaluate((element) => element === document.activeElement), "the focus did not return to the row");
+}, { permissions: ["clipboard-read", "clipboard-write"] });
+
+await check("without the clipboard's permission the YAML is copied or left selected", async (page) => {
+  await page.evaluate(() => Object.defineProperty(navigator, "clipboard", { value: undefined }));
+  await page.evaluate((key) => { location.hash = `open=${key}`; }, mended.key);
+  const drawer = page.getByRole("dialog");
+  await drawer.getByRole("button", { name: "Copy" }).click();
+  await drawer.getByText(/Copied|Selected/).waitFor();
+  assert.equal((await page.evaluate(() => getSelection().toString())).trim(), mended.remedy.yaml.trim());
+});
+
+await check("the text filter and the matrix narrow the page, and the address keeps it", async (page) => {
+  await page.getByRole("searchbox").fill("no-such-workload");
+  await page.getByText("No violation passes these filters.").waitFor();
+  await page.reload();
+  await page.getByText("No violation passes these filters.").waitFor();
+  await page.getByRole("button", { name: "Clear filters" }).first().click();
+  await page.locator("table.causes").waitFor();
+
+  const [first] = findings;
+  const label = (namespace) => namespace ?? "outside";
+  const cell = page.getByRole("button", { name: `${label(first.client.namespace)} to ${label(first.server.namespace)}: ` });
+  await cell.click();
+  const within = findings.filter(({ client, server }) => client.namespace === first.client.namespace && server.namespace === first.server.namespace);
+  assert.equal(await page.locator("table.causes tbody tr").count(), new Set(within.map(cause)).size);
+  await cell.click();
+  assert.equal(await page.locator("table.causes tbody tr").count(), new Set(findings.map(cause)).size);
+});
+
+await check("edges and flows are listed, and the counts are the server's", async (page) => {
+  const connections = page.locator("section[aria-labelledby=connections]");
+  await connections.locator("tbody tr").first().waitFor();
+  await connections.getByRole("button", { name: "Flows", exact: true }).click();
+  await connections.getByRole("columnheader", { name: "Judged" }).waitFor();
+  assert.ok((await connections.locator("tbody tr").count()) > 0);
+  await connections.getByLabel("Class").selectOption("plaintext");
+  await page.waitForFunction(() => document.querySelector("section[aria-labelledby=connections] .scroll").getAttribute("aria-busy") === "false");
+  const { data } = await (await fetch(new URL("api/v1/overview", url))).json();
+  const plaintext = Object.values(data.flows.plaintext ?? {}).reduce((sum, flows) => sum + flows, 0);
+  assert.equal(await page.locator(".total-plaintext strong").innerText(), plaintext.toLocaleString("en-US"));
+});
+
+await check("nothing overflows at 800 pixels, light and dark", async (page) => {
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "the page scrolls sideways");
+  await page.emulateMedia({ colorScheme: "dark" });
+  const [ink, ground] = await page.evaluate(() => [getComputedStyle(document.documentElement).color, getComputedStyle(document.documentElement).backgroundColor]);
+  assert.notEqual(ink, ground);
+}, { viewport: { width: 800, height: 900 } });
+
+await check("nothing captured says so", async (page) => {
+  await page.getByRole("heading", { name: "Nothing captured" }).waitFor();
+}, { state: "empty" });
+
+await check("nothing wrong says on what coverage", async (page) => {
+  const said = await page.locator("section[aria-labelledby=violations]").innerText();
+  assert.match(said, /Nothing wrong was seen/);
+  assert.match(said, /4 could\s+not be judged/);
+  assert.match(said, /96\.6%/);
+}, { state: "conforms" });
+
+await check("an error shows the server's words and can be tried again", async (page) => {
+  await page.getByRole("alert").getByText("The store does not answer").waitFor();
+  await page.getByText("7f3c01").waitFor();
+  await page.unroute(/\/api\/v1\//);
+  await page.getByRole("button", { name: "Try again" }).click();
+  await page.locator("table.causes").waitFor();
+}, { state: "error" });
+
+await browser.close();
+process.exit(failed ? 1 : 0);
