@@ -131,6 +131,8 @@ crate::named! {
         Sieve = "sieve",
         /// IRC STARTTLS.
         Irc = "irc",
+        /// NATS: TLS after the server's INFO.
+        Nats = "nats",
         /// RDP security negotiation.
         Rdp = "rdp",
         /// TDS pre-login encryption.

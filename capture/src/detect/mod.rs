@@ -1,12 +1,78 @@
 //! What a connection's first bytes are: TLS (at once or inside an upgrade), a plaintext protocol, or neither.
 //!
 //! Stateless: the engine keeps the opening bytes of both directions (bounded by [`OPENING`]) and asks again as they
-//! grow, until the answer settles.
+//! grow, until the answer settles. In come those bytes, out comes [`Detected`]. QUIC and DTLS are not looked for here;
+//! what a TLS handshake says is read elsewhere too.
+
+mod amqp;
+mod cassandra;
+mod catalogue;
+mod cursor;
+mod dhcp;
+mod dns;
+mod dubbo;
+mod elasticsearch;
+mod entropy;
+mod esp;
+mod ftp;
+mod gquic;
+mod grpc;
+mod http1;
+mod http2;
+mod ike;
+mod imap;
+mod irc;
+mod kafka;
+mod kerberos;
+mod ldap;
+mod memcached;
+mod mongodb;
+mod mqtt;
+mod mysql;
+mod nats;
+mod nntp;
+mod ntp;
+mod openvpn;
+mod oracle;
+mod pop3;
+mod postgres;
+mod rdp;
+mod redis;
+mod rtsp;
+mod sieve;
+mod sip;
+mod smb;
+mod smtp;
+mod snmp;
+mod socks;
+mod ssdp;
+mod ssh;
+mod stun;
+mod syslog;
+mod tds;
+mod telnet;
+mod text;
+mod thrift;
+pub(crate) mod upgrade;
+mod websocket;
+mod wireguard;
+mod xmpp;
+mod zookeeper;
 
 use flow::{Protocol, Reason, Side, Transport, Upgrade};
 
+use crate::tls::{self, Probe};
+use catalogue::{DETECTORS, Detector, Form};
+use upgrade::{Turn, UPGRADES};
+
 /// How many opening bytes of a direction the engine keeps at most until a detection settles.
 pub(crate) const OPENING: usize = 16 * 1024;
+
+/// How many bytes (of both directions together) unrecognised traffic shows before it is judged by its look.
+const JUDGED: usize = 1024;
+
+/// How deep wrappers (PROXY protocol, HTTP CONNECT, SOCKS) may nest.
+const NESTED: u8 = 3;
 
 /// The opening of one connection, so far.
 #[derive(Debug, Clone, Copy)]
@@ -27,11 +93,36 @@ pub(crate) struct Opening<'a> {
     pub(crate) ended: bool,
 }
 
+impl<'a> Opening<'a> {
+    /// Returns the opening as it looks when client and server are taken for each other.
+    const fn swapped(self) -> Self {
+        let first = match self.first {
+            Side::Client => Side::Server,
+            Side::Server => Side::Client,
+        };
+        Self { client: self.server, server: self.client, first, ..self }
+    }
+
+    /// Returns what follows these offsets: the opening inside a wrapper.
+    fn inner(self, client: usize, server: usize) -> Self {
+        let after = |bytes: &'a [u8], offset: usize| bytes.get(offset..).unwrap_or(&[]);
+        Self { client: after(self.client, client), server: after(self.server, server), ..self }
+    }
+
+    /// Tells whether the client's bytes are missing and will not come: only the server was captured.
+    const fn server_only(&self) -> bool {
+        self.client.is_empty() && !self.server.is_empty() && (self.ended || !self.from_start)
+    }
+}
+
 /// The answer so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Detected {
     /// More bytes are needed.
     More,
+    /// What is called the client is the server: swap the two, and ask again. Never said of the swapped opening, nor
+    /// of a TCP connection seen from its start.
+    Reversed,
     /// Readable; settled.
     Plaintext {
         /// The protocol; absent when it is not recognised but text-like.
@@ -53,6 +144,14 @@ pub(crate) enum Detected {
         /// The application protocol, where the upgrade says it.
         protocol: Option<Protocol>,
     },
+    /// TLS begins at these offsets, its handshake wrapped in TDS packets: [`upgrade::tds::Unwrapper`] (one a
+    /// direction) takes them off.
+    TlsInTds {
+        /// First byte of the first wrapping packet in the client's stream.
+        client: usize,
+        /// First byte of the first wrapping packet in the server's stream.
+        server: usize,
+    },
     /// TLS records from the middle of a session: TLS, and nothing more can be known.
     TlsMidStream,
     /// Encrypted, not TLS.
@@ -61,7 +160,207 @@ pub(crate) enum Detected {
     Unknown(Reason),
 }
 
-/// Detects what the opening is.
-pub(crate) fn detect(_opening: &Opening<'_>) -> Detected {
-    Detected::More
+impl Detected {
+    /// Tells whether the bytes were recognised, TLS or a protocol.
+    const fn recognised(&self) -> bool {
+        match self {
+            Self::Plaintext { protocol, .. } => protocol.is_some(),
+            Self::Upgradable(_)
+            | Self::Tls { .. }
+            | Self::TlsInTds { .. }
+            | Self::TlsMidStream
+            | Self::Opaque(_) => true,
+            Self::More | Self::Reversed | Self::Unknown(_) => false,
+        }
+    }
 }
+
+/// Detects what the opening is.
+pub(crate) fn detect(opening: &Opening<'_>) -> Detected {
+    let recognised = recognise(opening, NESTED);
+    if recognised.is_some_and(|detected| detected.recognised()) {
+        return recognised.unwrap_or(Detected::More);
+    }
+    let roles_known = opening.from_start && opening.transport == Transport::Tcp;
+    if !roles_known && recognise(&opening.swapped(), NESTED).is_some_and(|other| other.recognised()) {
+        return Detected::Reversed;
+    }
+    recognised.or_else(|| late_tls(opening)).unwrap_or_else(|| unrecognised(opening))
+}
+
+/// Recognises TLS or a protocol; `None` when it can be neither.
+fn recognise(opening: &Opening<'_>, nested: u8) -> Option<Detected> {
+    if opening.transport == Transport::Tcp && !opening.client.is_empty() {
+        if let Some(detected) = upgrade::proxy::strip(opening, nested) {
+            return Some(detected);
+        }
+        // After a server's greeting the hello stands inside that greeting's protocol, which the detectors tell.
+        let hello_first = opening.first == Side::Client
+            || opening.server.is_empty()
+            || tls::server_answer(opening.server) == Probe::Yes;
+        if hello_first {
+            match tls::client_hello(opening.client) {
+                Probe::Yes => {
+                    return Some(Detected::Tls { upgrade: None, client: 0, server: 0, protocol: None });
+                }
+                Probe::More if !opening.ended => return Some(Detected::More),
+                Probe::More | Probe::No => {}
+            }
+        }
+    }
+    let mut open = false;
+    // Ports put the likeliest probe first. The order cannot change the answer: no two probes claim the same bytes.
+    let likely = |detector: &&Detector| detector.ports.contains(&opening.port);
+    let unlikely = |detector: &&Detector| !detector.ports.contains(&opening.port);
+    for detector in DETECTORS.iter().filter(likely).chain(DETECTORS.iter().filter(unlikely)) {
+        if !detector.carried_by(opening.transport) {
+            continue;
+        }
+        match (detector.probe)(opening) {
+            Probe::Yes => return Some(settle(detector, opening, nested)),
+            Probe::More => open = true,
+            Probe::No => {}
+        }
+    }
+    (open && !opening.ended).then_some(Detected::More)
+}
+
+/// Answers for a recognised protocol, asking its upgrade where it has one.
+fn settle(detector: &Detector, opening: &Opening<'_>, nested: u8) -> Detected {
+    let protocol = detector.protocol;
+    match detector.form {
+        Form::Encrypted => return Detected::Opaque(protocol),
+        Form::Readable => {}
+    }
+    let plain = Detected::Plaintext { protocol: Some(protocol), refused: None };
+    if opening.transport == Transport::Udp {
+        return plain;
+    }
+    let Some(known) = UPGRADES.iter().find(|known| known.protocol == protocol) else { return plain };
+    match (known.turn)(opening) {
+        Turn::Possible => Detected::Upgradable(protocol),
+        Turn::Past => plain,
+        Turn::Refused => Detected::Plaintext { protocol: Some(protocol), refused: Some(known.upgrade) },
+        Turn::Foreign => Detected::Unknown(Reason::NotTls),
+        Turn::Begun { client, server } => {
+            Detected::Tls { upgrade: Some(known.upgrade), client, server, protocol: Some(protocol) }
+        }
+        Turn::BegunInTds { client, server } => Detected::TlsInTds { client, server },
+        Turn::Tunnel { upgrade, client, server } => {
+            tunnelled(protocol, upgrade, client, server, opening, nested)
+        }
+    }
+}
+
+/// Answers for a connection that became a tunnel: what counts is what runs inside.
+fn tunnelled(
+    outer: Protocol,
+    upgrade: Upgrade,
+    client: usize,
+    server: usize,
+    opening: &Opening<'_>,
+    nested: u8,
+) -> Detected {
+    let plain = Detected::Plaintext { protocol: Some(outer), refused: None };
+    let Some(nested) = nested.checked_sub(1) else { return plain };
+    let inner = opening.inner(client, server);
+    match recognise(&inner, nested) {
+        Some(Detected::More) => Detected::Upgradable(outer),
+        Some(detected) => match moved(detected, upgrade, client, server) {
+            Detected::Upgradable(_) => Detected::Upgradable(outer),
+            other => other,
+        },
+        None if inner.client.is_empty() && inner.server.is_empty() => plain,
+        None => match unrecognised(&inner) {
+            Detected::More => Detected::Upgradable(outer),
+            Detected::Unknown(reason) => Detected::Unknown(reason),
+            Detected::Plaintext { .. }
+            | Detected::Reversed
+            | Detected::Upgradable(_)
+            | Detected::Tls { .. }
+            | Detected::TlsInTds { .. }
+            | Detected::TlsMidStream
+            | Detected::Opaque(_) => plain,
+        },
+    }
+}
+
+/// Moves an answer about the inside of a wrapper to the whole streams. The innermost upgrade is the one named.
+fn moved(detected: Detected, wrapper: Upgrade, by_client: usize, by_server: usize) -> Detected {
+    match detected {
+        Detected::Tls { upgrade, client, server, protocol } => Detected::Tls {
+            upgrade: upgrade.or(Some(wrapper)),
+            client: client.saturating_add(by_client),
+            server: server.saturating_add(by_server),
+            protocol,
+        },
+        Detected::TlsInTds { client, server } => Detected::TlsInTds {
+            client: client.saturating_add(by_client),
+            server: server.saturating_add(by_server),
+        },
+        Detected::More
+        | Detected::Reversed
+        | Detected::Plaintext { .. }
+        | Detected::Upgradable(_)
+        | Detected::TlsMidStream
+        | Detected::Opaque(_)
+        | Detected::Unknown(_) => detected,
+    }
+}
+
+/// Looks for TLS whose beginning is not at the beginning: a hello that was not captured, a session joined late, or a
+/// hello inside a protocol that is not known.
+fn late_tls(opening: &Opening<'_>) -> Option<Detected> {
+    if opening.transport == Transport::Udp {
+        return None;
+    }
+    let chained = |bytes: &[u8]| tls::record_chain(bytes) == Probe::Yes;
+    let hello_lost = opening.client.is_empty() || chained(opening.client);
+    if hello_lost && is_server_hello(opening.server) {
+        return Some(Detected::Tls { upgrade: None, client: 0, server: 0, protocol: None });
+    }
+    if chained(opening.client) || chained(opening.server) {
+        return Some(Detected::TlsMidStream);
+    }
+    let client = embedded(opening.client, tls::client_hello)?;
+    let server = embedded(opening.server, tls::server_answer)?;
+    Some(Detected::Tls { upgrade: None, client, server, protocol: None })
+}
+
+/// Tells whether the bytes are the server's half of a handshake: a ServerHello, not merely an alert, with which a
+/// TLS server also refuses plaintext.
+fn is_server_hello(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&22) && tls::server_answer(bytes) == Probe::Yes
+}
+
+/// Finds the first offset at which a record satisfies `probe`.
+fn embedded(bytes: &[u8], probe: fn(&[u8]) -> Probe) -> Option<usize> {
+    let record = |window: &[u8]| matches!(window, [21 | 22, 3, 0..=4]);
+    bytes
+        .windows(3)
+        .enumerate()
+        .filter(|(_, window)| record(window))
+        .map(|(at, _)| at)
+        .find(|&at| bytes.get(at..).is_some_and(|rest| probe(rest) == Probe::Yes))
+}
+
+/// Judges what no probe recognised.
+fn unrecognised(opening: &Opening<'_>) -> Detected {
+    let seen = opening.client.len().saturating_add(opening.server.len());
+    if !opening.ended && seen < JUDGED {
+        return Detected::More;
+    }
+    if !opening.from_start {
+        return Detected::Unknown(Reason::MidStream);
+    }
+    let judged = |bytes: &[u8]| bytes.is_empty() || entropy::readable(bytes);
+    // Both directions have to be readable: a plain greeting before ciphertext makes no plaintext.
+    if seen > 0 && judged(opening.client) && judged(opening.server) {
+        Detected::Plaintext { protocol: None, refused: None }
+    } else {
+        Detected::Unknown(Reason::NotTls)
+    }
+}
+
+#[cfg(test)]
+mod tests;

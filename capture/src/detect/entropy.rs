@@ -1,0 +1,78 @@
+//! Whether unrecognised bytes can be read: text, or so regular that no cipher made them.
+
+/// Fewest bytes that are judged: below, chance decides.
+const FEWEST: usize = 16;
+/// Fewest equal pairs that count as regular, so that a short run of chance does not.
+const FEWEST_PAIRS: u64 = 24;
+/// How many times more equal pairs than random bytes have make a regular text.
+const TIMES: u64 = 6;
+/// How many bytes of a direction are judged.
+const JUDGED: usize = 2048;
+
+/// Tells whether the bytes are text-like or of low entropy. Ciphertext and compressed data are neither.
+pub(crate) fn readable(bytes: &[u8]) -> bool {
+    let bytes = bytes.get(..JUDGED).unwrap_or(bytes);
+    bytes.len() >= FEWEST && (text_like(bytes) || regular(bytes))
+}
+
+/// Tells whether nearly all bytes are printable: random bytes are so in 3 of 8 cases.
+fn text_like(bytes: &[u8]) -> bool {
+    let printable = bytes.iter().filter(|byte| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n')).count();
+    // UTF-8 text in other scripts has no ASCII to speak of; the encoding itself is the evidence.
+    let valid = match std::str::from_utf8(bytes) {
+        Ok(_) => true,
+        Err(error) => error.error_len().is_none() && error.valid_up_to() > 0,
+    };
+    let control = bytes.iter().any(|byte| matches!(byte, 0..=8 | 14..=31));
+    printable.saturating_mul(10) >= bytes.len().saturating_mul(9) || (valid && !control)
+}
+
+/// Tells whether equal pairs of bytes are far more frequent than among random bytes (the index of coincidence).
+fn regular(bytes: &[u8]) -> bool {
+    let mut counts = [0_u64; 256];
+    for &byte in bytes {
+        if let Some(count) = counts.get_mut(usize::from(byte)) {
+            *count = count.saturating_add(1);
+        }
+    }
+    let pairs = |n: u64| n.saturating_mul(n.saturating_sub(1)) / 2;
+    let equal: u64 = counts.iter().map(|&count| pairs(count)).sum();
+    let all = pairs(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+    equal >= FEWEST_PAIRS && equal.saturating_mul(256) >= all.saturating_mul(TIMES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that look random, by a fixed linear congruence.
+    fn noise(seed: u64, length: usize) -> Vec<u8> {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1);
+        let next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        };
+        std::iter::repeat_with(next).take(length).collect()
+    }
+
+    #[test]
+    fn noise_of_any_length_is_not_readable() {
+        for seed in 0..200 {
+            for length in [16, 24, 32, 48, 64, 128, 512, 2048] {
+                assert!(!readable(&noise(seed, length)), "seed {seed}, {length} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn text_and_fixed_layouts_are_readable() {
+        assert!(readable(b"whois example.org\r\n"));
+        assert!(readable("Привет, как дела?".as_bytes()));
+        assert!(readable(&[0, 0, 0, 28, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 9, 0, 0, 0, 0]));
+    }
+
+    #[test]
+    fn too_few_bytes_are_not_judged() {
+        assert!(!readable(b"hello"));
+    }
+}

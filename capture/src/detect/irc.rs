@@ -1,0 +1,40 @@
+//! IRC (RFC 1459 section 4.1): registration by NICK, USER or CAP, or the server's first notice.
+
+use flow::{Protocol, Side};
+
+use super::Opening;
+use super::catalogue::{Detector, Form, TCP, answer};
+use super::text::{first_line, mentions, verb, word};
+use crate::tls::Probe;
+
+pub(crate) const DETECTOR: Detector = Detector {
+    protocol: Protocol::Irc,
+    form: Form::Readable,
+    carriers: TCP,
+    ports: &[6667],
+    probe,
+    sample: &[
+        (Side::Client, b"NICK bot\r\nUSER bot 0 * :A bot\r\n"),
+        (Side::Server, b":irc.example.org NOTICE * :*** Looking up your hostname\r\n"),
+    ],
+};
+
+fn probe(opening: &Opening<'_>) -> Probe {
+    let registers = |text: &[u8]| {
+        let (_, argument) = word(text);
+        match () {
+            () if verb(text, &[b"NICK"]) => !argument.is_empty(),
+            () if verb(text, &[b"CAP"]) => verb(argument, &[b"LS", b"REQ", b"END", b"LIST"]),
+            () => verb(text, &[b"USER"]) && text.contains(&b':') && text.split(|&b| b == b' ').count() >= 5,
+        }
+    };
+    let notice = |text: &[u8]| {
+        let (prefix, rest) = word(text);
+        let said = if prefix.starts_with(b":") { rest } else { text };
+        verb(said, &[b"NOTICE"]) && (mentions(text, b"auth") || mentions(text, b"***"))
+    };
+    if opening.client.is_empty() || opening.first == Side::Server {
+        return answer(first_line(opening.server, notice));
+    }
+    answer(first_line(opening.client, registers))
+}

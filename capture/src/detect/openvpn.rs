@@ -1,0 +1,64 @@
+//! OpenVPN (OpenVPN wire protocol): a hard reset from the client, over UDP or with a length before it over TCP.
+
+use flow::{Protocol, Side, Transport};
+
+use super::Opening;
+use super::catalogue::{BOTH, Detector, Form, answer};
+use super::cursor::Cursor;
+use crate::tls::Probe;
+
+pub(crate) const DETECTOR: Detector = Detector {
+    protocol: Protocol::Openvpn,
+    form: Form::Encrypted,
+    carriers: BOTH,
+    ports: &[1194],
+    probe,
+    sample: &[
+        (Side::Client, b"\x00\x0e\x38\x1a\x2b\x3c\x4d\x5e\x6f\x70\x81\x00\x00\x00\x00\x00"),
+        (Side::Server, b"\x00\x1a\x40\x92\xa3\xb4\xc5\xd6\xe7\xf8\x09\x01\x00\x00\x00\x00\x1a\x2b\x3c\x4d\x5e\x6f\x70\x81\x00\x00\x00\x00"),
+    ],
+};
+
+/// P_CONTROL_HARD_RESET_CLIENT_V2 and _V3, key 0.
+const CLIENT_RESET: [u8; 2] = [7 << 3, 10 << 3];
+/// P_CONTROL_HARD_RESET_SERVER_V2, key 0.
+const SERVER_RESET: u8 = 8 << 3;
+/// Opcode, session, no acknowledgements, packet 0: the shortest reset.
+const SHORTEST: usize = 14;
+/// The longest, with a message authentication code of 512 bits and a wrapped client key.
+const LONGEST: usize = 1200;
+
+fn probe(opening: &Opening<'_>) -> Probe {
+    answer(exchange(opening))
+}
+
+fn exchange(opening: &Opening<'_>) -> Option<bool> {
+    let client = reset(opening.client, opening.transport)?;
+    if !client.first().is_some_and(|kind| CLIENT_RESET.contains(kind)) || client.len() < SHORTEST {
+        return Some(false);
+    }
+    if opening.server.is_empty() {
+        // Nothing acknowledged, first packet: five zero bytes end a reset that is not encrypted.
+        return match opening.ended || opening.transport == Transport::Udp {
+            true => Some(client.ends_with(&[0; 5])),
+            false => None,
+        };
+    }
+    let server = reset(opening.server, opening.transport)?;
+    Some(server.first() == Some(&SERVER_RESET) && server.len() >= SHORTEST)
+}
+
+/// Returns the first packet of a direction; empty when its length is not one that a reset has.
+fn reset(bytes: &[u8], transport: Transport) -> Option<&[u8]> {
+    match transport {
+        Transport::Udp => Some(bytes),
+        Transport::Tcp => {
+            let mut cursor = Cursor::new(bytes);
+            let length = usize::from(cursor.be16()?);
+            if !(SHORTEST..=LONGEST).contains(&length) {
+                return Some(&[]);
+            }
+            cursor.take(length)
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! Every detector against every opening, upgrades end to end, and any bytes.
+
+use flow::{Protocol, Reason, Side, Transport, Upgrade};
+use proptest::prelude::*;
+
+use super::catalogue::{DETECTORS, Detector, Form};
+use super::{Detected, Opening, detect};
+use crate::tls::Probe;
+
+type Sample<'a> = &'a [(Side, &'a [u8])];
+
+/// The opening after every further byte of the messages, in their order; datagrams come whole.
+fn prefixes(messages: Sample<'_>, transport: Transport) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let (mut client, mut server) = (Vec::new(), Vec::new());
+    let mut all = Vec::new();
+    for (side, bytes) in messages {
+        let step = if transport == Transport::Udp { bytes.len() } else { 1 };
+        for piece in bytes.chunks(step.max(1)) {
+            match side {
+                Side::Client => client.extend_from_slice(piece),
+                Side::Server => server.extend_from_slice(piece),
+            }
+            all.push((client.clone(), server.clone()));
+        }
+    }
+    all
+}
+
+fn opening<'a>(streams: &'a (Vec<u8>, Vec<u8>), first: Side, transport: Transport) -> Opening<'a> {
+    let (client, server) = streams;
+    Opening { client, server, first, from_start: true, transport, port: 0, ended: false }
+}
+
+/// Detects over every prefix, holds the settled answer against what comes later, and returns the last one.
+fn settle(messages: Sample<'_>, transport: Transport) -> Detected {
+    let first = messages[0].0;
+    let mut settled: Option<Detected> = None;
+    let mut last = Detected::More;
+    for streams in prefixes(messages, transport) {
+        last = detect(&opening(&streams, first, transport));
+        if let Some(before) = settled {
+            assert_eq!(last, before, "an answer changed after {streams:02x?}");
+        }
+        if !matches!(last, Detected::More | Detected::Upgradable(_)) {
+            settled = Some(last);
+        }
+    }
+    if settled.is_none() {
+        let all = prefixes(messages, transport).pop().unwrap();
+        last = match detect(&Opening { ended: true, ..opening(&all, first, transport) }) {
+            Detected::Upgradable(protocol) => Detected::Plaintext { protocol: Some(protocol), refused: None },
+            other => other,
+        };
+    }
+    last
+}
+
+fn expected(detector: &Detector) -> Detected {
+    match detector.form {
+        Form::Readable => Detected::Plaintext { protocol: Some(detector.protocol), refused: None },
+        Form::Encrypted => Detected::Opaque(detector.protocol),
+    }
+}
+
+/// The sample as each of the detector's carriers would carry it; samples of several carriers are written for TCP.
+fn carrier(detector: &Detector) -> Transport {
+    detector.carriers[0]
+}
+
+#[test]
+fn every_sample_settles_once_as_its_own_protocol() {
+    for detector in DETECTORS {
+        assert_eq!(settle(detector.sample, carrier(detector)), expected(detector), "{}", detector.protocol);
+    }
+}
+
+#[test]
+fn no_detector_claims_anothers_opening() {
+    for owner in DETECTORS {
+        let transport = carrier(owner);
+        for streams in prefixes(owner.sample, transport) {
+            let opening = opening(&streams, owner.sample[0].0, transport);
+            for other in DETECTORS.iter().filter(|other| other.protocol != owner.protocol) {
+                if other.carried_by(transport) {
+                    let claimed = (other.probe)(&opening) == Probe::Yes;
+                    assert!(!claimed, "{} claims {}'s {streams:02x?}", other.protocol, owner.protocol);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_detector_is_listed_once() {
+    for protocol in Protocol::ALL {
+        let count = DETECTORS.iter().filter(|detector| detector.protocol == *protocol).count();
+        // HTTP/3 is known from QUIC's ALPN alone.
+        assert_eq!(count, usize::from(*protocol != Protocol::Http3), "{protocol}");
+    }
+}
+
+/// A ClientHello with one suite and no extension.
+fn hello() -> Vec<u8> {
+    let mut body = vec![3, 3];
+    body.extend([0x5a; 32]);
+    body.extend([0, 0, 2, 0xc0, 0x2f, 1, 0]);
+    handshake(1, &body)
+}
+
+/// A ServerHello.
+fn server_hello() -> Vec<u8> {
+    let mut body = vec![3, 3];
+    body.extend([0x6b; 32]);
+    body.extend([0, 0xc0, 0x2f, 0]);
+    handshake(2, &body)
+}
+
+fn handshake(kind: u8, body: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(body.len()).unwrap();
+    let mut record = vec![22, 3, 1, 0, length + 4, kind, 0, 0, length];
+    record.extend_from_slice(body);
+    record
+}
+
+/// Plays the messages, then TLS, and demands that TLS begins right behind them.
+fn upgrades(messages: Sample<'_>, upgrade: Upgrade, protocol: Option<Protocol>) {
+    let length =
+        |of: Side| messages.iter().filter(|(side, _)| *side == of).map(|(_, bytes)| bytes.len()).sum();
+    let (hello, answer) = (hello(), server_hello());
+    let mut all = messages.to_vec();
+    all.push((Side::Client, &hello));
+    all.push((Side::Server, &answer));
+    let expected = Detected::Tls {
+        upgrade: Some(upgrade),
+        client: length(Side::Client),
+        server: length(Side::Server),
+        protocol,
+    };
+    assert_eq!(settle(&all, Transport::Tcp), expected, "{upgrade}");
+}
+
+const C: Side = Side::Client;
+const S: Side = Side::Server;
+const SSL_REQUEST: &[u8] = b"\0\0\0\x08\x04\xd2\x16\x2f";
+const GSS_REQUEST: &[u8] = b"\0\0\0\x08\x04\xd2\x16\x30";
+const STARTUP: &[u8] = b"\0\0\0\x13\0\x03\0\0user\0app\0\0";
+const CONNECT: &[u8] = b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n";
+const GREETING: &[u8] = b"\x4a\0\0\0\x0a8.0.36\0\x0b\0\0\0abcdefgh\0\xff\xff\xff\x02\0\xff\xdf\x15\0\0\0\0\0\0\0\0\0\0ijklmnopqrst\0caching_sha2_password\0";
+
+#[test]
+fn tls_at_once_is_tls() {
+    let (hello, answer) = (hello(), server_hello());
+    let tls = Detected::Tls { upgrade: None, client: 0, server: 0, protocol: None };
+    assert_eq!(settle(&[(C, &hello), (S, &answer)], Transport::Tcp), tls);
+}
+
+#[test]
+fn tls_begins_where_the_upgrade_says() {
+    upgrades(&[(C, SSL_REQUEST), (S, b"S")], Upgrade::Postgres, Some(Protocol::Postgres));
+    upgrades(
+        &[(C, GSS_REQUEST), (S, b"N"), (C, SSL_REQUEST), (S, b"S")],
+        Upgrade::Postgres,
+        Some(Protocol::Postgres),
+    );
+    let ssl: &[u8] =
+        b"\x20\0\0\x01\x05\xae\x0f\0\0\0\0\x01\x2d\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    upgrades(&[(S, GREETING), (C, ssl)], Upgrade::Mysql, Some(Protocol::Mysql));
+    upgrades(&[(S, b"INFO {\"tls_required\":true}\r\n")], Upgrade::Nats, Some(Protocol::Nats));
+    let smtp: Sample<'_> = &[
+        (S, b"220 mx ESMTP\r\n"),
+        (C, b"EHLO a\r\n"),
+        (S, b"250-mx\r\n250 STARTTLS\r\n"),
+        (C, b"STARTTLS\r\n"),
+        (S, b"220 go ahead\r\n"),
+    ];
+    upgrades(smtp, Upgrade::Smtp, Some(Protocol::Smtp));
+    let imap: Sample<'_> = &[(S, b"* OK ready\r\n"), (C, b"a1 STARTTLS\r\n"), (S, b"a1 OK begin\r\n")];
+    upgrades(imap, Upgrade::Imap, Some(Protocol::Imap));
+    upgrades(
+        &[(S, b"+OK hi\r\n"), (C, b"STLS\r\n"), (S, b"+OK begin\r\n")],
+        Upgrade::Pop3,
+        Some(Protocol::Pop3),
+    );
+    let ftp: Sample<'_> = &[
+        (S, b"220 ready\r\n"),
+        (C, b"AUTH TLS\r\n"),
+        (S, b"504 no\r\n"),
+        (C, b"AUTH SSL\r\n"),
+        (S, b"234 go\r\n"),
+    ];
+    upgrades(ftp, Upgrade::Ftp, Some(Protocol::Ftp));
+    let nntp: Sample<'_> = &[(S, b"200 news\r\n"), (C, b"STARTTLS\r\n"), (S, b"382 go\r\n")];
+    upgrades(nntp, Upgrade::Nntp, Some(Protocol::Nntp));
+    let sieve: Sample<'_> =
+        &[(S, b"\"IMPLEMENTATION\" \"x\"\r\nOK\r\n"), (C, b"STARTTLS\r\n"), (S, b"OK \"go\"\r\n")];
+    upgrades(sieve, Upgrade::Sieve, Some(Protocol::Sieve));
+    let irc: Sample<'_> = &[(C, b"CAP LS\r\nSTARTTLS\r\n"), (S, b":irc.example 670 * :go\r\n")];
+    upgrades(irc, Upgrade::Irc, Some(Protocol::Irc));
+    let ldap: Sample<'_> = &[
+        (C, b"\x30\x1d\x02\x01\x01\x77\x18\x80\x161.3.6.1.4.1.1466.20037"),
+        (S, b"\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x00\x04\x00\x04\x00"),
+    ];
+    upgrades(ldap, Upgrade::Ldap, Some(Protocol::Ldap));
+    let xmpp: Sample<'_> = &[
+        (C, b"<stream:stream xmlns='jabber:client'>"),
+        (S, b"<stream:stream xmlns='jabber:client'><stream:features/>"),
+        (C, b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"),
+        (S, b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"),
+    ];
+    upgrades(xmpp, Upgrade::Xmpp, Some(Protocol::Xmpp));
+    let rdp: Sample<'_> = &[
+        (C, b"\x03\0\0\x13\x0e\xe0\0\0\0\0\0\x01\0\x08\0\x03\0\0\0"),
+        (S, b"\x03\0\0\x13\x0e\xd0\0\0\x12\x34\0\x02\0\x08\0\x02\0\0\0"),
+    ];
+    upgrades(rdp, Upgrade::Rdp, Some(Protocol::Rdp));
+    upgrades(&[(C, CONNECT), (S, b"HTTP/1.1 200 OK\r\n\r\n")], Upgrade::HttpConnect, None);
+    let retried: Sample<'_> = &[
+        (C, CONNECT),
+        (S, b"HTTP/1.1 407 Who\r\nContent-Length: 2\r\n\r\nno"),
+        (C, CONNECT),
+        (S, b"HTTP/1.1 200 OK\r\n\r\n"),
+    ];
+    upgrades(retried, Upgrade::HttpConnect, None);
+    let socks5: Sample<'_> = &[
+        (C, b"\x05\x01\x00"),
+        (S, b"\x05\x00"),
+        (C, b"\x05\x01\x00\x01\x0a\0\0\x07\x01\xbb"),
+        (S, b"\x05\x00\x00\x01\0\0\0\0\0\0"),
+    ];
+    upgrades(socks5, Upgrade::Socks5, None);
+    upgrades(&[(C, b"\x04\x01\x01\xbb\x0a\0\0\x07me\0"), (S, b"\0\x5a\0\0\0\0\0\0")], Upgrade::Socks4, None);
+    upgrades(&[(C, b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n")], Upgrade::ProxyV1, None);
+    upgrades(&[(C, b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0cabcdefghijkl")], Upgrade::ProxyV2, None);
+    let both: Sample<'_> = &[(C, b"PROXY UNKNOWN\r\n"), (C, SSL_REQUEST), (S, b"S")];
+    upgrades(both, Upgrade::Postgres, Some(Protocol::Postgres));
+}
+
+#[test]
+fn a_refused_upgrade_is_plaintext_that_says_so() {
+    let check = |messages: Sample<'_>, protocol, refused| {
+        assert_eq!(
+            settle(messages, Transport::Tcp),
+            Detected::Plaintext { protocol: Some(protocol), refused },
+            "{protocol}"
+        );
+    };
+    let postgres = Some(Upgrade::Postgres);
+    check(&[(C, SSL_REQUEST), (S, b"N"), (C, STARTUP)], Protocol::Postgres, postgres);
+    check(&[(C, SSL_REQUEST), (S, b"N")], Protocol::Postgres, postgres);
+    check(&[(C, STARTUP)], Protocol::Postgres, None);
+    let smtp: Sample<'_> =
+        &[(S, b"220 mx ESMTP\r\n"), (C, b"STARTTLS\r\n"), (S, b"454 no\r\n"), (C, b"MAIL FROM:<a@b>\r\n")];
+    check(smtp, Protocol::Smtp, Some(Upgrade::Smtp));
+    check(&[(S, b"220 mx ESMTP\r\n"), (C, b"MAIL FROM:<a@b>\r\n")], Protocol::Smtp, None);
+    check(&[(C, CONNECT), (S, b"HTTP/1.1 403 No\r\n\r\n")], Protocol::Http1, None);
+}
+
+#[test]
+fn tds_wrapped_tls_is_told_apart() {
+    let prelogin = |kind: u8, encryption: u8| {
+        let mut packet = vec![kind, 1, 0, 26, 0, 0, 1, 0];
+        packet.extend([0, 0, 11, 0, 6, 1, 0, 17, 0, 1, 0xff, 16, 0, 0, 0, 0, 0, encryption]);
+        packet
+    };
+    let mut wrapped = vec![0x12, 1, 0, u8::try_from(hello().len() + 8).unwrap(), 0, 0, 1, 0];
+    wrapped.extend(hello());
+    for (client, server, expected) in [
+        (1, 1, Detected::TlsInTds { client: 26, server: 26 }),
+        (0, 0, Detected::Plaintext { protocol: Some(Protocol::Tds), refused: Some(Upgrade::Tds) }),
+        (1, 2, Detected::Plaintext { protocol: Some(Protocol::Tds), refused: Some(Upgrade::Tds) }),
+        (2, 0, Detected::Plaintext { protocol: Some(Protocol::Tds), refused: None }),
+    ] {
+        let (client, server) = (prelogin(0x12, client), prelogin(4, server));
+        assert_eq!(settle(&[(C, &client), (S, &server), (C, &wrapped)], Transport::Tcp), expected);
+    }
+}
+
+#[test]
+fn a_connection_joined_late_may_have_its_roles_exchanged() {
+    let (request, response) = (b"GET / HTTP/1.1\r\n\r\n".as_slice(), b"HTTP/1.1 200 OK\r\n\r\n".as_slice());
+    let (hello, answer) = (hello(), server_hello());
+    for (client, server) in [(response, request), (&answer, &hello)] {
+        let late = Opening {
+            client,
+            server,
+            first: C,
+            from_start: false,
+            transport: Transport::Tcp,
+            port: 0,
+            ended: false,
+        };
+        assert_eq!(detect(&late), Detected::Reversed);
+        assert!(detect(&late.swapped()).recognised());
+        assert_ne!(detect(&Opening { from_start: true, ..late }), Detected::Reversed);
+    }
+}
+
+#[test]
+fn unrecognised_bytes_are_judged_by_their_look() {
+    let check = |client: &[u8], from_start, expected| {
+        let seen = Opening {
+            client,
+            server: b"",
+            first: C,
+            from_start,
+            transport: Transport::Tcp,
+            port: 0,
+            ended: true,
+        };
+        assert_eq!(detect(&seen), expected);
+    };
+    let text = Detected::Plaintext { protocol: None, refused: None };
+    let noise: Vec<u8> = (0..512_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    check(b"lookup example.org and more\r\n", true, text);
+    check(&noise, true, Detected::Unknown(Reason::NotTls));
+    check(b"lookup example.org and more\r\n", false, Detected::Unknown(Reason::MidStream));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_answered(
+        client in proptest::collection::vec(any::<u8>(), 0..300),
+        server in proptest::collection::vec(any::<u8>(), 0..300),
+        flags in 0_u8..16,
+        which in 0..DETECTORS.len(),
+        cut in 0_usize..64,
+    ) {
+        let transport = if flags & 1 == 0 { Transport::Tcp } else { Transport::Udp };
+        let first = if flags & 2 == 0 { C } else { S };
+        // Half of the cases begin as a real opening does, to come past the first checks.
+        let mut streams = (Vec::new(), Vec::new());
+        for (side, bytes) in DETECTORS[which].sample {
+            let bytes = &bytes[..bytes.len().min(cut)];
+            match *side { C => streams.0.extend_from_slice(bytes), S => streams.1.extend_from_slice(bytes) }
+        }
+        streams.0.extend(client);
+        streams.1.extend(server);
+        let base = opening(&streams, first, transport);
+        let answer = detect(&Opening { from_start: flags & 4 == 0, ended: flags & 8 == 0, ..base });
+        if flags & 8 == 0 {
+            prop_assert_ne!(answer, Detected::More);
+        }
+        if answer == Detected::Reversed {
+            let again = Opening { from_start: flags & 4 == 0, ended: flags & 8 == 0, ..base.swapped() };
+            prop_assert_ne!(detect(&again), Detected::Reversed);
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! HTTP CONNECT (RFC 9110 section 9.3.6): after a 2xx answer the connection carries another.
+
+use flow::{Protocol, Upgrade};
+
+use super::super::cursor::Cursor;
+use super::super::text::{self, find, mentions, word};
+use super::super::{Opening, http1};
+use super::{Known, Turn};
+
+pub(super) const KNOWN: Known = Known { protocol: Protocol::Http1, upgrade: Upgrade::HttpConnect, turn };
+
+/// How often a client may ask again after a refusal, as for credentials.
+const ATTEMPTS: usize = 4;
+
+fn turn(opening: &Opening<'_>) -> Turn {
+    let (mut client, mut server) = (0_usize, 0_usize);
+    for _ in 0..ATTEMPTS {
+        let request = opening.client.get(client..).unwrap_or(&[]);
+        match Cursor::new(request).magic(b"CONNECT ") {
+            Some(true) => {}
+            Some(false) => return Turn::Past,
+            None => return Turn::Possible,
+        }
+        let Some(asked) = end_of_head(request) else { return Turn::Possible };
+        client = client.saturating_add(asked);
+        let response = opening.server.get(server..).unwrap_or(&[]);
+        let Some(answered) = end_of_head(response) else {
+            // Only the client's side was captured: what follows the request is the tunnel.
+            let unanswered = response.is_empty() && opening.ended && client < opening.client.len();
+            return if unanswered { tunnel(client, server) } else { Turn::Possible };
+        };
+        server = server.saturating_add(answered);
+        if http1::status_line(response) != Some(true) {
+            return Turn::Past;
+        }
+        if word(response).1.starts_with(b"2") {
+            return tunnel(client, server);
+        }
+        let Some(body) = body(response.get(..answered).unwrap_or(&[])) else { return Turn::Past };
+        server = server.saturating_add(body);
+        if server > opening.server.len() {
+            return Turn::Possible;
+        }
+    }
+    Turn::Past
+}
+
+const fn tunnel(client: usize, server: usize) -> Turn {
+    Turn::Tunnel { upgrade: Upgrade::HttpConnect, client, server }
+}
+
+fn end_of_head(bytes: &[u8]) -> Option<usize> {
+    find(bytes, b"\r\n\r\n").map(|at| at.saturating_add(4))
+}
+
+/// Returns the length of a refusal's body, where the head says it.
+fn body(head: &[u8]) -> Option<usize> {
+    if mentions(head, b"transfer-encoding:") {
+        return None;
+    }
+    let Some(value) = text::lines(head).find_map(|(line, _)| {
+        let (name, value) = line.split_at_checked(15)?;
+        name.eq_ignore_ascii_case(b"content-length:").then_some(value)
+    }) else {
+        return Some(0);
+    };
+    let mut cursor = Cursor::new(value.trim_ascii());
+    let mut length = 0_usize;
+    while let Some(digit) = cursor.u8() {
+        let digit = char::from(digit).to_digit(10)?;
+        length = length.checked_mul(10)?.checked_add(usize::try_from(digit).ok()?)?;
+    }
+    Some(length)
+}

@@ -1,0 +1,81 @@
+//! LDAP StartTLS (RFC 4511 section 4.14): an extended request, granted by the result code success.
+
+use flow::{Protocol, Upgrade};
+
+use super::super::Opening;
+use super::super::cursor::{Cursor, element};
+use super::super::text::find;
+use super::{Known, Turn, begun};
+
+pub(super) const KNOWN: Known = Known { protocol: Protocol::Ldap, upgrade: Upgrade::Ldap, turn };
+
+/// The request's name.
+const START_TLS: &[u8] = b"1.3.6.1.4.1.1466.20037";
+/// Operations: bind request, extended request and response.
+const BIND: u8 = 0x60;
+const EXTENDED: u8 = 0x77;
+const EXTENDED_RESPONSE: u8 = 0x78;
+
+/// One whole LDAP message.
+struct Message<'a> {
+    number: &'a [u8],
+    operation: u8,
+    content: &'a [u8],
+    length: usize,
+}
+
+fn turn(opening: &Opening<'_>) -> Turn {
+    let mut client = 0_usize;
+    loop {
+        let Some(request) = message(opening.client.get(client..).unwrap_or(&[])) else {
+            return if opening.client.is_empty() && opening.ended { Turn::Past } else { Turn::Possible };
+        };
+        let Some(request) = request else { return Turn::Past };
+        client = client.saturating_add(request.length);
+        if request.operation == EXTENDED && find(request.content, START_TLS).is_some() {
+            return answered(opening, client, request.number);
+        }
+        if request.operation == BIND {
+            return Turn::Past;
+        }
+    }
+}
+
+fn answered(opening: &Opening<'_>, client: usize, number: &[u8]) -> Turn {
+    let mut server = 0_usize;
+    loop {
+        let response = match message(opening.server.get(server..).unwrap_or(&[])) {
+            Some(Some(response)) => response,
+            Some(None) => return Turn::Past,
+            None if opening.ended && opening.server.is_empty() => return begun(opening, client, server),
+            None => return Turn::Possible,
+        };
+        server = server.saturating_add(response.length);
+        if response.number == number && response.operation == EXTENDED_RESPONSE {
+            // The result code comes first: an enumerated value, zero for success.
+            return match response.content {
+                [0x0a, 1, 0, ..] => begun(opening, client, server),
+                _ => Turn::Refused,
+            };
+        }
+    }
+}
+
+/// Reads one message: `None` for more bytes, `Some(None)` for bytes that are none.
+fn message(bytes: &[u8]) -> Option<Option<Message<'_>>> {
+    let mut cursor = Cursor::new(bytes);
+    let Some(sequence) = element(&mut cursor)? else { return Some(None) };
+    if sequence.tag != 0x30 {
+        return Some(None);
+    }
+    let mut inner = Cursor::new(cursor.take(sequence.length)?);
+    let mut read = || {
+        let number = element(&mut inner)??;
+        let number = inner.take(number.length)?;
+        let operation = element(&mut inner)??;
+        let content = inner.take(operation.length)?;
+        let length = sequence.header.saturating_add(sequence.length);
+        Some(Message { number, operation: operation.tag, content, length })
+    };
+    Some(read())
+}

@@ -1,0 +1,91 @@
+//! SOCKS 4 and 5 (RFC 1928, RFC 1929): after the request was granted the connection carries another.
+
+use flow::{Protocol, Upgrade};
+
+use super::super::Opening;
+use super::super::cursor::Cursor;
+use super::{Known, Turn};
+
+pub(super) const KNOWN: Known = Known { protocol: Protocol::Socks, upgrade: Upgrade::Socks5, turn };
+
+fn turn(opening: &Opening<'_>) -> Turn {
+    let mut client = Cursor::new(opening.client);
+    let mut server = Cursor::new(opening.server);
+    let (upgrade, granted) = match opening.client.first() {
+        Some(4) => (Upgrade::Socks4, version4(&mut client, &mut server)),
+        Some(_) | None => (Upgrade::Socks5, version5(&mut client, &mut server)),
+    };
+    let read = |whole: &[u8], cursor: &Cursor<'_>| whole.len().saturating_sub(cursor.rest().len());
+    match granted {
+        Some(true) => Turn::Tunnel {
+            upgrade,
+            client: read(opening.client, &client),
+            server: read(opening.server, &server),
+        },
+        Some(false) => Turn::Past,
+        None => Turn::Possible,
+    }
+}
+
+fn version4(client: &mut Cursor<'_>, server: &mut Cursor<'_>) -> Option<bool> {
+    client.take(4)?;
+    let address = client.be32()?;
+    skip_string(client)?;
+    // An address 0.0.0.x says that a name follows (SOCKS 4A).
+    if address != 0 && address < 256 {
+        skip_string(client)?;
+    }
+    let answer = server.take(8)?;
+    Some(answer.get(1) == Some(&90))
+}
+
+fn skip_string(cursor: &mut Cursor<'_>) -> Option<()> {
+    while cursor.u8()? != 0 {}
+    Some(())
+}
+
+fn version5(client: &mut Cursor<'_>, server: &mut Cursor<'_>) -> Option<bool> {
+    client.u8()?;
+    let methods = usize::from(client.u8()?);
+    client.take(methods)?;
+    server.u8()?;
+    match server.u8()? {
+        0 => {}
+        // Username and password (RFC 1929).
+        2 => {
+            client.u8()?;
+            let name = usize::from(client.u8()?);
+            client.take(name)?;
+            let password = usize::from(client.u8()?);
+            client.take(password)?;
+            server.u8()?;
+            if server.u8()? != 0 {
+                return Some(false);
+            }
+        }
+        _ => return Some(false),
+    }
+    client.take(3)?;
+    if !address(client)? {
+        return Some(false);
+    }
+    server.u8()?;
+    if server.u8()? != 0 {
+        return Some(false);
+    }
+    server.u8()?;
+    address(server)
+}
+
+/// Steps over an address and port; false when its kind is unknown.
+fn address(cursor: &mut Cursor<'_>) -> Option<bool> {
+    let length = match cursor.u8()? {
+        1 => 4,
+        3 => usize::from(cursor.u8()?),
+        4 => 16,
+        _ => return Some(false),
+    };
+    cursor.take(length)?;
+    cursor.be16()?;
+    Some(true)
+}
