@@ -3,13 +3,25 @@
 //! In come stream bytes in order, with the marks of the segments they came in; out comes a [`Conclusion`].
 //! Records, not sockets; no key is ever used, nothing is decrypted.
 
+mod certificate;
+mod client_auth;
+mod conclude;
+pub(crate) mod cursor;
+mod groups;
+mod handshake;
+pub(crate) mod hello;
 mod probe;
+mod sessions;
+mod stream;
+mod suites;
 
 use std::net::IpAddr;
 
-use flow::{ClientAuth, Endpoint, Side, Timestamp, TlsSession};
+use flow::{ClientAuth, Endpoint, Timestamp, TlsSession};
 
+pub(crate) use handshake::Handshake;
 pub(crate) use probe::{Probe, client_hello, record_chain, server_answer};
+pub(crate) use sessions::Sessions;
 
 /// Where a run of stream bytes came from: what causality is judged by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,39 +60,4 @@ pub(crate) struct Conclusion {
     pub(crate) session: TlsSession,
     /// The mTLS answer with its evidence.
     pub(crate) client: ClientAuth,
-}
-
-/// The TLS opening of one connection, fed in stream order from the first byte of TLS in each direction.
-#[derive(Debug, Default)]
-pub(crate) struct Handshake {}
-
-/// Earlier handshakes, bounded, for linking resumptions to them.
-#[derive(Debug, Default)]
-pub(crate) struct Sessions {}
-
-impl Handshake {
-    /// Reads the next bytes of one direction.
-    pub(crate) fn bytes(&mut self, _side: Side, _mark: Mark, _bytes: &[u8]) {}
-
-    /// Steps over stream bytes that were on the wire but not in the capture (snap length): their number is known.
-    pub(crate) fn cut(&mut self, _side: Side, _mark: Mark, _count: u64) {}
-
-    /// Notes that bytes of this direction are missing; nothing after them is fed.
-    pub(crate) fn gap(&mut self, _side: Side) {}
-
-    /// Notes the end of one direction.
-    pub(crate) fn close(&mut self, _side: Side, _ending: Ending) {}
-
-    /// Tells whether no further byte can change the conclusion, so that the connection need not be fed any more.
-    pub(crate) fn settled(&self) -> bool {
-        false
-    }
-
-    /// Concludes from what was read so far. Never stronger than a conclusion from more bytes of the same connection.
-    pub(crate) fn conclude(&self, _ends: Ends, _sessions: &Sessions) -> Conclusion {
-        Conclusion { session: TlsSession::default(), client: ClientAuth::Hidden(flow::Reason::Incomplete) }
-    }
-
-    /// Leaves behind what a later resumption needs. Called once, when the connection settles or ends.
-    pub(crate) fn remember(&self, _ends: Ends, _sessions: &mut Sessions) {}
 }

@@ -1,0 +1,73 @@
+//! The leaf of a cleartext Certificate message (RFC 5246 section 7.4.2) as a [`flow::Certificate`].
+
+use flow::{Certificate, Timestamp};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::public_key::PublicKey;
+
+use super::cursor::Cursor;
+
+/// Most alternative names kept of one certificate.
+const MAX_NAMES: usize = 64;
+/// Most certificates of a chain counted.
+const MAX_CHAIN: usize = 32;
+
+/// Reads the first certificate of a Certificate message; `None` when the list is empty or its leaf does not parse.
+pub(super) fn leaf(body: &[u8]) -> Option<Certificate> {
+    let mut list = Cursor(Cursor(body).vector24()?);
+    let first = list.vector24()?;
+    let mut chain: usize = 1;
+    while chain < MAX_CHAIN && list.vector24().is_some() {
+        chain = chain.saturating_add(1);
+    }
+    let (_, parsed) = X509Certificate::from_der(first).ok()?;
+    let mut sans = Vec::new();
+    if let Ok(Some(names)) = parsed.subject_alternative_name() {
+        sans.extend(names.value.general_names.iter().filter_map(name).take(MAX_NAMES));
+    }
+    let spiffe_id = sans
+        .iter()
+        .filter_map(|name| name.strip_prefix("uri:"))
+        .find(|uri| uri.starts_with("spiffe://"))
+        .map(str::to_owned);
+    let time = |seconds: i64| seconds.checked_mul(1_000_000_000).map(Timestamp::from_nanos);
+    Some(Certificate {
+        subject: parsed.subject().to_string(),
+        issuer: parsed.issuer().to_string(),
+        sans,
+        spiffe_id,
+        not_before: time(parsed.validity().not_before.timestamp()),
+        not_after: time(parsed.validity().not_after.timestamp()),
+        key: key(&parsed),
+        chain,
+    })
+}
+
+fn name(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(dns) => Some(format!("dns:{dns}")),
+        GeneralName::URI(uri) => Some(format!("uri:{uri}")),
+        GeneralName::RFC822Name(address) => Some(format!("email:{address}")),
+        GeneralName::IPAddress(bytes) => {
+            let ip = match bytes.len() {
+                4 => std::net::IpAddr::from(<[u8; 4]>::try_from(*bytes).ok()?),
+                16 => std::net::IpAddr::from(<[u8; 16]>::try_from(*bytes).ok()?),
+                _ => return None,
+            };
+            Some(format!("ip:{ip}"))
+        }
+        _ => None,
+    }
+}
+
+fn key(certificate: &X509Certificate<'_>) -> String {
+    let info = certificate.public_key();
+    match info.parsed() {
+        Ok(PublicKey::RSA(rsa)) => format!("rsa-{}", rsa.key_size()),
+        Ok(PublicKey::EC(point)) => format!("ecdsa-p{}", point.key_size()),
+        _ => match info.algorithm.algorithm.to_id_string().as_str() {
+            "1.3.101.112" => "ed25519".to_owned(),
+            "1.3.101.113" => "ed448".to_owned(),
+            oid => oid.to_owned(),
+        },
+    }
+}

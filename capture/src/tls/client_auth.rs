@@ -1,0 +1,240 @@
+//! The mTLS question in TLS 1.3: what the lengths of the client's first encrypted records say.
+//!
+//! In come the lengths of its type-23 records after the ServerHello and the suite's lengths; out comes a [`Reading`].
+//! Why this works: a record holds data under one key only, and the client's handshake keys end with Finished (RFC 8446
+//! sections 4.4 and 5.1), so the last record of its flight ends exactly there.
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "record lengths are 16 bits, held in 32: no sum here overflows"
+)]
+
+use flow::Proof;
+
+use super::suites::Lengths;
+
+/// How many records a Certificate may be spread over and still be followed.
+const MAX_FLIGHT: usize = 64;
+/// How many records tell block padding.
+const PADDING_SAMPLE: usize = 6;
+/// Smallest flight content with an authentication in one record: a raw public key and its signature.
+const SMALLEST_AUTHENTICATION: u32 = 165;
+/// What one common stack adds to every protected record.
+const PADS: [u32; 2] = [0, 16];
+
+/// What a client's flight says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// Finished alone.
+    Absent(Proof),
+    /// An empty Certificate and Finished; `last` is the index of its last record.
+    Declined { proof: Proof, last: usize },
+    /// A certificate; `last` is the index of the last record known to belong to the flight.
+    Certificate { proof: Proof, last: usize },
+    /// The client gave up under handshake keys.
+    Aborted,
+    /// More records may tell.
+    More,
+    /// Block padding hides it.
+    Padded,
+    /// No known shape.
+    Shapeless,
+}
+
+/// The lengths that a suite makes (a record's overhead is one byte of inner type and the tag).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Arithmetic {
+    pub(super) overhead: u32,
+    pub(super) finished: u32,
+    pub(super) empty: u32,
+    tag: u32,
+    hash: u32,
+}
+
+impl Arithmetic {
+    pub(super) const fn of(suite: Lengths) -> Self {
+        let overhead = 1 + suite.tag;
+        Self {
+            overhead,
+            finished: 4 + suite.hash + overhead,
+            empty: 8 + overhead,
+            tag: suite.tag,
+            hash: suite.hash,
+        }
+    }
+
+    pub(super) const fn is_alert(&self, length: u32) -> bool {
+        length == 2 + self.overhead || length == 18 + self.overhead
+    }
+
+    /// Whether a record is a CertificateVerify by its length, given the padding.
+    pub(super) const fn is_certificate_verify(&self, length: u32, pad: u32) -> bool {
+        let Some(signature) = length.checked_sub(8 + self.overhead + pad) else { return false };
+        matches!(
+            signature,
+            64 | 68..=72 | 100..=104 | 114 | 128 | 131..=139 | 256 | 384 | 512 | 2420 | 3309 | 4627
+        )
+    }
+
+    /// The largest block size, 16 to 4096, that every sampled length is a multiple of; `None` when there is none.
+    fn block(&self, lengths: &[u32]) -> Option<u32> {
+        let sample = lengths.get(..PADDING_SAMPLE.min(lengths.len()))?;
+        (4..=12).rev().map(|power| 1_u32 << power).find(|block| {
+            sample
+                .iter()
+                .all(|length| length.checked_sub(self.tag).is_some_and(|inner| inner.is_multiple_of(*block)))
+        })
+    }
+}
+
+/// Reads a flight; `ended` says that no more records will come.
+pub(super) fn read(suite: Lengths, lengths: &[u32], ended: bool) -> Reading {
+    let size = Arithmetic::of(suite);
+    let Some(&first) = lengths.first() else { return Reading::More };
+    let second = lengths.get(1).copied();
+    for pad in PADS {
+        let proof = if pad == 0 { Proof::Exact } else { Proof::Strong };
+        let finished = size.finished + pad;
+        if first == finished {
+            return Reading::Absent(proof);
+        }
+        if first == finished + 8 {
+            return Reading::Declined { proof, last: 0 };
+        }
+        if first == size.empty + pad && second == Some(finished) {
+            return Reading::Declined { proof, last: 1 };
+        }
+        if first >= 57 + size.overhead {
+            let flight = lengths.get(..MAX_FLIGHT.min(lengths.len())).unwrap_or_default();
+            let found = flight
+                .windows(2)
+                .skip(1)
+                .position(|pair| matches!(pair, [verify, last] if *last == finished && size.is_certificate_verify(*verify, pad)));
+            if let Some(at) = found {
+                return Reading::Certificate { proof, last: at + 2 };
+            }
+        }
+    }
+    if size.is_alert(first) && second.is_none() {
+        return if ended { Reading::Aborted } else { Reading::More };
+    }
+    if size.empty <= first && first < size.finished {
+        match second {
+            None if !ended => return Reading::More,
+            // Nothing else in a client's flight is shorter than Finished: this is an empty Certificate, padded or
+            // compressed.
+            Some(second) if first > size.empty && second >= size.finished => {
+                return Reading::Declined { proof: Proof::Strong, last: 1 };
+            }
+            Some(_) | None => {}
+        }
+    }
+    let large = first >= SMALLEST_AUTHENTICATION + size.overhead;
+    match size.block(lengths) {
+        Some(block) if block >= 128 => Reading::Padded,
+        Some(_) if large => Reading::Certificate { proof: Proof::Inferred, last: 0 },
+        Some(block) => {
+            if lengths.len() < PADDING_SAMPLE && !ended {
+                Reading::More
+            } else if first.saturating_sub(size.overhead) < 4 + size.hash + 1 + block {
+                Reading::Absent(Proof::Inferred)
+            } else {
+                Reading::Padded
+            }
+        }
+        None if large => Reading::Certificate { proof: Proof::Strong, last: 0 },
+        None if lengths.len() < 3 && !ended && first >= 57 + size.overhead => Reading::More,
+        None => Reading::Shapeless,
+    }
+}
+
+/// Reads a flight whose suite is not known because the server's side was not captured.
+pub(super) fn read_one_sided(lengths: &[u32]) -> Reading {
+    let proof = Proof::Inferred;
+    match *lengths {
+        [] => Reading::More,
+        [53 | 69 | 85, ..] => Reading::Absent(proof),
+        [61 | 77 | 93, ..] | [25, 53 | 69, ..] | [41, 69 | 85, ..] => Reading::Declined { proof, last: 0 },
+        [25 | 41] => Reading::More,
+        [first, ..] if first >= 182 => Reading::Certificate { proof, last: 0 },
+        [_, ..] => Reading::Shapeless,
+    }
+}
+
+/// Whether three records in a row look like a post-handshake authentication (RFC 8446 section 4.6.2).
+pub(super) fn post_handshake(suite: Lengths, lengths: &[u32]) -> bool {
+    let size = Arithmetic::of(suite);
+    lengths.windows(3).any(|three| {
+        matches!(three, [certificate, verify, last]
+            if *certificate > 100 && size.is_certificate_verify(*verify, 0) && *last == size.finished)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::suites;
+
+    const SUITES: [u16; 5] = [0x1301, 0x1302, 0x1303, 0x1304, 0x1305];
+
+    #[test]
+    fn every_suite_padding_and_layout() {
+        for suite in SUITES {
+            let suite = suites::lengths(suite).unwrap();
+            let size = Arithmetic::of(suite);
+            for pad in PADS {
+                let proof = if pad == 0 { Proof::Exact } else { Proof::Strong };
+                let (f, e, x) = (size.finished + pad, size.empty + pad, size.overhead + pad);
+                let check = |lengths: &[u32], expected: Reading| {
+                    assert_eq!(read(suite, lengths, true), expected, "{lengths:?} pad {pad}");
+                };
+                check(&[f], Reading::Absent(proof));
+                check(&[f, 4000, 17], Reading::Absent(proof));
+                check(&[f + 8], Reading::Declined { proof, last: 0 });
+                check(&[e, f], Reading::Declined { proof, last: 1 });
+                for signature in [64, 70, 103, 114, 139, 256, 512, 3309] {
+                    check(&[839 + x, 8 + signature + x, f], Reading::Certificate { proof, last: 2 });
+                    check(
+                        &[500 + x, 339 + x, 8 + signature + x, f, 99],
+                        Reading::Certificate { proof, last: 3 },
+                    );
+                }
+                check(&[565 + x, 22 + x], Reading::Certificate { proof: Proof::Strong, last: 0 });
+            }
+            assert_eq!(read(suite, &[size.overhead + 2], true), Reading::Aborted);
+            assert_eq!(read(suite, &[size.overhead + 2], false), Reading::More);
+            assert_eq!(read(suite, &[], true), Reading::More);
+            assert_eq!(read(suite, &[512 + size.tag; 6], true), Reading::Padded);
+        }
+    }
+
+    #[test]
+    fn a_suite_is_never_read_with_another_ones_lengths() {
+        let (sha256, short_tag) = (suites::lengths(0x1301).unwrap(), suites::lengths(0x1305).unwrap());
+        assert_eq!(read(sha256, &[53], true), Reading::Absent(Proof::Exact));
+        assert_eq!(read(short_tag, &[53], true), Reading::Declined { proof: Proof::Exact, last: 0 });
+        assert_eq!(read(sha256, &[69], true), Reading::Absent(Proof::Strong));
+    }
+
+    #[test]
+    fn more_records_never_contradict_fewer() {
+        let class = |reading| match reading {
+            Reading::Absent(_) | Reading::Declined { .. } | Reading::Aborted => Some(false),
+            Reading::Certificate { .. } => Some(true),
+            Reading::More | Reading::Padded | Reading::Shapeless => None,
+        };
+        let sizes = [19, 25, 41, 53, 61, 64, 69, 80, 96, 112, 200, 256 + 16, 528, 600, 1232];
+        let suite = suites::lengths(0x1301).unwrap();
+        for a in sizes {
+            for b in sizes {
+                for c in sizes {
+                    let mut known = None;
+                    for end in 1..=3 {
+                        let now = class(read(suite, &[a, b, c][..end], false));
+                        assert!(known.is_none() || now == known, "{a} {b} {c}: {known:?} then {now:?}");
+                        known = now;
+                    }
+                }
+            }
+        }
+    }
+}

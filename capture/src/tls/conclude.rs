@@ -1,0 +1,578 @@
+//! What one connection's opening comes to: its visible facts and the mTLS answer.
+
+use flow::{ClientAuth, Evidence, Outcome, Presented, Proof, Reason, TlsSession, Withheld};
+
+use super::client_auth::{self, Arithmetic, Reading};
+use super::handshake::{Handshake, MAX_RECORDS};
+use super::hello::{extension, stream_version};
+use super::stream::Record;
+use super::suites::Lengths;
+use super::{Conclusion, Ending, Ends, Sessions, groups, sessions, suites};
+
+/// Smallest PSK identity or ticket that holds a client's certificate on known stacks.
+const CERTIFICATE_TICKET: usize = 500;
+/// Below this an identity is no ticket but an external key's name.
+const SMALLEST_TICKET: usize = 32;
+/// Largest ticket without a client certificate that Envoy issues.
+const SMALL_TICKET: usize = 260;
+/// How many client records after the handshake are watched for an authentication that comes late.
+const LATE_WATCH: usize = 32;
+/// How many server records after the client's flight may hold tickets.
+const TICKET_RECORDS: usize = 4;
+
+struct Answer {
+    client: ClientAuth,
+    outcome: Outcome,
+    resumed: Option<bool>,
+}
+
+impl Answer {
+    const fn hidden(reason: Reason, outcome: Outcome) -> Self {
+        Self { client: ClientAuth::Hidden(reason), outcome, resumed: None }
+    }
+}
+
+const fn sent(proof: Proof, reason: Reason) -> ClientAuth {
+    ClientAuth::Proved(Presented::Sent, evidence(proof, reason))
+}
+
+const fn withheld(how: Withheld, proof: Proof, reason: Reason) -> ClientAuth {
+    ClientAuth::Refuted(how, evidence(proof, reason))
+}
+
+/// An exact reading rests on nothing but itself; anything weaker names what it rests on.
+const fn evidence(proof: Proof, reason: Reason) -> Evidence {
+    match proof {
+        Proof::Wire | Proof::Exact => Evidence { proof, reason: None },
+        Proof::None | Proof::Inferred | Proof::Linked | Proof::Strong => Evidence::because(proof, reason),
+    }
+}
+
+const fn lowered(proof: Proof) -> Proof {
+    match proof {
+        Proof::Wire | Proof::Exact => Proof::Strong,
+        Proof::Strong | Proof::Linked | Proof::Inferred | Proof::None => Proof::Inferred,
+    }
+}
+
+impl Handshake {
+    /// Concludes from what was read so far. Never stronger than a conclusion from more bytes of the same connection.
+    pub(crate) fn conclude(&self, ends: Ends, sessions: &Sessions) -> Conclusion {
+        let answer = self.answer_question(ends, sessions);
+        let mut session = TlsSession {
+            version: self.answer.as_ref().and_then(|hello| stream_version(hello.version)),
+            outcome: answer.outcome,
+            resumed: answer.resumed,
+            ja4: self.ja4.clone(),
+            early_data: self.early_data,
+            hello_retry: self.retry,
+            client_certificate: self.client_certificate.clone(),
+            server_certificate: self.server_certificate.clone(),
+            ..TlsSession::default()
+        };
+        if let Some(hello) = &self.hello {
+            session.sni = hello.sni.clone();
+            session.alpn_offered = hello.alpn_names();
+            session.ech = hello.offers(extension::ENCRYPTED_CLIENT_HELLO);
+        }
+        if let Some(hello) = self.answer.as_ref().filter(|hello| hello.version != 2) {
+            session.cipher = Some(suites::name(hello.suite));
+            session.alpn = if hello.is_tls13() { None } else { hello.alpn.clone() };
+            session.group = hello.group.or(self.server_group).map(groups::name);
+        }
+        let client = self.contradicted(answer.client, &session);
+        Conclusion { session, client }
+    }
+
+    /// Istio's ALPN says that the client meant to authenticate; a full handshake without a certificate says that the
+    /// server did not ask. The weaker claim stands, and says that there is a conflict.
+    fn contradicted(&self, client: ClientAuth, session: &TlsSession) -> ClientAuth {
+        match client {
+            ClientAuth::Refuted(Withheld::Absent, evidence)
+                if session.resumed == Some(false)
+                    && session.outcome == Outcome::Established
+                    && evidence.proof >= Proof::Strong
+                    && session.offers_istio_alpn() =>
+            {
+                withheld(Withheld::Absent, Proof::Strong, Reason::Conflict)
+            }
+            ClientAuth::Refuted(..) | ClientAuth::Proved(..) | ClientAuth::Hidden(_) => client,
+        }
+    }
+
+    /// Leaves behind what a later resumption needs. Called once, when the connection settles or ends.
+    pub(crate) fn remember(&self, ends: Ends, sessions: &mut Sessions) {
+        let answer = self.answer_question(ends, sessions);
+        if answer.outcome == Outcome::Failed {
+            return;
+        }
+        let (Some(hello), Some(server)) = (&self.hello, &self.answer) else { return };
+        if server.is_tls13() {
+            let tag = suites::lengths(server.suite).map_or(16, |suite| suite.tag);
+            let tickets = self
+                .server_records_after(self.flight_packet())
+                .take(TICKET_RECORDS)
+                .map(|record| u32::from(record.length).saturating_sub(tag).saturating_sub(1))
+                .collect();
+            sessions.add(ends, hello.sni.as_deref(), answer.client, tickets);
+        } else if !matches!(answer.client, ClientAuth::Hidden(_)) {
+            if let Some(ticket) = self.issued {
+                sessions.add_exact(ticket, answer.client, ends.start);
+            }
+            if answer.resumed == Some(false) && !server.session_id.is_empty() {
+                sessions.add_exact(sessions::name(&server.session_id), answer.client, ends.start);
+            }
+        }
+    }
+
+    /// Tells whether no further byte can change the conclusion, so that the connection need not be fed any more.
+    pub(crate) fn settled(&self) -> bool {
+        let stuck = |broken: Option<Reason>| broken.is_some();
+        if (stuck(self.client.broken) && stuck(self.server.broken)) || self.ended_both() {
+            return true;
+        }
+        let Some(server) = &self.answer else { return false };
+        if server.version == 2 {
+            return true;
+        }
+        if self.client_records.len() >= MAX_RECORDS {
+            return true;
+        }
+        if server.is_tls13() {
+            let Some(suite) = suites::lengths(server.suite) else { return true };
+            let lengths = self.flight_lengths(server.selected_identity.is_some(), suite);
+            let decided = server.selected_identity.is_some() && !lengths.is_empty()
+                || matches!(
+                    client_auth::read(suite, &lengths, false),
+                    Reading::Absent(_)
+                        | Reading::Declined { .. }
+                        | Reading::Certificate { proof: Proof::Exact, .. }
+                )
+                || matches!(client_auth::read(suite, &lengths, false), Reading::Certificate { .. } if lengths.len() >= 6);
+            let answered = stuck(self.server.broken)
+                || self.server_records_after(self.flight_packet()).count() >= TICKET_RECORDS;
+            let late = !self.offers(extension::POST_HANDSHAKE_AUTH)
+                || lengths.len() >= LATE_WATCH
+                || stuck(self.client.broken);
+            return decided && answered && late;
+        }
+        let finished = self.client_ccs && (self.server_ccs || stuck(self.server.broken));
+        let certificate = self.client_certificates.is_some_and(|length| length > 3);
+        finished && (certificate || self.client_records.len() >= LATE_WATCH || stuck(self.client.broken))
+    }
+
+    const fn ended_both(&self) -> bool {
+        match (self.client.ended, self.server.ended) {
+            (Some(_), Some(_)) | (Some((Ending::Reset, _)), None) | (None, Some((Ending::Reset, _))) => true,
+            (Some((Ending::Fin, _)) | None, None) | (None, Some((Ending::Fin, _))) => false,
+        }
+    }
+
+    const fn ended_either(&self) -> bool {
+        self.client.ended.is_some() || self.server.ended.is_some()
+    }
+
+    fn offers(&self, kind: u16) -> bool {
+        self.hello.as_ref().is_some_and(|hello| hello.offers(kind))
+    }
+
+    fn failed_or(&self, otherwise: Outcome) -> Outcome {
+        let reset = matches!(self.client.ended, Some((Ending::Reset, _)))
+            || matches!(self.server.ended, Some((Ending::Reset, _)));
+        if self.client_alert || self.server_alert || reset || self.ended_both() {
+            Outcome::Failed
+        } else {
+            otherwise
+        }
+    }
+
+    /// What hides the answer, when the messages that carry it were not read.
+    fn blindness(&self) -> Reason {
+        if self.client.snapped || self.server.snapped {
+            return Reason::SnapLength;
+        }
+        if let Some(reason) = self.client.broken.or(self.server.broken) {
+            return reason;
+        }
+        if self.client.offset == 0 || self.server.offset == 0 { Reason::OneSided } else { Reason::Incomplete }
+    }
+
+    fn answer_question(&self, ends: Ends, sessions: &Sessions) -> Answer {
+        if self.hello.is_none() {
+            let reason = if self.client.offset == 0 && self.answer.is_some() {
+                Reason::OneSided
+            } else {
+                self.blindness()
+            };
+            let reason = if self.answer.is_none() && reason == Reason::Incomplete {
+                Reason::MidStream
+            } else {
+                reason
+            };
+            let mut answer = Answer::hidden(reason, self.failed_or(Outcome::Incomplete));
+            answer.resumed = self.resumed12().filter(|_| !self.is_tls13());
+            return answer;
+        }
+        match &self.answer {
+            None => self.unanswered(),
+            Some(server) if server.version == 2 => Answer::hidden(Reason::FlightShape, Outcome::Incomplete),
+            Some(server) if server.is_tls13() => match suites::lengths(server.suite) {
+                Some(suite) => match server.selected_identity {
+                    Some(index) => self.resumption(usize::from(index), suite, ends, sessions),
+                    None => self.flight(suite),
+                },
+                None => Answer {
+                    resumed: Some(server.selected_identity.is_some()),
+                    ..Answer::hidden(Reason::FlightShape, self.failed_or(Outcome::Incomplete))
+                },
+            },
+            Some(_) => self.below13(ends, sessions),
+        }
+    }
+
+    /// A hello without a ServerHello: refused, or only one side was captured.
+    fn unanswered(&self) -> Answer {
+        let only_hello = self.client_records.is_empty()
+            && !self.client_key_exchange
+            && !self.client_ccs
+            && self.client_certificates.is_none();
+        let whole = self.client.broken.is_none() && self.server.broken.is_none();
+        if whole
+            && only_hello
+            && (self.server_alert || (self.server.offset == 0 && self.server.ended.is_some()))
+        {
+            return Answer {
+                client: withheld(Withheld::Absent, Proof::Strong, Reason::Refused),
+                outcome: Outcome::Failed,
+                resumed: None,
+            };
+        }
+        if let Some(client) = self.cleartext_certificate() {
+            return Answer { client, outcome: self.failed_or(Outcome::Incomplete), resumed: Some(false) };
+        }
+        if self.client_records.is_empty() {
+            let reason = if only_hello && self.ended_either() { Reason::Refused } else { self.blindness() };
+            return Answer::hidden(reason, self.failed_or(Outcome::Incomplete));
+        }
+        let Some(hello) = self.hello.as_ref().filter(|hello| {
+            hello.whole
+                && hello.offers_tls13()
+                && hello.identities.is_empty()
+                && !hello.offers(extension::EARLY_DATA)
+                && !hello.offers(extension::POST_HANDSHAKE_AUTH)
+        }) else {
+            return Answer::hidden(self.blindness(), Outcome::Incomplete);
+        };
+        if self.client.protected || self.client_key_exchange || hello.ticket.is_some() && self.client_ccs {
+            return Answer::hidden(self.blindness(), Outcome::Incomplete);
+        }
+        let lengths: Vec<u32> = self.client_records.iter().map(|record| u32::from(record.length)).collect();
+        let reason = Reason::OneSided;
+        let client = match client_auth::read_one_sided(&lengths) {
+            Reading::Absent(proof) => withheld(Withheld::Absent, proof, reason),
+            Reading::Declined { proof, .. } => withheld(Withheld::Declined, proof, reason),
+            Reading::Certificate { proof, .. } => sent(proof, reason),
+            Reading::Aborted | Reading::More | Reading::Padded | Reading::Shapeless => {
+                ClientAuth::Hidden(self.blindness())
+            }
+        };
+        Answer { client, outcome: Outcome::Incomplete, resumed: None }
+    }
+
+    /// Where the client's flight starts among its records: with early data, at the first record whose segment
+    /// acknowledges the ServerHello, and where that was accepted, after EndOfEarlyData (RFC 8446 section 4.5).
+    fn flight_start(&self, accepted: bool, suite: Lengths) -> Option<usize> {
+        if !self.early_data || self.retry {
+            return (!self.client_records.is_empty()).then_some(0);
+        }
+        if accepted {
+            let size = Arithmetic::of(suite);
+            let end_of_early_data = size.overhead.saturating_add(4);
+            let pair = self.client_records.windows(2).position(|pair| {
+                matches!(pair, [end, last] if u32::from(end.length) == end_of_early_data && u32::from(last.length) == size.finished)
+            });
+            if let Some(at) = pair {
+                return Some(at.saturating_add(1));
+            }
+        }
+        let end = self.answer_end?;
+        self.client_records.iter().position(|record| record.mark.acknowledged.is_some_and(|seen| seen >= end))
+    }
+
+    fn flight_lengths(&self, accepted: bool, suite: Lengths) -> Vec<u32> {
+        let start = self.flight_start(accepted, suite).unwrap_or(self.client_records.len());
+        self.client_records
+            .get(start..)
+            .unwrap_or_default()
+            .iter()
+            .map(|record| u32::from(record.length))
+            .collect()
+    }
+
+    /// The packet in which the client's first flight record starts.
+    fn flight_packet(&self) -> Option<u32> {
+        let server = self.answer.as_ref()?;
+        let suite = suites::lengths(server.suite)?;
+        let start = self.flight_start(server.selected_identity.is_some(), suite)?;
+        self.client_records.get(start).map(|record| record.mark.packet)
+    }
+
+    fn server_records_after(&self, packet: Option<u32>) -> impl Iterator<Item = &Record> {
+        self.server_records
+            .iter()
+            .filter(move |record| packet.is_some_and(|packet| record.mark.packet > packet))
+    }
+
+    /// A full TLS 1.3 handshake.
+    fn flight(&self, suite: Lengths) -> Answer {
+        let resumed = Some(false);
+        let lengths = self.flight_lengths(false, suite);
+        if lengths.is_empty() && self.client_alert {
+            let client = withheld(Withheld::Absent, Proof::Exact, Reason::FlightSize);
+            return Answer { client, outcome: Outcome::Failed, resumed };
+        }
+        let shape = Reason::FlightSize;
+        let (client, last) = match client_auth::read(suite, &lengths, self.ended_either()) {
+            Reading::Absent(proof) => (withheld(Withheld::Absent, proof, shape), 0),
+            Reading::Declined { proof, last } => (withheld(Withheld::Declined, proof, shape), last),
+            Reading::Certificate { proof, last } => {
+                (sent(proof, if proof == Proof::Inferred { Reason::Padding } else { shape }), last)
+            }
+            Reading::Aborted => {
+                let client = withheld(Withheld::Absent, Proof::Strong, shape);
+                return Answer { client, outcome: Outcome::Failed, resumed };
+            }
+            Reading::More => {
+                let reason =
+                    if lengths.is_empty() && self.server_alert { Reason::Refused } else { self.blindness() };
+                return Answer { resumed, ..Answer::hidden(reason, self.failed_or(Outcome::Incomplete)) };
+            }
+            Reading::Padded => {
+                return Answer { resumed, ..Answer::hidden(Reason::Padding, Outcome::Established) };
+            }
+            Reading::Shapeless => {
+                return Answer {
+                    resumed,
+                    ..Answer::hidden(Reason::FlightShape, self.failed_or(Outcome::Incomplete))
+                };
+            }
+        };
+        let rejected = self.rejected(suite, last);
+        let outcome = if rejected && !matches!(client, ClientAuth::Refuted(Withheld::Absent, _)) {
+            Outcome::Failed
+        } else {
+            Outcome::Established
+        };
+        let client = match client {
+            ClientAuth::Proved(_, evidence) if rejected => ClientAuth::Proved(Presented::Rejected, evidence),
+            ClientAuth::Refuted(how, Evidence { proof, .. })
+                if self.offers(extension::POST_HANDSHAKE_AUTH) =>
+            {
+                let later = lengths.get(last.saturating_add(1)..).unwrap_or_default();
+                if client_auth::post_handshake(suite, later) {
+                    sent(Proof::Inferred, Reason::PostHandshake)
+                } else {
+                    withheld(how, lowered(proof), Reason::PostHandshake)
+                }
+            }
+            ClientAuth::Proved(..) | ClientAuth::Refuted(..) | ClientAuth::Hidden(_) => client,
+        };
+        Answer { client, outcome, resumed }
+    }
+
+    /// Whether the server's only reaction to the flight was an alert, or a reset without a word, before the client
+    /// closed.
+    fn rejected(&self, suite: Lengths, last: usize) -> bool {
+        let size = Arithmetic::of(suite);
+        let start = self.flight_start(false, suite).unwrap_or(0);
+        let packet = self.client_records.get(start.saturating_add(last)).map(|record| record.mark.packet);
+        let mut after = self.server_records_after(packet).peekable();
+        let closed_before = |packet: u32| self.client.ended.is_some_and(|(_, at)| at < packet);
+        if self.server.broken.is_some() {
+            return false;
+        }
+        match after.peek() {
+            None => {
+                matches!(self.server.ended, Some((Ending::Reset, at)) if !closed_before(at))
+                    && self.client.ended.is_none_or(|(ending, _)| ending != Ending::Fin)
+            }
+            Some(first) => {
+                let first = first.mark.packet;
+                let reaction: Vec<u32> = after.map(|record| u32::from(record.length)).collect();
+                self.ended_either()
+                    && reaction.len() <= 2
+                    && reaction.iter().all(|length| size.is_alert(*length))
+                    && !closed_before(first)
+            }
+        }
+    }
+
+    /// A TLS 1.3 resumption: certificates cannot occur; what the original session did counts (RFC 8446 section 4.3.2).
+    fn resumption(&self, index: usize, suite: Lengths, ends: Ends, sessions: &Sessions) -> Answer {
+        let hello = self.hello.as_ref();
+        let identity = hello.and_then(|hello| hello.identities.get(index).copied());
+        let sni = hello.and_then(|hello| hello.sni.as_deref());
+        let finished = self.flight_start(true, suite).is_some();
+        let outcome = if finished { Outcome::Established } else { self.failed_or(Outcome::Incomplete) };
+        let answer = |client| Answer { client, outcome, resumed: Some(true) };
+        let Some(identity) = identity else { return answer(ClientAuth::Hidden(Reason::Resumed)) };
+        let length = usize::from(identity);
+        if length < SMALLEST_TICKET {
+            return answer(withheld(Withheld::Absent, Proof::Inferred, Reason::ExternalPsk));
+        }
+        if let Some(original) = sessions.find(ends, sni, identity) {
+            return answer(linked(original));
+        }
+        let size = Arithmetic::of(suite);
+        let first = self.flight_packet();
+        let padded = self
+            .server_records
+            .iter()
+            .rfind(|record| first.is_none_or(|packet| record.mark.packet <= packet))
+            .is_none_or(|record| u32::from(record.length) == size.finished.saturating_add(16));
+        answer(if length >= CERTIFICATE_TICKET && !padded && finished {
+            sent(Proof::Inferred, Reason::TicketSize)
+        } else {
+            self.small_ticket(length)
+        })
+    }
+
+    /// A small ticket proves nothing by itself; with the mesh's marks the server is Envoy, whose tickets are known.
+    fn small_ticket(&self, length: usize) -> ClientAuth {
+        if self.mesh() && length > SMALLEST_TICKET && length <= SMALL_TICKET {
+            withheld(Withheld::Absent, Proof::Inferred, Reason::TicketSize)
+        } else {
+            ClientAuth::Hidden(Reason::Resumed)
+        }
+    }
+
+    /// Whether the hello carries Istio's marks: its ALPN names, or a sidecar's server name.
+    fn mesh(&self) -> bool {
+        self.hello.as_ref().is_some_and(|hello| {
+            hello.alpn.iter().any(|name| name == b"istio" || name.starts_with(b"istio-"))
+                || hello.sni.as_deref().is_some_and(|sni| sni.starts_with("outbound_."))
+        })
+    }
+
+    fn cleartext_certificate(&self) -> Option<ClientAuth> {
+        match self.client_certificates {
+            Some(length) if length > 3 => Some(ClientAuth::Proved(Presented::Sent, Evidence::WIRE)),
+            Some(_) => Some(ClientAuth::Refuted(Withheld::Declined, Evidence::WIRE)),
+            None if self.client_key_exchange => Some(ClientAuth::Refuted(Withheld::Absent, Evidence::WIRE)),
+            None => None,
+        }
+    }
+
+    /// Whether a handshake below TLS 1.3 was abbreviated: the server changed cipher without the full handshake's
+    /// messages.
+    const fn resumed12(&self) -> Option<bool> {
+        if self.server_full {
+            Some(false)
+        } else if self.server_ccs && !self.client_key_exchange {
+            Some(true)
+        } else {
+            None
+        }
+    }
+
+    /// TLS 1.2 and below: certificates are in the clear, unless the session is resumed or renegotiated.
+    fn below13(&self, ends: Ends, sessions: &Sessions) -> Answer {
+        let resumed = self.resumed12();
+        let outcome = if self.client_ccs && self.server_ccs {
+            Outcome::Established
+        } else {
+            self.failed_or(Outcome::Incomplete)
+        };
+        if resumed == Some(true) {
+            let client = self.original(ends, sessions);
+            return Answer { client: self.renegotiated(client), outcome, resumed };
+        }
+        let Some(client) = self.cleartext_certificate() else {
+            if outcome == Outcome::Failed
+                && resumed == Some(false)
+                && self.client.broken.is_none()
+                && self.client_alert
+            {
+                // The client gave up on the server before its own flight.
+                return Answer {
+                    client: ClientAuth::Refuted(Withheld::Absent, Evidence::WIRE),
+                    outcome,
+                    resumed,
+                };
+            }
+            return Answer { resumed, ..Answer::hidden(self.blindness(), outcome) };
+        };
+        let client = match client {
+            ClientAuth::Proved(_, evidence) if !self.server_ccs && self.refused12() => {
+                ClientAuth::Proved(Presented::Rejected, evidence)
+            }
+            ClientAuth::Proved(..) | ClientAuth::Refuted(..) | ClientAuth::Hidden(_) => {
+                self.renegotiated(client)
+            }
+        };
+        Answer { client, outcome, resumed: resumed.or(Some(false)) }
+    }
+
+    const fn refused12(&self) -> bool {
+        self.server.broken.is_none()
+            && (self.server_alert || self.server.ended.is_some())
+            && self.server.offset > 0
+    }
+
+    /// What the session did that an abbreviated handshake resumes.
+    fn original(&self, ends: Ends, sessions: &Sessions) -> ClientAuth {
+        let Some(hello) = &self.hello else { return ClientAuth::Hidden(Reason::Resumed) };
+        let named = |bytes: &[u8]| sessions.find_exact(sessions::name(bytes), ends.start);
+        let by_ticket = hello.ticket.as_deref().and_then(named);
+        let echoed = self.answer.as_ref().is_some_and(|server| server.session_id == hello.session_id);
+        let by_id = (echoed && !hello.session_id.is_empty()).then(|| named(&hello.session_id)).flatten();
+        if let Some(original) = by_ticket.or(by_id) {
+            return linked(original);
+        }
+        match &hello.ticket {
+            Some(ticket) if self.mesh() && ticket.len() >= CERTIFICATE_TICKET => {
+                sent(Proof::Inferred, Reason::TicketSize)
+            }
+            Some(ticket) => self.small_ticket(ticket.len()),
+            None => ClientAuth::Hidden(Reason::Resumed),
+        }
+    }
+
+    /// A renegotiation keeps outer types: the handshake records between its encrypted ClientHello and the next
+    /// ChangeCipherSpec are the client's second flight (RFC 5246 section 7.4).
+    fn renegotiated(&self, client: ClientAuth) -> ClientAuth {
+        if matches!(client, ClientAuth::Proved(..)) {
+            return client;
+        }
+        let mut records = self.client_records.iter().filter(|record| record.kind == 22);
+        let Some(finished) = records.next() else { return client };
+        let overhead = finished.length.saturating_sub(16);
+        let Some(_hello) = records.next() else { return client };
+        let flight: Vec<u16> = records.map(|record| record.length).collect();
+        match *flight.as_slice() {
+            // Only the hello, or nothing told yet.
+            [] => client,
+            [_key_exchange] | [_key_exchange, _] if flight.first() != Some(&overhead.saturating_add(7)) => {
+                client
+            }
+            [_, _] | [_] | [_, _, _] if flight.first() == Some(&overhead.saturating_add(7)) => {
+                withheld(Withheld::Declined, Proof::Inferred, Reason::Renegotiation)
+            }
+            _ => sent(Proof::Inferred, Reason::Renegotiation),
+        }
+    }
+}
+
+/// A resumed session keeps its original's client authentication, on evidence no stronger than the link.
+fn linked(original: ClientAuth) -> ClientAuth {
+    let link = |evidence: Evidence| evidence_of_link(evidence.proof);
+    match original {
+        ClientAuth::Proved(_, evidence) => ClientAuth::Proved(Presented::Sent, link(evidence)),
+        ClientAuth::Refuted(how, evidence) => ClientAuth::Refuted(how, link(evidence)),
+        ClientAuth::Hidden(_) => ClientAuth::Hidden(Reason::Resumed),
+    }
+}
+
+fn evidence_of_link(proof: Proof) -> Evidence {
+    Evidence::because(proof.min(Proof::Linked), Reason::SessionLink)
+}

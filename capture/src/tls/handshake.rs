@@ -1,0 +1,214 @@
+//! The opening of one connection: what each side was seen to say, in the order that matters.
+//!
+//! In come events of the two directions; what they come to is decided in [`super::conclude`].
+
+use flow::{Certificate, Side};
+
+use super::cursor::Cursor;
+use super::hello::{ClientHello, ServerHello, extension};
+use super::stream::{Event, Record, Stream};
+use super::{Ending, Mark, certificate, sessions};
+
+/// Most protected records remembered of a direction; no shape is longer.
+pub(super) const MAX_RECORDS: usize = 96;
+
+/// The TLS opening of one connection, fed in stream order from the first byte of TLS in each direction.
+#[derive(Debug, Default)]
+pub(crate) struct Handshake {
+    pub(super) client: Stream,
+    pub(super) server: Stream,
+    /// The ClientHello in force: the second one after a HelloRetryRequest.
+    pub(super) hello: Option<ClientHello>,
+    pub(super) ja4: Option<String>,
+    pub(super) early_data: bool,
+    pub(super) retry: bool,
+    pub(super) ssl2: bool,
+    pub(super) answer: Option<ServerHello>,
+    /// Where the ServerHello's record ends in the server's stream.
+    pub(super) answer_end: Option<u64>,
+    /// Type-23 records in TLS 1.3, all protected ones below, after the hello in force.
+    pub(super) client_records: Vec<Record>,
+    pub(super) server_records: Vec<Record>,
+    /// Early data that was dropped because it came before any byte of the server.
+    pub(super) client_ccs: bool,
+    pub(super) server_ccs: bool,
+    /// Length of the client's Certificate message, where it is in the clear.
+    pub(super) client_certificates: Option<u32>,
+    pub(super) client_certificate: Option<Certificate>,
+    pub(super) client_key_exchange: bool,
+    pub(super) server_certificate: Option<Certificate>,
+    /// The server sent messages that only a full handshake has.
+    pub(super) server_full: bool,
+    pub(super) server_group: Option<u16>,
+    /// Hash of the ticket that the server issued in the clear (RFC 5077).
+    pub(super) issued: Option<u128>,
+    pub(super) client_alert: bool,
+    pub(super) server_alert: bool,
+    latest: u32,
+}
+
+impl Handshake {
+    /// Reads the next bytes of one direction.
+    pub(crate) fn bytes(&mut self, side: Side, mark: Mark, bytes: &[u8]) {
+        self.latest = self.latest.max(mark.packet);
+        let mut at = Cursor(bytes);
+        while let Some(event) = self.stream(side).next(mark, &mut at) {
+            self.event(side, event);
+        }
+    }
+
+    /// Steps over stream bytes that were on the wire but not in the capture (snap length): their number is known.
+    pub(crate) fn cut(&mut self, side: Side, mark: Mark, count: u64) {
+        self.latest = self.latest.max(mark.packet);
+        for event in self.stream(side).cut(count) {
+            self.event(side, event);
+        }
+    }
+
+    /// Notes that bytes of this direction are missing; nothing after them is fed.
+    pub(crate) fn gap(&mut self, side: Side) {
+        self.stream(side).broken.get_or_insert(flow::Reason::Gap);
+    }
+
+    /// Notes the end of one direction.
+    pub(crate) fn close(&mut self, side: Side, ending: Ending) {
+        let latest = self.latest;
+        self.stream(side).ended.get_or_insert((ending, latest));
+    }
+
+    const fn stream(&mut self, side: Side) -> &mut Stream {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Server => &mut self.server,
+        }
+    }
+
+    fn event(&mut self, side: Side, event: Event) {
+        match (side, event) {
+            (Side::Client, Event::Message { kind, length, body, .. }) => {
+                self.client_message(kind, length, &body)
+            }
+            (Side::Server, Event::Message { kind, body, .. }) => self.server_message(kind, &body),
+            (Side::Client, Event::Ssl2ClientHello(body)) => {
+                self.hello = ClientHello::read_ssl2(&body);
+                self.ssl2 = true;
+            }
+            (Side::Server, Event::Ssl2Server) => {
+                self.answer = Some(ServerHello { version: 2, ..ServerHello::default() });
+            }
+            (Side::Client, Event::ChangeCipherSpec(_)) => self.client_change_cipher_spec(),
+            (Side::Server, Event::ChangeCipherSpec(_)) => {
+                if !self.is_tls13() && !self.retry {
+                    self.server_ccs = true;
+                    self.server.protected = true;
+                }
+            }
+            (Side::Client, Event::Alert { description, .. }) => self.client_alert |= description != 0,
+            (Side::Server, Event::Alert { description, .. }) => {
+                // unrecognized_name is often a warning that the handshake survives (RFC 6066 section 3).
+                self.server_alert |= description != 0 && description != 112;
+            }
+            (Side::Client, Event::Protected(record)) => self.client_record(record),
+            (Side::Server, Event::Protected(record)) => {
+                if self.server_records.len() < MAX_RECORDS {
+                    self.server_records.push(record);
+                }
+            }
+            (Side::Client, Event::Ssl2Server) | (Side::Server, Event::Ssl2ClientHello(_)) => {}
+        }
+    }
+
+    pub(super) fn is_tls13(&self) -> bool {
+        self.answer.as_ref().is_some_and(ServerHello::is_tls13)
+    }
+
+    /// A TLS 1.3 client sends a dummy ChangeCipherSpec, even before its second ClientHello (RFC 8446 appendix D.4):
+    /// only below TLS 1.3 are handshake records protected after it.
+    fn client_change_cipher_spec(&mut self) {
+        let below = match &self.answer {
+            Some(answer) => !answer.is_tls13(),
+            None => {
+                self.client_key_exchange
+                    || (!self.retry && !self.hello.as_ref().is_some_and(ClientHello::offers_tls13))
+            }
+        };
+        if below {
+            self.client_ccs = true;
+            self.client.protected = true;
+        }
+    }
+
+    fn client_record(&mut self, record: Record) {
+        if record.kind != 23 && (self.is_tls13() || !self.client.protected) {
+            return;
+        }
+        if self.early_data && !self.retry {
+            let end = self.answer_end.unwrap_or(1);
+            if record.mark.acknowledged.is_some_and(|acknowledged| acknowledged < end) {
+                return;
+            }
+        }
+        if self.client_records.len() < MAX_RECORDS {
+            self.client_records.push(record);
+        }
+    }
+
+    fn client_message(&mut self, kind: u8, length: u32, body: &[u8]) {
+        match kind {
+            1 => {
+                let Some(hello) = ClientHello::read(body, false) else { return };
+                if self.hello.is_none() {
+                    self.early_data = hello.offers(extension::EARLY_DATA);
+                } else if !self.retry && self.answer.is_some() {
+                    // A renegotiation in the clear does not exist; whatever this is, the first hello stands.
+                    return;
+                }
+                self.hello = Some(hello);
+                self.client_records.clear();
+            }
+            11 => {
+                self.client_certificates.get_or_insert(length);
+                if self.client_certificate.is_none() {
+                    self.client_certificate = certificate::leaf(body);
+                }
+            }
+            16 => self.client_key_exchange = true,
+            _ => {}
+        }
+    }
+
+    fn server_message(&mut self, kind: u8, body: &[u8]) {
+        match kind {
+            2 => {
+                let Some(hello) = ServerHello::read(body) else { return };
+                if hello.retry {
+                    self.retry = true;
+                } else if self.answer.is_none() {
+                    self.answer_end = Some(self.server.offset);
+                    self.server.protected = hello.is_tls13();
+                    self.answer = Some(hello);
+                }
+            }
+            6 => self.retry = true,
+            4 => {
+                let mut at = Cursor(body);
+                let ticket = at.u32().and_then(|_lifetime| at.vector16());
+                self.issued = ticket.filter(|ticket| !ticket.is_empty()).map(sessions::name);
+            }
+            11 => {
+                self.server_full = true;
+                if self.server_certificate.is_none() {
+                    self.server_certificate = certificate::leaf(body);
+                }
+            }
+            12 => {
+                self.server_full = true;
+                if let [3, high, low, ..] = body {
+                    self.server_group = Some(u16::from_be_bytes([*high, *low]));
+                }
+            }
+            13 | 14 => self.server_full = true,
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! One direction's bytes to records, and its cleartext records to handshake messages.
+//!
+//! Payload of protected records is stepped over, never kept: only lengths and marks come out (RFC 8446 section 5).
+
+use flow::Reason;
+
+use super::cursor::Cursor;
+use super::probe::MAX_RECORD;
+use super::{Ending, Mark};
+
+/// Longest handshake message kept; of a longer one only type and length come out.
+const MAX_MESSAGE: usize = 64 * 1024;
+
+/// A record as seen from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) kind: u8,
+    pub(super) length: u16,
+    /// The segment in which its header starts.
+    pub(super) mark: Mark,
+}
+
+/// What a direction said next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Event {
+    /// A cleartext handshake message; `body` is shorter than `length` where the capture or a bound cut it.
+    Message {
+        kind: u8,
+        length: u32,
+        body: Vec<u8>,
+        mark: Mark,
+    },
+    /// An SSLv2-framed ClientHello, after its type byte.
+    Ssl2ClientHello(Vec<u8>),
+    /// An SSL 2.0 server answered.
+    Ssl2Server,
+    /// A cleartext alert, by its description.
+    Alert {
+        description: u8,
+        mark: Mark,
+    },
+    ChangeCipherSpec(Mark),
+    /// A record under some key.
+    Protected(Record),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    record: Record,
+    remaining: usize,
+}
+
+/// The reader of one direction.
+#[derive(Debug, Default)]
+pub(super) struct Stream {
+    header: Vec<u8>,
+    header_mark: Option<Mark>,
+    open: Option<Open>,
+    buffer: Vec<u8>,
+    /// Bytes of an over-long message still to be stepped over.
+    skip: usize,
+    /// Message boundaries are lost; records still count.
+    lost: bool,
+    /// Handshake records are under a key from here on.
+    pub(super) protected: bool,
+    /// Bytes read or stepped over.
+    pub(super) offset: u64,
+    /// Why nothing more can be read in this direction.
+    pub(super) broken: Option<Reason>,
+    pub(super) snapped: bool,
+    /// How the direction ended, and the last packet seen by then.
+    pub(super) ended: Option<(Ending, u32)>,
+}
+
+impl Stream {
+    /// Reads on until the next event; `None` when `bytes` are used up.
+    pub(super) fn next(&mut self, mark: Mark, bytes: &mut Cursor<'_>) -> Option<Event> {
+        loop {
+            if self.open.is_none_or(|open| open.remaining == 0)
+                && let Some(message) = self.message(mark)
+            {
+                return Some(message);
+            }
+            if self.broken.is_some() {
+                return None;
+            }
+            if let Some(open) = self.open {
+                let part = bytes.take_up_to(open.remaining);
+                self.count(part.len());
+                let remaining = open.remaining.saturating_sub(part.len());
+                if !self.protected && matches!(open.record.kind, 21 | 22) {
+                    self.keep(part);
+                }
+                self.open = Some(Open { remaining, ..open });
+                if remaining > 0 {
+                    return None;
+                }
+                if let Some(event) = self.end_of_record(open.record) {
+                    return Some(event);
+                }
+                continue;
+            }
+            if let Some(event) = self.read_header(mark, bytes)? {
+                return Some(event);
+            }
+        }
+    }
+
+    fn count(&mut self, bytes: usize) {
+        self.offset = self.offset.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+
+    /// Reads header bytes; the outer `None` says that they are used up.
+    fn read_header(&mut self, mark: Mark, bytes: &mut Cursor<'_>) -> Option<Option<Event>> {
+        if bytes.0.is_empty() {
+            return None;
+        }
+        let ssl2 = match self.header.first().or(bytes.0.first()) {
+            Some(first) => first & 0x80 != 0,
+            None => false,
+        };
+        let first_record = self.offset == u64::try_from(self.header.len()).unwrap_or(u64::MAX);
+        if ssl2 && first_record {
+            return self.read_ssl2(bytes);
+        }
+        if self.header.is_empty() {
+            self.header_mark = Some(mark);
+        }
+        let part = bytes.take_up_to(5_usize.saturating_sub(self.header.len()));
+        self.count(part.len());
+        self.header.extend_from_slice(part);
+        let &[kind, 3, minor, high, low] = self.header.as_slice() else {
+            if self.header.len() >= 5 {
+                self.broken = Some(Reason::FlightShape);
+            }
+            return if self.header.len() >= 5 { Some(None) } else { None };
+        };
+        self.header.clear();
+        let length = u16::from_be_bytes([high, low]);
+        if !(20..=25).contains(&kind) || minor > 4 || length > MAX_RECORD {
+            self.broken = Some(Reason::FlightShape);
+            return Some(None);
+        }
+        let record = Record { kind, length, mark: self.header_mark.unwrap_or(mark) };
+        self.open = Some(Open { record, remaining: usize::from(length) });
+        Some(None)
+    }
+
+    /// An SSLv2-framed first message: two bytes of length, then the type.
+    fn read_ssl2(&mut self, bytes: &mut Cursor<'_>) -> Option<Option<Event>> {
+        let wanted = match self.header.as_slice() {
+            [high, low, ..] => usize::from(u16::from_be_bytes([high & 0x7f, *low])).saturating_add(2),
+            _ => 2,
+        };
+        let part = bytes.take_up_to(wanted.saturating_sub(self.header.len()));
+        if part.is_empty() && self.header.len() < wanted {
+            return None;
+        }
+        self.count(part.len());
+        self.header.extend_from_slice(part);
+        if self.header.len() < wanted || wanted == 2 {
+            return Some(None);
+        }
+        let message = std::mem::take(&mut self.header);
+        let body = message.get(3..).unwrap_or_default().to_vec();
+        match message.get(2) {
+            Some(1) => Some(Some(Event::Ssl2ClientHello(body))),
+            Some(4) => {
+                self.broken = Some(Reason::FlightShape);
+                Some(Some(Event::Ssl2Server))
+            }
+            Some(_) | None => {
+                self.broken = Some(Reason::FlightShape);
+                Some(None)
+            }
+        }
+    }
+
+    fn keep(&mut self, part: &[u8]) {
+        if self.lost {
+            return;
+        }
+        let skipped = self.skip.min(part.len());
+        self.skip = self.skip.saturating_sub(skipped);
+        // A record holds at most 18 KiB, and messages are drained at its end: this stays within both bounds.
+        self.buffer.extend_from_slice(part.get(skipped..).unwrap_or_default());
+    }
+
+    fn end_of_record(&mut self, record: Record) -> Option<Event> {
+        match record.kind {
+            20 => {
+                self.open = None;
+                Some(Event::ChangeCipherSpec(record.mark))
+            }
+            21 if !self.protected => {
+                self.open = None;
+                let body = std::mem::take(&mut self.buffer);
+                match body.as_slice() {
+                    [1 | 2, description] => {
+                        Some(Event::Alert { description: *description, mark: record.mark })
+                    }
+                    _ => Some(Event::Protected(record)),
+                }
+            }
+            22 if !self.protected => None,
+            _ => {
+                self.open = None;
+                Some(Event::Protected(record))
+            }
+        }
+    }
+
+    /// Takes the next whole message of a cleartext handshake record that has ended.
+    fn message(&mut self, mark: Mark) -> Option<Event> {
+        let open = self.open?;
+        if open.record.kind != 22 || self.protected {
+            return None;
+        }
+        let mut at = Cursor(&self.buffer);
+        let (kind, length) = match (at.u8(), at.u24()) {
+            (Some(kind), Some(length)) => (kind, length),
+            _ => {
+                self.open = None;
+                return None;
+            }
+        };
+        let wanted = usize::try_from(length).unwrap_or(usize::MAX);
+        if wanted > MAX_MESSAGE {
+            self.skip = wanted.saturating_sub(at.0.len());
+            let left = at.0.get(wanted..).unwrap_or_default().to_vec();
+            self.buffer = left;
+            return Some(Event::Message { kind, length, body: Vec::new(), mark: open.record.mark });
+        }
+        let Some(body) = at.take(wanted) else {
+            self.open = None;
+            return None;
+        };
+        let body = body.to_vec();
+        let rest = at.0.to_vec();
+        self.buffer = rest;
+        Some(Event::Message {
+            kind,
+            length,
+            body,
+            mark: if self.buffer.is_empty() { open.record.mark } else { mark },
+        })
+    }
+
+    /// Steps over bytes that the capture cut.
+    pub(super) fn cut(&mut self, count: u64) -> Vec<Event> {
+        let mut events = Vec::new();
+        self.snapped = true;
+        self.offset = self.offset.saturating_add(count);
+        let Some(open) = self.open.filter(|_| self.broken.is_none()) else {
+            self.broken.get_or_insert(Reason::SnapLength);
+            return events;
+        };
+        let remaining = u64::try_from(open.remaining).unwrap_or(u64::MAX);
+        if !self.protected && open.record.kind == 22 && !self.lost {
+            let mut at = Cursor(&self.buffer);
+            if let (Some(kind), Some(length)) = (at.u8(), at.u24()) {
+                let have = at.0.len();
+                let rest = usize::try_from(length).unwrap_or(usize::MAX).saturating_sub(have);
+                self.lost = rest != open.remaining;
+                events.push(Event::Message { kind, length, body: at.0.to_vec(), mark: open.record.mark });
+            } else {
+                self.lost = true;
+            }
+            self.buffer.clear();
+        }
+        if count < remaining {
+            let left = usize::try_from(remaining.saturating_sub(count)).unwrap_or(0);
+            self.lost |= !self.protected && open.record.kind == 22;
+            self.open = Some(Open { remaining: left, ..open });
+            return events;
+        }
+        self.open = None;
+        match open.record.kind {
+            20 => events.push(Event::ChangeCipherSpec(open.record.mark)),
+            22 if !self.protected => {}
+            _ => events.push(Event::Protected(open.record)),
+        }
+        if count > remaining {
+            // Where the next record begins, nobody knows.
+            self.broken = Some(Reason::SnapLength);
+        }
+        events
+    }
+}
