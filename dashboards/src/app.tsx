@@ -29,7 +29,6 @@ export function App() {
   const [route, go] = useRoute();
 
   const load = useCallback(async () => {
-    setState({ name: "loading" });
     try {
       const [overview, { rows, more }, cells, buckets] = await Promise.all([api.overview(), api.findings(), api.matrix(), api.timeline()]);
       setState({ name: "ready", audit: { overview, findings: rows, more, cells, buckets } });
@@ -43,7 +42,7 @@ export function App() {
     case "loading":
       return <Shell><Loading /></Shell>;
     case "failed":
-      return <Shell><Failed problem={state.problem} retry={load} /></Shell>;
+      return <Shell><Failed problem={state.problem} retry={() => { setState({ name: "loading" }); void load(); }} /></Shell>;
     case "ready": {
       const { overview, findings, more, cells, buckets } = state.audit;
       if (Object.keys(overview.flows).length === 0) {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { byCause, matches, part, weakestProof } from "./causes.ts";
-import type { Citation, Finding, Party } from "./forms.ts";
+import { byCause, matches, parts, weakestProof } from "./causes.ts";
+import type { Citation, Expected, Finding, Party } from "./forms.ts";
 
 const PARTY: Party = { address: "10.0.0.1", kind: "sidecar", namespace: "shop", workload: "web", pod: null, service: null, service_account: null };
 
@@ -61,13 +61,31 @@ test("every part of a filter has to hold", () => {
   assert.equal(matches(finding({ client: { ...PARTY, namespace: null } }), { ...none, from: "" }), true);
 });
 
-test("a citation decides, loses or adds", () => {
-  const check = (effect: string, expected: string): void => {
-    const citation: Citation = { rule: "r", resource: "x", field: null, effect, file: null, line: null };
-    assert.equal(part(citation), expected, effect);
-  };
-  check("STRICT, decides", "decides");
-  check("PERMISSIVE, overridden", "loses");
-  check("ignored: the client has no proxy", "loses");
-  check("port 8080 is http", "adds");
+const citation = (rule: string, resource: string, effect: string): Citation => ({ rule, resource, field: null, effect, file: null, line: null });
+
+test("an effect tells whether its resource decides, loses or adds", () => {
+  const check = (effect: string, expected: string): void => assert.deepEqual(parts([citation("destination-rule.mode", "x", effect)], null), [expected], effect);
+  check("DISABLE, decides", "decides");
+  check("no tls block: auto mTLS decides", "adds");
+  check("ISTIO_MUTUAL, overridden", "loses");
+  check("host *.local matches, a more specific one hides it", "loses");
+  check("ignored: an older rule for the host has a trafficPolicy", "loses");
+  check("not exported to the client's namespace", "loses");
+  check("port 8080 is declared http by its name", "adds");
+});
+
+test("of the PeerAuthentication ladder only what is in force decides", () => {
+  const ladder = [
+    citation("peer-authentication.narrowest-wins", "default", "PERMISSIVE where nothing is declared"),
+    citation("peer-authentication.narrowest-wins", "PeerAuthentication/a/workload", "STRICT for the workload"),
+    citation("peer-authentication.port-level", "PeerAuthentication/a/workload", "DISABLE for port 80"),
+    citation("inbound.mode-and-protocol", "default", "plaintext is accepted"),
+  ];
+  const from = (server_mode_from: string): Expected => ({
+    server_mode: "DISABLE", server_mode_from, client_tls: null, client_tls_from: "default", allowed: [], istio_mtls: "none",
+    client_wire: [], conflict: null, sni: null, protocol: null, gateway_server: null,
+  });
+  assert.deepEqual(parts(ladder, from("PeerAuthentication/a/workload")), ["loses", "loses", "decides", "adds"]);
+  assert.deepEqual(parts(ladder.slice(0, 1), from("default")), ["decides"]);
+  assert.deepEqual(parts(ladder.slice(0, 1), null), ["adds"]);
 });

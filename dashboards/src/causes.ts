@@ -1,7 +1,7 @@
 // Findings -> causes: one row for each resource that has to change, however many connections it breaks. Also what makes a
 // citation a winner or a loser. Nothing is judged here: severity and order come from the findings.
 
-import { type Citation, type Finding, PROOFS, SEVERITIES, type Severity } from "./forms.ts";
+import { type Citation, type Expected, type Finding, PROOFS, SEVERITIES, type Severity } from "./forms.ts";
 import { party } from "./format.ts";
 
 export interface Cause {
@@ -83,11 +83,20 @@ export function matches(finding: Finding, filter: FindingFilter): boolean {
 /** What a citation did to the outcome. */
 export type Part = "decides" | "loses" | "adds";
 
-/** Reads a citation's part from its effect, whose words are fixed: a loser says what keeps it from counting. */
-export function part({ effect }: Citation): Part {
-  if (/\b(overridden|overruled|ignored|loses|lost|shadowed|rejected|no effect|not in force|unused)\b/i.test(effect)) return "loses";
-  return /\b(decides|decided|wins)\b/i.test(effect) ? "decides" : "adds";
+/** Reads what each citation of a chain did: from its effect, and for the narrowest-wins ladder of PeerAuthentication from what
+ * came to be in force, since there every step but one gives way to a narrower one. */
+export function parts(because: Citation[], expected: Expected | null): Part[] {
+  const onLadder = ({ rule }: Citation): boolean => rule.startsWith("peer-authentication.");
+  const inForce = because.findLastIndex((citation) => onLadder(citation) && citation.resource === expected?.server_mode_from && !/^UNSET/.test(citation.effect));
+  return because.map((citation, at) => {
+    if (LOSES.test(citation.effect)) return "loses";
+    if (at === inForce || /, decides$/.test(citation.effect)) return "decides";
+    return inForce >= 0 && onLadder(citation) ? "loses" : "adds";
+  });
 }
+
+/** How the effect of a resource that does not count begins or ends. */
+const LOSES = /^(ignored|rejected|dropped|not exported)\b|\b(overridden|hides it|is skipped)\b/;
 
 function rank(severity: Severity): number {
   return SEVERITIES.indexOf(severity);

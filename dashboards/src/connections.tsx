@@ -100,7 +100,7 @@ function Narrowed({ route, go }: { route: Route; go: Go }) {
 
 function Edges({ rows }: { rows: api.Edge[] }) {
   return (
-    <table>
+    <table class="edges">
       <thead><tr><th>From</th><th>To</th><th class="number">Port</th><th>Seen</th><th class="number">Flows</th><th>First seen (UTC)</th><th>Last seen (UTC)</th></tr></thead>
       <tbody>
         {rows.map((edge, at) => (

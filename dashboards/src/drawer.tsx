@@ -4,7 +4,7 @@
 import { useEffect, useRef } from "preact/hooks";
 
 import type { Go } from "./app.tsx";
-import { byCause, part } from "./causes.ts";
+import { byCause, parts } from "./causes.ts";
 import { Yaml } from "./copy.tsx";
 import { Evidence } from "./evidence.tsx";
 import type { Citation, Expected, Finding, Party } from "./forms.ts";
@@ -48,7 +48,7 @@ export function Drawer({ finding, findings, go }: { finding: Finding; findings: 
           <dt>Cause</dt><dd>{finding.cause === null ? "no resource declares it" : <code>{finding.cause}</code>}</dd>
           <dt>Flows</dt><dd>{count(finding.flows)}, {time(finding.first_seen)} to {time(finding.last_seen)} UTC</dd>
         </dl>
-        <Why because={finding.because} />
+        <Why because={finding.because} expected={finding.expected} />
         <Fix finding={finding} />
         <Comparison finding={finding} expected={finding.expected} />
         <Evidence key={finding.key} finding={finding} go={go} />
@@ -76,14 +76,15 @@ function Fix({ finding: { remedy } }: { finding: Finding }) {
 
 const PART_WORD = { decides: "decides", loses: "loses", adds: "" } as const;
 
-function Why({ because }: { because: Citation[] }) {
+function Why({ because, expected }: { because: Citation[]; expected: Expected | null }) {
+  const roles = parts(because, expected);
   return (
     <section aria-labelledby="why">
       <h3 id="why">Why</h3>
       {because.length === 0 ? <p class="quiet">No declaration applies to this connection.</p> : (
         <ol class="why">
           {because.map((citation, at) => {
-            const role = part(citation);
+            const role = roles[at] ?? "adds";
             const where = place(citation.file, citation.line);
             return (
               <li key={at} class={`why-${role}`}>

@@ -31,13 +31,19 @@ url=http://127.0.0.1:$port/
 server=$!
 
 # Ready when the capture is in the store and the mesh was read; the server says so itself.
-ready=
-for _ in $(seq 300); do
-    kill -0 "$server" 2>/dev/null || break
-    if curl -fsS -o /dev/null "${url}readyz" 2>/dev/null; then ready=yes; break; fi
+ready() {
+    node -e 'fetch(process.argv[1]).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))' "${url}readyz"
+}
+attempts=150
+until ready; do
+    attempts=$((attempts - 1))
+    if [ "$attempts" = 0 ] || ! kill -0 "$server" 2>/dev/null; then
+        echo "run.sh: the server did not become ready; it said:" >&2
+        cat "$work/log" >&2
+        exit 1
+    fi
     sleep 0.1
 done
-[ -n "$ready" ] || { echo "run.sh: the server did not become ready; it said:" >&2; cat "$work/log" >&2; exit 1; }
 
 # The ids that the case's reviewed golden names have to be on the page, whatever the API says.
 expect=$(node -e '
