@@ -8,6 +8,8 @@ export default defineConfig({
     // The content security policy allows the page's own origin only, and a data: address is not that.
     assetsInlineLimit: 0,
     modulePreload: false,
+    // What is bundled stays under its own licence, whose text has to travel along.
+    license: { fileName: "assets/licenses.txt" },
   },
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
 });

@@ -6,7 +6,7 @@ import * as api from "./api.ts";
 import type { Go } from "./app.tsx";
 import { CLASSES, type Judged, JUDGEMENTS } from "./forms.ts";
 import { bytes, clock, count, endpoint, party, time } from "./format.ts";
-import { Seen } from "./marks.tsx";
+import { Name, Seen } from "./marks.tsx";
 import type { Route, Table } from "./route.ts";
 
 type Rows = { table: "edges"; rows: api.Edge[] } | { table: "flows"; rows: Judged[] };
@@ -105,7 +105,7 @@ function Edges({ rows }: { rows: api.Edge[] }) {
       <tbody>
         {rows.map((edge, at) => (
           <tr key={at}>
-            <td title={edge.client.kind}>{party(edge.client)}</td><td title={edge.server.kind}>{party(edge.server)}</td><td class="number">{edge.port}</td>
+            <td title={edge.client.kind}><Name text={party(edge.client)} /></td><td title={edge.server.kind}><Name text={party(edge.server)} /></td><td class="number">{edge.port}</td>
             <td><Seen name={edge.class} proof={edge.proof} /></td>
             <td class="number">{count(edge.flows)}</td><td class="time">{time(edge.first_seen)}</td><td class="time">{time(edge.last_seen)}</td>
           </tr>
@@ -123,8 +123,8 @@ function Flows({ rows }: { rows: Judged[] }) {
         {rows.map(({ flow, client, server, judgement, basis, violations }) => (
           <tr key={flow.id}>
             <td class="time" title={flow.start}>{clock(flow.start)}</td>
-            <td title={endpoint(flow.client)}>{party(client)}</td>
-            <td title={endpoint(flow.server)}>{party(server)}:{flow.server.port}</td>
+            <td title={endpoint(flow.client)}><Name text={party(client)} /></td>
+            <td title={endpoint(flow.server)}><Name text={`${party(server)}:${flow.server.port}`} /></td>
             <td><Seen name={flow.class} proof={flow.proof} />{flow.reason !== null && <span class="quiet"> {flow.reason}</span>}</td>
             <td>{flow.protocol ?? ""}</td>
             <td>{flow.tls === null ? "" : [flow.tls.version, flow.tls.sni].filter(Boolean).join(" ")}</td>

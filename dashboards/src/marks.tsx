@@ -1,6 +1,8 @@
 // The small marks that repeat over the page: locks, severities, classes. Each has a shape and a word beside its colour, so
 // that nothing is told by colour alone.
 
+import { Fragment } from "preact";
+
 import type { Class, Counts, Proof, Severity } from "./forms.ts";
 import { proof as proofMeaning } from "./format.ts";
 import { lock, type LockState } from "./lock.ts";
@@ -63,4 +65,9 @@ export function Seen({ name, proof }: { name: Class; proof: Proof }) {
       <ClassWord name={name} /> <span class="proof" title={proofMeaning(proof)}>{proof === "none" ? "no proof" : proof}</span>
     </span>
   );
+}
+
+/** Shows `namespace/name` so that a narrow column breaks it after the slash and nowhere else. */
+export function Name({ text }: { text: string }) {
+  return <>{text.split(/(?<=\/)/).map((piece, at) => <Fragment key={at}>{at > 0 && <wbr />}{piece}</Fragment>)}</>;
 }

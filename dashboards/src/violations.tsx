@@ -5,7 +5,7 @@ import type { Go } from "./app.tsx";
 import { byCause, type Cause, matches, weakestProof } from "./causes.ts";
 import { type Finding, SEVERITIES, type Severity } from "./forms.ts";
 import { count, counted, party, percent, time } from "./format.ts";
-import { Seen, SeverityMark } from "./marks.tsx";
+import { Name, Seen, SeverityMark } from "./marks.tsx";
 import type { Route } from "./route.ts";
 
 interface Props {
@@ -58,7 +58,7 @@ function Row({ cause, go }: { cause: Cause; go: Go }) {
       <td class="code">{cause.ids.join(" ")}</td>
       <td class="cause">
         <button type="button" class="plain" aria-haspopup="dialog" onClick={(event) => { event.stopPropagation(); open(); }}>
-          {cause.resource ?? "no resource declares it"}
+          <Name text={cause.resource ?? "no resource declares it"} />
         </button>
         <span class="line">{first.message}</span>
       </td>
@@ -73,7 +73,7 @@ function Row({ cause, go }: { cause: Cause; go: Go }) {
 
 function Some({ names }: { names: string[] }) {
   const [first, ...others] = names;
-  return <span title={names.join("\n")}>{first}{others.length > 0 && <span class="quiet"> +{others.length}</span>}</span>;
+  return <span title={names.join("\n")}>{first !== undefined && <Name text={first} />}{others.length > 0 && <span class="quiet"> +{others.length}</span>}</span>;
 }
 
 function Filters({ findings, route, go }: { findings: Finding[]; route: Route; go: Go }) {
