@@ -1,4 +1,4 @@
-// The HTTP API -> typed answers. One function a question, nothing kept. Addresses are relative, so that the page works below
+// The HTTP API -> typed answers. One function a question; nothing is kept but the token of a server that wants one. Addresses are relative, so that the page works below
 // any path; a failure is always a `Problem`, whether the server answered with one (RFC 9457) or did not answer at all.
 
 import type { Class, Counts, Coverage, Finding, Judged, Judgement, Party, Proof, Severity } from "./forms.ts";
@@ -114,11 +114,20 @@ function words(query: TableQuery, cursor: string | null): Record<string, string>
   return Object.fromEntries(Object.entries(given).filter((pair): pair is [string, string] => pair[1] !== null));
 }
 
+/** Where the token lives: for this tab only, gone when it is closed, and never in an address. */
+const TOKEN = "wireproof-token";
+
+/** Keeps the bearer token that every later question carries. */
+export function authorize(token: string): void {
+  sessionStorage.setItem(TOKEN, token);
+}
+
 async function get<Answer>(path: string, query: Record<string, string> = {}): Promise<Answer> {
   const search = new URLSearchParams(query).toString();
+  const token = sessionStorage.getItem(TOKEN);
   let response: Response;
   try {
-    response = await fetch(`${BASE}/${path}${search === "" ? "" : `?${search}`}`, { headers: { accept: "application/json" } });
+    response = await fetch(`${BASE}/${path}${search === "" ? "" : `?${search}`}`, { headers: { accept: "application/json", ...(token === null ? {} : { authorization: `Bearer ${token}` }) } });
   } catch {
     throw new Problem("No answer", "The server could not be reached. Is `wireproof serve` still running?", null, null);
   }

@@ -68,6 +68,7 @@ function Shell({ overview, retry, children }: { overview?: api.Overview; retry?:
     <>
       <Header overview={overview ?? null} reload={retry ?? null} />
       <main>{children}</main>
+      <footer class="quiet">Observes only: decrypts nothing, keeps no payload. <a class="quiet" href="assets/licenses.txt">Licences</a></footer>
     </>
   );
 }

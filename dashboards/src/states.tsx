@@ -1,6 +1,6 @@
 // What the page shows when there is no audit to show: each says what is the case and what to do.
 
-import type { Mesh, Problem } from "./api.ts";
+import { authorize, type Mesh, type Problem } from "./api.ts";
 import type { Coverage } from "./forms.ts";
 import { counted } from "./format.ts";
 
@@ -27,8 +27,24 @@ export function Failed({ problem, retry }: { problem: Problem; retry: () => void
           {problem.requestId !== null && <>, request <code>{problem.requestId}</code></>}
         </p>
       )}
-      <button type="button" onClick={retry}>Try again</button>
+      {problem.status === 401 ? <TokenForm retry={retry} /> : <button type="button" onClick={retry}>Try again</button>}
     </section>
+  );
+}
+
+/** Asks for the token of a server that wants one; it is kept for this tab only. */
+function TokenForm({ retry }: { retry: () => void }) {
+  const enter = (event: SubmitEvent): void => {
+    event.preventDefault();
+    const token = new FormData(event.currentTarget as HTMLFormElement).get("token");
+    if (typeof token === "string" && token.trim() !== "") authorize(token.trim());
+    retry();
+  };
+  return (
+    <form class="token" onSubmit={enter}>
+      <label>Token <input name="token" type="password" autocomplete="off" autofocus /></label> <button type="submit">Sign in</button>
+      <p class="quiet">The content of the file that the server was given. It is kept until this tab closes.</p>
+    </form>
   );
 }
 

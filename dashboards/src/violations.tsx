@@ -86,7 +86,7 @@ function Filters({ findings, route, go }: { findings: Finding[]; route: Route; g
       />
       <select aria-label="Severity" value={route.severity ?? "*"} onChange={(event) => go({ severity: SEVERITIES.find((name) => name === event.currentTarget.value) ?? null })}>
         <option value="*">any severity</option>
-        {SEVERITIES.map((name: Severity) => <option key={name} value={name}>{name}</option>)}
+        {SEVERITIES.map((name: Severity) => <option key={name} value={name}>{name} ({count(findings.filter(({ severity }) => severity === name).length)})</option>)}
       </select>
       <NamespaceSelect label="From namespace" any="from anywhere" names={namespaces(({ client }) => client.namespace)} value={route.from} choose={(from) => go({ from })} />
       <NamespaceSelect label="To namespace" any="to anywhere" names={namespaces(({ server }) => server.namespace)} value={route.to} choose={(to) => go({ to })} />

@@ -156,8 +156,12 @@ const CONFORMS = {
 };
 const STATES = { audit: AUDIT, empty: EMPTY, conforms: CONFORMS };
 
-/** Answers one API path (below `api/v1/`) in a state: `audit`, `empty`, `conforms` or `error`. */
-export function answer(state, path) {
+/** Answers one API path (below `api/v1/`) in a state: `audit`, `empty`, `conforms`, `error` or `locked`. */
+export function answer(state, path, authorization) {
+  if (state === "locked") {
+    if (authorization === "Bearer invented") return answer("audit", path);
+    return { status: 401, body: { type: "/problems/unauthorized", title: "A token is needed", status: 401, detail: "Send the bearer token that this server was started with.", request_id: "7f3c02" } };
+  }
   if (state === "error") {
     return { status: 503, body: { type: "/problems/store-unavailable", title: "The store does not answer", status: 503, detail: "The database is locked by another process; stop it or give another --store.", request_id: "7f3c01" } };
   }

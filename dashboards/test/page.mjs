@@ -32,15 +32,21 @@ async function check(name, steps, { state = null, ...options } = {}) {
   const strayed = [];
   const complaints = [];
   page.on("request", (request) => { if (new URL(request.url()).origin !== origin) strayed.push(request.url()); });
-  // An error answer is logged by the browser itself; the state that is about one expects it.
-  page.on("console", (message) => { if (message.type() === "error" && state !== "error") complaints.push(message.text()); });
+  // An error answer is logged by the browser itself; the states that are about one expect it.
+  page.on("console", (message) => { if (message.type() === "error" && state !== "error" && state !== "locked") complaints.push(message.text()); });
   page.on("pageerror", (error) => complaints.push(error.message));
   if (state !== null) {
     await page.route(/\/api\/v1\//, (route) => {
-      const { status, body } = answer(state, new URL(route.request().url()).pathname.replace(/^.*\/api\/v1\//, ""));
+      const { status, body } = answer(state, new URL(route.request().url()).pathname.replace(/^.*\/api\/v1\//, ""), route.request().headers().authorization);
       return route.fulfill({ status, contentType: status === 200 ? "application/json" : "application/problem+json", body: JSON.stringify(body) });
     });
   }
+  await page.addInitScript(() => {
+    globalThis.shifted = 0;
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries()) if (!entry.hadRecentInput) globalThis.shifted += entry.value;
+    }).observe({ type: "layout-shift", buffered: true });
+  });
   try {
     await page.goto(url);
     await page.locator("section.panel, section.notice").first().waitFor({ timeout: 15_000 });
@@ -171,6 +177,12 @@ await check("nothing overflows at 800 pixels, light and dark", async (page) => {
   assert.notEqual(ink, ground);
 }, { viewport: { width: 800, height: 900 } });
 
+await check("nothing jumps while the page loads", async (page) => {
+  await page.locator("section[aria-labelledby=connections] tbody tr").first().waitFor();
+  const shifted = await page.evaluate(() => globalThis.shifted);
+  assert.ok(shifted < 0.05, `the layout shifted by ${shifted}`);
+});
+
 await check("nothing captured says so", async (page) => {
   await page.getByRole("heading", { name: "Nothing captured" }).waitFor();
 }, { state: "empty" });
@@ -189,6 +201,13 @@ await check("an error shows the server's words and can be tried again", async (p
   await page.getByRole("button", { name: "Try again" }).click();
   await page.locator("table.causes").waitFor();
 }, { state: "error" });
+
+await check("a server that wants a token gets it, and it stays out of the address", async (page) => {
+  await page.getByLabel("Token").fill("invented");
+  await page.keyboard.press("Enter");
+  await page.locator("table.causes").waitFor();
+  assert.ok(!page.url().includes("invented"));
+}, { state: "locked" });
 
 await browser.close();
 process.exit(failed ? 1 : 0);
