@@ -2,10 +2,12 @@
 //!
 //! Everything here is data. A field that does not apply is `null`, never an empty string or zero.
 
+use std::hash::Hasher as _;
 use std::net::IpAddr;
 
 use flow::{Class, Coverage, Flow, FlowId, Proof, Timestamp};
 use serde::{Deserialize, Serialize};
+use siphasher::sip::SipHasher13;
 
 flow::named! {
     /// How bad a finding is, mildest first.
@@ -297,6 +299,47 @@ pub struct Finding {
     pub last_seen: Timestamp,
     /// The first few of them.
     pub examples: Vec<FlowId>,
+}
+
+impl Finding {
+    /// Builds the finding that one violation of one flow amounts to: counts and times are that flow's alone.
+    #[must_use]
+    pub fn new(judged: &Judged, violation: &Violation) -> Self {
+        let flow = &judged.flow;
+        Self {
+            key: finding_key(judged, violation),
+            id: violation.id.clone(),
+            severity: violation.severity,
+            certainty: violation.certainty,
+            message: violation.message.clone(),
+            client: judged.client.clone(),
+            server: judged.server.clone(),
+            port: flow.server.port,
+            class: flow.security.class(),
+            proof: flow.security.evidence().proof,
+            expected: judged.expected.clone(),
+            cause: violation.cause.clone(),
+            because: violation.because.clone(),
+            remedy: violation.remedy.clone(),
+            flows: 1,
+            first_seen: flow.start,
+            last_seen: flow.end,
+            examples: vec![flow.id],
+        }
+    }
+}
+
+/// Names the finding to which a violation belongs: the same for the same id, client, server, port and cause.
+#[must_use]
+pub fn finding_key(judged: &Judged, violation: &Violation) -> String {
+    let mut hasher = SipHasher13::new();
+    let port = judged.flow.server.port.to_string();
+    let cause = violation.cause.as_deref().unwrap_or_default();
+    for part in [&violation.id, &judged.client.name(), &judged.server.name(), &port, cause] {
+        hasher.write(part.as_bytes());
+        hasher.write(&[0]);
+    }
+    format!("{:016x}", hasher.finish())
 }
 
 /// A declaration that contradicts another, or itself: what `lint` reports.
