@@ -1,1 +1,142 @@
-//! stub
+//! Where judged flows, edges, findings and mesh snapshots are kept, and how they are asked for.
+//!
+//! Judged flows come in ([`Store::record`]); pages, totals and series go out. Nothing is decided here, and no payload byte
+//! is ever kept: what is stored of a flow is its [`analyzer::report::Judged`] form.
+
+pub mod answer;
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
+pub mod embedded;
+pub mod error;
+pub mod query;
+#[cfg(any(test, feature = "contract"))]
+pub mod sample;
+
+use analyzer::report::{Finding, Judged};
+use flow::{Coverage, FlowId};
+
+use crate::answer::{
+    Edge, MatrixCell, MeshSnapshot, MeshVersion, Page, Sources, Tally, TimelineBucket, Totals,
+};
+use crate::error::StoreError;
+use crate::query::{Paging, Query};
+
+/// What one source (a run over a capture, or an agent) hands over at once.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// Names the source for good, so that recording it again changes nothing.
+    pub source: String,
+    /// Judged flows. A report of a flow that is already there replaces it: counts never double.
+    pub flows: Vec<Judged>,
+    /// All that the source has covered so far (not what is new); absent leaves what was recorded before.
+    pub coverage: Option<Coverage>,
+}
+
+/// A place where findings are kept. Every backend passes [`contract::check`].
+#[async_trait::async_trait]
+pub trait Store: Send + Sync {
+    /// Keeps a batch, all of it or, on an error, nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the backend cannot write.
+    async fn record(&self, batch: Batch) -> Result<(), StoreError>;
+
+    /// Returns flows, newest start first.
+    ///
+    /// # Errors
+    ///
+    /// When the cursor does not fit the query, or the backend cannot read.
+    async fn flows(&self, query: &Query, paging: &Paging) -> Result<Page<Judged>, StoreError>;
+
+    /// Returns one flow; absent when it was never recorded.
+    ///
+    /// # Errors
+    ///
+    /// When the backend cannot read.
+    async fn flow(&self, id: FlowId) -> Result<Option<Judged>, StoreError>;
+
+    /// Returns edges that have a flow that fits, latest first appearance first. Counts are of the whole edge.
+    ///
+    /// # Errors
+    ///
+    /// When the cursor does not fit the query, or the backend cannot read.
+    async fn edges(&self, query: &Query, paging: &Paging) -> Result<Page<Edge>, StoreError>;
+
+    /// Returns findings, worst first, then latest first appearance first. Counts are of the whole finding.
+    ///
+    /// # Errors
+    ///
+    /// When the cursor does not fit the query, or the backend cannot read.
+    async fn violations(&self, query: &Query, paging: &Paging) -> Result<Page<Finding>, StoreError>;
+
+    /// Returns one finding by its key; absent when there is none.
+    ///
+    /// # Errors
+    ///
+    /// When the backend cannot read.
+    async fn violation(&self, key: &str) -> Result<Option<Finding>, StoreError>;
+
+    /// Counts findings and their flows by id, severity, server namespace and cause, worst first.
+    ///
+    /// # Errors
+    ///
+    /// When the backend cannot read.
+    async fn violations_summary(&self, query: &Query) -> Result<Vec<Tally>, StoreError>;
+
+    /// Counts flows by client namespace, server namespace, class and proof.
+    ///
+    /// # Errors
+    ///
+    /// When the backend cannot read.
+    async fn matrix(&self, query: &Query) -> Result<Vec<MatrixCell>, StoreError>;
+
+    /// Counts flows by class and proof and by outcome, and findings by severity.
+    ///
+    /// # Errors
+    ///
+    /// When the backend cannot read.
+    async fn totals(&self, query: &Query) -> Result<Totals, StoreError>;
+
+    /// Counts flows by class over time, in at most `buckets` steps of equal length; steps without flows are left out.
+    ///
+    /// # Errors
+    ///
+    /// When the backend cannot read.
+    async fn timeline(&self, query: &Query, buckets: u32) -> Result<Vec<TimelineBucket>, StoreError>;
+
+    /// Returns what every source covered.
+    ///
+    /// # Errors
+    ///
+    /// When the backend cannot read.
+    async fn coverage(&self) -> Result<Sources, StoreError>;
+
+    /// Keeps the declarations as they stood; the same content again only moves its time forward.
+    ///
+    /// # Errors
+    ///
+    /// When the backend cannot write.
+    async fn put_mesh(&self, snapshot: &MeshSnapshot) -> Result<(), StoreError>;
+
+    /// Returns the newest declarations; absent when none were kept.
+    ///
+    /// # Errors
+    ///
+    /// When the backend cannot read.
+    async fn latest_mesh(&self) -> Result<Option<MeshSnapshot>, StoreError>;
+
+    /// Returns which declarations were kept, newest first, without their text.
+    ///
+    /// # Errors
+    ///
+    /// When the backend cannot read.
+    async fn meshes(&self) -> Result<Vec<MeshVersion>, StoreError>;
+
+    /// Tells whether the backend answers.
+    ///
+    /// # Errors
+    ///
+    /// When it does not.
+    async fn ping(&self) -> Result<(), StoreError>;
+}

@@ -1,0 +1,162 @@
+//! What a store answers, beside the report forms themselves.
+
+use std::collections::BTreeMap;
+use std::hash::Hasher as _;
+
+use analyzer::mesh::Manifest;
+use analyzer::report::{PartyKind, Severity};
+use flow::{Class, Coverage, Proof, Protocol, Timestamp, Transport};
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
+
+/// Counts by class, then by proof: `{"mtls": {"exact": 3}}`.
+pub type Counts = BTreeMap<String, BTreeMap<String, u64>>;
+
+/// Some rows, and where the next ones begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The rows, in order.
+    pub rows: Vec<T>,
+    /// What to send for the next page; absent when this is the last.
+    pub next_cursor: Option<String>,
+}
+
+/// One end of an edge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EdgeEnd {
+    /// `namespace/workload`, or the address where no workload is known.
+    pub name: String,
+    /// What carries its traffic.
+    pub kind: PartyKind,
+    /// Its namespace; absent outside the mesh.
+    pub namespace: Option<String>,
+    /// Its workload; absent where none is known.
+    pub workload: Option<String>,
+}
+
+/// All flows between one client and one port of one server that look the same on the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edge {
+    /// The client.
+    pub client: EdgeEnd,
+    /// The server.
+    pub server: EdgeEnd,
+    /// TCP or UDP.
+    pub transport: Transport,
+    /// The destination port on the wire.
+    pub port: u16,
+    /// The application protocol; absent where none was recognised.
+    pub protocol: Option<Protocol>,
+    /// The class.
+    pub class: Class,
+    /// How the class is known.
+    pub proof: Proof,
+    /// How many flows.
+    pub flows: u64,
+    /// How many of them break a declaration.
+    pub violating: u64,
+    /// Payload bytes, both directions together.
+    pub bytes: u64,
+    /// Start of the first flow.
+    pub first_seen: Timestamp,
+    /// Latest end among the flows.
+    pub last_seen: Timestamp,
+}
+
+/// Findings with the same id, severity, server namespace and cause.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tally {
+    /// The catalogue's id.
+    pub id: String,
+    /// How bad they are.
+    pub severity: Severity,
+    /// The server's namespace; absent outside the mesh.
+    pub namespace: Option<String>,
+    /// The one resource that causes them; absent where none does.
+    pub cause: Option<String>,
+    /// How many findings.
+    pub findings: u64,
+    /// How many flows they count together; a flow that breaks two declarations counts in both.
+    pub flows: u64,
+}
+
+/// Flows from one namespace to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MatrixCell {
+    /// The client's namespace; absent outside the mesh.
+    pub from: Option<String>,
+    /// The server's namespace; absent outside the mesh.
+    pub to: Option<String>,
+    /// Flows by class and proof.
+    pub flows: Counts,
+    /// How many of them break a declaration.
+    pub violating: u64,
+}
+
+/// Totals of what fits a query.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Flows by class and proof.
+    pub flows: Counts,
+    /// Flows by outcome.
+    pub judgements: BTreeMap<String, u64>,
+    /// Findings by severity.
+    pub findings: BTreeMap<String, u64>,
+    /// Start of the first flow; absent without flows.
+    pub first: Option<Timestamp>,
+    /// Latest end among the flows; absent without flows.
+    pub last: Option<Timestamp>,
+}
+
+/// Flows that began within one step of time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimelineBucket {
+    /// Where the step begins.
+    pub at: Timestamp,
+    /// Flows by class.
+    pub flows: BTreeMap<String, u64>,
+    /// How many of them break a declaration.
+    pub violating: u64,
+}
+
+/// What was covered, in all and by source.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// The sum over the sources.
+    pub total: Coverage,
+    /// Each source's own, by its name.
+    pub sources: BTreeMap<String, Coverage>,
+}
+
+/// The declarations as they stood at one time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeshSnapshot {
+    /// When, and which content.
+    pub version: MeshVersion,
+    /// The files.
+    pub manifests: Vec<Manifest>,
+}
+
+/// Names a state of the declarations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeshVersion {
+    /// A hash of the content, 32 hex digits: equal content, equal id. It guards against mistakes, not against forgery.
+    pub id: String,
+    /// When the declarations were read.
+    pub taken_at: Timestamp,
+}
+
+impl MeshSnapshot {
+    /// Takes the declarations, as read at `taken_at`.
+    #[must_use]
+    pub fn new(taken_at: Timestamp, manifests: Vec<Manifest>) -> Self {
+        let mut hasher = SipHasher13::new();
+        for manifest in &manifests {
+            for part in [&manifest.file, &manifest.text] {
+                hasher.write(&(part.len() as u64).to_be_bytes());
+                hasher.write(part.as_bytes());
+            }
+        }
+        let id = format!("{:032x}", hasher.finish128().as_u128());
+        Self { version: MeshVersion { id, taken_at }, manifests }
+    }
+}

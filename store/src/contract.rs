@@ -1,0 +1,259 @@
+//! What every backend does: one suite, called with a way to make an empty store.
+
+#![expect(clippy::expect_used, reason = "a suite of tests stops where an answer is missing")]
+
+use std::future::Future;
+use std::sync::Arc;
+
+use analyzer::mesh::Manifest;
+use analyzer::report::{Judgement, Severity};
+use flow::{Class, Coverage, FlowId, Proof, Timestamp};
+
+use crate::answer::MeshSnapshot;
+use crate::query::{Paging, Query};
+use crate::sample::{Sample, sample};
+use crate::{Batch, Store};
+
+const CRITICAL: Option<(&str, Severity)> = Some(("OB01", Severity::Critical));
+const MEDIUM: Option<(&str, Severity)> = Some(("OB02", Severity::Medium));
+
+/// Runs the suite; each part has a fresh store.
+///
+/// # Panics
+///
+/// Where the backend does not do as the trait says.
+pub async fn check<F, Fut>(fresh: F)
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Arc<dyn Store>>,
+{
+    an_empty_store_answers(&*fresh().await).await;
+    a_flow_recorded_again_counts_once(&*fresh().await).await;
+    a_flow_that_changes_moves(&*fresh().await).await;
+    findings_gather_their_flows(&*fresh().await).await;
+    every_filter_narrows(&*fresh().await).await;
+    pages_stay_while_rows_arrive(&*fresh().await).await;
+    totals_agree(&*fresh().await).await;
+    coverage_is_by_source(&*fresh().await).await;
+    meshes_are_kept_by_content(&*fresh().await).await;
+}
+
+async fn record(store: &dyn Store, flows: Vec<analyzer::report::Judged>) {
+    store.record(Batch { source: "run".into(), flows, coverage: None }).await.expect("a batch is kept");
+}
+
+async fn an_empty_store_answers(store: &dyn Store) {
+    let (all, first) = (Query::default(), Paging::first(10));
+    store.ping().await.expect("it answers");
+    assert!(store.flows(&all, &first).await.expect("flows").rows.is_empty());
+    assert!(store.edges(&all, &first).await.expect("edges").rows.is_empty());
+    assert!(store.violations(&all, &first).await.expect("violations").rows.is_empty());
+    assert!(store.violations_summary(&all).await.expect("summary").is_empty());
+    assert!(store.matrix(&all).await.expect("matrix").is_empty());
+    assert!(store.timeline(&all, 10).await.expect("timeline").is_empty());
+    assert_eq!(store.totals(&all).await.expect("totals").first, None);
+    assert_eq!(store.flow(FlowId(1)).await.expect("flow"), None);
+    assert_eq!(store.violation("0").await.expect("violation"), None);
+    assert_eq!(store.latest_mesh().await.expect("mesh"), None);
+}
+
+async fn a_flow_recorded_again_counts_once(store: &dyn Store) {
+    let judged = sample(1, 100, Class::Plaintext, CRITICAL);
+    for _ in 0..3 {
+        record(store, vec![judged.clone(), judged.clone()]).await;
+    }
+    let (all, first) = (Query::default(), Paging::first(10));
+    assert_eq!(store.flow(FlowId(1)).await.expect("flow"), Some(judged.clone()));
+    assert_eq!(store.flows(&all, &first).await.expect("flows").rows, [judged]);
+    let edges = store.edges(&all, &first).await.expect("edges").rows;
+    assert_eq!(
+        edges.iter().map(|edge| (edge.flows, edge.violating, edge.bytes)).collect::<Vec<_>>(),
+        [(1, 1, 100)]
+    );
+    let found = store.violations(&all, &first).await.expect("violations").rows;
+    assert_eq!(found.iter().map(|finding| finding.flows).collect::<Vec<_>>(), [1]);
+}
+
+async fn a_flow_that_changes_moves(store: &dyn Store) {
+    record(store, vec![sample(1, 100, Class::Plaintext, CRITICAL), sample(2, 90, Class::Mtls, None)]).await;
+    let mut ended = sample(1, 100, Class::Mtls, None);
+    ended.flow.end = Timestamp::from_nanos(500_000_000_000);
+    record(store, vec![ended]).await;
+    let (all, first) = (Query::default(), Paging::first(10));
+    let edges = store.edges(&all, &first).await.expect("edges").rows;
+    let told: Vec<_> = edges
+        .iter()
+        .map(|edge| {
+            (edge.class, edge.flows, edge.violating, edge.first_seen.as_nanos(), edge.last_seen.as_nanos())
+        })
+        .collect();
+    assert_eq!(told, [(Class::Mtls, 2, 0, 90_000_000_000, 500_000_000_000)]);
+    assert!(store.violations(&all, &first).await.expect("violations").rows.is_empty());
+}
+
+async fn findings_gather_their_flows(store: &dyn Store) {
+    let weak = Sample {
+        id: 3,
+        start: 300,
+        class: Class::Tls,
+        proof: Proof::Inferred,
+        violation: CRITICAL,
+        ..Sample::default()
+    };
+    record(store, vec![weak.judged(), sample(2, 200, Class::Plaintext, CRITICAL)]).await;
+    record(store, vec![sample(1, 100, Class::Plaintext, CRITICAL)]).await;
+    let found = store.violations(&Query::default(), &Paging::first(10)).await.expect("violations").rows;
+    let finding = found.first().expect("one finding");
+    assert_eq!((found.len(), finding.flows, finding.proof), (1, 3, Proof::Wire));
+    assert_eq!(finding.first_seen.as_nanos(), 100_000_000_000);
+    assert_eq!(finding.last_seen.as_nanos(), 301_000_000_000);
+    assert_eq!(finding.examples, [FlowId(1), FlowId(2), FlowId(3)]);
+    assert_eq!(store.violation(&finding.key).await.expect("by key").as_ref(), Some(finding));
+    let tally = store.violations_summary(&Query::default()).await.expect("summary");
+    let told: Vec<_> = tally.iter().map(|tally| (tally.id.as_str(), tally.findings, tally.flows)).collect();
+    assert_eq!(told, [("OB01", 1, 3)]);
+}
+
+async fn every_filter_narrows(store: &dyn Store) {
+    let other = Sample {
+        id: 2,
+        start: 200,
+        client: "web/front",
+        server: "cat/search",
+        port: 9090,
+        class: Class::Plaintext,
+        proof: Proof::Wire,
+        violation: MEDIUM,
+    };
+    record(store, vec![sample(1, 100, Class::Mtls, None), other.judged()]).await;
+    let all = Query::default;
+    let at = |seconds: i64| Some(Timestamp::from_nanos(seconds * 1_000_000_000));
+    let cases = [
+        (Query { from_namespace: vec!["web".into()], ..all() }, &[2][..]),
+        (Query { to_namespace: vec!["pay".into(), "none".into()], ..all() }, &[1]),
+        (Query { from_workload: vec!["front".into()], ..all() }, &[2]),
+        (Query { to_workload: vec!["cat/search".into()], ..all() }, &[2]),
+        (Query { to_workload: vec!["pay/search".into()], ..all() }, &[]),
+        (Query { class: vec![Class::Mtls, Class::Tls], ..all() }, &[1]),
+        (Query { proof: vec![Proof::Wire], ..all() }, &[2]),
+        (Query { id: vec!["OB02".into()], ..all() }, &[2]),
+        (Query { severity: vec![Severity::Medium, Severity::High], ..all() }, &[2]),
+        (Query { id: vec!["OB02".into()], severity: vec![Severity::High], ..all() }, &[]),
+        (Query { port: vec![9090], ..all() }, &[2]),
+        (Query { protocol: vec![flow::Protocol::Http1], ..all() }, &[2, 1]),
+        (Query { protocol: vec![flow::Protocol::Redis], ..all() }, &[]),
+        (Query { judgement: vec![Judgement::Conforms], ..all() }, &[1]),
+        (Query { since: at(150), ..all() }, &[2]),
+        (Query { until: at(200), ..all() }, &[1]),
+        (Query { class: vec![Class::Mtls], port: vec![9090], ..all() }, &[]),
+    ];
+    for (query, expected) in cases {
+        let flows = store.flows(&query, &Paging::first(10)).await.expect("flows").rows;
+        assert_eq!(flows.iter().map(|judged| judged.flow.id.0).collect::<Vec<_>>(), expected, "{query:?}");
+        let edges = store.edges(&query, &Paging::first(10)).await.expect("edges").rows;
+        assert_eq!(edges.len(), expected.len(), "edges for {query:?}");
+        let cells = store.matrix(&query).await.expect("matrix");
+        assert_eq!(cells.len(), expected.len(), "matrix for {query:?}");
+        let found = store.violations(&query, &Paging::first(10)).await.expect("violations").rows;
+        assert_eq!(found.len(), usize::from(expected.contains(&2)), "findings for {query:?}");
+    }
+}
+
+async fn pages_stay_while_rows_arrive(store: &dyn Store) {
+    // Two flows share each start, so the id has to part them.
+    let flows = |from: u128, to: u128| {
+        let row = |id: u128| {
+            let start = i64::try_from(id / 2).expect("small");
+            let port = u16::try_from(1000 + id).expect("small");
+            Sample {
+                id,
+                start,
+                port,
+                class: Class::Plaintext,
+                proof: Proof::Wire,
+                violation: CRITICAL,
+                ..Sample::default()
+            }
+            .judged()
+        };
+        (from..to).map(row).collect::<Vec<_>>()
+    };
+    record(store, flows(0, 10)).await;
+    let query = Query { class: vec![Class::Plaintext], ..Query::default() };
+    let (mut ids, mut ports, mut keys) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut of_flows, mut of_edges, mut of_findings) =
+        (Paging::first(3), Paging::first(3), Paging::first(3));
+    for turn in 0..4_u128 {
+        let page = store.flows(&query, &of_flows).await.expect("flows");
+        ids.extend(page.rows.iter().map(|judged| judged.flow.id.0));
+        of_flows.cursor = page.next_cursor;
+        let page = store.edges(&query, &of_edges).await.expect("edges");
+        ports.extend(page.rows.iter().map(|edge| edge.port));
+        of_edges.cursor = page.next_cursor;
+        let page = store.violations(&query, &of_findings).await.expect("violations");
+        keys.extend(page.rows.iter().map(|finding| finding.port));
+        of_findings.cursor = page.next_cursor;
+        // New rows, and every old one again.
+        record(store, flows(0, 12 + turn)).await;
+    }
+    assert_eq!(ids, (0..10).rev().collect::<Vec<_>>());
+    for seen in [&mut ports, &mut keys] {
+        seen.sort_unstable();
+        assert_eq!(*seen, (1000..1010).collect::<Vec<_>>());
+    }
+    assert_eq!((of_flows.cursor, of_edges.cursor, of_findings.cursor), (None, None, None));
+}
+
+async fn totals_agree(store: &dyn Store) {
+    record(
+        store,
+        vec![
+            sample(1, 100, Class::Plaintext, CRITICAL),
+            sample(2, 200, Class::Plaintext, MEDIUM),
+            sample(3, 300, Class::Mtls, None),
+        ],
+    )
+    .await;
+    let all = store.totals(&Query::default()).await.expect("totals");
+    // Counted from the edges and counted from the flows: the same.
+    let since = Query { since: Some(Timestamp::from_nanos(0)), ..Query::default() };
+    assert_eq!(all, store.totals(&since).await.expect("totals"));
+    assert_eq!(all.flows["plaintext"]["wire"], 2);
+    assert_eq!(all.flows["mtls"]["exact"], 1);
+    assert_eq!((all.judgements["violates"], all.judgements["conforms"]), (2, 1));
+    assert_eq!((all.findings["critical"], all.findings["medium"]), (1, 1));
+    assert_eq!(all.first.map(Timestamp::as_nanos), Some(100_000_000_000));
+    assert_eq!(all.last.map(Timestamp::as_nanos), Some(301_000_000_000));
+    let cells = store.matrix(&Query::default()).await.expect("matrix");
+    assert_eq!(cells, store.matrix(&since).await.expect("matrix"));
+    assert_eq!(cells.iter().map(|cell| cell.violating).collect::<Vec<_>>(), [2]);
+    let steps = store.timeline(&Query::default(), 2).await.expect("timeline");
+    let told: Vec<_> = steps.iter().map(|step| (step.flows.values().sum::<u64>(), step.violating)).collect();
+    assert_eq!(told.iter().map(|step| step.0).sum::<u64>(), 3);
+    assert_eq!((told.len(), told.iter().map(|step| step.1).sum::<u64>()), (2, 2));
+}
+
+async fn coverage_is_by_source(store: &dyn Store) {
+    let covered = |packets| Some(Coverage { packets, ..Coverage::default() });
+    for (source, packets) in [("a", 5), ("b", 10), ("a", 7), ("a", 7)] {
+        let batch = Batch { source: source.into(), flows: Vec::new(), coverage: covered(packets) };
+        store.record(batch).await.expect("a batch is kept");
+    }
+    store.record(Batch { source: "a".into(), ..Batch::default() }).await.expect("a batch is kept");
+    let sources = store.coverage().await.expect("coverage");
+    assert_eq!((sources.total.packets, sources.sources.len()), (17, 2));
+}
+
+async fn meshes_are_kept_by_content(store: &dyn Store) {
+    let snapshot = |at, text: &str| {
+        let manifest = Manifest { file: "mesh.yaml".into(), text: text.into() };
+        MeshSnapshot::new(Timestamp::from_nanos(at), vec![manifest])
+    };
+    for put in [snapshot(1, "one"), snapshot(2, "two"), snapshot(3, "one"), snapshot(1, "two")] {
+        store.put_mesh(&put).await.expect("a mesh is kept");
+    }
+    assert_eq!(store.latest_mesh().await.expect("mesh"), Some(snapshot(3, "one")));
+    let times: Vec<_> =
+        store.meshes().await.expect("meshes").iter().map(|mesh| mesh.taken_at.as_nanos()).collect();
+    assert_eq!(times, [3, 2]);
+}

@@ -1,0 +1,141 @@
+//! A query's filters as SQL conditions on the tables `edge`, `flow` and `finding`.
+//!
+//! Every value is bound, never written into the statement.
+
+use analyzer::report::Judgement;
+use rusqlite::types::Value;
+
+use crate::query::{Position, Query};
+
+/// Conditions and the values they bind, in order.
+#[derive(Debug, Default)]
+pub(super) struct Conditions {
+    terms: Vec<String>,
+    pub(super) values: Vec<Value>,
+}
+
+impl Conditions {
+    /// Narrows flows (joined with their edges).
+    pub(super) fn of_flows(query: &Query) -> Self {
+        let mut all = Self::default();
+        all.on_edge(query);
+        all.any("flow.judgement", query.judgement.iter().map(|word| text(word.name())));
+        if !query.id.is_empty() || !query.severity.is_empty() {
+            all.open("EXISTS (SELECT 1 FROM violation JOIN finding ON finding.row = violation.finding WHERE violation.flow = flow.row");
+            all.on_finding(query);
+            all.close();
+        }
+        all.times("flow.start", "flow.start", query);
+        all
+    }
+
+    /// Narrows edges: an edge fits when one of its flows does.
+    pub(super) fn of_edges(query: &Query) -> Self {
+        let mut all = Self::default();
+        all.on_edge(query);
+        all.times("edge.last_seen", "edge.first_seen", query);
+        if !query.judgement.is_empty() {
+            all.open("EXISTS (SELECT 1 FROM flow WHERE flow.edge = edge.row");
+            all.any("flow.judgement", query.judgement.iter().map(|word| text(word.name())));
+            all.close();
+        }
+        if !query.id.is_empty() || !query.severity.is_empty() {
+            all.open(
+                "EXISTS (SELECT 1 FROM flow JOIN violation ON violation.flow = flow.row
+                 JOIN finding ON finding.row = violation.finding WHERE flow.edge = edge.row",
+            );
+            all.on_finding(query);
+            all.close();
+        }
+        all
+    }
+
+    /// Narrows findings (joined with the edge of their first flow).
+    pub(super) fn of_findings(query: &Query) -> Self {
+        let mut all = Self::default();
+        all.on_edge(query);
+        all.on_finding(query);
+        all.times("finding.last_seen", "finding.first_seen", query);
+        if !query.judgement.is_empty() && !query.judgement.contains(&Judgement::Violates) {
+            all.terms.push("0".into());
+        }
+        all
+    }
+
+    /// Continues after a position, in descending order of the columns.
+    pub(super) fn after(&mut self, columns: &str, position: Option<Position>) {
+        if let Some(Position { rank, start, name }) = position {
+            self.terms.push(format!("({columns}) < (?, ?, ?)"));
+            self.values.extend([Value::Integer(rank), Value::Integer(start), Value::Text(name)]);
+        }
+    }
+
+    /// Returns the conditions as one expression.
+    pub(super) fn sql(&self) -> String {
+        let mut sql = String::from("1");
+        for term in &self.terms {
+            sql.push_str(" AND ");
+            sql.push_str(term);
+        }
+        // A bracketed group opens and closes as terms of their own.
+        sql.replace(" AND )", ")")
+    }
+
+    fn on_edge(&mut self, query: &Query) {
+        self.any("edge.client_namespace", query.from_namespace.iter().map(|word| text(word)));
+        self.any("edge.server_namespace", query.to_namespace.iter().map(|word| text(word)));
+        self.workload("client", &query.from_workload);
+        self.workload("server", &query.to_workload);
+        self.any("edge.class", query.class.iter().map(|word| text(word.name())));
+        self.any("edge.proof", query.proof.iter().map(|word| text(word.name())));
+        self.any("edge.port", query.port.iter().map(|port| Value::Integer(i64::from(*port))));
+        self.any("edge.protocol", query.protocol.iter().map(|word| text(word.name())));
+    }
+
+    fn on_finding(&mut self, query: &Query) {
+        self.any("finding.id", query.id.iter().map(|word| text(word)));
+        self.any("finding.rank", query.severity.iter().map(|word| Value::Integer(*word as i64)));
+    }
+
+    fn times(&mut self, latest: &str, earliest: &str, query: &Query) {
+        if let Some(since) = query.since {
+            self.terms.push(format!("{latest} >= ?"));
+            self.values.push(Value::Integer(since.as_nanos()));
+        }
+        if let Some(until) = query.until {
+            self.terms.push(format!("{earliest} < ?"));
+            self.values.push(Value::Integer(until.as_nanos()));
+        }
+    }
+
+    /// Fits `name` by the workload alone and `namespace/name` by both; an address fits an end without a workload.
+    fn workload(&mut self, end: &str, names: &[String]) {
+        if names.is_empty() {
+            return;
+        }
+        let marks = vec!["?"; names.len()].join(", ");
+        self.terms.push(format!("(edge.{end}_workload IN ({marks}) OR edge.{end}_name IN ({marks}))"));
+        for _ in 0..2 {
+            self.values.extend(names.iter().map(|word| text(word)));
+        }
+    }
+
+    fn any(&mut self, column: &str, values: impl ExactSizeIterator<Item = Value>) {
+        if values.len() > 0 {
+            self.terms.push(format!("{column} IN ({})", vec!["?"; values.len()].join(", ")));
+            self.values.extend(values);
+        }
+    }
+
+    fn open(&mut self, start: &str) {
+        self.terms.push(start.into());
+    }
+
+    fn close(&mut self) {
+        self.terms.push(")".into());
+    }
+}
+
+fn text(word: &str) -> Value {
+    Value::Text(word.into())
+}
