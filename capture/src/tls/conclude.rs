@@ -418,7 +418,9 @@ impl Handshake {
         let Some(identity) = identity else { return answer(ClientAuth::Hidden(Reason::Resumed)) };
         let length = usize::from(identity);
         if length < SMALLEST_TICKET {
-            return answer(withheld(Withheld::Absent, Proof::Inferred, Reason::ExternalPsk));
+            // A key from outside is no earlier session.
+            let client = withheld(Withheld::Absent, Proof::Inferred, Reason::ExternalPsk);
+            return Answer { client, outcome, resumed: Some(false) };
         }
         if let Some(original) = sessions.find(ends, sni, identity) {
             return answer(linked(original));

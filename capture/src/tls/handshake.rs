@@ -6,6 +6,7 @@ use flow::{Certificate, Side};
 
 use super::cursor::Cursor;
 use super::hello::{ClientHello, ServerHello, extension};
+use super::ja4::{self, Carrier};
 use super::stream::{Event, Record, Stream};
 use super::{Ending, Mark, certificate, sessions};
 
@@ -20,16 +21,16 @@ pub(crate) struct Handshake {
     /// The ClientHello in force: the second one after a HelloRetryRequest.
     pub(super) hello: Option<ClientHello>,
     pub(super) ja4: Option<String>,
+    /// Messages come from DTLS, whose ClientHello has a cookie field.
+    pub(crate) datagram: bool,
     pub(super) early_data: bool,
     pub(super) retry: bool,
-    pub(super) ssl2: bool,
     pub(super) answer: Option<ServerHello>,
     /// Where the ServerHello's record ends in the server's stream.
     pub(super) answer_end: Option<u64>,
     /// Type-23 records in TLS 1.3, all protected ones below, after the hello in force.
     pub(super) client_records: Vec<Record>,
     pub(super) server_records: Vec<Record>,
-    /// Early data that was dropped because it came before any byte of the server.
     pub(super) client_ccs: bool,
     pub(super) server_ccs: bool,
     /// Length of the client's Certificate message, where it is in the clear.
@@ -91,7 +92,6 @@ impl Handshake {
             (Side::Server, Event::Message { kind, body, .. }) => self.server_message(kind, &body),
             (Side::Client, Event::Ssl2ClientHello(body)) => {
                 self.hello = ClientHello::read_ssl2(&body);
-                self.ssl2 = true;
             }
             (Side::Server, Event::Ssl2Server) => {
                 self.answer = Some(ServerHello { version: 2, ..ServerHello::default() });
@@ -153,11 +153,13 @@ impl Handshake {
         }
     }
 
-    fn client_message(&mut self, kind: u8, length: u32, body: &[u8]) {
+    pub(crate) fn client_message(&mut self, kind: u8, length: u32, body: &[u8]) {
         match kind {
             1 => {
-                let Some(hello) = ClientHello::read(body, false) else { return };
+                let Some(hello) = ClientHello::read(body, self.datagram) else { return };
                 if self.hello.is_none() {
+                    let carrier = if self.datagram { Carrier::Dtls } else { Carrier::Tcp };
+                    self.ja4 = ja4::fingerprint(&hello, carrier);
                     self.early_data = hello.offers(extension::EARLY_DATA);
                 } else if !self.retry && self.answer.is_some() {
                     // A renegotiation in the clear does not exist; whatever this is, the first hello stands.
@@ -177,7 +179,7 @@ impl Handshake {
         }
     }
 
-    fn server_message(&mut self, kind: u8, body: &[u8]) {
+    pub(crate) fn server_message(&mut self, kind: u8, body: &[u8]) {
         match kind {
             2 => {
                 let Some(hello) = ServerHello::read(body) else { return };

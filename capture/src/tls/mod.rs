@@ -7,13 +7,14 @@ mod certificate;
 mod client_auth;
 mod conclude;
 pub(crate) mod cursor;
-mod groups;
+pub(crate) mod groups;
 mod handshake;
 pub(crate) mod hello;
+pub(crate) mod ja4;
 mod probe;
 mod sessions;
 mod stream;
-mod suites;
+pub(crate) mod suites;
 
 use std::net::IpAddr;
 
