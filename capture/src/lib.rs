@@ -4,4 +4,6 @@
 #![warn(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
 
 mod detect;
+mod dtls;
+mod quic;
 mod tls;

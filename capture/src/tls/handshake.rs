@@ -22,7 +22,7 @@ pub(crate) struct Handshake {
     pub(super) hello: Option<ClientHello>,
     pub(super) ja4: Option<String>,
     /// Messages come from DTLS, whose ClientHello has a cookie field.
-    pub(crate) datagram: bool,
+    pub(super) datagram: bool,
     pub(super) early_data: bool,
     pub(super) retry: bool,
     pub(super) answer: Option<ServerHello>,
@@ -49,6 +49,11 @@ pub(crate) struct Handshake {
 }
 
 impl Handshake {
+    /// Starts a handshake whose messages come from DTLS.
+    pub(crate) fn of_datagrams() -> Self {
+        Self { datagram: true, ..Self::default() }
+    }
+
     /// Reads the next bytes of one direction.
     pub(crate) fn bytes(&mut self, side: Side, mark: Mark, bytes: &[u8]) {
         self.latest = self.latest.max(mark.packet);
@@ -116,6 +121,26 @@ impl Handshake {
             }
             (Side::Client, Event::Ssl2Server) | (Side::Server, Event::Ssl2ClientHello(_)) => {}
         }
+    }
+
+    /// Notes a ChangeCipherSpec that came outside a stream (DTLS).
+    pub(crate) fn change_cipher_spec(&mut self, side: Side, mark: Mark) {
+        self.event(side, Event::ChangeCipherSpec(mark));
+    }
+
+    /// Notes a fatal alert that came outside a stream (DTLS).
+    pub(crate) fn alert(&mut self, side: Side, description: u8, mark: Mark) {
+        self.event(side, Event::Alert { description, mark });
+    }
+
+    /// Whether both sides changed cipher, which ends a handshake below TLS 1.3.
+    pub(crate) const fn changed_cipher_both(&self) -> bool {
+        self.client_ccs && self.server_ccs
+    }
+
+    /// Returns the version number that the server chose; absent before its ServerHello.
+    pub(crate) fn negotiated(&self) -> Option<u16> {
+        self.answer.as_ref().map(|hello| hello.version)
     }
 
     pub(super) fn is_tls13(&self) -> bool {

@@ -43,7 +43,7 @@ pub(crate) struct Sessions {
 
 impl Sessions {
     /// Remembers a TLS 1.3 handshake of these peers.
-    pub(super) fn add(&mut self, ends: Ends, sni: Option<&str>, client: ClientAuth, tickets: Vec<u32>) {
+    pub(crate) fn add(&mut self, ends: Ends, sni: Option<&str>, client: ClientAuth, tickets: Vec<u32>) {
         let peer = peer(ends, sni);
         if !self.peers.contains_key(&peer) {
             if self.peers.len() >= MAX_PEERS
@@ -80,7 +80,7 @@ impl Sessions {
 
     /// Finds what the session behind a PSK identity of this length was: the handshakes whose tickets it fits, else
     /// all of these peers, if they agree. `None` when nothing is remembered, or they differ, or one is not known.
-    pub(super) fn find(&self, ends: Ends, sni: Option<&str>, identity: u16) -> Option<ClientAuth> {
+    pub(crate) fn find(&self, ends: Ends, sni: Option<&str>, identity: u16) -> Option<ClientAuth> {
         let seen = self.peers.get(&peer(ends, sni))?;
         let live = || seen.iter().filter(|seen| ends.start.since(seen.at) <= LIFE);
         let mut fitting =

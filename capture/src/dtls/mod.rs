@@ -1,0 +1,269 @@
+//! Reads a DTLS handshake and answers the mTLS question: certificates are in the clear up to DTLS 1.2 (RFC 6347).
+//!
+//! In come datagrams in order; out comes a [`Conclusion`]. The messages themselves are TLS's, and read there.
+
+use std::collections::BTreeMap;
+
+use flow::{ClientAuth, Outcome, Reason, Side, TlsVersion};
+
+use crate::tls::cursor::Cursor;
+use crate::tls::{Conclusion, Ending, Ends, Handshake, Mark, Probe, Sessions};
+
+/// Longest handshake message put together from fragments.
+const MAX_MESSAGE: usize = 32 * 1024;
+/// Most handshake messages of a direction in the making at once.
+const MAX_MESSAGES: usize = 8;
+/// Most datagrams read of one connection.
+const MAX_DATAGRAMS: u32 = 128;
+
+/// Tells whether a datagram begins with a DTLS handshake record that holds a hello.
+pub(crate) fn is_dtls(bytes: &[u8]) -> Probe {
+    let mut at = Cursor(bytes);
+    let Some(record) = Record::read(&mut at) else { return Probe::No };
+    if record.kind == 22
+        && record.epoch == 0
+        && matches!(record.body.first(), Some(1..=3))
+        && record.body.len() >= 12
+    {
+        Probe::Yes
+    } else {
+        Probe::No
+    }
+}
+
+struct Record<'a> {
+    kind: u8,
+    epoch: u16,
+    body: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    fn read(at: &mut Cursor<'a>) -> Option<Self> {
+        let (kind, version, epoch) = (at.u8()?, at.u16()?, at.u16()?);
+        // 0x0100 is the version before the standard, as some stacks still speak it.
+        if !(20..=25).contains(&kind) || !matches!(version, 0xfeff | 0xfefd | 0xfefc | 0x0100) {
+            return None;
+        }
+        at.take(6)?;
+        Some(Self { kind, epoch, body: at.vector16()? })
+    }
+}
+
+/// One handshake message in the making.
+#[derive(Debug)]
+struct Fragments {
+    kind: u8,
+    bytes: Vec<u8>,
+    /// Parts that are there, as start to end, apart from each other.
+    have: BTreeMap<usize, usize>,
+}
+
+/// One direction's messages.
+#[derive(Debug, Default)]
+struct Messages {
+    next: u16,
+    making: BTreeMap<u16, Fragments>,
+}
+
+/// The opening of one DTLS association.
+#[derive(Debug)]
+pub(crate) struct Dtls {
+    handshake: Handshake,
+    client: Messages,
+    server: Messages,
+    datagrams: u32,
+}
+
+impl Default for Dtls {
+    fn default() -> Self {
+        let handshake = Handshake::of_datagrams();
+        Self { handshake, client: Messages::default(), server: Messages::default(), datagrams: 0 }
+    }
+}
+
+impl Dtls {
+    /// Reads the next datagram of one direction.
+    pub(crate) fn datagram(&mut self, side: Side, bytes: &[u8]) {
+        if self.settled() {
+            return;
+        }
+        let mark = Mark { packet: self.datagrams, acknowledged: None };
+        self.datagrams = self.datagrams.saturating_add(1);
+        let mut at = Cursor(bytes);
+        while let Some(record) = Record::read(&mut at) {
+            match (record.kind, record.epoch) {
+                (22, 0) => self.fragments(side, record.body),
+                (20, 0) => self.handshake.change_cipher_spec(side, mark),
+                (21, 0) => {
+                    if let [2, description] = record.body {
+                        self.handshake.alert(side, *description, mark);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn fragments(&mut self, side: Side, body: &[u8]) {
+        let mut at = Cursor(body);
+        while !at.0.is_empty() {
+            if self.fragment(side, &mut at).is_none() {
+                return;
+            }
+        }
+    }
+
+    fn fragment(&mut self, side: Side, at: &mut Cursor<'_>) -> Option<()> {
+        let kind = at.u8()?;
+        let length = usize::try_from(at.u24()?).ok()?;
+        let sequence = at.u16()?;
+        let (start, count) = (usize::try_from(at.u24()?).ok()?, usize::try_from(at.u24()?).ok()?);
+        let part = at.take(count)?;
+        let end = start.checked_add(count)?;
+        let messages = match side {
+            Side::Client => &mut self.client,
+            Side::Server => &mut self.server,
+        };
+        if length > MAX_MESSAGE || end > length || (sequence < messages.next && kind != 1) {
+            return Some(());
+        }
+        if !messages.making.contains_key(&sequence) && messages.making.len() >= MAX_MESSAGES {
+            return Some(());
+        }
+        let making = messages.making.entry(sequence).or_insert_with(|| Fragments {
+            kind,
+            bytes: vec![0; length],
+            have: BTreeMap::new(),
+        });
+        if making.kind != kind || making.bytes.len() != length {
+            return Some(());
+        }
+        making.bytes.get_mut(start..end)?.copy_from_slice(part);
+        let known = making.have.entry(start).or_insert(end);
+        *known = end.max(*known);
+        let reach = making
+            .have
+            .iter()
+            .fold(0, |reach, (start, end)| if *start <= reach { reach.max(*end) } else { reach });
+        if reach < length {
+            return Some(());
+        }
+        let whole = messages.making.remove(&sequence)?;
+        messages.next = messages.next.max(sequence.saturating_add(1));
+        let announced = u32::try_from(length).unwrap_or(u32::MAX);
+        match side {
+            Side::Client => self.handshake.client_message(kind, announced, &whole.bytes),
+            Side::Server => self.handshake.server_message(kind, &whole.bytes),
+        }
+        Some(())
+    }
+
+    /// Notes the end of one direction; a UDP flow has none of its own.
+    pub(crate) const fn close(&mut self, _side: Side, _ending: Ending) {}
+
+    /// Tells whether no further datagram can change the conclusion.
+    pub(crate) const fn settled(&self) -> bool {
+        self.datagrams >= MAX_DATAGRAMS || self.handshake.changed_cipher_both()
+    }
+
+    /// Concludes from what was read so far.
+    pub(crate) fn conclude(&self, ends: Ends, sessions: &Sessions) -> Conclusion {
+        let mut conclusion = self.handshake.conclude(ends, sessions);
+        conclusion.session.version = self.handshake.negotiated().and_then(|version| match version {
+            0xfeff | 0x0100 => Some(TlsVersion::Dtls10),
+            0xfefd => Some(TlsVersion::Dtls12),
+            0xfefc => Some(TlsVersion::Dtls13),
+            _ => None,
+        });
+        // DTLS 1.3 hides the certificates as TLS 1.3 does, in records whose shapes have not been measured.
+        let hidden = conclusion.session.version == Some(TlsVersion::Dtls13);
+        let blind = matches!(conclusion.client, ClientAuth::Hidden(Reason::OneSided | Reason::Incomplete));
+        if hidden {
+            conclusion.session.outcome = Outcome::Incomplete;
+        }
+        if hidden || blind {
+            conclusion.client = ClientAuth::Hidden(Reason::Datagram);
+        }
+        conclusion
+    }
+
+    /// Leaves behind what a later resumption needs. Called once, when the connection settles or ends.
+    pub(crate) fn remember(&self, ends: Ends, sessions: &mut Sessions) {
+        if self.handshake.negotiated() != Some(0xfefc) {
+            self.handshake.remember(ends, sessions);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn record(kind: u8, body: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![kind, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, u8::try_from(body.len()).unwrap()];
+        bytes.extend_from_slice(body);
+        bytes
+    }
+
+    fn piece(kind: u8, sequence: u8, message: &[u8], range: std::ops::Range<usize>) -> Vec<u8> {
+        let byte = |number: usize| u8::try_from(number).unwrap();
+        let mut body = vec![
+            kind,
+            0,
+            0,
+            byte(message.len()),
+            0,
+            sequence,
+            0,
+            0,
+            byte(range.start),
+            0,
+            0,
+            byte(range.len()),
+        ];
+        body.extend_from_slice(&message[range]);
+        record(22, &body)
+    }
+
+    fn ends() -> Ends {
+        let ip = std::net::IpAddr::from([192, 0, 2, 1]);
+        Ends { client: ip, server: flow::Endpoint { ip, port: 1 }, start: flow::Timestamp::default() }
+    }
+
+    #[test]
+    fn a_certificate_in_fragments_out_of_order_is_seen() {
+        let mut hello = vec![0xfe, 0xfd];
+        hello.extend([7; 32]);
+        let mut answer = hello.clone();
+        hello.extend([0, 0, 0, 2, 0xc0, 0x2f, 1, 0]);
+        answer.extend([0, 0xc0, 0x2f, 0]);
+        let certificate = [0, 0, 8, 0, 0, 5, 1, 2, 3, 4, 5];
+        let mut dtls = Dtls::default();
+        assert_eq!(is_dtls(&piece(1, 0, &hello, 0..hello.len())), Probe::Yes);
+        dtls.datagram(Side::Client, &piece(1, 0, &hello, 0..hello.len()));
+        dtls.datagram(Side::Server, &piece(2, 0, &answer, 0..answer.len()));
+        dtls.datagram(Side::Server, &piece(14, 1, &[], 0..0));
+        dtls.datagram(Side::Client, &piece(11, 1, &certificate, 6..11));
+        let before = dtls.conclude(ends(), &Sessions::default());
+        assert!(matches!(before.client, ClientAuth::Hidden(_)), "{before:?}");
+        dtls.datagram(Side::Client, &piece(11, 1, &certificate, 0..6));
+        dtls.datagram(Side::Client, &piece(16, 2, &[1], 0..1));
+        let after = dtls.conclude(ends(), &Sessions::default());
+        assert!(matches!(after.client, ClientAuth::Proved(..)), "{after:?}");
+        assert_eq!(after.session.version, Some(TlsVersion::Dtls12));
+        assert_eq!(after.session.resumed, Some(false));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_do_no_harm(datagrams in prop::collection::vec((any::<bool>(), prop::collection::vec(any::<u8>(), 0..60)), 0..12)) {
+            let mut dtls = Dtls::default();
+            for (client, bytes) in datagrams {
+                dtls.datagram(if client { Side::Client } else { Side::Server }, &record(22, &bytes));
+            }
+            let _ = dtls.conclude(ends(), &Sessions::default());
+        }
+    }
+}
