@@ -1,4 +1,4 @@
-//! Whose addresses are these? An address and port in, a [`Party`] out; policy is not looked at.
+//! Whose addresses these are.
 
 use std::net::IpAddr;
 
@@ -8,61 +8,28 @@ use crate::mesh::pod::Pod;
 use crate::mesh::{Behind, Mesh, Owner};
 use crate::report::{Party, PartyKind};
 
-/// Names the client behind an address. Ports of clients say nothing, so pods that share a node's address stay a node.
+/// Says who opened a connection from `ip`. The port of a client tells nothing, so an address that several pods share is
+/// its node's.
 #[must_use]
 pub fn client(mesh: &Mesh, ip: IpAddr) -> Party {
-    if let Some(pod) = mesh.pod_at(ip, None) {
-        return of_pod(ip, pod, None);
-    }
-    if mesh.is_node(ip) {
-        return Party { workload: mesh.node_at(ip).map(str::to_owned), ..bare(ip, PartyKind::Node) };
-    }
-    let declared = mesh.hosts.iter().find(|host| host.endpoints.iter().any(|endpoint| endpoint.ip == ip));
-    match declared {
-        Some(host) => Party {
-            namespace: Some(host.namespace.to_string()),
-            workload: Some(host.host.clone()),
-            ..bare(ip, PartyKind::Declared)
-        },
-        None => bare(ip, PartyKind::Unknown),
+    match mesh.pod_at(ip, None) {
+        Some(pod) => of_pod(pod, ip, None),
+        None => elsewhere(mesh, ip, None),
     }
 }
 
-/// Names the server behind an address and port; `behind` are the hosts of the mesh that stand there.
+/// Says whom a connection to `to` reaches.
 #[must_use]
-pub fn server(mesh: &Mesh, to: Endpoint, behind: &[Behind<'_>]) -> Party {
-    let service = behind.iter().find_map(|found| match found.host.owner {
-        Owner::Service(_) => mesh.declaration(found.host),
-        Owner::Entry(_) => None,
-    });
-    let service = service.map(|meta| format!("{}/{}", meta.namespace, meta.name));
-    if let Some(pod) = mesh.pod_at(to.ip, Some(to.port)) {
-        return of_pod(to.ip, pod, service);
+pub fn server(mesh: &Mesh, to: Endpoint) -> Party {
+    let behind = mesh.behind(to.ip, to.port);
+    let behind = behind.first();
+    match mesh.pod_at(to.ip, Some(to.port)) {
+        Some(pod) => of_pod(pod, to.ip, behind.map(service)),
+        None => elsewhere(mesh, to.ip, behind),
     }
-    if let Some(found) = behind.first() {
-        let kind = match found.host.owner {
-            Owner::Service(_) => PartyKind::ServiceAddress,
-            Owner::Entry(_) => PartyKind::Declared,
-        };
-        let pod = found.host.endpoints.iter().find_map(|endpoint| mesh.pod_of(endpoint));
-        let workload = match (kind, pod) {
-            (PartyKind::ServiceAddress, Some(pod)) => pod.workload.clone(),
-            (_, _) => found.host.host.clone(),
-        };
-        return Party {
-            namespace: Some(found.host.namespace.to_string()),
-            workload: Some(workload),
-            service,
-            ..bare(to.ip, kind)
-        };
-    }
-    if mesh.is_node(to.ip) {
-        return Party { workload: mesh.node_at(to.ip).map(str::to_owned), ..bare(to.ip, PartyKind::Node) };
-    }
-    bare(to.ip, PartyKind::Unknown)
 }
 
-fn of_pod(ip: IpAddr, pod: &Pod, service: Option<String>) -> Party {
+fn of_pod(pod: &Pod, ip: IpAddr, service: Option<String>) -> Party {
     Party {
         address: ip,
         kind: pod.proxy,
@@ -74,6 +41,46 @@ fn of_pod(ip: IpAddr, pod: &Pod, service: Option<String>) -> Party {
     }
 }
 
-const fn bare(address: IpAddr, kind: PartyKind) -> Party {
-    Party { address, kind, namespace: None, workload: None, pod: None, service: None, service_account: None }
+fn elsewhere(mesh: &Mesh, ip: IpAddr, behind: Option<&Behind<'_>>) -> Party {
+    let mut party = Party {
+        address: ip,
+        kind: PartyKind::Unknown,
+        namespace: None,
+        workload: None,
+        pod: None,
+        service: behind.map(service),
+        service_account: None,
+    };
+    if let Some(behind) = behind {
+        party.kind = match behind.host.owner {
+            Owner::Service(_) => PartyKind::ServiceAddress,
+            Owner::Entry(_) => PartyKind::Declared,
+        };
+        match behind.host.owner {
+            Owner::Service(index) => {
+                party.namespace = Some(behind.host.namespace.to_string());
+                party.workload = mesh.services.get(index).map(|service| service.meta.name.to_string());
+            }
+            Owner::Entry(_) => party.workload = Some(behind.host.host.clone()),
+        }
+    } else if let Some(entry) = mesh.workload_entries.iter().find(|entry| entry.endpoint.ip == Some(ip)) {
+        party.kind = PartyKind::Declared;
+        party.namespace = Some(entry.meta.namespace.to_string());
+        party.workload = Some(entry.meta.name.to_string());
+        party.service_account.clone_from(&entry.endpoint.service_account);
+    } else if mesh.is_node(ip) {
+        party.kind = PartyKind::Node;
+        party.workload = mesh.node_at(ip).map(|name| format!("node/{name}"));
+    }
+    party
+}
+
+fn service(behind: &Behind<'_>) -> String {
+    match behind.host.owner {
+        Owner::Service(_) => {
+            let name = behind.host.host.split('.').next().unwrap_or_default();
+            format!("{}/{name}", behind.host.namespace)
+        }
+        Owner::Entry(_) => behind.host.host.clone(),
+    }
 }

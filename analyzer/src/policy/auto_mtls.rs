@@ -1,60 +1,126 @@
-//! Auto mTLS: whether a client's proxy chooses Istio mTLS where no rule says anything.
+//! Auto mTLS: what a client's proxy sends where no DestinationRule has a tls block.
 
-use crate::mesh::{HostEndpoint, HostPort, HostService, Mesh};
-use crate::policy::inbound::{effective, namespace_mode};
-use crate::policy::{cite_default, destination_rule::Chosen};
-use crate::report::{Citation, ClientTls, ServerMode};
+use crate::mesh::{Behind, Mesh};
+use crate::policy::{Trace, peer_authentication};
+use crate::report::{PartyKind, ServerMode};
 
-/// Decides by the six conditions; absent where auto mTLS does not apply at all.
+/// What auto mTLS comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AutoMtls {
+    /// It does not apply: switched off, or the host is outside the mesh.
+    NotApplicable,
+    /// Istio mTLS.
+    Mutual,
+    /// Plaintext.
+    Plain,
+}
+
+/// Decides whether the client's proxy sends Istio mTLS on its own.
 ///
-/// Rules `auto-mtls.enabled`, `.external`, `.namespace-mode`, `.headless`, `.endpoint`, `.endpoint-mode`.
-/// Istio: `buildUpstreamTLSSettings`, `BestEffortInferServiceMTLSMode`, `mtls_checker.go`.
+/// Rule `auto-mtls.conditions`. Istio: `BestEffortInferServiceMTLSMode`, `mtls_checker.go`.
 #[must_use]
 pub fn decide(
     mesh: &Mesh,
-    host: &HostService,
-    port: &HostPort,
-    endpoint: Option<&HostEndpoint>,
-    rule: Option<Chosen<'_>>,
-    by_gateway: bool,
-    because: &mut Vec<Citation>,
-) -> Option<ClientTls> {
+    client: PartyKind,
+    behind: &Behind<'_>,
+    passthrough: bool,
+    trace: &mut Trace,
+) -> AutoMtls {
+    const RULE: &str = "auto-mtls.conditions";
     if !mesh.config.auto_mtls {
-        because.push(cite_default("auto-mtls.enabled", "off: the application's bytes"));
-        return None;
+        trace.built_in(RULE, "enableAutoMtls is false in MeshConfig");
+        return AutoMtls::NotApplicable;
     }
-    if host.external {
-        because.push(cite_default("auto-mtls.external", "outside the mesh: the application's bytes"));
-        return None;
+    let Some(declaration) = mesh.declaration(behind.host) else { return AutoMtls::NotApplicable };
+    if behind.host.external {
+        trace.cite(
+            RULE,
+            declaration,
+            Some("spec.location"),
+            declaration.line,
+            "the host is outside the mesh: no auto mTLS",
+        );
+        return AutoMtls::NotApplicable;
     }
-    let mut off = |rule: &'static str, effect: &str| {
-        because.push(cite_default(rule, effect));
-        Some(ClientTls::Disable)
-    };
-    let level = namespace_mode(mesh, &host.namespace);
-    if level.mode == ServerMode::Disable {
-        return off("auto-mtls.namespace-mode", &format!("{} is DISABLE: no mTLS", level.from));
+    let own = peer_authentication::at_namespace(mesh, &behind.host.namespace, &mut Trace::default());
+    if own.value == ServerMode::Disable {
+        trace.built_in(RULE, format!("plaintext: {} sets DISABLE for the service's namespace", own.from));
+        return AutoMtls::Plain;
     }
-    let original = host.original_destination || rule.is_some_and(|rule| rule.passthrough);
-    if original && (host.endpoints.is_empty() || host.endpoints.iter().any(|each| !each.tls_mode_istio)) {
-        return off("auto-mtls.headless", "an endpoint without tlsMode: no mTLS for the whole service");
-    }
-    if !original || by_gateway {
-        let endpoint = endpoint
-            .or_else(|| host.endpoints.iter().find(|endpoint| endpoint.ports.contains_key(&port.number)));
-        let Some(endpoint) = endpoint.filter(|endpoint| endpoint.tls_mode_istio) else {
-            return off("auto-mtls.endpoint", "the endpoint has no tlsMode istio: no mTLS");
-        };
-        let wire = endpoint.ports.get(&port.number).copied().unwrap_or(port.target);
-        let namespace = mesh.pod_of(endpoint).map_or(&*host.namespace, |pod| &*pod.meta.namespace);
-        let own = effective(mesh, namespace, &endpoint.labels, wire);
-        if own.mode == ServerMode::Disable {
-            return off(
-                "auto-mtls.endpoint-mode",
-                &format!("{} is DISABLE at the endpoint: no mTLS", own.from),
+    if behind.host.original_destination || passthrough {
+        let endpoints = &behind.host.endpoints;
+        let all = !endpoints.is_empty() && endpoints.iter().all(|endpoint| endpoint.tls_mode_istio);
+        if !all {
+            trace.cite(
+                RULE,
+                declaration,
+                None,
+                declaration.line,
+                "plaintext: headless or passed through, and not every endpoint takes Istio mTLS",
             );
+            return AutoMtls::Plain;
+        }
+        if client != PartyKind::Gateway {
+            trace.cite(
+                RULE,
+                declaration,
+                None,
+                declaration.line,
+                "Istio mTLS: headless or passed through, and every endpoint takes it",
+            );
+            return AutoMtls::Mutual;
         }
     }
-    because.push(cite_default("auto-mtls.enabled", "ISTIO_MUTUAL, decides"));
-    Some(ClientTls::IstioMutual)
+    let Some(endpoint) = behind.endpoint else {
+        // A virtual address: the endpoints together tell.
+        let mut answers = behind
+            .host
+            .endpoints
+            .iter()
+            .map(|endpoint| takes(mesh, &Behind { endpoint: Some(endpoint), ..*behind }));
+        let all = !behind.host.endpoints.is_empty() && answers.all(|answer| answer.is_ok());
+        trace.cite(
+            RULE,
+            declaration,
+            None,
+            declaration.line,
+            if all {
+                "Istio mTLS: every endpoint takes it"
+            } else {
+                "plaintext: not every endpoint takes Istio mTLS"
+            },
+        );
+        return if all { AutoMtls::Mutual } else { AutoMtls::Plain };
+    };
+    let subject = mesh.pod_of(endpoint).map_or(declaration, |pod| &pod.meta);
+    match takes(mesh, behind) {
+        Ok(()) => {
+            trace.cite(
+                RULE,
+                subject,
+                Some("metadata.labels[security.istio.io/tlsMode]"),
+                subject.line,
+                "Istio mTLS: the endpoint takes it",
+            );
+            AutoMtls::Mutual
+        }
+        Err(why) => {
+            trace.cite(RULE, subject, None, subject.line, format!("plaintext: {why}"));
+            AutoMtls::Plain
+        }
+    }
+}
+
+fn takes(mesh: &Mesh, behind: &Behind<'_>) -> Result<(), String> {
+    let Some(endpoint) = behind.endpoint else { return Err("no endpoint".to_owned()) };
+    if !endpoint.tls_mode_istio {
+        return Err("the endpoint has no label security.istio.io/tlsMode=istio".to_owned());
+    }
+    let wire = endpoint.ports.get(&behind.port.number).copied().unwrap_or(behind.port.target);
+    let namespace = mesh.pod_of(endpoint).map_or(&*behind.host.namespace, |pod| &*pod.meta.namespace);
+    let mode = peer_authentication::effective(mesh, namespace, &endpoint.labels, wire, &mut Trace::default());
+    if mode.value == ServerMode::Disable {
+        return Err(format!("{} sets DISABLE at the endpoint's port {wire}", mode.from));
+    }
+    Ok(())
 }

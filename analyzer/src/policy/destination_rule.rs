@@ -1,203 +1,229 @@
-//! Which DestinationRule a client uses for a host, and which tls block of it applies.
+//! DestinationRule: the one rule that acts for a client and a host, and its tls block for a port.
 
-use crate::mesh::Mesh;
-use crate::mesh::destination_rule::{DestinationRule, Subset, TlsSettings};
-use crate::mesh::meta::{Labels, selects};
-use crate::policy::sidecar_scope::host_fits;
-use crate::policy::{cite, exported};
-use crate::report::Citation;
+use crate::mesh::destination_rule::{DestinationRule, TlsSettings, TrafficPolicy};
+use crate::mesh::meta::selects;
+use crate::mesh::pod::Pod;
+use crate::mesh::{HostService, Mesh};
+use crate::policy::Trace;
+use crate::policy::visibility::{covers, exported};
 
-/// The rules that stand for one host, merged: every part keeps the rule that it comes from.
+/// The rule that acts, with what merging made of it.
 #[derive(Debug, Clone)]
-pub struct Merged<'a> {
-    /// The rules, the deciding one first; later ones only supply what earlier ones lack.
-    pub rules: Vec<&'a DestinationRule>,
-}
-
-/// A tls block and the rule it stands in.
-#[derive(Debug, Clone, Copy)]
-pub struct Chosen<'a> {
-    /// The rule.
+pub struct Acting<'a> {
+    /// The rule whose host and traffic policy act.
     pub rule: &'a DestinationRule,
-    /// The block; absent where the rule leaves TLS to auto mTLS.
-    pub tls: Option<&'a TlsSettings>,
-    /// Whether the load balancer is PASSTHROUGH.
-    pub passthrough: bool,
+    /// The rule that supplied the traffic policy: another one of the same host where the first had none.
+    pub policy_from: &'a DestinationRule,
+    /// The traffic policy.
+    pub policy: Option<&'a TrafficPolicy>,
+    /// All rules merged, the acting one included: the subsets of all count, the first of a name wins.
+    pub merged: Vec<&'a DestinationRule>,
 }
 
-/// Who asks.
-#[derive(Debug, Clone, Copy)]
-pub struct Asking<'a> {
-    /// The client's namespace.
-    pub namespace: &'a str,
-    /// The client's labels.
-    pub labels: &'a Labels,
-}
-
-/// Finds the rule for a host: the client's namespace, then the service's, then the root's. The first that has any
-/// match ends the search, and there the most specific host is taken.
+/// Returns a rule's host as a full name: a name without a dot belongs to the rule's own namespace.
 ///
-/// Rule `destination-rule.lookup`. Istio: `push_context.go`, `destinationRule`.
+/// Istio: `ResolveShortnameToFQDN`.
 #[must_use]
-pub fn lookup<'a>(
+pub fn full_host(rule: &DestinationRule, domain: &str) -> String {
+    if rule.host.contains('.') || rule.host.contains('*') {
+        rule.host.clone()
+    } else {
+        format!("{}.{}.svc.{domain}", rule.host, rule.meta.namespace)
+    }
+}
+
+/// Finds the rule that acts for a client (a pod, else a namespace) and a host.
+///
+/// The client's namespace is asked first, then the service's, then the root namespace; the first with any match ends the
+/// search. Within one place the exact host wins, else the longest matching wildcard.
+///
+/// Rules `destination-rule.lookup`, `destination-rule.most-specific-host`, `destination-rule.merge`.
+/// Istio: `push_context.go`, `destinationRule`; `destination_rule.go`, `mergeDestinationRule`.
+#[must_use]
+pub fn acting<'a>(
     mesh: &'a Mesh,
-    asking: Asking<'_>,
-    host: &str,
-    service_namespace: &str,
-    because: &mut Vec<Citation>,
-) -> Option<Merged<'a>> {
+    client: Option<&Pod>,
+    namespace: &str,
+    host: &HostService,
+    trace: &mut Trace,
+) -> Option<Acting<'a>> {
     let root = mesh.config.root_namespace.as_str();
-    let own_is_root = asking.namespace == root;
-    let places: [(&str, bool); 3] = [(asking.namespace, true), (service_namespace, false), (root, false)];
+    let domain = &mesh.config.domain;
+    let fits = |rule: &&DestinationRule| covers(&full_host(rule, domain), &host.host);
+    let default_export = &mesh.config.destination_rule_export_to;
+    let seen_by_client = |rule: &&DestinationRule| {
+        let to = if rule.export_to.is_empty() { default_export } else { &rule.export_to };
+        rule.workload_selector.is_none() && exported(to, &rule.meta.namespace, namespace)
+    };
+    let places: [(&str, bool); 3] = [(namespace, true), (&host.namespace, false), (root, false)];
     for (place, own) in places {
-        let visible: Vec<&DestinationRule> = mesh
-            .destination_rules
-            .iter()
-            .filter(|rule| &*rule.meta.namespace == place)
-            .filter(|rule| {
-                if own {
-                    !own_is_root || rule.is_private()
-                } else {
-                    exported(&exports(mesh, rule), place, asking.namespace)
-                }
-            })
-            .filter(|rule| host_fits(&full_host(mesh, rule), host))
-            .collect();
-        let best = visible.iter().map(|rule| full_host(mesh, rule)).max_by_key(|name| specificity(name));
-        let Some(best) = best else { continue };
-        let same: Vec<&DestinationRule> =
-            visible.iter().copied().filter(|rule| full_host(mesh, rule) == best).collect();
-        let fits = |rule: &&&DestinationRule| {
-            rule.workload_selector
-                .as_ref()
-                .is_some_and(|selector| place == asking.namespace && selects(selector, asking.labels))
+        let here = mesh.destination_rules.iter().filter(|rule| &*rule.meta.namespace == place).filter(fits);
+        let candidates: Vec<&DestinationRule> = if own {
+            // In the root namespace only rules that are private to it are found as the client's own.
+            here.filter(|rule| place != root || rule.is_private()).collect()
+        } else {
+            here.filter(seen_by_client).collect()
         };
-        let first = same
-            .iter()
-            .find(fits)
-            .or_else(|| same.iter().find(|rule| rule.workload_selector.is_none()))
-            .copied();
-        for loser in visible.iter().filter(|rule| full_host(mesh, rule) != best) {
-            because.push(cite(
-                "destination-rule.lookup",
-                &loser.meta,
-                Some("spec.host"),
-                loser.host_line,
-                "less specific host, hidden",
-            ));
+        if let Some(acting) = choose(&candidates, client.filter(|_| own), domain, trace) {
+            return Some(acting);
         }
-        let first = first?;
-        let mut rules = vec![first];
-        rules.extend(same.iter().copied().filter(|rule| {
-            !std::ptr::eq(*rule, first)
-                && rule.workload_selector.is_none()
-                && covers(&exports(mesh, rule), &exports(mesh, first))
-        }));
-        return Some(Merged { rules });
     }
     None
 }
 
-/// Picks the tls block for a Service port, and for the subset where traffic is routed to one.
+fn choose<'a>(
+    candidates: &[&'a DestinationRule],
+    client: Option<&Pod>,
+    domain: &str,
+    trace: &mut Trace,
+) -> Option<Acting<'a>> {
+    // Wildcards are all shorter than the exact host that they match, or begin with a star.
+    let specificity = |rule: &DestinationRule| {
+        let host = full_host(rule, domain);
+        (!host.starts_with('*'), host.len())
+    };
+    let best = candidates.iter().map(|rule| specificity(rule)).max()?;
+    for rule in candidates.iter().filter(|rule| specificity(rule) != best) {
+        trace.cite(
+            "destination-rule.most-specific-host",
+            &rule.meta,
+            Some("spec.host"),
+            rule.host_line,
+            format!("host {} matches, a more specific one hides it", rule.host),
+        );
+    }
+    let mut same: Vec<&'a DestinationRule> =
+        candidates.iter().copied().filter(|rule| specificity(rule) == best).collect();
+    let selecting = |rule: &&&DestinationRule| {
+        rule.workload_selector
+            .as_ref()
+            .is_some_and(|selector| client.is_some_and(|pod| selects(selector, &pod.meta.labels)))
+    };
+    let chosen: &'a DestinationRule = match same.iter().find(selecting) {
+        Some(rule) => rule,
+        None => same.iter().find(|rule| rule.workload_selector.is_none())?,
+    };
+    // Rules merge where the later one is visible wherever the first is; a selecting rule takes what it lacks so, too.
+    same.retain(|rule| {
+        std::ptr::eq(*rule, chosen)
+            || (rule.workload_selector.is_none()
+                && same_export(&rule.export_to, &chosen.export_to, chosen.workload_selector.is_some()))
+    });
+    let policy_from = if chosen.policy.is_some() {
+        chosen
+    } else {
+        same.iter().copied().find(|rule| rule.policy.is_some()).unwrap_or(chosen)
+    };
+    for rule in same.iter().filter(|rule| !std::ptr::eq(**rule, policy_from) && rule.policy.is_some()) {
+        trace.cite(
+            "destination-rule.merge",
+            &rule.meta,
+            Some("spec.trafficPolicy"),
+            rule.meta.line,
+            "ignored: an older rule for the host has a trafficPolicy",
+        );
+    }
+    trace.cite(
+        "destination-rule.lookup",
+        &chosen.meta,
+        Some("spec.host"),
+        chosen.host_line,
+        format!("host {} matches", chosen.host),
+    );
+    Some(Acting { rule: chosen, policy_from, policy: policy_from.policy.as_ref(), merged: same })
+}
+
+fn same_export(later: &[String], first: &[String], selecting: bool) -> bool {
+    let all = |list: &[String]| list.is_empty() || list.iter().any(|to| to == "*");
+    let sorted = |list: &[String]| {
+        let mut list = list.to_vec();
+        list.sort();
+        list
+    };
+    selecting || (all(later) && all(first)) || sorted(later) == sorted(first)
+}
+
+/// The tls block that acts for a Service port and subset, and where it stands.
+#[derive(Debug, Clone)]
+pub struct TlsBlock<'a> {
+    /// The block.
+    pub tls: &'a TlsSettings,
+    /// The rule that it stands in.
+    pub rule: &'a DestinationRule,
+    /// Its path in the rule.
+    pub field: String,
+}
+
+/// Finds the tls block for a Service port: a port's entry replaces the whole policy, so without a block of its own there
+/// is none; a subset's policy overrides the one above it.
 ///
-/// A port's entry replaces the whole policy; a subset overrides field by field, and its own port entry replaces all.
-///
-/// Rules `destination-rule.port-level`, `destination-rule.subset`. Istio: `MergeSubsetTrafficPolicy`.
+/// Rule `destination-rule.level`. Istio: `networking/util`, `MergeTrafficPolicy`, `MergeSubsetTrafficPolicy`.
 #[must_use]
-pub fn settings<'a>(
-    merged: &Merged<'a>,
+pub fn tls_block<'a>(
+    acting: &Acting<'a>,
     port: u16,
     subset: Option<&str>,
-    because: &mut Vec<Citation>,
-) -> Option<Chosen<'a>> {
-    let first = *merged.rules.first()?;
-    let base = merged.rules.iter().find(|rule| rule.policy.is_some()).copied();
-    let base_policy = base.and_then(|rule| rule.policy.as_ref());
-    for loser in merged.rules.iter().skip(1).filter(|rule| rule.policy.is_some()) {
-        if !base.is_some_and(|rule| std::ptr::eq(rule, *loser)) && &*loser.meta.kind != "BackendTLSPolicy" {
-            because.push(cite(
-                "destination-rule.lookup",
-                &loser.meta,
-                Some("spec.trafficPolicy"),
-                loser.meta.line,
-                "younger rule for the same host, its trafficPolicy is ignored",
-            ));
-        }
-    }
-    let sub: Option<(&DestinationRule, &Subset)> = subset.and_then(|name| {
-        merged.rules.iter().find_map(|rule| {
+    trace: &mut Trace,
+) -> Option<TlsBlock<'a>> {
+    let named = subset.and_then(|name| {
+        acting.merged.iter().find_map(|rule| {
             rule.subsets.iter().find(|subset| subset.name == name).map(|subset| (*rule, subset))
         })
     });
-    let sub_policy = sub.and_then(|(rule, subset)| Some((rule, subset.policy.as_ref()?)));
-    let entry = sub_policy
-        .and_then(|(rule, policy)| Some((rule, policy.for_port(port)?)))
-        .or_else(|| Some((base?, base_policy?.for_port(port)?)));
-    let mut chosen = match entry {
-        Some((rule, entry)) => {
-            because.push(cite(
-                "destination-rule.port-level",
-                &rule.meta,
-                Some("spec.trafficPolicy.portLevelSettings"),
-                entry.line,
-                "replaces the policy for this Service port",
-            ));
-            Chosen { rule, tls: entry.tls.as_ref(), passthrough: entry.passthrough }
-        }
-        None => {
-            let from_subset = sub_policy.and_then(|(rule, policy)| Some((rule, policy.tls.as_ref()?)));
-            let from_base = base.and_then(|rule| Some((rule, base_policy?.tls.as_ref()?)));
-            let passthrough = sub_policy.is_some_and(|(_, policy)| policy.passthrough)
-                || base_policy.is_some_and(|policy| policy.passthrough);
-            match from_subset.or(from_base) {
-                Some((rule, tls)) => Chosen { rule, tls: Some(tls), passthrough },
-                None => Chosen { rule: base.unwrap_or(first), tls: None, passthrough },
-            }
-        }
-    };
-    if chosen.tls.is_none()
-        && let Some((rule, tls)) = backend_policy(merged, port)
+    if let Some((rule, subset)) = named
+        && let Some(policy) = &subset.policy
     {
-        chosen = Chosen { rule, tls: Some(tls), passthrough: chosen.passthrough };
+        let path = format!("spec.subsets[{}].trafficPolicy", subset.name);
+        if let Some(entry) = policy.for_port(port) {
+            return block(
+                rule,
+                entry.tls.as_ref(),
+                format!("{path}.portLevelSettings[{port}].tls.mode"),
+                entry.line,
+                trace,
+            );
+        }
+        if policy.tls.is_some() {
+            return block(rule, policy.tls.as_ref(), format!("{path}.tls.mode"), policy.line, trace);
+        }
     }
-    Some(chosen)
-}
-
-/// A BackendTLSPolicy fills in what the user's rules leave open.
-fn backend_policy<'a>(merged: &Merged<'a>, port: u16) -> Option<(&'a DestinationRule, &'a TlsSettings)> {
-    let backends = || merged.rules.iter().filter(|rule| &*rule.meta.kind == "BackendTLSPolicy");
-    let exact =
-        backends().find_map(|rule| Some((*rule, rule.policy.as_ref()?.for_port(port)?.tls.as_ref()?)));
-    exact.or_else(|| backends().find_map(|rule| Some((*rule, rule.policy.as_ref()?.tls.as_ref()?))))
-}
-
-/// Completes a rule's host: one without a dot belongs to the rule's namespace, any other is literal.
-#[must_use]
-pub fn full_host(mesh: &Mesh, rule: &DestinationRule) -> String {
-    if rule.host.contains('.') || rule.host.contains('*') {
-        rule.host.to_ascii_lowercase()
-    } else {
-        format!("{}.{}.svc.{}", rule.host.to_ascii_lowercase(), rule.meta.namespace, mesh.config.domain)
+    let policy = acting.policy?;
+    if let Some(entry) = policy.for_port(port) {
+        return block(
+            acting.policy_from,
+            entry.tls.as_ref(),
+            format!("spec.trafficPolicy.portLevelSettings[{port}].tls.mode"),
+            entry.line,
+            trace,
+        );
     }
+    block(
+        acting.policy_from,
+        policy.tls.as_ref(),
+        "spec.trafficPolicy.tls.mode".to_owned(),
+        policy.line,
+        trace,
+    )
 }
 
-fn specificity(host: &str) -> (bool, usize) {
-    (!host.starts_with('*'), host.len())
-}
-
-fn exports(mesh: &Mesh, rule: &DestinationRule) -> Vec<String> {
-    let list = if rule.workload_selector.is_some() {
-        vec![".".to_owned()]
-    } else if rule.export_to.is_empty() {
-        mesh.config.destination_rule_export_to.clone()
-    } else {
-        rule.export_to.clone()
-    };
-    list.into_iter().map(|entry| if entry == "." { rule.meta.namespace.to_string() } else { entry }).collect()
-}
-
-/// Tells whether one export list reaches at least wherever another does.
-fn covers(wide: &[String], narrow: &[String]) -> bool {
-    let public = |list: &[String]| list.is_empty() || list.iter().any(|entry| entry == "*");
-    public(wide) || (!public(narrow) && narrow.iter().all(|entry| wide.contains(entry)))
+fn block<'a>(
+    rule: &'a DestinationRule,
+    tls: Option<&'a TlsSettings>,
+    field: String,
+    line: u32,
+    trace: &mut Trace,
+) -> Option<TlsBlock<'a>> {
+    match tls {
+        Some(tls) => Some(TlsBlock { tls, rule, field }),
+        None => {
+            trace.cite(
+                "destination-rule.level",
+                &rule.meta,
+                Some(&field),
+                line,
+                "no tls block: auto mTLS decides",
+            );
+            None
+        }
+    }
 }

@@ -1,171 +1,192 @@
-//! Which server of which Gateway takes a connection to a router pod, and what it accepts.
+//! Gateway servers: which one takes a connection to a gateway pod, and what it accepts.
 
 use flow::Class;
 
-use crate::mesh::Mesh;
 use crate::mesh::gateway::{Gateway, Server, ServerTlsMode};
 use crate::mesh::meta::selects;
 use crate::mesh::pod::Pod;
 use crate::mesh::service::Protocol;
-use crate::policy::inbound::ALL;
-use crate::policy::sidecar_scope::host_fits;
+use crate::mesh::{Mesh, Owner};
+use crate::policy::Trace;
+use crate::policy::visibility::covers;
 use crate::report::{GatewayServer, IstioMtls};
 
-/// A server and the Gateway it stands in.
-#[derive(Debug, Clone, Copy)]
-pub struct Taken<'a> {
-    /// The Gateway.
-    pub gateway: &'a Gateway,
-    /// The server.
-    pub server: &'a Server,
+/// What a gateway's listener does with a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// The server that takes it; absent when nothing listens, or no server's hosts cover the SNI.
+    pub server: Option<GatewayServer>,
+    /// Wire classes it accepts.
+    pub allowed: Vec<Class>,
+    /// What becomes of Istio mTLS.
+    pub istio_mtls: IstioMtls,
 }
 
-/// Finds the server for a connection to a router pod's container port. Without an SNI in the question the server for
-/// any host is meant, else the first.
-///
-/// Rule `gateway.server`. Istio: `mergeGateways`.
-#[must_use]
-pub fn server<'a>(mesh: &'a Mesh, pod: &Pod, port: u16, sni: Option<&str>) -> Option<Taken<'a>> {
-    let listening = listening(mesh, pod, port);
-    let tls: Vec<Taken<'a>> =
-        listening.iter().copied().filter(|taken| taken.server.protocol.is_tls()).collect();
-    if tls.is_empty() {
-        return listening.first().copied();
-    }
-    let any = |taken: &&Taken<'_>| taken.server.hosts.iter().any(|host| host == "*");
-    match sni {
-        Some(sni) => tls
-            .iter()
-            .filter_map(|taken| {
-                let best = taken
-                    .server
-                    .hosts
-                    .iter()
-                    .filter(|host| host_fits(host, sni) || auto_passthrough(taken.server))
-                    .map(|host| (!host.starts_with('*'), host.len()))
-                    .max()?;
-                Some((best, *taken))
-            })
-            .reduce(|best, next| if next.0 > best.0 { next } else { best })
-            .map(|(_, taken)| taken),
-        None => tls.iter().find(any).or_else(|| tls.first()).copied(),
-    }
-}
-
-fn auto_passthrough(server: &Server) -> bool {
-    server.tls.as_ref().is_some_and(|tls| tls.mode == ServerTlsMode::AutoPassthrough)
-}
-
-/// Lists the servers that listen on a container port, oldest Gateway first, those left out that Istio drops: a
-/// plaintext protocol that clashes with an earlier one, a TLS host that an earlier server has.
-fn listening<'a>(mesh: &'a Mesh, pod: &Pod, port: u16) -> Vec<Taken<'a>> {
-    let mut kept: Vec<Taken<'a>> = Vec::new();
-    for gateway in mesh.gateways.iter().filter(|gateway| configures(gateway, pod)) {
-        for server in &gateway.servers {
-            if container_port(mesh, pod, server.port) != port
-                || (server.protocol.is_tls() && server.tls.is_none())
-            {
-                continue;
-            }
-            let clash = kept.iter().any(|earlier| {
-                let earlier = earlier.server;
-                match (earlier.protocol.is_tls(), server.protocol.is_tls()) {
-                    (false, false) => earlier.protocol.is_http() != server.protocol.is_http(),
-                    (true, true) => earlier.hosts.iter().any(|host| server.hosts.contains(host)),
-                    (true, false) | (false, true) => false,
-                }
-            });
-            if !clash {
-                kept.push(Taken { gateway, server });
-            }
-        }
-    }
-    kept
-}
-
-/// Tells whether a Gateway's selector chooses the pod; one of the Gateway API only in its own namespace.
-#[must_use]
-pub fn configures(gateway: &Gateway, pod: &Pod) -> bool {
-    let managed = gateway.selector.contains_key("gateway.networking.k8s.io/gateway-name");
-    selects(&gateway.selector, &pod.meta.labels) && (!managed || gateway.meta.namespace == pod.meta.namespace)
-}
-
-/// Maps a server's port to the container's through the Services that select the pod; without one it is the same.
-fn container_port(mesh: &Mesh, pod: &Pod, number: u16) -> u16 {
-    mesh.hosts
+/// Returns the servers that Gateways open on a pod's port, in the order in which they compete, each with the port that
+/// the pod listens on.
+pub fn servers_on<'a>(mesh: &'a Mesh, pod: &Pod, port: u16) -> Vec<(&'a Gateway, &'a Server)> {
+    mesh.gateways
         .iter()
-        .filter_map(|host| {
-            let endpoint = host.endpoints.iter().find(|endpoint| pod.ips.contains(&endpoint.ip))?;
-            endpoint.ports.get(&number).copied()
-        })
-        .next()
-        .unwrap_or(number)
+        .filter(|gateway| !gateway.selector.is_empty() || &*gateway.meta.kind == "Gateway")
+        .filter(|gateway| selects(&gateway.selector, &pod.meta.labels))
+        .flat_map(|gateway| gateway.servers.iter().map(move |server| (gateway, server)))
+        .filter(|(_, server)| listens_on(mesh, pod, server.port).contains(&port))
+        .collect()
 }
 
-/// Tells which classes a server accepts, what becomes of Istio mTLS, and how it asks for client certificates.
+/// Translates a server's port to those that the pod listens on: through the Services that select the pod, else the number
+/// itself.
+#[must_use]
+pub fn listens_on(mesh: &Mesh, pod: &Pod, server_port: u16) -> Vec<u16> {
+    let mut targets: Vec<u16> = mesh
+        .hosts
+        .iter()
+        .filter(|host| matches!(host.owner, Owner::Service(_)))
+        .flat_map(|host| &host.endpoints)
+        .filter(|endpoint| pod.ips.contains(&endpoint.ip))
+        .filter_map(|endpoint| endpoint.ports.get(&server_port).copied())
+        .collect();
+    targets.sort_unstable();
+    targets.dedup();
+    if targets.is_empty() {
+        targets.push(server_port);
+    }
+    targets
+}
+
+/// Tells whether Istio would reject a server: then it has no effect.
+#[must_use]
+pub fn rejected(server: &Server) -> Option<&'static str> {
+    match (server.protocol, &server.tls) {
+        (Protocol::Https | Protocol::Tls, None) => Some("an HTTPS or TLS server needs a tls block"),
+        (protocol, Some(tls)) if !protocol.is_tls() && !tls.only_redirect => {
+            Some("a tls block other than httpsRedirect on a server that is neither HTTPS nor TLS")
+        }
+        (_, Some(tls))
+            if !tls.ca_certificates && tls.credential_name.is_none() && tls.mode == ServerTlsMode::Mutual =>
+        {
+            Some("MUTUAL needs a CA")
+        }
+        _ => None,
+    }
+}
+
+/// Finds the server that takes a connection to a gateway pod's port, and what it accepts.
 ///
-/// Rule `gateway.server`. Istio: Gateway, `ServerTLSSettings`.
+/// TLS servers share a port by SNI, the most specific host first; a client without SNI reaches only `*`.
+///
+/// Rules `gateway.server`, `gateway.server-tls`. Istio: `mergeGateways`, `BuildListenerTLSContext`.
 #[must_use]
-pub fn accepts(protocol: Protocol, mode: Option<ServerTlsMode>) -> (Vec<Class>, IstioMtls, &'static str) {
-    if !protocol.is_tls() {
-        return if protocol.is_http() {
-            (vec![Class::Plaintext], IstioMtls::Unterminated, "none")
-        } else {
-            (ALL.to_vec(), IstioMtls::Unterminated, "none")
+pub fn listener(mesh: &Mesh, pod: &Pod, port: u16, sni: Option<&str>, trace: &mut Trace) -> Listener {
+    let mut kept: Vec<(&Gateway, &Server)> = Vec::new();
+    for (gateway, server) in servers_on(mesh, pod, port) {
+        if let Some(why) = rejected(server) {
+            trace.cite(
+                "gateway.server",
+                &gateway.meta,
+                Some("spec.servers"),
+                server.line,
+                format!("rejected: {why}"),
+            );
+            continue;
+        }
+        // A plaintext HTTP and a plaintext TCP server cannot share a port: the later one is dropped silently.
+        let clash = kept.iter().any(|(_, earlier)| {
+            (earlier.tls_in_force().is_none()
+                && server.tls_in_force().is_none()
+                && earlier.protocol.is_http() != server.protocol.is_http())
+                || (earlier.tls_in_force().is_some() != server.tls_in_force().is_some())
+                || (server.tls_in_force().is_some()
+                    && earlier.hosts.iter().any(|host| server.hosts.contains(host)))
+        });
+        if clash {
+            trace.cite(
+                "gateway.server",
+                &gateway.meta,
+                Some("spec.servers"),
+                server.line,
+                "dropped: an older server has the port or host",
+            );
+            continue;
+        }
+        kept.push((gateway, server));
+    }
+    let tls_port = kept.iter().any(|(_, server)| server.tls_in_force().is_some());
+    let taken = if tls_port {
+        let score = |server: &Server| {
+            server
+                .hosts
+                .iter()
+                .filter(|host| match sni {
+                    Some(sni) => covers(host, sni) || server_auto(server),
+                    None => *host == "*",
+                })
+                .map(|host| (!host.starts_with('*'), host.len()))
+                .max()
         };
-    }
-    match mode {
-        None | Some(ServerTlsMode::Passthrough) => {
-            (vec![Class::Tls, Class::Mtls], IstioMtls::None, "passthrough")
-        }
-        Some(ServerTlsMode::Simple) => (vec![Class::Tls], IstioMtls::None, "none"),
-        Some(ServerTlsMode::Mutual) => (vec![Class::Mtls], IstioMtls::None, "required"),
-        Some(ServerTlsMode::OptionalMutual) => (vec![Class::Tls, Class::Mtls], IstioMtls::None, "optional"),
-        Some(ServerTlsMode::IstioMutual) => (vec![Class::Mtls], IstioMtls::Required, "required"),
-        Some(ServerTlsMode::AutoPassthrough) => (vec![Class::Mtls], IstioMtls::Accepted, "passthrough"),
+        let best = kept.iter().filter_map(|(_, server)| score(server)).max();
+        let by_sni = kept.iter().find(|(_, server)| best.is_some() && score(server) == best);
+        // Asked without an SNI, a port with a single server still has an answer: what that server is declared as.
+        by_sni.or_else(|| if sni.is_none() && kept.len() == 1 { kept.first() } else { None })
+    } else {
+        kept.first()
+    };
+    let Some((gateway, server)) = taken else {
+        trace.built_in("gateway.server", format!("nothing listens on port {port} for this connection"));
+        return Listener { server: None, allowed: Vec::new(), istio_mtls: IstioMtls::None };
+    };
+    let (allowed, client_cert, istio_mtls) = accepts(server);
+    let mode = server.tls_in_force();
+    trace.cite(
+        "gateway.server-tls",
+        &gateway.meta,
+        Some(&format!(
+            "spec.servers[{}].tls.mode",
+            server.port_name.clone().unwrap_or_else(|| server.port.to_string())
+        )),
+        server.tls.as_ref().map_or(server.line, |tls| tls.line),
+        format!("{} {}, decides", server.protocol_text, mode.map_or("without TLS", ServerTlsMode::name)),
+    );
+    let https_redirect = server.tls.as_ref().is_some_and(|tls| tls.https_redirect);
+    Listener {
+        server: Some(GatewayServer {
+            from: gateway.meta.id(),
+            port_name: server.port_name.clone(),
+            protocol: server.protocol_text.clone(),
+            tls_mode: mode.map(|mode| mode.name().to_owned()),
+            client_cert: client_cert.to_owned(),
+            min_version: server.tls.as_ref().and_then(|tls| tls.min_version.clone()),
+            https_redirect: https_redirect.then_some(true),
+        }),
+        allowed,
+        istio_mtls,
     }
 }
 
-/// Describes a server for the answer.
+fn server_auto(server: &Server) -> bool {
+    server.tls_in_force() == Some(ServerTlsMode::AutoPassthrough)
+}
+
+impl Server {
+    /// Returns the tls mode in force; absent for servers without TLS.
+    #[must_use]
+    pub fn tls_in_force(&self) -> Option<ServerTlsMode> {
+        self.tls.as_ref().filter(|_| self.protocol.is_tls()).map(|tls| tls.mode)
+    }
+}
+
+/// Returns the classes a server accepts, what it does with client certificates, and with Istio mTLS.
 #[must_use]
-pub fn describe(taken: Taken<'_>) -> GatewayServer {
-    let server = taken.server;
-    let tls = server.tls.as_ref().filter(|_| server.protocol.is_tls());
-    let (_, _, client_cert) = accepts(server.protocol, tls.map(|tls| tls.mode));
-    GatewayServer {
-        from: taken.gateway.meta.id(),
-        port_name: server.port_name.clone(),
-        protocol: server.protocol_text.clone(),
-        tls_mode: tls.map(|tls| tls.mode.to_string()),
-        client_cert: client_cert.to_owned(),
-        min_version: tls.and_then(|tls| tls.min_version.clone()),
-        https_redirect: server.tls.as_ref().filter(|tls| tls.https_redirect).map(|_| true),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use flow::Class::{Mtls, Plaintext, Tls};
-
-    use super::accepts;
-    use crate::mesh::gateway::ServerTlsMode as Mode;
-    use crate::mesh::service::Protocol;
-
-    #[test]
-    fn every_protocol_with_every_mode() {
-        for &protocol in Protocol::ALL {
-            for &mode in Mode::ALL {
-                let (allowed, _, _) = accepts(protocol, Some(mode));
-                let expected = match (protocol.is_tls(), protocol.is_http(), mode) {
-                    (false, true, _) => vec![Plaintext],
-                    (false, false, _) => vec![Plaintext, Tls, Mtls],
-                    (true, _, Mode::Simple) => vec![Tls],
-                    (true, _, Mode::Mutual | Mode::IstioMutual | Mode::AutoPassthrough) => vec![Mtls],
-                    (true, _, Mode::Passthrough | Mode::OptionalMutual) => vec![Tls, Mtls],
-                };
-                assert_eq!(allowed, expected, "{protocol} {mode}");
-            }
-        }
-        assert_eq!(accepts(Protocol::Https, None).0, vec![Tls, Mtls], "no mode is PASSTHROUGH");
+pub fn accepts(server: &Server) -> (Vec<Class>, &'static str, IstioMtls) {
+    use Class::{Mtls, Plaintext, Tls};
+    match server.tls_in_force() {
+        None if server.protocol.is_http() => (vec![Plaintext], "none", IstioMtls::None),
+        None => (vec![Plaintext, Tls, Mtls], "none", IstioMtls::Unterminated),
+        Some(ServerTlsMode::Simple) => (vec![Tls], "none", IstioMtls::None),
+        Some(ServerTlsMode::Mutual) => (vec![Mtls], "required", IstioMtls::None),
+        Some(ServerTlsMode::IstioMutual) => (vec![Mtls], "required", IstioMtls::Required),
+        Some(ServerTlsMode::OptionalMutual) => (vec![Tls, Mtls], "optional", IstioMtls::None),
+        Some(ServerTlsMode::Passthrough) => (vec![Tls, Mtls], "passthrough", IstioMtls::Unterminated),
+        Some(ServerTlsMode::AutoPassthrough) => (vec![Mtls], "passthrough", IstioMtls::Accepted),
     }
 }

@@ -1,224 +1,295 @@
-//! What a destination accepts: PeerAuthentication, and the filter chains it makes with the port's protocol.
+//! The server's side of a connection: what reaches a destination, by declaration.
 
 use flow::Class;
 
-use crate::mesh::Mesh;
-use crate::mesh::meta::{Labels, selects};
-use crate::mesh::peer_authentication::PeerAuthentication;
 use crate::mesh::pod::Pod;
 use crate::mesh::service::Protocol;
-use crate::policy::{cite, cite_default};
-use crate::report::{Citation, IstioMtls, ServerMode};
+use crate::mesh::{Behind, Mesh};
+use crate::policy::visibility::sidecar_for;
+use crate::policy::{Decided, Trace, gateway, interception, peer_authentication};
+use crate::report::{GatewayServer, IstioMtls, PartyKind, ServerMode};
 
-/// A mode and what set it.
+/// The port of HBONE.
+pub const HBONE: u16 = 15008;
+
+/// What the destination accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Effective {
-    /// The mode in force.
-    pub mode: ServerMode,
-    /// `PeerAuthentication/namespace/name`, or `default`.
-    pub from: String,
-    /// Winners and losers, broadest first.
-    pub because: Vec<Citation>,
+pub struct Inbound {
+    /// The mode in force; absent where no proxy enforces one.
+    pub mode: Decided<Option<ServerMode>>,
+    /// Wire classes it accepts.
+    pub allowed: Vec<Class>,
+    /// What becomes of Istio mTLS.
+    pub istio_mtls: IstioMtls,
+    /// The protocol that the port declares; absent where no Service or Sidecar declares the port.
+    pub protocol: Option<Protocol>,
+    /// For a gateway: the server that takes the connection.
+    pub gateway_server: Option<GatewayServer>,
+    /// What kind of answer this is.
+    pub kind: InboundKind,
 }
 
-/// Every wire class that a policy can allow, in the order in which it is shown.
+/// Why the destination accepts what it accepts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InboundKind {
+    /// A sidecar enforces a mode.
+    Sidecar,
+    /// A pod with a sidecar, but the port does not reach it; with the reason.
+    NotIntercepted(String),
+    /// A pod without a proxy.
+    NoProxy,
+    /// A gateway's listener.
+    Gateway,
+    /// ztunnel or a waypoint.
+    Ambient,
+    /// Outside the mesh, or unknown.
+    Outside,
+}
+
+/// Every class.
 pub const ALL: [Class; 3] = [Class::Plaintext, Class::Tls, Class::Mtls];
 
-/// Resolves the mode of a workload at a container port: mesh, namespace, workload, port; the narrowest that sets one.
-///
-/// A policy with labels in the root namespace is ignored everywhere.
-///
-/// Rule `peer-authentication.narrowest-wins`. Istio: `ComposePeerAuthentication`.
+/// Says what a pod's port accepts.
 #[must_use]
-pub fn effective(mesh: &Mesh, namespace: &str, labels: &Labels, port: u16) -> Effective {
-    let mut result = namespace_mode(mesh, namespace);
-    if namespace == mesh.config.root_namespace {
-        return result;
-    }
-    let mut matching = mesh.peer_authentications.iter().filter(|policy| {
-        policy.is_for_workloads() && &*policy.meta.namespace == namespace && selects(&policy.selector, labels)
-    });
-    let Some(policy) = matching.next() else { return result };
-    for loser in matching {
-        result.because.push(cite(
-            "peer-authentication.oldest-wins",
-            &loser.meta,
-            None,
-            loser.meta.line,
-            "younger, ignored",
-        ));
-    }
-    apply(&mut result, policy);
-    if let Some((Some(mode), line)) = policy.ports.get(&port) {
-        let field = format!("spec.portLevelMtls.{port}.mode");
-        overridden(&mut result.because);
-        result.because.push(cite(
-            "peer-authentication.port-level",
-            &policy.meta,
-            Some(&field),
-            *line,
-            &format!("{mode}, decides"),
-        ));
-        result.mode = *mode;
-        result.from = policy.meta.id();
-    }
-    result
-}
-
-/// Resolves the mode as ztunnel does: DISABLE counts as PERMISSIVE, and a port's DISABLE under an unset workload
-/// policy is not honoured.
-///
-/// Rule `peer-authentication.ambient`. Istio: `convertedSelectorPeerAuthentications`.
-#[must_use]
-pub fn effective_ambient(mesh: &Mesh, namespace: &str, labels: &Labels, port: u16) -> Effective {
-    let mut result = effective(mesh, namespace, labels, port);
-    let workload = effective(mesh, namespace, labels, 0);
-    let sets_mode = mesh
-        .peer_authentications
-        .iter()
-        .find(|policy| {
-            policy.is_for_workloads()
-                && &*policy.meta.namespace == namespace
-                && selects(&policy.selector, labels)
-        })
-        .is_some_and(|policy| policy.mode.is_some());
-    if result.mode == ServerMode::Disable && workload.mode == ServerMode::Strict && !sets_mode {
-        result.mode = ServerMode::Strict;
-        result.from = workload.from;
-        result.because.push(cite_default("peer-authentication.ambient", "port DISABLE is not honoured"));
-    }
-    if result.mode == ServerMode::Disable {
-        result.mode = ServerMode::Permissive;
-        result.because.push(cite_default("peer-authentication.ambient", "DISABLE counts as PERMISSIVE"));
-    }
-    result
-}
-
-/// Resolves the mode of a namespace, workload policies left out: what auto mTLS looks at first.
-///
-/// Rule `peer-authentication.narrowest-wins`. Istio: `GetNamespaceMutualTLSMode`.
-#[must_use]
-pub fn namespace_mode(mesh: &Mesh, namespace: &str) -> Effective {
-    let mut result = Effective {
-        mode: ServerMode::Permissive,
-        from: "default".to_owned(),
-        because: vec![cite_default("peer-authentication.narrowest-wins", "PERMISSIVE, decides")],
-    };
-    let root = mesh.config.root_namespace.as_str();
-    let levels = if namespace == root { vec![root] } else { vec![root, namespace] };
-    for level in levels {
-        let mut policies = mesh
-            .peer_authentications
-            .iter()
-            .filter(|policy| !policy.is_for_workloads() && &*policy.meta.namespace == level);
-        if let Some(policy) = policies.next() {
-            apply(&mut result, policy);
+pub fn at_pod(mesh: &Mesh, pod: &Pod, port: u16, sni: Option<&str>, trace: &mut Trace) -> Inbound {
+    match pod.proxy {
+        PartyKind::Gateway => {
+            let listener = gateway::listener(mesh, pod, port, sni, trace);
+            Inbound {
+                mode: Decided::default(None),
+                allowed: listener.allowed,
+                istio_mtls: listener.istio_mtls,
+                protocol: None,
+                gateway_server: listener.server,
+                kind: InboundKind::Gateway,
+            }
         }
-        for loser in policies {
-            result.because.push(cite(
-                "peer-authentication.oldest-wins",
-                &loser.meta,
+        PartyKind::Ambient | PartyKind::Waypoint => ambient(mesh, pod, port, trace),
+        PartyKind::Sidecar => sidecar(mesh, pod, port, trace),
+        PartyKind::NoProxy
+        | PartyKind::Node
+        | PartyKind::ServiceAddress
+        | PartyKind::Declared
+        | PartyKind::Unknown => {
+            trace.cite(
+                "inbound.no-proxy",
+                &pod.meta,
                 None,
-                loser.meta.line,
-                "younger, ignored",
-            ));
-        }
-    }
-    result
-}
-
-fn apply(result: &mut Effective, policy: &PeerAuthentication) {
-    let rule = "peer-authentication.narrowest-wins";
-    match policy.mode {
-        Some(mode) => {
-            overridden(&mut result.because);
-            let effect = format!("{mode}, decides");
-            result.because.push(cite(rule, &policy.meta, Some("spec.mtls.mode"), policy.mode_line, &effect));
-            result.mode = mode;
-            result.from = policy.meta.id();
-        }
-        None => {
-            result.because.push(cite(rule, &policy.meta, None, policy.meta.line, "sets no mode, inherits"))
+                pod.meta.line,
+                "has no proxy: nothing enforces a mode",
+            );
+            Inbound {
+                protocol: declared_protocol(mesh, pod, port).map(|declared| declared.0),
+                ..open(InboundKind::NoProxy)
+            }
         }
     }
 }
 
-fn overridden(because: &mut [Citation]) {
-    for citation in because {
-        if let Some(mode) = citation.effect.strip_suffix(", decides") {
-            citation.effect = format!("{mode}, overridden");
-        }
-    }
-}
-
-/// Tells what a sidecar's inbound listener accepts, and what becomes of Istio mTLS there.
-///
-/// `http` says whether the port is declared HTTP, HTTP2, GRPC or GRPC-Web.
-///
-/// Rule `inbound.mode-by-protocol`. Istio: `filterchain_options.go`.
+/// What nothing in the mesh enforces: an address outside it.
 #[must_use]
-pub fn accepts(mode: ServerMode, http: bool) -> (Vec<Class>, IstioMtls) {
+pub fn outside(behind: Option<&Behind<'_>>, trace: &mut Trace) -> Inbound {
+    trace.built_in("inbound.no-proxy", "the destination has no proxy of this mesh");
+    Inbound { protocol: behind.map(|behind| behind.port.protocol), ..open(InboundKind::Outside) }
+}
+
+fn open(kind: InboundKind) -> Inbound {
+    Inbound {
+        mode: Decided::default(None),
+        allowed: ALL.to_vec(),
+        istio_mtls: IstioMtls::Unterminated,
+        protocol: None,
+        gateway_server: None,
+        kind,
+    }
+}
+
+fn sidecar(mesh: &Mesh, pod: &Pod, port: u16, trace: &mut Trace) -> Inbound {
+    if port == HBONE && pod.hbone() {
+        let mode = peer_authentication::effective(mesh, &pod.meta.namespace, &pod.meta.labels, port, trace);
+        trace.cite(
+            "ambient.hbone",
+            &pod.meta,
+            None,
+            pod.meta.line,
+            "listens for HBONE: always client certificates",
+        );
+        return Inbound {
+            mode: Decided { value: Some(mode.value), from: mode.from },
+            allowed: vec![Class::Mtls],
+            istio_mtls: IstioMtls::Required,
+            ..open(InboundKind::Ambient)
+        };
+    }
+    let declared = declared_protocol(mesh, pod, port);
+    if let Err(why) = interception::inbound(pod, port) {
+        trace.cite(
+            "interception.inbound",
+            &pod.meta,
+            Some("metadata.annotations"),
+            pod.meta.line,
+            why.clone(),
+        );
+        return Inbound {
+            protocol: declared.map(|declared| declared.0),
+            ..open(InboundKind::NotIntercepted(why))
+        };
+    }
+    let mode = peer_authentication::effective(mesh, &pod.meta.namespace, &pod.meta.labels, port, trace);
+    let protocol = declared.as_ref().map(|declared| declared.0);
+    if let Some((protocol, by)) = &declared {
+        trace.built_in("inbound.mode-and-protocol", format!("port {port} is declared {protocol} by {by}"));
+    } else {
+        trace.built_in(
+            "inbound.mode-and-protocol",
+            format!("no Service declares port {port}: treated as TCP"),
+        );
+    }
+    let (mut allowed, istio_mtls) = accepts(mode.value, protocol);
+    // ingress.tls counts only where the mode is DISABLE, and only with a feature flag that is off by default.
+    if let Some(sidecar) = sidecar_for(mesh, pod)
+        && let Some(entry) = sidecar.ingress.iter().flatten().find(|entry| entry.port == port)
+        && entry.tls_mode.is_some()
+    {
+        trace.cite(
+            "sidecar.ingress",
+            &sidecar.meta,
+            Some("spec.ingress.tls"),
+            entry.line,
+            "ignored: ENABLE_TLS_ON_SIDECAR_INGRESS is off by default",
+        );
+    }
+    allowed.dedup();
+    Inbound {
+        mode: Decided { value: Some(mode.value), from: mode.from },
+        allowed,
+        istio_mtls,
+        protocol,
+        gateway_server: None,
+        kind: InboundKind::Sidecar,
+    }
+}
+
+/// Says what a sidecar's inbound listener accepts, by mode and declared protocol.
+///
+/// Rule `inbound.mode-and-protocol`. Istio: `filterchain_options.go`, `listener_inbound.go`.
+#[must_use]
+pub fn accepts(mode: ServerMode, protocol: Option<Protocol>) -> (Vec<Class>, IstioMtls) {
+    use Class::{Mtls, Plaintext};
+    let http = protocol.is_some_and(Protocol::is_http);
     match (mode, http) {
-        (ServerMode::Strict, _) => (vec![Class::Mtls], IstioMtls::Required),
-        (ServerMode::Permissive, true) => (vec![Class::Plaintext, Class::Mtls], IstioMtls::Accepted),
+        (ServerMode::Strict, _) => (vec![Mtls], IstioMtls::Required),
+        (ServerMode::Permissive, true) => (vec![Plaintext, Mtls], IstioMtls::Accepted),
         (ServerMode::Permissive, false) => (ALL.to_vec(), IstioMtls::Accepted),
-        (ServerMode::Disable, true) => (vec![Class::Plaintext], IstioMtls::Unterminated),
+        (ServerMode::Disable, true) => (vec![Plaintext], IstioMtls::Unterminated),
         (ServerMode::Disable, false) => (ALL.to_vec(), IstioMtls::Unterminated),
     }
 }
 
-/// Tells whether a pod's sidecar intercepts connections to a container port.
-///
-/// Rule `inbound.no-proxy`. Istio: Resource Annotations, `traffic.sidecar.istio.io/*InboundPorts`.
+/// Returns the protocol that a container port declares and what declares it: the Sidecar's ingress where there is one,
+/// else the oldest Service that leads to the port.
 #[must_use]
-pub fn intercepted(pod: &Pod, port: u16) -> bool {
-    let note = |name: &str| pod.meta.annotations.get(&format!("traffic.sidecar.istio.io/{name}"));
-    if pod.meta.annotations.get("sidecar.istio.io/interceptionMode").is_some_and(|mode| mode == "NONE") {
-        return false;
+pub fn declared_protocol(mesh: &Mesh, pod: &Pod, port: u16) -> Option<(Protocol, String)> {
+    if pod.proxy == PartyKind::Sidecar
+        && let Some(sidecar) = sidecar_for(mesh, pod)
+        && let Some(ingress) = &sidecar.ingress
+    {
+        return ingress
+            .iter()
+            .find(|entry| entry.port == port)
+            .map(|entry| (entry.protocol, sidecar.meta.id()));
     }
-    let excluded = note("excludeInboundPorts").is_some_and(|list| lists(list, port));
-    let included = note("includeInboundPorts").is_none_or(|list| lists(list, port));
-    included && !excluded
+    mesh.services_of(pod, port).first().map(|(host, host_port)| {
+        (
+            host_port.protocol,
+            mesh.declaration(host).map_or_else(|| host.host.clone(), crate::mesh::meta::Meta::id),
+        )
+    })
 }
 
-/// Tells whether a comma-separated list of ports holds this one, or `*`.
-pub(crate) fn lists(list: &str, port: u16) -> bool {
-    list.split(',').map(str::trim).any(|part| part == "*" || part.parse() == Ok(port))
+fn ambient(mesh: &Mesh, pod: &Pod, port: u16, trace: &mut Trace) -> Inbound {
+    let mode = ambient_mode(mesh, pod, port, trace);
+    let decided = Decided { value: Some(mode.value), from: mode.from };
+    if port == HBONE {
+        trace.cite(
+            "ambient.hbone",
+            &pod.meta,
+            None,
+            pod.meta.line,
+            "ztunnel's port: always client certificates",
+        );
+        return Inbound {
+            mode: decided,
+            allowed: vec![Class::Mtls],
+            istio_mtls: IstioMtls::Required,
+            ..open(InboundKind::Ambient)
+        };
+    }
+    let protocol = declared_protocol(mesh, pod, port).map(|declared| declared.0);
+    let strict = mode.value == ServerMode::Strict;
+    trace.cite(
+        "ambient.peer-authentication",
+        &pod.meta,
+        None,
+        pod.meta.line,
+        if strict {
+            "STRICT: only HBONE has an identity, so nothing is accepted on the application's port"
+        } else {
+            "anything is accepted on the application's port"
+        },
+    );
+    Inbound {
+        mode: decided,
+        allowed: if strict { Vec::new() } else { ALL.to_vec() },
+        istio_mtls: if strict { IstioMtls::None } else { IstioMtls::Unterminated },
+        protocol,
+        ..open(InboundKind::Ambient)
+    }
 }
 
-/// Tells the protocol of a container port: `Sidecar.ingress` where the pod has one, else the oldest Service's.
-/// Absent where neither declares the port.
+/// ztunnel's reading of PeerAuthentication: a port that is DISABLE under a workload that sets nothing stays STRICT.
 ///
-/// Rule `inbound.mode-by-protocol`. Istio: Protocol Selection.
-#[must_use]
-pub fn protocol(mesh: &Mesh, pod: &Pod, port: u16) -> Option<Protocol> {
-    let sidecar = crate::policy::sidecar_scope::sidecar_of(mesh, &pod.meta.namespace, &pod.meta.labels);
-    if let Some(listeners) = sidecar.and_then(|sidecar| sidecar.ingress.as_ref()) {
-        return listeners.iter().find(|listener| listener.port == port).map(|listener| listener.protocol);
+/// Rule `ambient.peer-authentication`. Istio: `convertedSelectorPeerAuthentications`.
+fn ambient_mode(mesh: &Mesh, pod: &Pod, port: u16, trace: &mut Trace) -> Decided<ServerMode> {
+    let port_level = peer_authentication::chosen_for_workload(mesh, &pod.meta.namespace, &pod.meta.labels)
+        .filter(|policy| policy.mode.is_none())
+        .and_then(|policy| policy.ports.get(&port).map(|(mode, line)| (policy, *mode, *line)));
+    if let Some((policy, Some(ServerMode::Disable), line)) = port_level {
+        let above = peer_authentication::at_namespace(mesh, &pod.meta.namespace, trace);
+        if above.value == ServerMode::Strict {
+            trace.cite(
+                "ambient.peer-authentication",
+                &policy.meta,
+                Some(&format!("spec.portLevelMtls.{port}.mode")),
+                line,
+                "DISABLE is not honoured by ztunnel under a STRICT parent",
+            );
+            return above;
+        }
     }
-    mesh.services_of(pod, port).first().map(|(_, port)| port.protocol)
+    peer_authentication::effective(mesh, &pod.meta.namespace, &pod.meta.labels, port, trace)
 }
 
 #[cfg(test)]
 mod tests {
-    use flow::Class::{Mtls, Plaintext, Tls};
-
-    use super::accepts;
-    use crate::report::IstioMtls::{Accepted, Required, Unterminated};
-    use crate::report::ServerMode;
+    use super::*;
 
     #[test]
-    fn every_mode_with_every_protocol_family() {
-        for &mode in ServerMode::ALL {
-            for http in [true, false] {
-                let expected = match (mode, http) {
-                    (ServerMode::Strict, true | false) => (vec![Mtls], Required),
-                    (ServerMode::Permissive, true) => (vec![Plaintext, Mtls], Accepted),
-                    (ServerMode::Permissive, false) => (vec![Plaintext, Tls, Mtls], Accepted),
-                    (ServerMode::Disable, true) => (vec![Plaintext], Unterminated),
-                    (ServerMode::Disable, false) => (vec![Plaintext, Tls, Mtls], Unterminated),
-                };
-                assert_eq!(accepts(mode, http), expected, "{mode} http={http}");
+    fn mode_and_protocol_decide_together() {
+        use Class::{Mtls, Plaintext, Tls};
+        let http = [Protocol::Http, Protocol::Http2, Protocol::Grpc, Protocol::GrpcWeb];
+        for protocol in Protocol::ALL.iter().copied().map(Some).chain([None]) {
+            let is_http = protocol.is_some_and(|protocol| http.contains(&protocol));
+            let check = |mode, allowed: &[Class], istio| {
+                assert_eq!(accepts(mode, protocol), (allowed.to_vec(), istio), "{mode} {protocol:?}");
+            };
+            check(ServerMode::Strict, &[Mtls], IstioMtls::Required);
+            if is_http {
+                check(ServerMode::Permissive, &[Plaintext, Mtls], IstioMtls::Accepted);
+                check(ServerMode::Disable, &[Plaintext], IstioMtls::Unterminated);
+            } else {
+                check(ServerMode::Permissive, &[Plaintext, Tls, Mtls], IstioMtls::Accepted);
+                check(ServerMode::Disable, &[Plaintext, Tls, Mtls], IstioMtls::Unterminated);
             }
         }
     }
