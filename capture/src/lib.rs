@@ -3,7 +3,14 @@
 //! Knows no Istio resource and no policy. The engine reads no clock and does no I/O: time comes from the capture.
 #![warn(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
 
+mod connection;
 mod detect;
 mod dtls;
+pub mod engine;
+mod fragments;
+mod frame;
+mod packet;
 mod quic;
+pub mod source;
 mod tls;
+mod tunnel;

@@ -1,0 +1,489 @@
+//! The opening of a connection: bytes put in order, shown to detection, then fed to the TLS handshake.
+
+use flow::{Evidence, Proof, Protocol, Reason, Security, Transport, Upgrade};
+
+use super::reassembly::{Origin, Piece, Segment, Stream};
+use super::{Both, Key, Settled, Way, side};
+use crate::detect::upgrade::tds::Unwrapper;
+use crate::detect::{self, Detected, OPENING};
+use crate::packet::Captured;
+use crate::tls::{Ending, Ends, Handshake, Mark, Sessions};
+
+/// After how many packets detection has to do with what it has.
+const PATIENCE: u32 = 512;
+
+/// How far before the first segment seen a late one may begin and still count as the connection's opening.
+const LATE: u32 = 1 << 18;
+
+/// What the opening says.
+pub(crate) enum Answer {
+    /// Settled without a handshake.
+    Settled(Settled),
+    /// The handshake is settled, or has to conclude now.
+    Tls,
+}
+
+/// The opening of one connection.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    transport: Transport,
+    streams: Both<Stream>,
+    held: Both<Held>,
+    closed: Both<Option<Ending>>,
+    /// Who sent the first payload byte.
+    first: Way,
+    packets: u32,
+    /// Whether the bytes held begin after a hole, so that they are no opening.
+    late: bool,
+    /// Whether anything came since detection was last asked.
+    fresh: bool,
+    tls: Option<Box<Tls>>,
+}
+
+/// TLS found, and where.
+#[derive(Debug)]
+struct Tls {
+    handshake: Handshake,
+    /// Which way the client sends.
+    client: Way,
+    /// First byte of TLS in each stream.
+    start: Both<usize>,
+    /// How many bytes of each stream have come, TLS or not.
+    position: Both<u64>,
+    /// Takes TDS packets off the handshake inside them.
+    unwrap: Option<Both<Unwrapper>>,
+    upgrade: Option<Upgrade>,
+    protocol: Option<Protocol>,
+    gap_told: Both<bool>,
+    close_told: Both<bool>,
+}
+
+/// In-order bytes of one direction, kept until detection settles.
+#[derive(Debug, Default)]
+struct Held {
+    bytes: Vec<u8>,
+    runs: Vec<Run>,
+    /// Whether no more is kept: the bound, or a cut, was reached.
+    full: bool,
+    /// Whether the snap length cut bytes out.
+    cut: bool,
+}
+
+/// Where some held bytes came from.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    length: usize,
+    missing: usize,
+    origin: Origin,
+}
+
+impl Held {
+    fn keep(&mut self, piece: &Piece<'_>) {
+        if self.full {
+            return;
+        }
+        self.bytes.extend_from_slice(piece.payload.bytes);
+        let Captured { bytes, missing } = piece.payload;
+        self.runs.push(Run { length: bytes.len(), missing, origin: piece.origin });
+        self.cut |= missing > 0;
+        // A super-packet goes in whole, so the bound may be passed by one packet.
+        self.full = self.bytes.len() >= OPENING || missing > 0;
+    }
+}
+
+impl Opening {
+    pub(crate) fn new(transport: Transport, first: Way) -> Self {
+        Self {
+            transport,
+            streams: Both::default(),
+            held: Both::default(),
+            closed: Both::default(),
+            first,
+            packets: 0,
+            late: false,
+            fresh: false,
+            tls: None,
+        }
+    }
+
+    /// Tells whether the connection's stream may begin at this sequence number, given what was seen.
+    pub(crate) fn may_begin_at(&self, way: Way, sequence: u32) -> bool {
+        self.streams.of(way).start.is_none_or(|start| start.wrapping_sub(sequence) < LATE)
+    }
+
+    /// Notes where a SYN says that a stream begins.
+    pub(crate) fn begins_at(&mut self, way: Way, sequence: u32) {
+        match self.streams.of(way).start {
+            None => self.streams.of_mut(way).start = Some(sequence),
+            Some(start) if start == sequence => {}
+            Some(_) => self.rebase(way, sequence),
+        }
+    }
+
+    /// Takes a segment, with or without payload.
+    pub(crate) fn segment(&mut self, way: Way, segment: Segment<'_>, from_start: bool) {
+        self.packets = self.packets.saturating_add(1);
+        self.streams.of_mut(way.other()).acknowledge(segment.origin.acknowledgment);
+        if from_start
+            && let Some(number) = segment.origin.acknowledgment
+            && self.streams.of(way.other()).start.is_none()
+        {
+            // The other side's SYN was not captured; its stream begins where the first acknowledgment points.
+            self.streams.of_mut(way.other()).start = Some(number);
+        }
+        if segment.payload.on_wire() > 0 {
+            let stream = self.streams.of(way);
+            let early = stream.start.is_some_and(|start| {
+                let before = start.wrapping_sub(segment.sequence);
+                before != 0 && before < LATE
+            });
+            // A single zero byte before anything else is how some systems keep a connection alive (RFC 9293, 3.8.4).
+            if !from_start && !stream.begun() && segment.payload.bytes == [0] && segment.payload.missing == 0
+            {
+                return;
+            }
+            if !from_start && early && self.tls.is_none() {
+                self.rebase(way, segment.sequence);
+            }
+            self.push(way, segment);
+        }
+        self.holes();
+    }
+
+    /// Takes a datagram: only the first of each direction is looked at.
+    pub(crate) fn datagram(&mut self, way: Way, payload: Captured<'_>) {
+        self.packets = self.packets.saturating_add(1);
+        let held = self.held.of_mut(way);
+        if held.runs.is_empty() && payload.on_wire() > 0 {
+            let origin = Origin { packet: self.packets, acknowledgment: None };
+            held.keep(&Piece { payload, origin });
+            self.fresh = true;
+        }
+    }
+
+    /// Notes the end of a direction.
+    pub(crate) fn close(&mut self, way: Way, ending: Ending) {
+        self.closed.of_mut(way).get_or_insert(ending);
+        self.fresh = true;
+    }
+
+    /// Returns how many payload bytes are held.
+    pub(crate) fn held(&self) -> usize {
+        [Way::Up, Way::Down].into_iter().fold(0, |sum, way| {
+            sum.saturating_add(self.held.of(way).bytes.capacity()).saturating_add(self.streams.of(way).held())
+        })
+    }
+
+    fn push(&mut self, way: Way, segment: Segment<'_>) {
+        let Self { streams, held, tls, fresh, .. } = self;
+        // The streams' starts cannot change once TLS is found, so marks can be placed while pieces come out.
+        let other = streams.of(way.other()).start;
+        let stream = streams.of_mut(way);
+        match tls {
+            None => stream.push(segment, &mut |piece| {
+                held.of_mut(way).keep(&piece);
+                *fresh = true;
+            }),
+            Some(tls) => stream.push(segment, &mut |piece| tls.feed(way, other, &piece)),
+        }
+    }
+
+    /// Draws the consequences of holes that will not fill.
+    fn holes(&mut self) {
+        for way in [Way::Up, Way::Down] {
+            if !self.streams.of(way).gap {
+                continue;
+            }
+            let begun = self.streams.of(way).begun();
+            if self.tls.is_none() && !begun && self.streams.of(way).has_hole() {
+                // The opening is lost, but what follows it may still show what the connection is.
+                self.late = true;
+                self.fresh = true;
+                let Self { streams, held, .. } = self;
+                streams.of_mut(way).resume(&mut |piece| held.of_mut(way).keep(&piece));
+            }
+        }
+    }
+
+    /// Starts a stream earlier than was thought: what is held becomes what waits.
+    fn rebase(&mut self, way: Way, sequence: u32) {
+        if self.tls.is_some() {
+            return;
+        }
+        let old = self.streams.of(way).start.unwrap_or(sequence);
+        let held = std::mem::take(self.held.of_mut(way));
+        let stream = self.streams.of_mut(way);
+        *stream = Stream::starting_at(sequence);
+        let mut at = old;
+        let mut rest = held.bytes.as_slice();
+        for run in held.runs {
+            let (bytes, after) = rest.split_at_checked(run.length).unwrap_or((rest, &[]));
+            rest = after;
+            let payload = Captured { bytes, missing: run.missing };
+            self.push(way, Segment { sequence: at, payload, origin: run.origin });
+            at = at.wrapping_add(u32::try_from(payload.on_wire()).unwrap_or_default());
+        }
+    }
+
+    /// Returns the answer if there is one; with `ended`, there is unless nothing can be said at all.
+    pub(crate) fn answer(
+        &mut self,
+        client: &mut Way,
+        roles_known: bool,
+        from_start: bool,
+        key: Key,
+        ended: bool,
+    ) -> Option<Answer> {
+        if self.tls.is_none() && (self.fresh || ended || self.packets >= PATIENCE) {
+            self.fresh = false;
+            let answer = self.detect(client, roles_known, from_start, key, ended);
+            if let Some(settled) = answer {
+                return Some(Answer::Settled(settled));
+            }
+        }
+        let Self { streams, closed, tls, .. } = self;
+        let tls = tls.as_mut()?;
+        for way in [Way::Up, Way::Down] {
+            let stream = streams.of(way);
+            let lost = stream.gap || (ended && (stream.has_hole() || stream.lacks_acknowledged()));
+            if lost && !*tls.gap_told.of(way) {
+                *tls.gap_told.of_mut(way) = true;
+                tls.handshake.gap(side(*client, way));
+            }
+            if let Some(ending) = *closed.of(way)
+                && !*tls.close_told.of(way)
+                && (ending == Ending::Reset || !stream.has_hole() || ended)
+            {
+                *tls.close_told.of_mut(way) = true;
+                tls.handshake.close(side(*client, way), ending);
+            }
+        }
+        (ended || tls.handshake.settled()).then_some(Answer::Tls)
+    }
+
+    fn detect(
+        &mut self,
+        client: &mut Way,
+        roles_known: bool,
+        from_start: bool,
+        key: Key,
+        ended: bool,
+    ) -> Option<Settled> {
+        let stopped =
+            |way: Way| self.held.of(way).full || self.streams.of(way).gap || self.closed.of(way).is_some();
+        let ended = ended
+            || (stopped(Way::Up) && stopped(Way::Down))
+            || self.packets >= PATIENCE
+            || self.held.up.bytes.len() >= OPENING
+            || self.held.down.bytes.len() >= OPENING;
+        let from_start = from_start && !self.late;
+        let opening = detect::Opening {
+            client: &self.held.of(*client).bytes,
+            server: &self.held.of(client.other()).bytes,
+            first: side(*client, self.first),
+            from_start,
+            transport: self.transport,
+            port: key.sender(client.other()).port,
+            ended,
+        };
+        let settled = |security| Some(Settled { security, protocol: None, upgrade: None });
+        match detect::detect(&opening) {
+            Detected::Reversed if roles_known => settled(Security::Unknown(Reason::Conflict)),
+            Detected::Reversed => {
+                *client = client.other();
+                self.detect(client, true, from_start, key, ended)
+            }
+            Detected::TlsInTds { client: in_client, server: in_server } => {
+                let start = match *client {
+                    Way::Up => Both { up: in_client, down: in_server },
+                    Way::Down => Both { up: in_server, down: in_client },
+                };
+                let unwrap = Some(Both::default());
+                self.begin_tls(*client, start, unwrap, Some(Upgrade::Tds), Some(Protocol::Tds));
+                None
+            }
+            Detected::More if !ended => None,
+            Detected::More => settled(Security::Unknown(self.why_unknown(Reason::Incomplete, from_start))),
+            Detected::Upgradable(_) if !ended => None,
+            Detected::Upgradable(protocol) => {
+                let security = if self.lossy() {
+                    // What was lost may have been the upgrade.
+                    Security::Unknown(Reason::Gap)
+                } else {
+                    Security::Plaintext(Evidence::WIRE)
+                };
+                Some(Settled { security, protocol: Some(protocol), upgrade: None })
+            }
+            Detected::Plaintext { protocol, refused } => {
+                let evidence = match (protocol, refused) {
+                    (_, Some(_)) => Evidence::because(Proof::Wire, Reason::UpgradeRefused),
+                    (Some(_), None) => Evidence::WIRE,
+                    (None, None) => Evidence::because(Proof::Strong, Reason::TextLike),
+                };
+                Some(Settled { security: Security::Plaintext(evidence), protocol, upgrade: refused })
+            }
+            Detected::Tls { upgrade, client: in_client, server: in_server, protocol } => {
+                let start = match *client {
+                    Way::Up => Both { up: in_client, down: in_server },
+                    Way::Down => Both { up: in_server, down: in_client },
+                };
+                self.begin_tls(*client, start, None, upgrade, protocol);
+                None
+            }
+            Detected::TlsMidStream => {
+                let reason = if self.late { Reason::Gap } else { Reason::MidStream };
+                settled(Security::Tls(Box::default(), flow::ClientAuth::Hidden(reason)))
+            }
+            Detected::Opaque(protocol) => Some(Settled {
+                security: Security::Opaque(Evidence::WIRE),
+                protocol: Some(protocol),
+                upgrade: None,
+            }),
+            Detected::Unknown(reason) => settled(Security::Unknown(self.why_unknown(reason, from_start))),
+        }
+    }
+
+    fn lossy(&self) -> bool {
+        [Way::Up, Way::Down].into_iter().any(|way| {
+            let stream = self.streams.of(way);
+            stream.gap || stream.has_hole() || stream.lacks_acknowledged() || self.held.of(way).cut
+        })
+    }
+
+    /// Prefers what the capture lacks over what detection could only say for want of it.
+    fn why_unknown(&self, otherwise: Reason, from_start: bool) -> Reason {
+        if self.held.up.cut || self.held.down.cut {
+            Reason::SnapLength
+        } else if self.late || self.lossy() {
+            Reason::Gap
+        } else if !from_start {
+            Reason::MidStream
+        } else {
+            otherwise
+        }
+    }
+
+    fn begin_tls(
+        &mut self,
+        client: Way,
+        start: Both<usize>,
+        unwrap: Option<Both<Unwrapper>>,
+        upgrade: Option<Upgrade>,
+        protocol: Option<Protocol>,
+    ) {
+        let mut tls = Box::new(Tls {
+            handshake: Handshake::default(),
+            client,
+            start,
+            position: Both::default(),
+            unwrap,
+            upgrade,
+            protocol,
+            gap_told: Both::default(),
+            close_told: Both::default(),
+        });
+        let held = std::mem::take(&mut self.held);
+        let mut pieces = Vec::new();
+        for way in [Way::Up, Way::Down] {
+            let mut rest = held.of(way).bytes.as_slice();
+            for run in &held.of(way).runs {
+                let (bytes, after) = rest.split_at_checked(run.length).unwrap_or((rest, &[]));
+                rest = after;
+                let payload = Captured { bytes, missing: run.missing };
+                pieces.push((run.origin.packet, way, Piece { payload, origin: run.origin }));
+            }
+        }
+        // Both directions in the order of their packets: causality is judged by it.
+        pieces.sort_by_key(|(packet, ..)| *packet);
+        for (_, way, piece) in pieces {
+            tls.feed(way, self.streams.of(way.other()).start, &piece);
+        }
+        for way in [Way::Up, Way::Down] {
+            if held.of(way).full && !held.of(way).cut && self.streams.of(way).begun() {
+                // What came after the bound was not kept.
+                let kept = held.of(way).bytes.len() as u64;
+                if self.streams.of(way).position() > kept {
+                    self.streams.of_mut(way).gap = true;
+                }
+            }
+            if held.of(way).cut {
+                let kept = held.of(way).runs.iter().fold(0_u64, |sum, run| {
+                    sum.saturating_add(run.length as u64).saturating_add(run.missing as u64)
+                });
+                if self.streams.of(way).position() > kept {
+                    self.streams.of_mut(way).gap = true;
+                }
+            }
+        }
+        self.tls = Some(tls);
+    }
+
+    /// Concludes what the handshake says; called once.
+    pub(crate) fn conclude(&self, ends: Ends, sessions: &mut Sessions) -> Settled {
+        let Some(tls) = &self.tls else {
+            return Settled {
+                security: Security::Unknown(Reason::Incomplete),
+                protocol: None,
+                upgrade: None,
+            };
+        };
+        let conclusion = tls.handshake.conclude(ends, sessions);
+        tls.handshake.remember(ends, sessions);
+        let protocol = tls.protocol.or_else(|| conclusion.session.alpn.as_deref().and_then(of_alpn));
+        Settled {
+            security: Security::Tls(Box::new(conclusion.session), conclusion.client),
+            protocol,
+            upgrade: tls.upgrade,
+        }
+    }
+}
+
+impl Tls {
+    /// Feeds the next bytes of a stream, less what came before TLS began.
+    fn feed(&mut self, way: Way, other: Option<u32>, piece: &Piece<'_>) {
+        let position = *self.position.of(way);
+        let length = piece.payload.on_wire();
+        *self.position.of_mut(way) = position.saturating_add(length as u64);
+        let before =
+            usize::try_from((*self.start.of(way) as u64).saturating_sub(position)).unwrap_or(usize::MAX);
+        let Ok(payload) = piece.payload.skip(before) else { return };
+        let mark =
+            Mark { packet: piece.origin.packet, acknowledged: self.acknowledged(way, other, piece.origin) };
+        let side = side(self.client, way);
+        if let Some(unwrap) = &mut self.unwrap {
+            let mut rest = payload.bytes;
+            let mark = Mark { acknowledged: None, ..mark };
+            while let Some(inner) = unwrap.of_mut(way).next(&mut rest) {
+                self.handshake.bytes(side, mark, inner);
+            }
+            if payload.missing > 0 {
+                self.handshake.gap(side);
+            }
+            return;
+        }
+        if !payload.bytes.is_empty() {
+            self.handshake.bytes(side, mark, payload.bytes);
+        }
+        if payload.missing > 0 {
+            self.handshake.cut(side, mark, payload.missing as u64);
+        }
+    }
+
+    /// Translates an acknowledgment number into bytes of the other side's TLS stream.
+    fn acknowledged(&self, way: Way, other: Option<u32>, origin: Origin) -> Option<u64> {
+        let into_stream = origin.acknowledgment?.wrapping_sub(other?).cast_signed();
+        let start = i64::try_from(*self.start.of(way.other())).ok()?;
+        // What is acknowledged before TLS begins is none of its bytes.
+        Some(u64::try_from(i64::from(into_stream).saturating_sub(start)).unwrap_or(0))
+    }
+}
+
+/// Returns the application protocol that a negotiated ALPN name stands for.
+fn of_alpn(name: &str) -> Option<Protocol> {
+    match name {
+        "h2" => Some(Protocol::Http2),
+        "http/1.1" | "http/1.0" => Some(Protocol::Http1),
+        "h3" => Some(Protocol::Http3),
+        _ => None,
+    }
+}

@@ -1,0 +1,295 @@
+//! One direction of a TCP connection put in order, for as long as its opening matters.
+//!
+//! In come segments as captured; out come pieces in stream order. The first copy of a byte wins, because that is the
+//! one a receiver has acted on. What comes early waits, within a bound; a hole that does not fill ends the stream.
+
+use crate::packet::Captured;
+
+/// The most bytes that wait for a hole to fill, in one direction.
+const WAITING_BYTES: usize = 128 * 1024;
+
+/// The most segments that wait for a hole to fill, in one direction.
+const WAITING_SEGMENTS: usize = 256;
+
+/// How many packets of the connection may pass after the receiver acknowledged bytes that are not here, before they
+/// count as lost. Captures of several queues or interfaces deliver packets a little out of order.
+const PATIENCE: u32 = 64;
+
+/// A TCP segment with payload.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Segment<'a> {
+    pub(crate) sequence: u32,
+    pub(crate) payload: Captured<'a>,
+    pub(crate) origin: Origin,
+}
+
+/// The packet that bytes came in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin {
+    /// Its number within the connection.
+    pub(crate) packet: u32,
+    /// What it acknowledges.
+    pub(crate) acknowledgment: Option<u32>,
+}
+
+/// The next bytes of the stream, and how many followed them on the wire only.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Piece<'a> {
+    pub(crate) payload: Captured<'a>,
+    pub(crate) origin: Origin,
+}
+
+/// The order of one direction.
+#[derive(Debug, Default)]
+pub(crate) struct Stream {
+    /// The sequence number of the stream's first byte; absent before anything tells it.
+    pub(crate) start: Option<u32>,
+    /// How many bytes are in order.
+    position: u64,
+    waiting: Vec<Waiting>,
+    waiting_bytes: usize,
+    /// The first and the highest acknowledgment that the other side sent.
+    acknowledged: Option<(u32, u32)>,
+    patience: u32,
+    /// Whether bytes are known to be lost: nothing more comes out.
+    pub(crate) gap: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    position: u64,
+    bytes: Vec<u8>,
+    missing: usize,
+    origin: Origin,
+}
+
+impl Waiting {
+    fn end(&self) -> u64 {
+        self.position.saturating_add(self.bytes.len() as u64).saturating_add(self.missing as u64)
+    }
+}
+
+impl Stream {
+    /// Begins a stream whose first byte has this sequence number.
+    pub(crate) fn starting_at(sequence: u32) -> Self {
+        Self { start: Some(sequence), ..Self::default() }
+    }
+
+    /// Returns the sequence number of the next byte in order.
+    pub(crate) fn next(&self) -> Option<u32> {
+        self.start.map(|start| start.wrapping_add(low_half(self.position)))
+    }
+
+    /// Returns how many bytes are in order.
+    pub(crate) const fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Returns how many bytes are held for a hole to fill.
+    pub(crate) const fn held(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// Tells whether anything has come out.
+    pub(crate) const fn begun(&self) -> bool {
+        self.position > 0
+    }
+
+    /// Notes an acknowledgment by the other side, and whether it has been ahead of the bytes here for too long.
+    pub(crate) fn acknowledge(&mut self, acknowledgment: Option<u32>) {
+        if let Some(number) = acknowledgment {
+            let (_, highest) = self.acknowledged.get_or_insert((number, number));
+            if after(number, *highest) {
+                *highest = number;
+            }
+        }
+        if self.lacks_acknowledged() {
+            self.patience = self.patience.saturating_add(1);
+            if self.patience > PATIENCE {
+                self.gap = true;
+            }
+        } else {
+            self.patience = 0;
+        }
+    }
+
+    /// Tells whether the receiver has acknowledged bytes that did not come by here.
+    pub(crate) fn lacks_acknowledged(&self) -> bool {
+        let Some((first, highest)) = self.acknowledged else { return false };
+        // One beyond the stream may be the sender's FIN.
+        after(highest, self.next().unwrap_or(first).wrapping_add(1))
+    }
+
+    /// Tells whether bytes wait behind a hole.
+    pub(crate) const fn has_hole(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Takes a segment; what is now in order goes to `out`.
+    pub(crate) fn push(&mut self, segment: Segment<'_>, out: &mut impl FnMut(Piece<'_>)) {
+        if self.gap {
+            return;
+        }
+        let start = *self.start.get_or_insert(segment.sequence);
+        let next = start.wrapping_add(low_half(self.position));
+        let ahead = i64::from(segment.sequence.wrapping_sub(next).cast_signed());
+        let place = i64::try_from(self.position).unwrap_or(i64::MAX).saturating_add(ahead);
+        let Ok(position) = u64::try_from(place) else {
+            // It begins before the stream does; what reaches into the stream counts.
+            let before = usize::try_from(place.unsigned_abs()).unwrap_or(usize::MAX);
+            if let Ok(payload) = segment.payload.skip(before) {
+                self.place(0, Piece { payload, origin: segment.origin }, out);
+            }
+            return;
+        };
+        self.place(position, Piece { payload: segment.payload, origin: segment.origin }, out);
+    }
+
+    /// Starts the stream anew at the first waiting bytes, once a hole before them is known to stay.
+    pub(crate) fn resume(&mut self, out: &mut impl FnMut(Piece<'_>)) {
+        self.gap = false;
+        self.patience = 0;
+        if let (Some(first), Some(start)) = (self.waiting.first(), self.start) {
+            let begin = first.position;
+            self.start = Some(start.wrapping_add(low_half(begin)));
+            for waiting in &mut self.waiting {
+                waiting.position = waiting.position.saturating_sub(begin);
+            }
+            self.position = 0;
+            self.drain(out);
+        }
+    }
+
+    fn place(&mut self, mut position: u64, mut piece: Piece<'_>, out: &mut impl FnMut(Piece<'_>)) {
+        if position <= self.position {
+            let known = usize::try_from(self.position.saturating_sub(position)).unwrap_or(usize::MAX);
+            let Ok(payload) = piece.payload.skip(known) else { return };
+            if payload.on_wire() == 0 {
+                return;
+            }
+            // Bytes that wait came first and win, so only what lies before them goes out at once.
+            let room =
+                self.waiting.first().map_or(u64::MAX, |first| first.position.saturating_sub(self.position));
+            let length = usize::try_from(room).unwrap_or(usize::MAX).min(payload.on_wire());
+            self.position = self.position.saturating_add(length as u64);
+            out(Piece { payload: payload.limit(length), ..piece });
+            self.drain(out);
+            if length < payload.on_wire() {
+                self.place(
+                    position.saturating_add(known as u64).saturating_add(length as u64),
+                    Piece { payload: payload.skip(length).unwrap_or(payload), ..piece },
+                    out,
+                );
+            }
+            return;
+        }
+        let mut index = 0;
+        while piece.payload.on_wire() > 0 {
+            let Some(existing) = self.waiting.get(index) else {
+                self.wait(index, position, piece);
+                return;
+            };
+            let free = usize::try_from(existing.position.saturating_sub(position)).unwrap_or(usize::MAX);
+            let end = existing.end();
+            if free > 0 {
+                let part = piece.payload.limit(free.min(piece.payload.on_wire()));
+                self.wait(index, position, Piece { payload: part, ..piece });
+                index = index.saturating_add(1);
+            }
+            let known = usize::try_from(end.saturating_sub(position)).unwrap_or(usize::MAX);
+            let Ok(payload) = piece.payload.skip(known) else { return };
+            piece = Piece { payload, ..piece };
+            position = position.max(end);
+            index = index.saturating_add(1);
+        }
+    }
+
+    fn wait(&mut self, index: usize, position: u64, piece: Piece<'_>) {
+        if self.waiting.len() >= WAITING_SEGMENTS || self.waiting_bytes >= WAITING_BYTES {
+            self.gap = true;
+            return;
+        }
+        self.waiting_bytes = self.waiting_bytes.saturating_add(piece.payload.bytes.len());
+        let bytes = piece.payload.bytes.to_vec();
+        let waiting = Waiting { position, bytes, missing: piece.payload.missing, origin: piece.origin };
+        self.waiting.insert(index, waiting);
+    }
+
+    fn drain(&mut self, out: &mut impl FnMut(Piece<'_>)) {
+        while self.waiting.first().is_some_and(|first| first.position <= self.position) {
+            let first = self.waiting.remove(0);
+            self.waiting_bytes = self.waiting_bytes.saturating_sub(first.bytes.len());
+            let known = usize::try_from(self.position.saturating_sub(first.position)).unwrap_or(usize::MAX);
+            let payload = Captured { bytes: &first.bytes, missing: first.missing };
+            if let Ok(payload) = payload.skip(known)
+                && payload.on_wire() > 0
+            {
+                self.position = self.position.saturating_add(payload.on_wire() as u64);
+                out(Piece { payload, origin: first.origin });
+            }
+        }
+    }
+}
+
+/// Tells whether sequence number `a` lies after `b` (RFC 9293 section 3.4).
+pub(crate) const fn after(a: u32, b: u32) -> bool {
+    a.wrapping_sub(b).cast_signed() > 0
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "sequence numbers are positions modulo 2 to the 32")]
+const fn low_half(position: u64) -> u32 {
+    position as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pushes segments given as (sequence, text) after a start at 100.
+    fn check(segments: &[(u32, &str)], expected: &str) {
+        let mut stream = Stream::starting_at(100);
+        let mut read = Vec::new();
+        for (packet, (sequence, text)) in (0..).zip(segments) {
+            let payload = Captured { bytes: text.as_bytes(), missing: 0 };
+            let origin = Origin { packet, acknowledgment: None };
+            stream.push(Segment { sequence: *sequence, payload, origin }, &mut |piece| {
+                read.extend_from_slice(piece.payload.bytes);
+            });
+        }
+        assert_eq!(String::from_utf8(read).unwrap(), expected, "{segments:?}");
+    }
+
+    #[test]
+    fn order_repeats_and_overlaps_do_not_matter() {
+        check(&[(100, "abc"), (103, "def")], "abcdef");
+        check(&[(103, "def"), (100, "abc")], "abcdef");
+        check(&[(100, "abc"), (100, "abc"), (103, "def")], "abcdef");
+        check(&[(100, "abc"), (99, "?abcde")], "abcde");
+        check(&[(106, "ghi"), (103, "def"), (100, "abc")], "abcdefghi");
+        check(&[(104, "ef"), (108, "ij"), (100, "abcdefghij")], "abcdefghij");
+    }
+
+    #[test]
+    fn the_first_copy_of_a_byte_wins() {
+        check(&[(100, "abc"), (101, "XYd")], "abcd");
+        check(&[(102, "c"), (100, "abXd")], "abcd");
+        check(&[(102, "cd"), (101, "XXXXe"), (100, "a")], "aXcdXe");
+    }
+
+    #[test]
+    fn a_hole_stays_a_hole() {
+        check(&[(100, "abc"), (104, "e")], "abc");
+    }
+
+    #[test]
+    fn acknowledged_bytes_that_never_came_are_a_gap_after_some_patience() {
+        let mut stream = Stream::starting_at(100);
+        stream.acknowledge(Some(101));
+        assert!(!stream.lacks_acknowledged(), "one beyond may be the FIN");
+        for _ in 0..=PATIENCE {
+            assert!(!stream.gap);
+            stream.acknowledge(Some(150));
+        }
+        assert!(stream.gap);
+    }
+}

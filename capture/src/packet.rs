@@ -1,0 +1,442 @@
+//! One frame, outside in, to its innermost TCP segment or UDP datagram.
+//!
+//! In comes a frame of any supported link type; out comes a [`Packet`] that borrows its payload, a [`Fragment`] for the
+//! engine to put together, or the reason why the frame is of no use. Headers are read step by step, each step bounded by
+//! the bytes at hand. Lengths come from the IP headers, so padding after them falls away; what a snap length cut is
+//! remembered as missing. No checksum is verified: offloading leaves them unset on the sending host.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use flow::{Endpoint, Tunnel};
+
+use crate::frame::{Frame, LinkType};
+use crate::tunnel;
+
+/// The most headers read in one frame, extension headers and tunnels included.
+const MAX_HEADERS: usize = 48;
+
+/// The most encapsulations around a packet.
+pub(crate) const MAX_TUNNELS: usize = 16;
+
+/// Why a frame, or part of one, was not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Skip {
+    /// A link type that is not read here.
+    UnknownLinkType,
+    /// ARP, LLDP and everything else that carries no IP.
+    NotIp,
+    /// IP that carries neither TCP nor UDP.
+    NotTcpOrUdp,
+    /// The capture ends inside a header.
+    TruncatedHeader,
+    /// A header contradicts itself.
+    Malformed,
+    /// More headers or tunnels than the bound.
+    TooDeep,
+    /// Fragments whose datagram never became whole.
+    Fragments,
+    /// Fragments refused or dropped because the bound on them was reached.
+    FragmentTable,
+    /// Connections that gave way because the flow table was full, half-open ones included.
+    TableFull,
+    /// Stream bytes not looked at because the bound on held bytes was reached (in segments).
+    BytesHeld,
+}
+
+impl Skip {
+    /// Returns the word under which coverage counts it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::UnknownLinkType => "unknown-link-type",
+            Self::NotIp => "not-ip",
+            Self::NotTcpOrUdp => "not-tcp-or-udp",
+            Self::TruncatedHeader => "truncated-header",
+            Self::Malformed => "malformed-header",
+            Self::TooDeep => "nested-too-deep",
+            Self::Fragments => "incomplete-fragments",
+            Self::FragmentTable => "fragment-table-full",
+            Self::TableFull => "table-full",
+            Self::BytesHeld => "held-bytes-full",
+        }
+    }
+}
+
+/// Bytes at hand, and how many more followed on the wire but not in the capture.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Captured<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) missing: usize,
+}
+
+impl<'a> Captured<'a> {
+    /// Returns the length on the wire.
+    pub(crate) const fn on_wire(&self) -> usize {
+        self.bytes.len().saturating_add(self.missing)
+    }
+
+    /// Reads a fixed part without stepping over it.
+    pub(crate) fn head<const N: usize>(&self) -> Result<&'a [u8; N], Skip> {
+        self.bytes.first_chunk().ok_or(Skip::TruncatedHeader)
+    }
+
+    /// Steps over `count` bytes, captured or not.
+    pub(crate) fn skip(self, count: usize) -> Result<Self, Skip> {
+        match self.bytes.get(count..) {
+            Some(bytes) => Ok(Self { bytes, ..self }),
+            None => match self.on_wire().checked_sub(count) {
+                Some(missing) => Ok(Self { bytes: &[], missing }),
+                None => Err(Skip::Malformed),
+            },
+        }
+    }
+
+    /// Ends the bytes where a length field says; what that promises beyond the bytes at hand is missing.
+    pub(crate) fn limit(self, length: usize) -> Self {
+        match self.bytes.get(..length) {
+            Some(bytes) => Self { bytes, missing: 0 },
+            None => Self { bytes: self.bytes, missing: length.saturating_sub(self.bytes.len()) },
+        }
+    }
+}
+
+/// A TCP segment or UDP datagram with its innermost addresses.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Packet<'a> {
+    pub(crate) source: Endpoint,
+    pub(crate) destination: Endpoint,
+    pub(crate) header: Header,
+    pub(crate) payload: Captured<'a>,
+    /// The IPv4 identification, or 0 where there is none (IPv6 without fragments).
+    pub(crate) identification: u32,
+}
+
+/// What the transport header says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Header {
+    Tcp(Tcp),
+    Udp {
+        /// The checksum as sent, which tells datagrams apart.
+        checksum: u16,
+    },
+}
+
+/// The fields of a TCP header that are used (RFC 9293 section 3.1).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tcp {
+    pub(crate) sequence: u32,
+    /// Absent without the ACK flag.
+    pub(crate) acknowledgment: Option<u32>,
+    pub(crate) syn: bool,
+    pub(crate) fin: bool,
+    pub(crate) reset: bool,
+    /// The timestamp option's value where it stands in its usual place (RFC 7323 appendix A).
+    pub(crate) stamp: Option<u32>,
+}
+
+/// A piece of an IP datagram.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fragment<'a> {
+    pub(crate) network: Network,
+    /// Offset in the datagram's payload, in bytes.
+    pub(crate) offset: usize,
+    /// Whether more pieces follow this one.
+    pub(crate) more: bool,
+    pub(crate) piece: Captured<'a>,
+}
+
+/// What an IP header says about what it carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Network {
+    pub(crate) source: IpAddr,
+    pub(crate) destination: IpAddr,
+    /// The protocol number of the next header.
+    pub(crate) protocol: u8,
+    pub(crate) identification: u32,
+}
+
+/// What came out of a frame.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Decoded<'a> {
+    Packet(Packet<'a>),
+    Fragment(Fragment<'a>),
+}
+
+/// What the bytes at a place begin with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Layer {
+    Link(LinkType),
+    Ethernet,
+    EtherType(u16),
+    Ppp,
+    Mpls,
+    /// IPv4 or IPv6, by the version field.
+    Ip,
+    Inside(Network),
+}
+
+/// What one header led to.
+pub(crate) enum Step<'a> {
+    Next(Layer, Captured<'a>),
+    Done(Decoded<'a>),
+}
+
+/// Reads a whole frame; the encapsulations met go to `tunnels`, outside in.
+pub(crate) fn decode<'a>(frame: &Frame<'a>, tunnels: &mut Vec<Tunnel>) -> Result<Decoded<'a>, Skip> {
+    let missing = (frame.original_len as usize).saturating_sub(frame.bytes.len());
+    decode_from(Layer::Link(frame.link), Captured { bytes: frame.bytes, missing }, tunnels)
+}
+
+/// Reads on from a layer inside a frame, such as a datagram put together from fragments.
+pub(crate) fn decode_from<'a>(
+    mut layer: Layer,
+    mut captured: Captured<'a>,
+    tunnels: &mut Vec<Tunnel>,
+) -> Result<Decoded<'a>, Skip> {
+    for _ in 0..MAX_HEADERS {
+        if tunnels.len() > MAX_TUNNELS {
+            return Err(Skip::TooDeep);
+        }
+        match step(layer, captured, tunnels)? {
+            Step::Next(inner, rest) => (layer, captured) = (inner, rest),
+            Step::Done(decoded) => return Ok(decoded),
+        }
+    }
+    Err(Skip::TooDeep)
+}
+
+fn step<'a>(layer: Layer, captured: Captured<'a>, tunnels: &mut Vec<Tunnel>) -> Result<Step<'a>, Skip> {
+    match layer {
+        Layer::Link(link) => self::link(link, captured),
+        Layer::Ethernet => {
+            let &[.., t0, t1] = captured.head::<14>()?;
+            Ok(Step::Next(Layer::EtherType(u16::from_be_bytes([t0, t1])), captured.skip(14)?))
+        }
+        Layer::EtherType(kind) => ether_type(kind, captured, tunnels),
+        Layer::Ppp => ppp(captured),
+        Layer::Mpls => tunnel::mpls::open(captured, tunnels),
+        Layer::Ip => match captured.head::<1>()? {
+            [version] if version >> 4 == 4 => ipv4(captured),
+            [version] if version >> 4 == 6 => ipv6(captured),
+            _ => Err(Skip::Malformed),
+        },
+        Layer::Inside(network) => inside(network, captured, tunnels),
+    }
+}
+
+fn link(link: LinkType, captured: Captured<'_>) -> Result<Step<'_>, Skip> {
+    let (layer, header) = match link {
+        LinkType::ETHERNET => (Layer::Ethernet, 0),
+        // 12 and 14 are what some systems write where the file format says 101.
+        LinkType::RAW | LinkType::IPV4 | LinkType::IPV6 | LinkType(12 | 14) => (Layer::Ip, 0),
+        LinkType::LINUX_SLL => {
+            let &[.., t0, t1] = captured.head::<16>()?;
+            (Layer::EtherType(u16::from_be_bytes([t0, t1])), 16)
+        }
+        LinkType::LINUX_SLL2 => {
+            let &[t0, t1, ..] = captured.head::<20>()?;
+            (Layer::EtherType(u16::from_be_bytes([t0, t1])), 20)
+        }
+        LinkType::NULL | LinkType::LOOP => {
+            // The numbers of AF_INET6 differ by system: 10 Linux, 24 NetBSD, 28 FreeBSD, 30 macOS.
+            match captured.head::<4>()? {
+                [2 | 10 | 24 | 28 | 30, 0, 0, 0] | [0, 0, 0, 2 | 10 | 24 | 28 | 30] => (Layer::Ip, 4),
+                _ => return Err(Skip::NotIp),
+            }
+        }
+        // 50 is PPP in HDLC-like framing, 51 the same inside PPPoE.
+        LinkType::PPP | LinkType(50) => (Layer::Ppp, 0),
+        LinkType(51) => (Layer::EtherType(0x8864), 0),
+        // Cisco HDLC: address, control, EtherType.
+        LinkType(104) => {
+            let &[_, _, t0, t1] = captured.head::<4>()?;
+            (Layer::EtherType(u16::from_be_bytes([t0, t1])), 4)
+        }
+        _ => return Err(Skip::UnknownLinkType),
+    };
+    Ok(Step::Next(layer, captured.skip(header)?))
+}
+
+fn ether_type<'a>(kind: u16, captured: Captured<'a>, tunnels: &mut Vec<Tunnel>) -> Result<Step<'a>, Skip> {
+    match kind {
+        0x0800 | 0x86dd => Ok(Step::Next(Layer::Ip, captured)),
+        0x8100 | 0x88a8 | 0x9100 | 0x9200 => {
+            let &[v0, v1, t0, t1] = captured.head::<4>()?;
+            tunnels.push(Tunnel::Vlan(u16::from_be_bytes([v0 & 0x0f, v1])));
+            Ok(Step::Next(Layer::EtherType(u16::from_be_bytes([t0, t1])), captured.skip(4)?))
+        }
+        0x8847 | 0x8848 => Ok(Step::Next(Layer::Mpls, captured)),
+        0x8864 => tunnel::pppoe::open(captured, tunnels),
+        0x6558 => Ok(Step::Next(Layer::Ethernet, captured)),
+        0x880b => Ok(Step::Next(Layer::Ppp, captured)),
+        // Cisco metadata: version, length, one option, and the EtherType it displaced.
+        0x8909 => {
+            let &[.., t0, t1] = captured.head::<8>()?;
+            Ok(Step::Next(Layer::EtherType(u16::from_be_bytes([t0, t1])), captured.skip(8)?))
+        }
+        // Below 0x600 the field is a length (IEEE 802.3); IP is then inside a SNAP header.
+        0..0x600 => match captured.head::<8>()? {
+            &[0xaa, 0xaa, 3, 0, 0, 0, t0, t1] => {
+                Ok(Step::Next(Layer::EtherType(u16::from_be_bytes([t0, t1])), captured.skip(8)?))
+            }
+            _ => Err(Skip::NotIp),
+        },
+        _ => Err(Skip::NotIp),
+    }
+}
+
+/// PPP (RFC 1661): address and control bytes may be absent, and the protocol field compressed to one byte.
+fn ppp(captured: Captured<'_>) -> Result<Step<'_>, Skip> {
+    let captured = match captured.bytes {
+        [0xff | 0x0f, 0x03 | 0x00, ..] => captured.skip(2)?,
+        _ => captured,
+    };
+    let (protocol, rest) = match captured.head::<2>()? {
+        &[low, _] if low & 1 == 1 => (u16::from(low), captured.skip(1)?),
+        &bytes => (u16::from_be_bytes(bytes), captured.skip(2)?),
+    };
+    match protocol {
+        0x0021 | 0x0057 => Ok(Step::Next(Layer::Ip, rest)),
+        0x0281 | 0x0283 => Ok(Step::Next(Layer::Mpls, rest)),
+        // Cisco HDLC on a link declared as PPP.
+        0x0800 | 0x86dd => Ok(Step::Next(Layer::Ip, rest)),
+        _ => Err(Skip::NotIp),
+    }
+}
+
+fn ipv4(captured: Captured<'_>) -> Result<Step<'_>, Skip> {
+    let &[v, _, l0, l1, i0, i1, f0, f1, _, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
+        captured.head::<20>()?;
+    let header = usize::from(v & 0x0f).saturating_mul(4);
+    let length = usize::from(u16::from_be_bytes([l0, l1]));
+    // Segmentation offload leaves the total length 0 when the packet is longer than the field can say.
+    let whole = if length == 0 { captured } else { captured.limit(length) };
+    if header < 20 || whole.on_wire() < header {
+        return Err(Skip::Malformed);
+    }
+    let network = Network {
+        source: IpAddr::V4(Ipv4Addr::new(s0, s1, s2, s3)),
+        destination: IpAddr::V4(Ipv4Addr::new(d0, d1, d2, d3)),
+        protocol,
+        identification: u32::from(u16::from_be_bytes([i0, i1])),
+    };
+    let piece = whole.skip(header)?;
+    let place = u16::from_be_bytes([f0, f1]);
+    let (more, offset) = (place & 0x2000 != 0, usize::from(place & 0x1fff).saturating_mul(8));
+    if more || offset > 0 {
+        return Ok(Step::Done(Decoded::Fragment(Fragment { network, offset, more, piece })));
+    }
+    Ok(Step::Next(Layer::Inside(network), piece))
+}
+
+fn ipv6(captured: Captured<'_>) -> Result<Step<'_>, Skip> {
+    let header = captured.head::<40>()?;
+    let &[_, _, _, _, l0, l1, protocol, _, ref addresses @ ..] = header;
+    let (Some(source), Some(destination)) = (addresses.first_chunk::<16>(), addresses.last_chunk::<16>())
+    else {
+        return Err(Skip::Malformed);
+    };
+    let network = Network {
+        source: IpAddr::V6(Ipv6Addr::from(*source)),
+        destination: IpAddr::V6(Ipv6Addr::from(*destination)),
+        protocol,
+        identification: 0,
+    };
+    let rest = captured.skip(40)?;
+    // A payload length of 0 is a jumbogram (RFC 2675) or offload: the packet goes on to the end of the frame.
+    let rest = match usize::from(u16::from_be_bytes([l0, l1])) {
+        0 => rest,
+        length => rest.limit(length),
+    };
+    Ok(Step::Next(Layer::Inside(network), rest))
+}
+
+/// Reads what an IP header announced: an extension header, a transport, or another packet.
+fn inside<'a>(network: Network, captured: Captured<'a>, tunnels: &mut Vec<Tunnel>) -> Result<Step<'a>, Skip> {
+    let six = network.source.is_ipv6();
+    match network.protocol {
+        6 => tcp(network, captured).map(|packet| Step::Done(Decoded::Packet(packet))),
+        17 => udp(network, captured, tunnels),
+        4 | 41 => {
+            tunnels.push(if network.protocol == 41 && !six { Tunnel::SixInFour } else { Tunnel::IpInIp });
+            Ok(Step::Next(Layer::Ip, captured))
+        }
+        47 => tunnel::gre::open(captured, tunnels),
+        137 => Ok(Step::Next(Layer::Mpls, captured)),
+        // EtherIP (RFC 3378): two bytes, then an Ethernet frame.
+        97 => Ok(Step::Next(Layer::Ethernet, captured.skip(2)?)),
+        // Authentication header (RFC 4302): its length counts 32-bit words, less two.
+        51 => {
+            let &[protocol, words] = captured.head::<2>()?;
+            let length = usize::from(words).saturating_add(2).saturating_mul(4);
+            Ok(Step::Next(Layer::Inside(Network { protocol, ..network }), captured.skip(length)?))
+        }
+        // Hop-by-hop, routing, destination options, mobility, HIP, Shim6 (RFC 8200 section 4).
+        0 | 43 | 60 | 135 | 139 | 140 if six => {
+            let &[protocol, units] = captured.head::<2>()?;
+            let length = usize::from(units).saturating_add(1).saturating_mul(8);
+            Ok(Step::Next(Layer::Inside(Network { protocol, ..network }), captured.skip(length)?))
+        }
+        44 if six => {
+            let &[protocol, _, o0, o1, i0, i1, i2, i3] = captured.head::<8>()?;
+            let place = u16::from_be_bytes([o0, o1]);
+            let network =
+                Network { protocol, identification: u32::from_be_bytes([i0, i1, i2, i3]), ..network };
+            let (offset, more) = (usize::from(place & 0xfff8), place & 1 != 0);
+            let piece = captured.skip(8)?;
+            // An atomic fragment (RFC 6946) is the whole datagram.
+            if offset == 0 && !more {
+                return Ok(Step::Next(Layer::Inside(network), piece));
+            }
+            Ok(Step::Done(Decoded::Fragment(Fragment { network, offset, more, piece })))
+        }
+        _ => Err(Skip::NotTcpOrUdp),
+    }
+}
+
+fn tcp(network: Network, captured: Captured<'_>) -> Result<Packet<'_>, Skip> {
+    let header = captured.head::<20>()?;
+    let &[s0, s1, d0, d1, q0, q1, q2, q3, a0, a1, a2, a3, words, flags, ..] = header;
+    let length = usize::from(words >> 4).saturating_mul(4);
+    if length < 20 {
+        return Err(Skip::Malformed);
+    }
+    let stamp = match captured.bytes.get(20..28) {
+        Some(&[1, 1, 8, 10, t0, t1, t2, t3]) if length >= 32 => Some(u32::from_be_bytes([t0, t1, t2, t3])),
+        _ => None,
+    };
+    Ok(Packet {
+        source: Endpoint { ip: network.source, port: u16::from_be_bytes([s0, s1]) },
+        destination: Endpoint { ip: network.destination, port: u16::from_be_bytes([d0, d1]) },
+        header: Header::Tcp(Tcp {
+            sequence: u32::from_be_bytes([q0, q1, q2, q3]),
+            acknowledgment: (flags & 0x10 != 0).then_some(u32::from_be_bytes([a0, a1, a2, a3])),
+            syn: flags & 0x02 != 0,
+            fin: flags & 0x01 != 0,
+            reset: flags & 0x04 != 0,
+            stamp,
+        }),
+        payload: captured.skip(length)?,
+        identification: network.identification,
+    })
+}
+
+fn udp<'a>(network: Network, captured: Captured<'a>, tunnels: &mut Vec<Tunnel>) -> Result<Step<'a>, Skip> {
+    let &[s0, s1, d0, d1, l0, l1, c0, c1] = captured.head::<8>()?;
+    let (source, destination) = (u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1]));
+    let rest = captured.skip(8)?;
+    let payload = match usize::from(u16::from_be_bytes([l0, l1])) {
+        0 => rest,
+        length => rest.limit(length.checked_sub(8).ok_or(Skip::Malformed)?.min(rest.on_wire())),
+    };
+    if let Some((tunnel, layer, inner)) = tunnel::inside_udp(source, destination, payload) {
+        tunnels.push(tunnel);
+        return Ok(Step::Next(layer, inner));
+    }
+    Ok(Step::Done(Decoded::Packet(Packet {
+        source: Endpoint { ip: network.source, port: source },
+        destination: Endpoint { ip: network.destination, port: destination },
+        header: Header::Udp { checksum: u16::from_be_bytes([c0, c1]) },
+        payload,
+        identification: network.identification,
+    })))
+}

@@ -1,0 +1,219 @@
+//! The pcapng file format (draft-ietf-opsawg-pcapng): sections, interfaces, packet blocks.
+//!
+//! Blocks of other kinds are stepped over. Decryption-secrets blocks are among them on purpose: nothing here decrypts,
+//! even where a capture brings the keys.
+
+use std::io::Read;
+
+use flow::Timestamp;
+
+use super::file::{Buffer, Damage, MAX_RECORD, Record};
+use super::pcap::Order;
+use crate::frame::LinkType;
+
+const SECTION_HEADER: u32 = 0x0a0d_0d0a;
+const INTERFACE: u32 = 1;
+const OBSOLETE_PACKET: u32 = 2;
+const SIMPLE_PACKET: u32 = 3;
+const ENHANCED_PACKET: u32 = 6;
+
+/// The most interfaces that a file may introduce, over all its sections.
+const MAX_INTERFACES: usize = 65_536;
+
+/// The state of a pcapng file between blocks.
+#[derive(Default)]
+pub(super) struct Pcapng {
+    order: Order,
+    /// The interfaces of every section so far, so that a number means one interface throughout the file.
+    interfaces: Vec<Interface>,
+    /// Where the interfaces of the current section begin.
+    section: usize,
+}
+
+struct Interface {
+    link: LinkType,
+    snap_length: u32,
+    name: Option<String>,
+    resolution: Resolution,
+    /// Seconds to add to every time (`if_tsoffset`).
+    offset: i64,
+}
+
+/// What one unit of an interface's timestamps is (`if_tsresol`).
+#[derive(Clone, Copy)]
+enum Resolution {
+    /// 10 to the minus this, in seconds.
+    Decimal(u32),
+    /// 2 to the minus this, in seconds.
+    Binary(u32),
+}
+
+impl Resolution {
+    fn nanos(self, ticks: u64) -> i64 {
+        let ticks = i128::from(ticks);
+        let nanos = match self {
+            Self::Decimal(digits @ 0..=9) => {
+                ticks.saturating_mul(10_i128.saturating_pow(9_u32.saturating_sub(digits)))
+            }
+            Self::Decimal(digits) => {
+                ticks.checked_div(10_i128.saturating_pow(digits.saturating_sub(9))).unwrap_or_default()
+            }
+            Self::Binary(bits) => ticks.saturating_mul(1_000_000_000).checked_shr(bits).unwrap_or_default(),
+        };
+        i64::try_from(nanos).unwrap_or(i64::MAX)
+    }
+}
+
+impl Pcapng {
+    pub(super) fn interface_name(&self, interface: u32) -> Option<&str> {
+        self.interfaces.get(interface as usize)?.name.as_deref()
+    }
+
+    /// Takes blocks up to and including the next packet; nothing at the end of the file.
+    pub(super) fn next(&mut self, input: &mut Buffer<impl Read>) -> Result<Option<Record>, Damage> {
+        loop {
+            if input.at_end()? {
+                return Ok(None);
+            }
+            if let Some(record) = self.block(input)? {
+                return Ok(Some(record));
+            }
+        }
+    }
+
+    fn block(&mut self, input: &mut Buffer<impl Read>) -> Result<Option<Record>, Damage> {
+        let head: [u8; 8] = array(input.peek(8)?)?;
+        let [t0, t1, t2, t3, l0, l1, l2, l3] = head;
+        if u32::from_le_bytes([t0, t1, t2, t3]) == SECTION_HEADER {
+            let head: [u8; 12] = array(input.peek(12)?)?;
+            let [.., m0, m1, m2, m3] = head;
+            self.order = match [m0, m1, m2, m3] {
+                [0x1a, 0x2b, 0x3c, 0x4d] => Order::Big,
+                [0x4d, 0x3c, 0x2b, 0x1a] => Order::Little,
+                other => {
+                    return Err(Damage::Record(format!("a section has the byte-order magic {other:02x?}")));
+                }
+            };
+            self.section = self.interfaces.len();
+        }
+        let kind = self.order.u32([t0, t1, t2, t3]);
+        let length = self.order.u32([l0, l1, l2, l3]) as usize;
+        if length < 12 || length > MAX_RECORD || length.checked_rem(4) != Some(0) {
+            return Err(Damage::Record(format!("a block of type {kind} claims a length of {length} bytes")));
+        }
+        let order = self.order;
+        let block = input.take(length)?;
+        let Some((body, trailer)) = block.get(8..).and_then(|rest| rest.split_last_chunk::<4>()) else {
+            return Err(Damage::Truncated);
+        };
+        if order.u32(*trailer) as usize != length {
+            let trailing = order.u32(*trailer);
+            return Err(Damage::Record(format!("a block of {length} bytes ends as one of {trailing}")));
+        }
+        match kind {
+            INTERFACE => {
+                if self.interfaces.len() >= MAX_INTERFACES {
+                    return Err(Damage::Record(format!("more than {MAX_INTERFACES} interfaces")));
+                }
+                let interface = Interface::read(order, body)
+                    .ok_or_else(|| Damage::Record("an interface block is too short".into()))?;
+                self.interfaces.push(interface);
+                Ok(None)
+            }
+            ENHANCED_PACKET => self.packet(body, |&[i0, i1, i2, i3]: &[u8; 4]| order.u32([i0, i1, i2, i3])),
+            OBSOLETE_PACKET => self.packet(body, |&[i0, i1, _, _]: &[u8; 4]| u32::from(order.u16([i0, i1]))),
+            SIMPLE_PACKET => self.simple_packet(body),
+            _ => Ok(None),
+        }
+    }
+
+    /// Reads an enhanced packet block, or the obsolete one, which differs only in its first four bytes.
+    fn packet(&self, body: &[u8], interface: impl Fn(&[u8; 4]) -> u32) -> Result<Option<Record>, Damage> {
+        let fixed: [u8; 20] = array(body)?;
+        let [i0, i1, i2, i3, h0, h1, h2, h3, l0, l1, l2, l3, c0, c1, c2, c3, o0, o1, o2, o3] = fixed;
+        let number = interface(&[i0, i1, i2, i3]);
+        let index = self.section.saturating_add(number as usize);
+        let Some(interface) = self.interfaces.get(index) else {
+            return Err(Damage::Record(format!(
+                "a packet names interface {number}, which was not introduced"
+            )));
+        };
+        let captured = self.order.u32([c0, c1, c2, c3]) as usize;
+        if captured > body.len().saturating_sub(20) {
+            return Err(Damage::Record(format!("a packet of {captured} bytes is longer than its block")));
+        }
+        let high = u64::from(self.order.u32([h0, h1, h2, h3]));
+        let ticks = (high << 32) | u64::from(self.order.u32([l0, l1, l2, l3]));
+        Ok(Some(Record {
+            at: interface.time(ticks),
+            link: interface.link,
+            interface: u32::try_from(index).unwrap_or(u32::MAX),
+            original_len: self.order.u32([o0, o1, o2, o3]),
+            skip: 28,
+            captured,
+        }))
+    }
+
+    fn simple_packet(&self, body: &[u8]) -> Result<Option<Record>, Damage> {
+        let original_len = self.order.u32(array(body)?);
+        let Some(interface) = self.interfaces.get(self.section) else {
+            return Err(Damage::Record("a simple packet comes before any interface".into()));
+        };
+        let snapped = match interface.snap_length {
+            0 => original_len,
+            limit => original_len.min(limit),
+        };
+        Ok(Some(Record {
+            at: Timestamp::default(),
+            link: interface.link,
+            interface: u32::try_from(self.section).unwrap_or(u32::MAX),
+            original_len,
+            skip: 12,
+            captured: (snapped as usize).min(body.len().saturating_sub(4)),
+        }))
+    }
+}
+
+impl Interface {
+    fn read(order: Order, body: &[u8]) -> Option<Self> {
+        let (&[l0, l1, _, _, s0, s1, s2, s3], mut options) = body.split_first_chunk::<8>()?;
+        let mut interface = Self {
+            link: LinkType(order.u16([l0, l1])),
+            snap_length: order.u32([s0, s1, s2, s3]),
+            name: None,
+            resolution: Resolution::Decimal(6),
+            offset: 0,
+        };
+        while let Some((&[c0, c1, n0, n1], rest)) = options.split_first_chunk::<4>() {
+            let length = usize::from(order.u16([n0, n1]));
+            let Some(value) = rest.get(..length) else { break };
+            match (order.u16([c0, c1]), value) {
+                (0, _) => break,
+                (2, name) => interface.name = Some(String::from_utf8_lossy(name).into_owned()),
+                (9, &[unit]) if unit & 0x80 == 0 => {
+                    interface.resolution = Resolution::Decimal(u32::from(unit))
+                }
+                (9, &[unit]) => interface.resolution = Resolution::Binary(u32::from(unit & 0x7f)),
+                (14, &[a, b, c, d, e, f, g, h]) => {
+                    let bytes = [a, b, c, d, e, f, g, h];
+                    interface.offset = match order {
+                        Order::Little => i64::from_le_bytes(bytes),
+                        Order::Big => i64::from_be_bytes(bytes),
+                    };
+                }
+                _ => {}
+            }
+            options = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        }
+        Some(interface)
+    }
+
+    fn time(&self, ticks: u64) -> Timestamp {
+        let offset = self.offset.saturating_mul(1_000_000_000);
+        Timestamp::from_nanos(self.resolution.nanos(ticks).saturating_add(offset))
+    }
+}
+
+fn array<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Damage> {
+    bytes.first_chunk().copied().ok_or_else(|| Damage::Record("a block is too short for its kind".into()))
+}

@@ -1,0 +1,18 @@
+//! VXLAN (RFC 7348): eight bytes, then an Ethernet frame.
+
+use flow::Tunnel;
+
+use crate::packet::{Captured, Layer};
+
+/// Opens a VXLAN datagram; nothing if the header is not VXLAN's.
+pub(super) fn open(payload: Captured<'_>) -> Option<(Tunnel, Layer, Captured<'_>)> {
+    // Receivers ignore the reserved bits, but the identifier flag must be set. The policy bits of the group
+    // extension (draft-smith-vxlan-group-policy) share the first two bytes.
+    let &[flags, _, _, _, v0, v1, v2, _] = payload.head::<8>().ok()?;
+    let inner = payload.skip(8).ok()?;
+    (flags & 0x08 != 0 && flags & 0x70 == 0 && inner.on_wire() >= 14).then_some((
+        Tunnel::Vxlan(u32::from_be_bytes([0, v0, v1, v2])),
+        Layer::Ethernet,
+        inner,
+    ))
+}
