@@ -55,7 +55,12 @@ fn name(name: &GeneralName<'_>) -> Option<String> {
             };
             Some(format!("ip:{ip}"))
         }
-        _ => None,
+        GeneralName::OtherName(..)
+        | GeneralName::X400Address(_)
+        | GeneralName::DirectoryName(_)
+        | GeneralName::EDIPartyName(_)
+        | GeneralName::RegisteredID(_)
+        | GeneralName::Invalid(..) => None,
     }
 }
 

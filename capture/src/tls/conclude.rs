@@ -251,7 +251,8 @@ impl Handshake {
             return Answer { client, outcome: self.failed_or(Outcome::Incomplete), resumed: Some(false) };
         }
         if self.client_records.is_empty() {
-            let reason = if only_hello && self.ended_either() { Reason::Refused } else { self.blindness() };
+            let reason =
+                if whole && only_hello && self.ended_either() { Reason::Refused } else { self.blindness() };
             return Answer::hidden(reason, self.failed_or(Outcome::Incomplete));
         }
         let Some(hello) = self.hello.as_ref().filter(|hello| {
@@ -380,7 +381,7 @@ impl Handshake {
         Answer { client, outcome, resumed }
     }
 
-    /// Whether the server's only reaction to the flight was an alert, or a reset without a word, before the client
+    /// Whether the server's only reaction to the flight was an alert, or a close without a word, before the client
     /// closed.
     fn rejected(&self, suite: Lengths, last: usize) -> bool {
         let size = Arithmetic::of(suite);
@@ -393,8 +394,8 @@ impl Handshake {
         }
         match after.peek() {
             None => {
-                matches!(self.server.ended, Some((Ending::Reset, at)) if !closed_before(at))
-                    && self.client.ended.is_none_or(|(ending, _)| ending != Ending::Fin)
+                // A server that accepts says something: tickets, data, or at least close_notify.
+                self.first_closed == Some(flow::Side::Server)
             }
             Some(first) => {
                 let first = first.mark.packet;

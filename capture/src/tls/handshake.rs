@@ -45,6 +45,8 @@ pub(crate) struct Handshake {
     pub(super) issued: Option<u128>,
     pub(super) client_alert: bool,
     pub(super) server_alert: bool,
+    /// Who closed first.
+    pub(super) first_closed: Option<Side>,
     latest: u32,
 }
 
@@ -80,6 +82,9 @@ impl Handshake {
     pub(crate) fn close(&mut self, side: Side, ending: Ending) {
         let latest = self.latest;
         self.stream(side).ended.get_or_insert((ending, latest));
+        if self.first_closed.is_none() {
+            self.first_closed = Some(side);
+        }
     }
 
     const fn stream(&mut self, side: Side) -> &mut Stream {

@@ -62,3 +62,6 @@ pub(crate) struct Conclusion {
     /// The mTLS answer with its evidence.
     pub(crate) client: ClientAuth,
 }
+
+#[cfg(test)]
+mod tests;

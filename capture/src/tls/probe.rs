@@ -52,7 +52,7 @@ pub(crate) fn record_chain(bytes: &[u8]) -> Probe {
     for _ in 0..2 {
         match all(rest, &[|b| (20..=24).contains(&b), |b| b == 3, |b| b <= 4]) {
             Probe::Yes => {}
-            unsettled => return unsettled,
+            unsettled @ (Probe::No | Probe::More) => return unsettled,
         }
         let (Some(kind), Some(high), Some(low)) = (rest.first(), rest.get(3), rest.get(4)) else {
             return Probe::More;

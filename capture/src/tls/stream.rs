@@ -115,7 +115,7 @@ impl Stream {
         if bytes.0.is_empty() {
             return None;
         }
-        let ssl2 = match self.header.first().or(bytes.0.first()) {
+        let ssl2 = match self.header.first().or_else(|| bytes.0.first()) {
             Some(first) => first & 0x80 != 0,
             None => false,
         };
@@ -217,12 +217,9 @@ impl Stream {
             return None;
         }
         let mut at = Cursor(&self.buffer);
-        let (kind, length) = match (at.u8(), at.u24()) {
-            (Some(kind), Some(length)) => (kind, length),
-            _ => {
-                self.open = None;
-                return None;
-            }
+        let (Some(kind), Some(length)) = (at.u8(), at.u24()) else {
+            self.open = None;
+            return None;
         };
         let wanted = usize::try_from(length).unwrap_or(usize::MAX);
         if wanted > MAX_MESSAGE {

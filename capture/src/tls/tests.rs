@@ -1,0 +1,281 @@
+//! Whole handshakes made of bytes: cut anywhere, in pieces of any size, and bytes that are none.
+
+use flow::{AuthWord, Outcome, Presented, Proof, Reason, Side, TlsVersion, Withheld};
+use proptest::prelude::*;
+
+use super::*;
+
+fn ends() -> Ends {
+    let ip = IpAddr::from([192, 0, 2, 1]);
+    Ends { client: ip, server: Endpoint { ip, port: 443 }, start: Timestamp::from_nanos(1) }
+}
+
+fn record(kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![kind, 3, 3];
+    bytes.extend(u16::try_from(body.len()).unwrap().to_be_bytes());
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![kind];
+    bytes.extend(&u32::try_from(body.len()).unwrap().to_be_bytes()[1..]);
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+fn extension(kind: u16, body: &[u8]) -> Vec<u8> {
+    let mut bytes = kind.to_be_bytes().to_vec();
+    bytes.extend(u16::try_from(body.len()).unwrap().to_be_bytes());
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+fn client_hello_with(extensions: &[Vec<u8>]) -> Vec<u8> {
+    let list = extensions.concat();
+    let mut body = vec![3, 3];
+    body.extend([5; 32]);
+    body.extend([0, 0, 2, 0x13, 0x01, 1, 0]);
+    body.extend(u16::try_from(list.len()).unwrap().to_be_bytes());
+    body.extend(list);
+    record(22, &message(1, &body))
+}
+
+fn sni(name: &str) -> Vec<u8> {
+    let mut body = u16::try_from(name.len().saturating_add(3)).unwrap().to_be_bytes().to_vec();
+    body.push(0);
+    body.extend(u16::try_from(name.len()).unwrap().to_be_bytes());
+    body.extend_from_slice(name.as_bytes());
+    extension(0, &body)
+}
+
+fn server_hello(suite: u16, extensions: &[Vec<u8>]) -> Vec<u8> {
+    let list = extensions.concat();
+    let mut body = vec![3, 3];
+    body.extend([6; 32]);
+    body.push(0);
+    body.extend(suite.to_be_bytes());
+    body.push(0);
+    body.extend(u16::try_from(list.len()).unwrap().to_be_bytes());
+    body.extend(list);
+    record(22, &message(2, &body))
+}
+
+fn hello13() -> Vec<u8> {
+    client_hello_with(&[extension(43, &[2, 3, 4]), sni("a.example")])
+}
+
+fn answer13() -> Vec<u8> {
+    server_hello(0x1301, &[extension(43, &[3, 4]), extension(51, &[0x11, 0xec, 0, 0])])
+}
+
+fn sealed(lengths: &[u16]) -> Vec<u8> {
+    lengths.iter().flat_map(|length| record(23, &vec![0xaa; usize::from(*length)])).collect()
+}
+
+/// What each side says, in turn.
+type Script = Vec<(Side, Vec<u8>)>;
+
+/// A full TLS 1.3 handshake whose client's flight has these record lengths.
+fn script13(flight: &[u16], reaction: &[u16]) -> Script {
+    let mut client = record(20, &[1]);
+    client.extend(sealed(flight));
+    vec![
+        (Side::Client, hello13()),
+        (Side::Server, [answer13(), record(20, &[1]), sealed(&[900, 53])].concat()),
+        (Side::Client, client),
+        (Side::Server, sealed(reaction)),
+    ]
+}
+
+fn feed(handshake: &mut Handshake, script: &Script, piece: usize) {
+    for (number, (side, bytes)) in (0..).zip(script) {
+        for part in bytes.chunks(piece) {
+            handshake.bytes(*side, Mark { packet: number, acknowledged: None }, part);
+        }
+    }
+}
+
+fn check(script: &Script, word: AuthWord, proof: Proof) -> Conclusion {
+    let conclusions = [1, 7, 4096].map(|piece| {
+        let mut handshake = Handshake::default();
+        feed(&mut handshake, script, piece);
+        handshake.conclude(ends(), &Sessions::default())
+    });
+    assert_eq!(conclusions[0], conclusions[1], "the pieces that bytes come in change nothing");
+    assert_eq!(conclusions[0], conclusions[2]);
+    let [conclusion, ..] = conclusions;
+    assert_eq!(conclusion.client.word(), word, "{conclusion:?}");
+    let found = match conclusion.client {
+        ClientAuth::Proved(_, evidence) | ClientAuth::Refuted(_, evidence) => evidence.proof,
+        ClientAuth::Hidden(_) => Proof::None,
+    };
+    assert_eq!(found, proof, "{conclusion:?}");
+    conclusion
+}
+
+#[test]
+fn tls13_is_read_by_the_lengths_of_the_flight() {
+    let tickets = [250, 250, 900, 40];
+    let facts = check(&script13(&[53, 400], &tickets), AuthWord::Absent, Proof::Exact).session;
+    assert_eq!(facts.version, Some(TlsVersion::Tls13));
+    assert_eq!(facts.sni.as_deref(), Some("a.example"));
+    assert_eq!(facts.cipher.as_deref(), Some("TLS_AES_128_GCM_SHA256"));
+    assert_eq!(facts.group.as_deref(), Some("X25519MLKEM768"));
+    assert_eq!((facts.resumed, facts.outcome), (Some(false), Outcome::Established));
+    check(&script13(&[61, 400], &tickets), AuthWord::Declined, Proof::Exact);
+    check(&script13(&[25, 53, 400], &tickets), AuthWord::Declined, Proof::Exact);
+    check(&script13(&[856, 95, 53, 400], &tickets), AuthWord::Certificate, Proof::Exact);
+    check(&script13(&[582, 401], &tickets), AuthWord::Certificate, Proof::Strong);
+    check(&script13(&[69, 400], &tickets), AuthWord::Absent, Proof::Strong);
+    check(&script13(&[528, 1040, 528, 528, 528, 528], &tickets), AuthWord::Unknown, Proof::None);
+    check(&script13(&[], &[]), AuthWord::Unknown, Proof::None);
+}
+
+#[test]
+fn an_alert_alone_after_the_certificate_is_a_rejection() {
+    let mut handshake = Handshake::default();
+    feed(&mut handshake, &script13(&[582], &[19]), 4096);
+    handshake.close(Side::Server, Ending::Fin);
+    let conclusion = handshake.conclude(ends(), &Sessions::default());
+    assert!(matches!(conclusion.client, ClientAuth::Proved(Presented::Rejected, _)), "{conclusion:?}");
+    assert_eq!(conclusion.session.outcome, Outcome::Failed);
+}
+
+#[test]
+fn a_refused_hello_sent_no_certificate() {
+    let mut handshake = Handshake::default();
+    feed(&mut handshake, &vec![(Side::Client, hello13()), (Side::Server, record(21, &[2, 40]))], 4096);
+    let conclusion = handshake.conclude(ends(), &Sessions::default());
+    assert!(matches!(conclusion.client, ClientAuth::Refuted(Withheld::Absent, _)), "{conclusion:?}");
+    assert_eq!(conclusion.session.outcome, Outcome::Failed);
+}
+
+#[test]
+fn a_lost_server_side_is_no_refusal() {
+    let mut handshake = Handshake::default();
+    feed(&mut handshake, &vec![(Side::Client, hello13())], 4096);
+    handshake.gap(Side::Server);
+    handshake.close(Side::Server, Ending::Fin);
+    let conclusion = handshake.conclude(ends(), &Sessions::default());
+    assert_eq!(conclusion.client, ClientAuth::Hidden(Reason::Gap));
+}
+
+fn script12(client_messages: &[Vec<u8>]) -> Script {
+    let hello = client_hello_with(&[sni("b.example")]);
+    let answer = [
+        server_hello(0xc02f, &[]),
+        record(22, &[message(11, &[0, 0, 0]), message(13, &[0]), message(14, &[])].concat()),
+    ];
+    let flight = [record(22, &client_messages.concat()), record(20, &[1]), record(22, &[0; 40])];
+    let finished = [record(20, &[1]), record(22, &[0; 40])];
+    vec![
+        (Side::Client, hello),
+        (Side::Server, answer.concat()),
+        (Side::Client, flight.concat()),
+        (Side::Server, finished.concat()),
+    ]
+}
+
+#[test]
+fn tls12_is_read_in_the_clear() {
+    let exchange = message(16, &[0; 33]);
+    let certificate = message(11, &[0, 0, 8, 0, 0, 5, 1, 2, 3, 4, 5]);
+    check(&script12(std::slice::from_ref(&exchange)), AuthWord::Absent, Proof::Wire);
+    check(&script12(&[message(11, &[0, 0, 0]), exchange.clone()]), AuthWord::Declined, Proof::Wire);
+    let facts = check(&script12(&[certificate, exchange]), AuthWord::Certificate, Proof::Wire).session;
+    assert_eq!((facts.version, facts.resumed), (Some(TlsVersion::Tls12), Some(false)));
+}
+
+#[test]
+fn a_resumption_is_what_the_session_it_resumes_was() {
+    let resumed = |ticket: usize| {
+        let mut keys = u16::try_from(ticket + 6).unwrap().to_be_bytes().to_vec();
+        keys.extend(u16::try_from(ticket).unwrap().to_be_bytes());
+        keys.resize(keys.len() + ticket + 4, 9);
+        let hello = client_hello_with(&[extension(43, &[2, 3, 4]), sni("a.example"), extension(41, &keys)]);
+        let answer = server_hello(0x1301, &[extension(43, &[3, 4]), extension(41, &[0, 0])]);
+        let script = vec![
+            (Side::Client, hello),
+            (Side::Server, [answer, sealed(&[60, 53])].concat()),
+            (Side::Client, sealed(&[53])),
+        ];
+        let mut handshake = Handshake::default();
+        feed(&mut handshake, &script, 4096);
+        handshake
+    };
+    let mut sessions = Sessions::default();
+    let alone = resumed(208).conclude(ends(), &sessions);
+    assert_eq!(alone.client, ClientAuth::Hidden(Reason::Resumed));
+    assert_eq!(resumed(900).conclude(ends(), &sessions).client.word(), AuthWord::Certificate);
+    let mut original = Handshake::default();
+    feed(&mut original, &script13(&[582], &[250, 250]), 4096);
+    original.remember(ends(), &mut sessions);
+    let linked = resumed(208).conclude(ends(), &sessions);
+    assert!(
+        matches!(linked.client, ClientAuth::Proved(Presented::Sent, evidence) if evidence.proof == Proof::Linked),
+        "{linked:?}"
+    );
+}
+
+#[test]
+fn more_bytes_never_contradict_fewer() {
+    let exchange = message(16, &[0; 33]);
+    let scripts = [
+        script13(&[53, 400], &[250]),
+        script13(&[25, 53, 400], &[250]),
+        script13(&[856, 95, 53, 400], &[250]),
+        script13(&[582, 401], &[250]),
+        script13(&[528, 528, 528, 528], &[250]),
+        script12(&[message(11, &[0, 0, 0]), exchange.clone()]),
+        script12(&[exchange]),
+    ];
+    for script in scripts {
+        let mut handshake = Handshake::default();
+        let (mut known, mut settled): (Option<AuthWord>, Option<ClientAuth>) = (None, None);
+        for (number, (side, bytes)) in (0..).zip(&script) {
+            for byte in bytes {
+                handshake.bytes(*side, Mark { packet: number, acknowledged: None }, &[*byte]);
+                let client = handshake.conclude(ends(), &Sessions::default()).client;
+                assert!(known.is_none_or(|known| known == client.word()), "{known:?} then {client:?}");
+                known = (client.word() != AuthWord::Unknown).then(|| client.word());
+                assert!(settled.is_none_or(|settled| settled == client), "{settled:?} then {client:?}");
+                if handshake.settled() {
+                    settled = Some(client);
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_do_no_harm(parts in prop::collection::vec((any::<bool>(), 0..3_u8, prop::collection::vec(any::<u8>(), 0..90)), 0..20)) {
+        let mut handshake = Handshake::default();
+        let mark = Mark { packet: 0, acknowledged: Some(9) };
+        for (client, how, body) in parts {
+            let side = if client { Side::Client } else { Side::Server };
+            match how {
+                0 => handshake.bytes(side, mark, &body),
+                1 => handshake.bytes(side, mark, &record(22, &body)),
+                _ => handshake.cut(side, mark, body.len() as u64),
+            }
+            let _ = handshake.settled();
+        }
+        handshake.remember(ends(), &mut Sessions::default());
+        let _ = handshake.conclude(ends(), &Sessions::default());
+    }
+
+    #[test]
+    fn a_damaged_handshake_does_no_harm(at in 0..2000_usize, value in any::<u8>()) {
+        let mut script = script13(&[856, 95, 53], &[250, 250]);
+        let mut left = at % 1500;
+        for (_, bytes) in &mut script {
+            if let Some(byte) = bytes.get_mut(left) { *byte = value; break; }
+            left = left.saturating_sub(bytes.len());
+        }
+        let mut handshake = Handshake::default();
+        feed(&mut handshake, &script, 4096);
+        let _ = handshake.conclude(ends(), &Sessions::default());
+    }
+}
