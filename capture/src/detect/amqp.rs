@@ -18,7 +18,27 @@ pub(crate) const DETECTOR: Detector = Detector {
 
 fn probe(opening: &Opening<'_>) -> Probe {
     // A server that does not like the client's version answers with its own header.
-    ask(if opening.server_only() { opening.server } else { opening.client }, header)
+    let bytes = if opening.server_only() { opening.server } else { opening.client };
+    match ask(bytes, header) {
+        Probe::No if !opening.from_start => ask(bytes, frame),
+        settled => settled,
+    }
+}
+
+/// Longest frame of a connection joined late that is waited for.
+const FRAME: u32 = 8192;
+
+/// A whole frame (AMQP 0-9-1 section 4.2.3): method, header, body or heartbeat, channel, size, and the octet that ends it.
+fn frame(cursor: &mut Cursor<'_>) -> Option<bool> {
+    let kind = cursor.u8()?;
+    let channel = cursor.be16()?;
+    let size = cursor.be32()?;
+    let sound = matches!((kind, channel, size), (1 | 2, _, 4..=FRAME) | (3, 1.., 1..=FRAME) | (8, 0, 0));
+    if !sound {
+        return Some(false);
+    }
+    cursor.take(usize::try_from(size).ok()?)?;
+    Some(cursor.u8()? == 0xce)
 }
 
 fn header(cursor: &mut Cursor<'_>) -> Option<bool> {

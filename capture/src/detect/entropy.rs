@@ -15,6 +15,15 @@ pub(crate) fn readable(bytes: &[u8]) -> bool {
     bytes.len() >= FEWEST && (text_like(bytes) || regular(bytes))
 }
 
+/// Tells whether both directions are readable, so that a plain greeting before ciphertext makes no plaintext. One too
+/// short to judge counts for nothing, unless it is clean text.
+pub(crate) fn both_readable(client: &[u8], server: &[u8]) -> bool {
+    let clean = |bytes: &[u8]| bytes.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n'));
+    let enough = client.len().saturating_add(server.len()) >= FEWEST;
+    let readable = |bytes: &[u8]| clean(bytes) || readable(bytes);
+    enough && readable(client) && readable(server)
+}
+
 /// Tells whether nearly all bytes are printable: random bytes are so in 3 of 8 cases.
 fn text_like(bytes: &[u8]) -> bool {
     let printable = bytes.iter().filter(|byte| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n')).count();
@@ -69,6 +78,18 @@ mod tests {
         assert!(readable(b"whois example.org\r\n"));
         assert!(readable("Привет, как дела?".as_bytes()));
         assert!(readable(&[0, 0, 0, 28, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 9, 0, 0, 0, 0]));
+    }
+
+    #[test]
+    fn both_directions_have_to_be_readable() {
+        let noise = noise(1, 64);
+        let check =
+            |client: &[u8], server: &[u8], expected| assert_eq!(both_readable(client, server), expected);
+        check(b"example.com\r\n", b"% no match\r\n", true);
+        check(b"hello, who are you?\n", &noise, false);
+        check(&noise, b"", false);
+        check(b"hello", b"", false);
+        check(b"hello\x01", b"a line of text\r\n", false);
     }
 
     #[test]

@@ -34,6 +34,11 @@ fn exchange(opening: &Opening<'_>) -> Option<bool> {
             first_line(opening.client, |text| asks(text) && !text.contains(&b':'))
         };
     }
+    if !opening.from_start && first_line(opening.client, asks) == Some(true) {
+        return first_line(opening.server, |text| {
+            matches!(text, [b'1'..=b'5', b'0'..=b'5', b'0'..=b'9', b' ' | b'-', ..])
+        });
+    }
     if !first_line(opening.server, |text| code(text, b"220"))? {
         return Some(false);
     }

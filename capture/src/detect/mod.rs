@@ -264,7 +264,7 @@ fn tunnelled(
     let plain = Detected::Plaintext { protocol: Some(outer), refused: None };
     let Some(nested) = nested.checked_sub(1) else { return plain };
     let inner = opening.inner(client, server);
-    match recognise(&inner, nested) {
+    match recognise(&inner, nested).or_else(|| late_tls(&inner)) {
         Some(Detected::More) => Detected::Upgradable(outer),
         Some(detected) => match moved(detected, upgrade, client, server) {
             Detected::Upgradable(_) => Detected::Upgradable(outer),
@@ -353,9 +353,13 @@ fn unrecognised(opening: &Opening<'_>) -> Detected {
     if !opening.from_start {
         return Detected::Unknown(Reason::MidStream);
     }
-    let judged = |bytes: &[u8]| bytes.is_empty() || entropy::readable(bytes);
-    // Both directions have to be readable: a plain greeting before ciphertext makes no plaintext.
-    if seen > 0 && judged(opening.client) && judged(opening.server) {
+    // A long or broken QUIC or DTLS header is regular enough to pass for plaintext; what is behind it is not.
+    let concealed = |bytes: &[u8]| matches!(bytes, [20..=26, 0xfe, ..] | [0xc0..=0xff, 0, 0, 0, 1, ..]);
+    let datagram = opening.transport == Transport::Udp;
+    if datagram && (concealed(opening.client) || concealed(opening.server)) {
+        return Detected::Unknown(Reason::NotTls);
+    }
+    if entropy::both_readable(opening.client, opening.server) {
         Detected::Plaintext { protocol: None, refused: None }
     } else {
         Detected::Unknown(Reason::NotTls)

@@ -17,6 +17,11 @@ pub(crate) const DETECTOR: Detector = Detector {
 };
 
 fn probe(opening: &Opening<'_>) -> Probe {
+    if opening.server_only() {
+        return answer(first_line(opening.server, |text| {
+            text.starts_with(b"RTSP/1.0 ") || text.starts_with(b"RTSP/2.0 ")
+        }));
+    }
     answer(first_line(opening.client, |text| {
         text.first().is_some_and(u8::is_ascii_uppercase)
             && (text.ends_with(b" RTSP/1.0") || text.ends_with(b" RTSP/2.0"))

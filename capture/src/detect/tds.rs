@@ -61,11 +61,23 @@ fn packet(cursor: &mut Cursor<'_>) -> Option<bool> {
     }
 }
 
-/// A batch or call of a connection joined late, with its headers of 22 bytes.
+/// A batch or call of a connection joined late: headers of 22 bytes, or text in two-byte characters at once.
 fn batch(cursor: &mut Cursor<'_>) -> Option<bool> {
-    if !matches!(cursor.u8()?, 1 | 3) || cursor.u8()? > 9 {
+    let kind = cursor.u8()?;
+    if !matches!(kind, 1 | 3) || cursor.u8()? > 9 || cursor.be16()? < 16 {
         return Some(false);
     }
-    cursor.take(6)?;
-    Some(cursor.le32()? == 22 && cursor.le32()? == 18)
+    cursor.take(3)?;
+    if cursor.u8()? != 0 {
+        return Some(false);
+    }
+    let mut headers = *cursor;
+    if (headers.le32()?, headers.le32()?) == (22, 18) {
+        return Some(true);
+    }
+    // A call names its procedure, the length of the name before it.
+    if kind == 3 && !(1..=128).contains(&cursor.le16()?) {
+        return Some(false);
+    }
+    Some(matches!(cursor.take(6)?, [a, 0, b, 0, c, 0] if [a, b, c].iter().all(|byte| **byte >= b' ')))
 }
