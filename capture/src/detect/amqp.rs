@@ -21,7 +21,7 @@ fn probe(opening: &Opening<'_>) -> Probe {
     let bytes = if opening.server_only() { opening.server } else { opening.client };
     match ask(bytes, header) {
         Probe::No if !opening.from_start => ask(bytes, frame),
-        settled => settled,
+        settled @ (Probe::Yes | Probe::More | Probe::No) => settled,
     }
 }
 

@@ -53,7 +53,7 @@ fn packet(bytes: &[u8]) -> Option<bool> {
         index > 255
             && (1..SEQUENCE).contains(&sequence)
             && bytes.len() >= FEWEST
-            && bytes.len() % 4 == 0
+            && bytes.len().is_multiple_of(4)
             && !entropy::readable(cursor.rest()),
     )
 }

@@ -268,7 +268,14 @@ fn tunnelled(
         Some(Detected::More) => Detected::Upgradable(outer),
         Some(detected) => match moved(detected, upgrade, client, server) {
             Detected::Upgradable(_) => Detected::Upgradable(outer),
-            other => other,
+            settled @ (Detected::More
+            | Detected::Reversed
+            | Detected::Plaintext { .. }
+            | Detected::Tls { .. }
+            | Detected::TlsInTds { .. }
+            | Detected::TlsMidStream
+            | Detected::Opaque(_)
+            | Detected::Unknown(_)) => settled,
         },
         None if inner.client.is_empty() && inner.server.is_empty() => plain,
         None => match unrecognised(&inner) {

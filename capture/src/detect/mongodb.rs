@@ -29,7 +29,7 @@ fn probe(opening: &Opening<'_>) -> Probe {
     }
     match ask(opening.client, |cursor| header(cursor, true)) {
         Probe::No if !opening.from_start => ask(opening.client, |cursor| header(cursor, false)),
-        settled => settled,
+        settled @ (Probe::Yes | Probe::More | Probe::No) => settled,
     }
 }
 

@@ -43,7 +43,7 @@ fn probe(opening: &Opening<'_>) -> Probe {
         Probe::No if !opening.from_start => {
             answer(Some(command(&mut Cursor::new(opening.client)) == Some(true)))
         }
-        settled => settled,
+        settled @ (Probe::Yes | Probe::More | Probe::No) => settled,
     }
 }
 

@@ -36,7 +36,7 @@ fn probe(opening: &Opening<'_>) -> Probe {
         Probe::No if !opening.from_start && messages(opening.client) && opening.client.len() > 5 => {
             Probe::Yes
         }
-        settled => settled,
+        settled @ (Probe::Yes | Probe::More | Probe::No) => settled,
     }
 }
 

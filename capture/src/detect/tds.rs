@@ -24,8 +24,8 @@ pub(super) const PRELOGIN: u8 = 0x12;
 
 fn probe(opening: &Opening<'_>) -> Probe {
     match ask(opening.client, packet) {
-        Probe::No if !opening.from_start => ask(opening.client, |cursor| batch(cursor)),
-        settled => settled,
+        Probe::No if !opening.from_start => ask(opening.client, batch),
+        settled @ (Probe::Yes | Probe::More | Probe::No) => settled,
     }
 }
 

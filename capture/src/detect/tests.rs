@@ -1,4 +1,5 @@
 //! Every detector against every opening, upgrades end to end, and any bytes.
+#![expect(clippy::arithmetic_side_effects, reason = "lengths of samples")]
 
 use flow::{Protocol, Reason, Side, Transport, Upgrade};
 use proptest::prelude::*;
@@ -49,7 +50,14 @@ fn settle(messages: Sample<'_>, transport: Transport) -> Detected {
         let all = prefixes(messages, transport).pop().unwrap();
         last = match detect(&Opening { ended: true, ..opening(&all, first, transport) }) {
             Detected::Upgradable(protocol) => Detected::Plaintext { protocol: Some(protocol), refused: None },
-            other => other,
+            Detected::More => panic!("nothing more comes"),
+            settled @ (Detected::Reversed
+            | Detected::Plaintext { .. }
+            | Detected::Tls { .. }
+            | Detected::TlsInTds { .. }
+            | Detected::TlsMidStream
+            | Detected::Opaque(_)
+            | Detected::Unknown(_)) => settled,
         };
     }
     last
@@ -310,7 +318,7 @@ fn unrecognised_bytes_are_judged_by_their_look() {
         assert_eq!(detect(&seen), expected);
     };
     let text = Detected::Plaintext { protocol: None, refused: None };
-    let noise: Vec<u8> = (0..512_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let noise: Vec<u8> = (0..512_u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[2]).collect();
     check(b"lookup example.org and more\r\n", true, text);
     check(&noise, true, Detected::Unknown(Reason::NotTls));
     check(b"lookup example.org and more\r\n", false, Detected::Unknown(Reason::MidStream));

@@ -29,7 +29,8 @@ fn probe(opening: &Opening<'_>) -> Probe {
     let answered = matches!(opening.server, [2, 0, 0, 0, ..]) && opening.server.len() == 92;
     // Joined late: data both ways, the counters below 2^32, lengths padded to 16.
     let data = |bytes: &[u8]| {
-        matches!(bytes, [4, 0, 0, 0, _, _, _, _, _, _, _, _, 0, 0, 0, 0, ..]) && bytes.len() % 16 == 0
+        matches!(bytes, [4, 0, 0, 0, _, _, _, _, _, _, _, _, 0, 0, 0, 0, ..])
+            && bytes.len().is_multiple_of(16)
     };
     answer(Some(initiated || answered || (data(opening.client) && data(opening.server))))
 }
