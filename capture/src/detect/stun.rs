@@ -21,7 +21,7 @@ fn probe(opening: &Opening<'_>) -> Probe {
     match ask(bytes, message) {
         // Over TCP, media gateways put two bytes of length before (RFC 4571).
         Probe::No => ask(bytes, |cursor| Some((20..2048).contains(&cursor.be16()?) && message(cursor)?)),
-        settled @ (Probe::Yes | Probe::More | Probe::No) => settled,
+        settled @ (Probe::Yes | Probe::More) => settled,
     }
 }
 

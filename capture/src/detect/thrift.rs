@@ -26,7 +26,7 @@ fn probe(opening: &Opening<'_>) -> Probe {
     let bytes = if opening.server_only() { opening.server } else { opening.client };
     match ask(bytes, message) {
         Probe::No => ask(bytes, framed),
-        settled @ (Probe::Yes | Probe::More | Probe::No) => settled,
+        settled @ (Probe::Yes | Probe::More) => settled,
     }
 }
 
