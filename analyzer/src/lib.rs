@@ -2,9 +2,12 @@
 //!
 //! Pure: no clock, no file, no socket. Text in ([`mesh::Manifest`]), values out.
 
+pub mod audit;
 pub mod expectation;
 pub mod explain;
 pub mod mesh;
 pub mod parties;
 pub mod policy;
 pub mod report;
+pub mod verdict;
+pub mod violation;
