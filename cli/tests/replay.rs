@@ -1,0 +1,161 @@
+//! Every case of `testdata/` through the whole line: its flows, its findings, and the table that a person reviewed.
+//!
+//! `UPDATE=1` writes `flows.json` and `findings.json` again; the diff is then reviewed, the README's tables included.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "a test may stop here")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use serde_json::Value;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace").to_path_buf()
+}
+
+fn cases() -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(root().join("testdata"))
+        .expect("testdata is there")
+        .filter_map(|entry| {
+            let path = entry.expect("testdata reads").path();
+            let complete = path.join("capture.pcap").exists() && path.join("mesh.yaml").exists();
+            complete.then(|| path.file_name().expect("a case has a name").to_string_lossy().into_owned())
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+/// Runs the program from the workspace's root, so that the paths in its answer are the same on every machine.
+fn wireproof(arguments: &[&str]) -> Output {
+    assert_cmd::Command::cargo_bin("wireproof")
+        .expect("the program is built")
+        .current_dir(root())
+        .args(arguments)
+        .output()
+        .expect("the program runs")
+}
+
+fn flows(case: &str) -> Output {
+    wireproof(&["flows", &format!("testdata/{case}/capture.pcap"), "-o", "ndjson"])
+}
+
+fn replay(case: &str) -> Output {
+    let capture = format!("testdata/{case}/capture.pcap");
+    wireproof(&["replay", &capture, "--mesh", &format!("testdata/{case}/mesh.yaml"), "-o", "json"])
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).expect("the answer is UTF-8")
+}
+
+fn check_golden(case: &str, name: &str, actual: &str) {
+    let path = root().join("testdata").join(case).join(name);
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, actual).expect("the golden file is written");
+        return;
+    }
+    let expected = fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}; UPDATE=1 writes it", path.display()));
+    for (number, (is, should)) in actual.lines().zip(expected.lines()).enumerate() {
+        assert_eq!(is, should, "{case}/{name}:{}; UPDATE=1 writes it again, to be reviewed", number + 1);
+    }
+    assert_eq!(actual.lines().count(), expected.lines().count(), "{case}/{name} has other lines");
+}
+
+/// One finding as the README's table has it: id, edge, flows, deciding resource (absent: not told).
+type Reviewed = (String, String, u64, Option<String>);
+
+/// Reads the rows `| OB.. | client -> server:port | flows | class | resource | why |` of a case's README.
+fn reviewed(case: &str) -> Vec<Reviewed> {
+    let readme = fs::read_to_string(root().join("testdata").join(case).join("README.md"))
+        .unwrap_or_else(|error| panic!("{case}/README.md: {error}"));
+    let mut rows: Vec<_> = readme
+        .lines()
+        .filter(|line| line.starts_with("| OB"))
+        .map(|line| {
+            let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+            let [id, edge, flows, _class, resource, _why] = cells.as_slice() else {
+                panic!("{case}/README.md: six cells expected: {line}");
+            };
+            let resource = resource.contains('/').then(|| (*resource).to_owned());
+            let flows =
+                flows.parse().unwrap_or_else(|_| panic!("{case}/README.md: a count expected: {line}"));
+            ((*id).to_owned(), (*edge).to_owned(), flows, resource)
+        })
+        .collect();
+    rows.sort();
+    rows
+}
+
+fn found(audit: &Value) -> Vec<Reviewed> {
+    let word = |value: &Value, key: &str| value[key].as_str().map(str::to_owned);
+    let name = |party: &Value| match (word(party, "namespace"), word(party, "workload")) {
+        (Some(namespace), Some(workload)) => format!("{namespace}/{workload}"),
+        (_, _) => word(party, "address").expect("a party has an address"),
+    };
+    let mut rows: Vec<_> = audit["findings"]
+        .as_array()
+        .expect("findings is a list")
+        .iter()
+        .map(|finding| {
+            let edge =
+                format!("{} -> {}:{}", name(&finding["client"]), name(&finding["server"]), finding["port"]);
+            (
+                word(finding, "id").expect("a finding has an id"),
+                edge,
+                finding["flows"].as_u64().expect("a count"),
+                word(finding, "cause"),
+            )
+        })
+        .collect();
+    rows.sort();
+    rows
+}
+
+#[test]
+fn every_case_classifies_as_reviewed() {
+    for case in cases() {
+        let output = flows(&case);
+        assert_eq!(output.status.code(), Some(0), "{case}: {}", text(output.stderr));
+        let lines = text(output.stdout);
+        let lines: Vec<_> = lines.lines().collect();
+        check_golden(&case, "flows.json", &format!("[\n{}\n]\n", lines.join(",\n")));
+    }
+}
+
+#[test]
+fn every_case_audits_as_reviewed() {
+    for case in cases() {
+        let output = replay(&case);
+        let errors = text(output.stderr);
+        let answer = text(output.stdout);
+        let audit: Value =
+            serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{case}: {error}: {errors}"));
+        assert_eq!(found(&audit), reviewed(&case), "{case}: the findings (left) are not those of its README");
+        let status = if reviewed(&case).is_empty() { 0 } else { 1 };
+        assert_eq!(output.status.code(), Some(status), "{case}: {errors}");
+        assert_eq!(errors, "", "{case}: a well-formed case is read without a remark");
+        check_golden(&case, "findings.json", &answer);
+    }
+}
+
+#[test]
+fn two_runs_give_the_same_bytes() {
+    for case in cases() {
+        assert_eq!(flows(&case).stdout, flows(&case).stdout, "{case}: flows");
+        assert_eq!(replay(&case).stdout, replay(&case).stdout, "{case}: replay");
+    }
+}
+
+#[test]
+fn every_case_says_how_it_was_made() {
+    let names = cases();
+    assert!(names.len() >= 3, "only {names:?}");
+    for case in names {
+        let readme =
+            fs::read_to_string(root().join("testdata").join(&case).join("README.md")).unwrap_or_default();
+        assert!(readme.contains(&format!("testdata/recipe/make-case.sh {case}")), "{case}/README.md");
+    }
+}
