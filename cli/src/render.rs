@@ -14,7 +14,7 @@ impl Table {
     /// Starts a table with these columns.
     pub(crate) fn new(columns: &[&str]) -> Self {
         let mut table = comfy_table::Table::new();
-        table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(columns.iter().copied());
         Self(table)
     }
