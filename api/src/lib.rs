@@ -1,1 +1,209 @@
-//! stub
+//! HTTP in, HTTP out: the API over a store, and the dashboard. Nothing is decided here.
+//!
+//! A [`State`] comes in, a router goes out ([`app`]); [`serve`] runs it on a listener. No file is opened and no SQL is
+//! written here; where to listen and who may ask is checked by [`config`].
+
+pub mod config;
+mod error;
+mod filter;
+mod routes;
+mod view;
+
+use std::future::{Future, IntoFuture as _};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use analyzer::mesh::Mesh;
+use axum::Router;
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use store::Store;
+use tokio::net::TcpListener;
+use tower_http::compression::CompressionLayer;
+use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::timeout::TimeoutLayer;
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::config::Bind;
+use crate::error::ApiError;
+use crate::routes::{audit, page, policy, process};
+use crate::view::MeshView;
+
+/// The version of this program.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// How long a request may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The longest request body, in bytes; no route reads one.
+const BODY: usize = 64 * 1024;
+
+/// What the routes answer from.
+#[derive(Clone)]
+pub struct State {
+    store: Arc<dyn Store>,
+    mesh: Option<Arc<Mesh>>,
+    bind: Bind,
+    requests: Family<process::Request, Counter>,
+    ids: Arc<(RandomState, AtomicU64)>,
+}
+
+impl State {
+    /// Takes the store, the policies in force (absent when none were loaded), and who may ask.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, mesh: Option<Arc<Mesh>>, bind: Bind) -> Self {
+        Self { store, mesh, bind, requests: Family::default(), ids: Arc::default() }
+    }
+
+    async fn mesh_version(&self) -> Result<Option<MeshView>, ApiError> {
+        Ok(self.store.meshes().await?.into_iter().next().map(MeshView::from))
+    }
+
+    fn request_id(&self) -> String {
+        let (random, count) = &*self.ids;
+        format!("{:016x}", random.hash_one(count.fetch_add(1, Ordering::Relaxed)))
+    }
+}
+
+#[derive(utoipa::OpenApi)]
+#[openapi(info(
+    title = "wireproof",
+    description = "Which connections of a mesh break their declared Istio policy, why, and what mends it."
+))]
+struct Description;
+
+/// Describes the API: OpenAPI 3.1, as served at `/api/v1/openapi.json`.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    described().split_for_parts().1
+}
+
+fn described() -> OpenApiRouter<State> {
+    let routes = OpenApiRouter::new()
+        .routes(routes!(audit::flows))
+        .routes(routes!(audit::flow))
+        .routes(routes!(audit::edges))
+        .routes(routes!(audit::violations))
+        .routes(routes!(audit::summary))
+        .routes(routes!(audit::violation))
+        .routes(routes!(audit::matrix))
+        .routes(routes!(audit::timeline))
+        .routes(routes!(audit::overview))
+        .routes(routes!(audit::coverage))
+        .routes(routes!(policy::effective));
+    OpenApiRouter::with_openapi(Description::openapi()).nest("/api/v1", routes)
+}
+
+/// Builds the router with every route and every guard.
+#[must_use]
+pub fn app(state: State) -> Router {
+    let (api, description) = described().split_for_parts();
+    let description = Arc::new(description);
+    api.route("/api/v1/openapi.json", get(move || async move { axum::Json(description) }))
+        .route("/", get(page::index))
+        .route("/assets/{*path}", get(page::asset))
+        .route("/docs", get(page::docs))
+        .route("/docs.js", get(page::docs_script))
+        .route("/docs.css", get(page::docs_style))
+        .route("/livez", get(process::alive))
+        .route("/readyz", get(process::ready))
+        .route("/metrics", get(process::metrics))
+        .route("/version", get(process::version))
+        .fallback(async || ApiError::NotFound { what: "such page".into() })
+        .layer(RequestBodyLimitLayer::new(BODY))
+        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, TIMEOUT))
+        .layer(middleware::from_fn_with_state(state.clone(), guard))
+        .layer(middleware::from_fn_with_state(state.clone(), finish))
+        .layer(CompressionLayer::new())
+        .with_state(state)
+}
+
+/// Serves until `shutdown` is done; requests that have begun are finished.
+///
+/// # Errors
+///
+/// When the listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    app: Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    axum::serve(listener, app).with_graceful_shutdown(shutdown).into_future().await
+}
+
+/// Lets a request in: the right host on loopback, the token where there is one.
+async fn guard(
+    axum::extract::State(state): axum::extract::State<State>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = host.or_else(|| request.uri().authority().map(axum::http::uri::Authority::as_str));
+    if !host.is_some_and(|host| state.bind.answers_to(host)) {
+        return ApiError::UnknownHost.into_response();
+    }
+    let path = request.uri().path();
+    let guarded = path == "/api" || path.starts_with("/api/") || path == "/metrics";
+    if let (true, Some(token)) = (guarded, state.bind.token()) {
+        let given =
+            request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
+        let (scheme, secret) = given.split_at_checked(7).unwrap_or_default();
+        if !(scheme.eq_ignore_ascii_case(b"bearer ") && token.matches(secret)) {
+            return ApiError::Unauthorized.into_response();
+        }
+    }
+    next.run(request).await
+}
+
+/// Counts the answer, names it, writes its problem document and its security headers.
+async fn finish(
+    axum::extract::State(state): axum::extract::State<State>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let id = state.request_id();
+    let instance = request.uri().path().to_owned();
+    let method = match request.method().as_str() {
+        known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known.to_owned(),
+        _ => "other".to_owned(),
+    };
+    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+    let mut response = next.run(request).await;
+    let status = response.status();
+    if status.is_client_error() || status.is_server_error() {
+        let error = response.extensions_mut().remove::<ApiError>().unwrap_or(ApiError::Refused(status));
+        tracing::info!(request_id = %id, path = %instance, status = status.as_u16(), "request refused");
+        let allow = response.headers_mut().remove(header::ALLOW);
+        response = error.problem(instance, id.clone()).into_response();
+        if let Some(allow) = allow {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
+    }
+    state.requests.get_or_create(&process::Request { method, route, status: status.as_u16() }).inc();
+    let headers = response.headers_mut();
+    let policy =
+        "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'";
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+    response
+}

@@ -1,0 +1,207 @@
+//! The query part of an address to a checked question. A name that a route does not know is an error, never ignored.
+
+use std::str::FromStr;
+
+use store::query::{MOST_ROWS, Paging, Query};
+use utoipa::IntoParams;
+
+use crate::error::ApiError;
+
+/// Rows of a page where the request does not say.
+const ROWS: u32 = 100;
+
+/// The pairs of a query, in order.
+pub(crate) type Pairs = Vec<(String, String)>;
+
+/// The filters that every list and total takes. All but the times may be repeated: any of the values fits.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes the parameters in openapi.json; `filters` reads them")]
+pub(crate) struct FilterParams {
+    /// The client's namespace.
+    from_namespace: Option<Vec<String>>,
+    /// The server's namespace.
+    to_namespace: Option<Vec<String>>,
+    /// The client's workload: `name` or `namespace/name`.
+    from_workload: Option<Vec<String>>,
+    /// The server's workload: `name` or `namespace/name`.
+    to_workload: Option<Vec<String>>,
+    /// `plaintext`, `tls`, `mtls`, `opaque` or `unknown`.
+    class: Option<Vec<String>>,
+    /// `wire`, `exact`, `strong`, `linked`, `inferred` or `none`.
+    proof: Option<Vec<String>>,
+    /// Finding ids, such as `OB01`.
+    id: Option<Vec<String>>,
+    /// `critical`, `high`, `medium`, `low` or `info`.
+    severity: Option<Vec<String>>,
+    /// The destination port on the wire.
+    port: Option<Vec<u16>>,
+    /// The application protocol, such as `http/1.1`.
+    protocol: Option<Vec<String>>,
+    /// `conforms`, `violates`, `undecided` or `exempt`.
+    judgement: Option<Vec<String>>,
+    /// RFC 3339: flows that began at this time or later; edges and findings last seen at this time or later.
+    since: Option<String>,
+    /// RFC 3339: only what began before this time.
+    until: Option<String>,
+}
+
+/// Where a page begins and how long it is.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes the parameters in openapi.json; `page` reads them")]
+pub(crate) struct PageParams {
+    /// Rows at most, 1 to 1000; 100 where not given.
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// The names of the shared filters.
+const FILTERS: &[&str] = &[
+    "from_namespace",
+    "to_namespace",
+    "from_workload",
+    "to_workload",
+    "class",
+    "proof",
+    "id",
+    "severity",
+    "port",
+    "protocol",
+    "judgement",
+    "since",
+    "until",
+];
+
+/// Reads filters; nothing else may be there.
+pub(crate) fn filters(pairs: &Pairs) -> Result<Query, ApiError> {
+    let mut query = Query::default();
+    for (name, value) in pairs {
+        if !read(&mut query, name, value)? {
+            return Err(unknown(name, FILTERS.iter()));
+        }
+    }
+    Ok(query)
+}
+
+/// Reads filters and paging; nothing else may be there.
+pub(crate) fn page(pairs: &Pairs) -> Result<(Query, Paging), ApiError> {
+    let (mut query, mut paging) = (Query::default(), Paging::first(ROWS));
+    for (name, value) in pairs {
+        match name.as_str() {
+            "limit" => {
+                paging.limit = parse(name, value)?;
+                if !(1..=MOST_ROWS).contains(&paging.limit) {
+                    let detail = format!("{value} is not within 1 to {MOST_ROWS}");
+                    return Err(ApiError::BadValue { name: name.clone(), detail });
+                }
+            }
+            "cursor" => paging.cursor = Some(value.clone()),
+            other => {
+                if !read(&mut query, other, value)? {
+                    return Err(unknown(other, FILTERS.iter().chain(&["limit", "cursor"])));
+                }
+            }
+        }
+    }
+    Ok((query, paging))
+}
+
+/// Refuses whatever a route without parameters is sent.
+pub(crate) fn nothing(pairs: &Pairs) -> Result<(), ApiError> {
+    pairs.first().map_or(Ok(()), |(name, _)| Err(unknown(name, [].iter())))
+}
+
+/// Takes a pair into the query; tells whether its name is a filter.
+fn read(query: &mut Query, name: &str, value: &str) -> Result<bool, ApiError> {
+    match name {
+        "from_namespace" => query.from_namespace.push(value.into()),
+        "to_namespace" => query.to_namespace.push(value.into()),
+        "from_workload" => query.from_workload.push(value.into()),
+        "to_workload" => query.to_workload.push(value.into()),
+        "class" => query.class.push(parse(name, value)?),
+        "proof" => query.proof.push(parse(name, value)?),
+        "id" => query.id.push(value.into()),
+        "severity" => query.severity.push(parse(name, value)?),
+        "port" => query.port.push(parse(name, value)?),
+        "protocol" => query.protocol.push(parse(name, value)?),
+        "judgement" => query.judgement.push(parse(name, value)?),
+        "since" => query.since = Some(parse(name, value)?),
+        "until" => query.until = Some(parse(name, value)?),
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+pub(crate) fn parse<T: FromStr>(name: &str, value: &str) -> Result<T, ApiError>
+where
+    T::Err: std::fmt::Display,
+{
+    value.parse().map_err(|error: T::Err| {
+        let error = error.to_string();
+        let detail = if error.contains(value) { error } else { format!("'{value}': {error}") };
+        ApiError::BadValue { name: name.into(), detail }
+    })
+}
+
+/// Says that a name is unknown, and which one may be meant.
+pub(crate) fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a &'static str>) -> ApiError {
+    let near = known
+        .map(|known| (alike(name, known), *known))
+        .filter(|(score, _)| *score >= 60)
+        .max_by_key(|(score, _)| *score);
+    ApiError::UnknownFilter {
+        name: name.chars().take(64).collect(),
+        suggestion: near.map(|(_, known)| known),
+    }
+}
+
+/// Tells in percent how much of two names runs through both in the same order.
+fn alike(given: &str, known: &str) -> usize {
+    let known: Vec<char> = known.chars().collect();
+    let given: Vec<char> = given.chars().take(64).collect();
+    let mut row = vec![0_usize; known.len() + 1];
+    for letter in &given {
+        let mut corner = 0;
+        for (place, other) in known.iter().enumerate() {
+            let above = row[place + 1];
+            row[place + 1] = if letter == other { corner + 1 } else { above.max(row[place]) };
+            corner = above;
+        }
+    }
+    200 * row[known.len()] / (given.len() + known.len()).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_near_name_is_suggested() {
+        let check = |name: &str, expected: Option<&str>| {
+            let error = filters(&vec![(name.into(), "x".into())]).unwrap_err();
+            assert!(
+                matches!(&error, ApiError::UnknownFilter { suggestion, .. } if *suggestion == expected),
+                "{error:?}"
+            );
+        };
+        check("from_ns", Some("from_namespace"));
+        check("form_namespace", Some("from_namespace"));
+        check("clas", Some("class"));
+        check("to_worklaod", Some("to_workload"));
+        check("sevrity", Some("severity"));
+        check("xyz", None);
+        check("", None);
+    }
+
+    #[test]
+    fn the_described_filters_are_the_ones_that_are_read() {
+        let described: Vec<_> = FilterParams::into_params(|| None).into_iter().map(|one| one.name).collect();
+        assert_eq!(described, FILTERS);
+        for name in FILTERS {
+            let known = read(&mut Query::default(), name, "2026-01-01T00:00:00Z");
+            assert!(!matches!(known, Ok(false)), "{name}");
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The routes, by what they tell of.
+
+pub(crate) mod audit;
+pub(crate) mod page;
+pub(crate) mod policy;
+pub(crate) mod process;
