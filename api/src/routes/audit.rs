@@ -1,7 +1,7 @@
 //! `/api/v1`: what the store holds.
 
 use axum::Json;
-use axum::extract::{Path, Query as Pairs, State};
+use axum::extract::{OriginalUri, Path, Query as Pairs, State};
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use flow::FlowId;
 use store::answer::Page;
@@ -25,7 +25,7 @@ type Told<T> = Result<Json<One<T>>, ApiError>;
     (status = 400, description = "Unknown filter, bad value or bad cursor", body = Problem)))]
 pub(crate) async fn flows(
     State(app): State<App>,
-    uri: Uri,
+    OriginalUri(uri): OriginalUri,
     asked: Asked,
 ) -> Listed<analyzer::report::Judged> {
     let (query, paging) = filter::page(&pairs(asked)?)?;
@@ -52,7 +52,11 @@ pub(crate) async fn flow(
 #[utoipa::path(get, path = "/edges", params(FilterParams, PageParams), responses(
     (status = 200, description = "A page of edges, latest first appearance first", body = Rows<EdgeView>),
     (status = 400, description = "Unknown filter, bad value or bad cursor", body = Problem)))]
-pub(crate) async fn edges(State(app): State<App>, uri: Uri, asked: Asked) -> Listed<EdgeView> {
+pub(crate) async fn edges(
+    State(app): State<App>,
+    OriginalUri(uri): OriginalUri,
+    asked: Asked,
+) -> Listed<EdgeView> {
     let (query, paging) = filter::page(&pairs(asked)?)?;
     let page = app.store.edges(&query, &paging).await?;
     let rows = page.rows.into_iter().map(EdgeView::from).collect();
@@ -65,7 +69,7 @@ pub(crate) async fn edges(State(app): State<App>, uri: Uri, asked: Asked) -> Lis
     (status = 400, description = "Unknown filter, bad value or bad cursor", body = Problem)))]
 pub(crate) async fn violations(
     State(app): State<App>,
-    uri: Uri,
+    OriginalUri(uri): OriginalUri,
     asked: Asked,
 ) -> Listed<analyzer::report::Finding> {
     let (query, paging) = filter::page(&pairs(asked)?)?;

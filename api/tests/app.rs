@@ -1,0 +1,315 @@
+//! The router without a socket: every route, every guard, and the description that others build against.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop here")]
+
+use std::sync::Arc;
+
+use analyzer::mesh::{Manifest, Mesh};
+use analyzer::report::Severity;
+use api::State;
+use api::config::{Bind, Token};
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Request, StatusCode, header};
+use flow::{Class, Coverage, Timestamp};
+use serde_json::Value;
+use store::answer::MeshSnapshot;
+use store::embedded::Embedded;
+use store::sample::{Sample, sample};
+use store::{Batch, Store};
+use tower::ServiceExt as _;
+
+const TOKEN: &str = "0123456789abcdef";
+
+struct Served {
+    app: Router,
+    store: Arc<dyn Store>,
+    _folder: tempfile::TempDir,
+}
+
+impl Served {
+    async fn new(address: &str, token: Option<&str>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(Embedded::open(folder.path().join("s.sqlite")).unwrap());
+        let batch = Batch {
+            source: "run".into(),
+            flows: vec![
+                sample(1, 100, Class::Plaintext, Some(("OB01", Severity::Critical))),
+                sample(2, 200, Class::Mtls, None),
+                Sample {
+                    id: 3,
+                    start: 300,
+                    client: "web/front",
+                    port: 9090,
+                    class: Class::Tls,
+                    ..Sample::default()
+                }
+                .judged(),
+            ],
+            coverage: Some(Coverage { packets: 9, from_start: 3, mid_stream: 1, ..Coverage::default() }),
+        };
+        store.record(batch).await.unwrap();
+        let bind =
+            Bind::new(address.parse().unwrap(), token.map(|token| Token::parse(token).unwrap())).unwrap();
+        let app = api::app(State::new(Arc::clone(&store), Some(Arc::new(mesh())), bind));
+        Self { app, store, _folder: folder }
+    }
+
+    async fn open() -> Self {
+        Self::new("127.0.0.1:8480", None).await
+    }
+
+    async fn ask(&self, path: &str, headers: &[(&str, &str)]) -> (StatusCode, HeaderMap, String) {
+        let mut request = Request::get(path);
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            request = request.header("host", "localhost:8480");
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = self.app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        (status, headers, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    async fn json(&self, path: &str) -> Value {
+        let (status, _, body) = self.ask(path, &[]).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    async fn problem(&self, path: &str, status: u16, kind: &str) -> Value {
+        let (found, headers, body) = self.ask(path, &[]).await;
+        assert_eq!(found.as_u16(), status, "{path}: {body}");
+        assert_eq!(headers[header::CONTENT_TYPE], "application/problem+json", "{path}");
+        let problem: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(problem["type"], format!("/problems/{kind}"), "{path}");
+        assert_eq!(problem["request_id"], headers["x-request-id"].to_str().unwrap());
+        problem
+    }
+}
+
+fn mesh() -> Mesh {
+    let text = "
+apiVersion: v1
+kind: Pod
+metadata: {name: ledger-1, namespace: pay, labels: {app: ledger}, ownerReferences: [{kind: StatefulSet, name: ledger, controller: true}]}
+spec: {containers: [{name: app}, {name: istio-proxy}]}
+status: {podIP: 10.0.0.2}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: pay}
+spec: {mtls: {mode: STRICT}}
+";
+    let (mesh, errors) = Mesh::load(vec![Manifest { file: "mesh.yaml".into(), text: text.into() }]);
+    assert!(errors.is_empty(), "{errors:?}");
+    mesh
+}
+
+#[tokio::test]
+async fn every_list_answers_in_its_envelope() {
+    let served = Served::open().await;
+    for (path, rows) in [("flows", 3), ("edges", 3), ("violations", 1)] {
+        let answer = served.json(&format!("/api/v1/{path}")).await;
+        assert_eq!(answer["data"].as_array().unwrap().len(), rows, "{path}");
+        assert_eq!(answer["next_cursor"], Value::Null, "{path}");
+        assert_eq!(answer["meta"]["partial"], true, "{path}: a flow was joined mid-stream");
+        assert_eq!(answer["meta"]["coverage"], 0.75, "{path}");
+        assert_eq!(answer["meta"]["from"], "1970-01-01T00:01:40.000000000Z", "{path}");
+    }
+    let overview = &served.json("/api/v1/overview").await["data"];
+    assert_eq!(overview["flows"]["plaintext"]["wire"], 1);
+    assert_eq!(overview["findings"]["critical"], 1);
+    assert_eq!(overview["coverage"]["packets"], 9);
+    assert_eq!(overview["mesh"], Value::Null);
+    assert_eq!(served.json("/api/v1/matrix").await["data"][0]["from"], "shop");
+    assert_eq!(served.json("/api/v1/timeline").await["data"][0]["flows"]["plaintext"], 1);
+    assert_eq!(served.json("/api/v1/coverage").await["data"]["sources"]["run"]["packets"], 9);
+    assert_eq!(
+        served.json("/api/v1/violations/summary").await["data"][0]["cause"],
+        "PeerAuthentication/pay/default"
+    );
+    assert_eq!(served.json("/api/v1/edges?class=tls").await["data"][0]["client"]["workload"], "front");
+    assert_eq!(served.json("/version").await["name"], "wireproof");
+}
+
+#[tokio::test]
+async fn one_flow_and_one_finding_are_found_by_name() {
+    let served = Served::open().await;
+    let flow = served.json(&format!("/api/v1/flows/{:032x}", 1)).await;
+    assert_eq!(flow["data"]["flow"]["class"], "plaintext");
+    let key = served.json("/api/v1/violations").await["data"][0]["key"].as_str().unwrap().to_owned();
+    assert_eq!(served.json(&format!("/api/v1/violations/{key}")).await["data"]["id"], "OB01");
+    served.problem(&format!("/api/v1/flows/{:032x}", 9), 404, "not-found").await;
+    served.problem("/api/v1/flows/nine", 400, "bad-value").await;
+    served.problem("/api/v1/violations/0", 404, "not-found").await;
+    served.problem("/api/v1/nothing", 404, "not-found").await;
+    served.problem("/nothing", 404, "not-found").await;
+}
+
+#[tokio::test]
+async fn filters_narrow_and_wrong_ones_are_refused() {
+    let served = Served::open().await;
+    for (query, rows) in [
+        ("class=plaintext&class=tls", 2),
+        ("to_namespace=pay", 3),
+        ("from_workload=web%2Ffront", 1),
+        ("severity=critical", 1),
+        ("judgement=conforms&port=9090", 1),
+        ("since=1970-01-01T00:03:20Z", 2),
+        ("until=1970-01-01T00:03:20Z", 1),
+    ] {
+        let found = served.json(&format!("/api/v1/flows?{query}")).await;
+        assert_eq!(found["data"].as_array().unwrap().len(), rows, "{query}");
+    }
+    let problem = served.problem("/api/v1/flows?from_ns=shop", 400, "unknown-filter").await;
+    assert!(problem["detail"].as_str().unwrap().contains("did you mean 'from_namespace'?"), "{problem}");
+    assert_eq!(problem["errors"][0]["pointer"], "query/from_ns");
+    for path in [
+        "flows?class=cleartext",
+        "flows?port=http",
+        "flows?since=yesterday",
+        "flows?limit=0",
+        "edges?limit=1001",
+        "violations?severity=bad",
+        "flows?protocol=",
+    ] {
+        served.problem(&format!("/api/v1/{path}"), 400, "bad-value").await;
+    }
+    for path in
+        ["coverage?class=tls", "matrix?limit=1", "violations/summary?cursor=x", "policies/effective?form=1"]
+    {
+        served.problem(&format!("/api/v1/{path}"), 400, "unknown-filter").await;
+    }
+    served.problem("/api/v1/flows?cursor=x", 400, "bad-cursor").await;
+}
+
+#[tokio::test]
+async fn pages_follow_their_link_while_flows_arrive() {
+    let served = Served::open().await;
+    let (mut path, mut ids) = (String::from("/api/v1/flows?limit=1&class=mtls&class=plaintext"), Vec::new());
+    for id in 10.. {
+        let (status, headers, body) = served.ask(&path, &[]).await;
+        assert_eq!(status, StatusCode::OK, "{body}");
+        let page: Value = serde_json::from_str(&body).unwrap();
+        ids.push(page["data"][0]["flow"]["id"].as_str().unwrap().to_owned());
+        let later = sample(id, 1000, Class::Mtls, None);
+        served.store.record(Batch { source: "b".into(), flows: vec![later], coverage: None }).await.unwrap();
+        let Some(link) = headers.get(header::LINK) else { break };
+        let cursor = page["next_cursor"].as_str().unwrap();
+        path = link.to_str().unwrap().split(['<', '>']).nth(1).unwrap().to_owned();
+        assert!(path.ends_with(cursor), "{path}");
+    }
+    assert_eq!(ids, [format!("{:032x}", 2), format!("{:032x}", 1)]);
+}
+
+#[tokio::test]
+async fn policies_are_explained_by_address_and_by_workload() {
+    let served = Served::open().await;
+    for query in ["from=10.0.0.1&to=10.0.0.2:8080", "workload=pay%2Fledger&port=8080"] {
+        let found = &served.json(&format!("/api/v1/policies/effective?{query}")).await["data"];
+        assert_eq!(found["server_mode"], "STRICT", "{query}");
+        assert_eq!(found["server_mode_from"], "PeerAuthentication/pay/default", "{query}");
+        assert!(!found["because"].as_array().unwrap().is_empty(), "{query}");
+    }
+    served.problem("/api/v1/policies/effective?workload=pay%2Fother&port=1", 404, "not-found").await;
+    for query in ["", "?from=10.0.0.1", "?workload=pay%2Fledger", "?to=10.0.0.2:1&port=1", "?to=10.0.0.2"] {
+        served.problem(&format!("/api/v1/policies/effective{query}"), 400, "bad-value").await;
+    }
+}
+
+#[tokio::test]
+async fn without_policies_the_server_is_not_ready() {
+    let served = Served::open().await;
+    let bind = || Bind::new("127.0.0.1:8480".parse().unwrap(), None).unwrap();
+    let bare = Served { app: api::app(State::new(Arc::clone(&served.store), None, bind())), ..served };
+    assert_eq!(bare.ask("/livez", &[]).await.0, StatusCode::OK);
+    bare.problem("/readyz", 503, "unavailable").await;
+    bare.problem("/api/v1/policies/effective?to=10.0.0.2:1", 409, "no-mesh").await;
+    bare.store.put_mesh(&MeshSnapshot::new(Timestamp::from_nanos(7), Vec::new())).await.unwrap();
+    assert_eq!(bare.ask("/readyz", &[]).await.0, StatusCode::OK);
+    assert_eq!(
+        bare.json("/api/v1/overview").await["data"]["mesh"]["taken_at"],
+        "1970-01-01T00:00:00.000000007Z"
+    );
+}
+
+#[tokio::test]
+async fn a_token_guards_the_api_and_the_metrics() {
+    let served = Served::new("0.0.0.0:8480", Some(TOKEN)).await;
+    let good = format!("Bearer {TOKEN}");
+    for path in ["/api/v1/flows", "/api/v1/openapi.json", "/api/v1/nothing", "/metrics"] {
+        served.problem(path, 401, "unauthorized").await;
+        for wrong in ["Bearer wrong", "Basic 0123456789abcdef", "Bearer", "", "Bearer 0123456789abcdef0"] {
+            let (status, headers, _) = served.ask(path, &[("authorization", wrong)]).await;
+            assert_eq!(status, StatusCode::UNAUTHORIZED, "{path} {wrong}");
+            assert_eq!(headers[header::WWW_AUTHENTICATE], "Bearer");
+        }
+        let (status, _, _) = served.ask(path, &[("authorization", &good), ("host", "any.example")]).await;
+        assert_ne!(status, StatusCode::UNAUTHORIZED, "{path}");
+    }
+    for path in ["/", "/docs", "/livez", "/readyz", "/version"] {
+        assert_eq!(served.ask(path, &[]).await.0, StatusCode::OK, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_foreign_host_is_not_answered_on_loopback() {
+    let served = Served::open().await;
+    for (host, status) in
+        [("evil.example", 421), ("evil.example:8480", 421), ("127.0.0.1:8480", 200), ("[::1]:1", 200)]
+    {
+        assert_eq!(served.ask("/api/v1/overview", &[("host", host)]).await.0.as_u16(), status, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn answers_carry_their_guards() {
+    let served = Served::open().await;
+    for path in ["/", "/docs", "/api/v1/overview", "/nothing"] {
+        let (_, headers, _) = served.ask(path, &[]).await;
+        assert!(
+            headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap().starts_with("default-src 'self'"),
+            "{path}"
+        );
+        assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+        assert_eq!(headers[header::REFERRER_POLICY], "no-referrer");
+    }
+    let (_, headers, _) = served.ask("/", &[]).await;
+    let tag = headers[header::ETAG].to_str().unwrap().to_owned();
+    assert_eq!(served.ask("/", &[("if-none-match", &tag)]).await.0, StatusCode::NOT_MODIFIED);
+    let post = Request::post("/api/v1/flows").header("host", "localhost").body(Body::empty()).unwrap();
+    assert_eq!(served.app.clone().oneshot(post).await.unwrap().status(), StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn metrics_count_flows_findings_and_requests() {
+    let served = Served::open().await;
+    served.json("/api/v1/overview").await;
+    let (_, _, text) = served.ask("/metrics", &[]).await;
+    for line in [
+        "wireproof_flows{class=\"plaintext\",proof=\"wire\"} 1",
+        "wireproof_violations_open{id=\"OB01\",severity=\"critical\"} 1",
+        "wireproof_coverage_ratio 0.75",
+        "wireproof_http_requests_total{method=\"GET\",route=\"/api/v1/overview\",status=\"200\"} 1",
+        "wireproof_build_info{version=",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_description_is_the_one_that_is_kept() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
+    let now = format!("{}\n", api::openapi().to_pretty_json().unwrap());
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(path, &now).unwrap();
+    }
+    let kept = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(kept == now, "the API's description changed: run with UPDATE=1 and review api/openapi.json");
+    let served: Value = Served::open().await.json("/api/v1/openapi.json").await;
+    assert_eq!(served, serde_json::from_str::<Value>(&kept).unwrap());
+    assert!(served["openapi"].as_str().unwrap().starts_with("3.1"));
+}
