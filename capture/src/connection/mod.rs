@@ -3,7 +3,8 @@
 //! In come decoded packets of one 5-tuple, from whatever capture points; out come [`flow::Flow`]s. Bytes are held only
 //! until the security settles. After that a packet costs its look-up and a few counters.
 
-pub(crate) mod opening;
+pub(crate) mod datagrams;
+mod opening;
 pub(crate) mod reassembly;
 pub(crate) mod table;
 

@@ -2,6 +2,7 @@
 
 use flow::{Evidence, Proof, Protocol, Reason, Security, Transport, Upgrade};
 
+use super::datagrams::Datagrams;
 use super::reassembly::{Origin, Piece, Segment, Stream};
 use super::{Both, Key, Settled, Way, side};
 use crate::detect::upgrade::tds::Unwrapper;
@@ -38,6 +39,8 @@ pub(crate) struct Opening {
     /// Whether anything came since detection was last asked.
     fresh: bool,
     tls: Option<Box<Tls>>,
+    /// A handshake that comes in datagrams.
+    datagrams: Option<Datagrams>,
 }
 
 /// TLS found, and where.
@@ -103,6 +106,7 @@ impl Opening {
             late: false,
             fresh: false,
             tls: None,
+            datagrams: None,
         }
     }
 
@@ -150,9 +154,16 @@ impl Opening {
         self.holes();
     }
 
-    /// Takes a datagram: only the first of each direction is looked at.
+    /// Takes a datagram: only the first of each direction is looked at, unless the first opens QUIC or DTLS.
     pub(crate) fn datagram(&mut self, way: Way, payload: Captured<'_>) {
         self.packets = self.packets.saturating_add(1);
+        if self.packets == 1 {
+            self.datagrams = Datagrams::begin(way, payload.bytes);
+        }
+        if let Some(datagrams) = &mut self.datagrams {
+            datagrams.datagram(way, payload.bytes);
+            return;
+        }
         let held = self.held.of_mut(way);
         if held.runs.is_empty() && payload.on_wire() > 0 {
             let origin = Origin { packet: self.packets, acknowledgment: None };
@@ -234,6 +245,9 @@ impl Opening {
         key: Key,
         ended: bool,
     ) -> Option<Answer> {
+        if let Some(datagrams) = &self.datagrams {
+            return (ended || datagrams.settled()).then_some(Answer::Tls);
+        }
         if self.tls.is_none() && (self.fresh || ended || self.packets >= PATIENCE) {
             self.fresh = false;
             let answer = self.detect(client, roles_known, from_start, key, ended);
@@ -420,6 +434,9 @@ impl Opening {
 
     /// Concludes what the handshake says; called once.
     pub(crate) fn conclude(&self, ends: Ends, sessions: &mut Sessions) -> Settled {
+        if let Some(datagrams) = &self.datagrams {
+            return datagrams.conclude(ends, sessions);
+        }
         let Some(tls) = &self.tls else {
             return Settled {
                 security: Security::Unknown(Reason::Incomplete),

@@ -141,7 +141,9 @@ impl Quic {
                 Kind::Initial => self.initial(side, &packet),
                 Kind::Handshake => {
                     if side == Side::Client && self.flight.len() < MAX_PACKETS {
-                        self.flight.push((packet.length, datagram.len() >= FULL_DATAGRAM));
+                        // Only the last packet of a full datagram may be there to fill it.
+                        let padded = packet.rest.is_empty() && datagram.len() >= FULL_DATAGRAM;
+                        self.flight.push((packet.length, padded));
                     }
                 }
                 Kind::EarlyData => self.early_data = true,

@@ -1,0 +1,61 @@
+//! A handshake that comes in datagrams: QUIC or DTLS, told by the first one.
+
+use flow::Security;
+
+use super::{Settled, Way, side};
+use crate::dtls::{Dtls, is_dtls};
+use crate::quic::{Quic, is_quic_initial};
+use crate::tls::{Ends, Probe, Sessions};
+
+/// The handshake of one UDP flow.
+#[derive(Debug)]
+pub(super) enum Datagrams {
+    /// QUIC.
+    Quic(Box<Quic>, Way),
+    /// DTLS.
+    Dtls(Box<Dtls>, Way),
+}
+
+impl Datagrams {
+    /// Begins a handshake if a flow's first datagram, which its client sent, opens one.
+    pub(super) fn begin(client: Way, first: &[u8]) -> Option<Self> {
+        if is_quic_initial(first) == Probe::Yes {
+            Some(Self::Quic(Box::default(), client))
+        } else if is_dtls(first) == Probe::Yes {
+            Some(Self::Dtls(Box::default(), client))
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn datagram(&mut self, way: Way, bytes: &[u8]) {
+        match self {
+            Self::Quic(quic, client) => quic.datagram(side(*client, way), bytes),
+            Self::Dtls(dtls, client) => dtls.datagram(side(*client, way), bytes),
+        }
+    }
+
+    pub(super) const fn settled(&self) -> bool {
+        match self {
+            Self::Quic(quic, _) => quic.settled(),
+            Self::Dtls(dtls, _) => dtls.settled(),
+        }
+    }
+
+    pub(super) fn conclude(&self, ends: Ends, sessions: &mut Sessions) -> Settled {
+        let conclusion = match self {
+            Self::Quic(quic, _) => {
+                let conclusion = quic.conclude(ends, sessions);
+                quic.remember(ends, sessions);
+                conclusion
+            }
+            Self::Dtls(dtls, _) => {
+                let conclusion = dtls.conclude(ends, sessions);
+                dtls.remember(ends, sessions);
+                conclusion
+            }
+        };
+        let security = Security::Tls(Box::new(conclusion.session), conclusion.client);
+        Settled { security, protocol: None, upgrade: None }
+    }
+}
