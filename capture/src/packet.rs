@@ -223,6 +223,14 @@ fn step<'a>(layer: Layer, captured: Captured<'a>, tunnels: &mut Vec<Tunnel>) -> 
     }
 }
 
+impl LinkType {
+    /// Tells whether frames of this kind are read; those of any other are only counted.
+    #[must_use]
+    pub fn is_read(self) -> bool {
+        !matches!(link(self, Captured { bytes: &[], missing: 0 }), Err(Skip::UnknownLinkType))
+    }
+}
+
 fn link(link: LinkType, captured: Captured<'_>) -> Result<Step<'_>, Skip> {
     let (layer, header) = match link {
         LinkType::ETHERNET => (Layer::Ethernet, 0),

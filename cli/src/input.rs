@@ -1,5 +1,6 @@
 //! Reads what the commands work on: captures into flows, YAML into a mesh.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ pub(crate) fn captures(paths: &[PathBuf], limits: Limits) -> Observed {
     let mut engine = Engine::new(limits);
     let mut flows = Vec::new();
     let mut damaged = Vec::new();
+    let mut unread = Unread::default();
     let mut opened = Vec::new();
     for path in paths {
         match open(path) {
@@ -43,6 +45,7 @@ pub(crate) fn captures(paths: &[PathBuf], limits: Limits) -> Observed {
         while let Some(next) = reader.next() {
             match next {
                 Ok(frame) => {
+                    unread.note(path, frame.link);
                     engine.frame(&frame);
                     drain(&mut engine, &mut flows);
                 }
@@ -50,11 +53,13 @@ pub(crate) fn captures(paths: &[PathBuf], limits: Limits) -> Observed {
             }
         }
     } else {
-        merge(opened, &mut damaged, |frame| {
+        merge(opened, &mut damaged, |path, frame| {
+            unread.note(path, frame.link);
             engine.frame(frame);
             drain(&mut engine, &mut flows);
         });
     }
+    damaged.extend(unread.messages());
     engine.finish();
     drain(&mut engine, &mut flows);
     flows.sort_by_key(|flow| (flow.start, flow.id));
@@ -66,6 +71,27 @@ pub(crate) fn captures(paths: &[PathBuf], limits: Limits) -> Observed {
     let mut coverage = engine.coverage();
     coverage.damaged.extend(damaged);
     Observed { flows, coverage, status }
+}
+
+/// Frames of link types that are not read, by file and type: whole interfaces that an answer would silently lack.
+#[derive(Debug, Default)]
+struct Unread(BTreeMap<(String, u16), u64>);
+
+impl Unread {
+    fn note(&mut self, path: &Path, link: LinkType) {
+        if !link.is_read() {
+            *self.0.entry((shown(path), link.0)).or_default() += 1;
+        }
+    }
+
+    fn messages(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(|((file, link), frames)| {
+            format!(
+                "{file}: {frames} frames have link type {link}, which is not read; \
+                 capture on an Ethernet, cooked or raw IP interface"
+            )
+        })
+    }
 }
 
 fn drain(engine: &mut Engine, flows: &mut Vec<Flow>) {
@@ -101,7 +127,7 @@ struct Held {
 fn merge(
     opened: Vec<(&Path, Reader<Box<dyn Read>>)>,
     damaged: &mut Vec<String>,
-    mut each: impl FnMut(&Frame<'_>),
+    mut each: impl FnMut(&Path, &Frame<'_>),
 ) {
     let mut inputs: Vec<_> = opened.into_iter().map(|(path, reader)| (path, reader, None)).collect();
     for (path, reader, held) in &mut inputs {
@@ -116,13 +142,14 @@ fn merge(
             .map(|(_, index)| index);
         let Some((path, reader, slot)) = earliest.and_then(|index| inputs.get_mut(index)) else { return };
         let following = if let Some(held) = slot.take() {
-            each(&Frame {
+            let frame = Frame {
                 at: held.at,
                 link: held.link,
                 interface: held.interface,
                 original_len: held.original_len,
                 bytes: &held.bytes,
-            });
+            };
+            each(path, &frame);
             hold(path, reader, damaged)
         } else {
             None
