@@ -461,6 +461,11 @@ impl Handshake {
         match self.client_certificates {
             Some(length) if length > 3 => Some(ClientAuth::Proved(Presented::Sent, Evidence::WIRE)),
             Some(_) => Some(ClientAuth::Refuted(Withheld::Declined, Evidence::WIRE)),
+            // With part of the opening missing, that no Certificate was read is no plain reading.
+            None if self.client_key_exchange && (self.answer.is_none() || self.client.snapped) => {
+                let reason = if self.client.snapped { Reason::SnapLength } else { Reason::OneSided };
+                Some(withheld(Withheld::Absent, Proof::Inferred, reason))
+            }
             None if self.client_key_exchange => Some(ClientAuth::Refuted(Withheld::Absent, Evidence::WIRE)),
             None => None,
         }
