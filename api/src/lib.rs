@@ -104,7 +104,6 @@ fn described() -> OpenApiRouter<State> {
 }
 
 /// Builds the router with every route and every guard.
-#[must_use]
 pub fn app(state: State) -> Router {
     let (api, description) = described().split_for_parts();
     let description = Arc::new(description);

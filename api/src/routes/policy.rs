@@ -7,7 +7,6 @@ use analyzer::mesh::Mesh;
 use axum::Json;
 use axum::extract::{Query as Pairs, State};
 use flow::Endpoint;
-use utoipa::IntoParams;
 
 use crate::State as App;
 use crate::error::{ApiError, Problem};
@@ -16,7 +15,7 @@ use crate::routes::audit::{pairs, told};
 use crate::view::One;
 
 /// Which connection: `from` and `to`, or `workload` and `port`.
-#[derive(Debug, IntoParams)]
+#[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes the parameters in openapi.json; `question` reads them")]
 pub(crate) struct ConnectionParams {

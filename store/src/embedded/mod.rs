@@ -60,10 +60,8 @@ impl Embedded {
         let open = |source| StoreError::Open { path: path.clone(), source };
         let mut writer = Connection::open(&path).map_err(open)?;
         writer.busy_timeout(PATIENCE).map_err(open)?;
-        schema::migrate(&mut writer, &path).map_err(|error| match error {
-            StoreError::Database(source) => StoreError::Open { path: path.clone(), source },
-            other => other,
-        })?;
+        schema::migrate(&mut writer, &path)
+            .map_err(|error| if let StoreError::Database(source) = error { open(source) } else { error })?;
         writer.pragma_update(None, "journal_mode", "wal").map_err(open)?;
         writer.pragma_update(None, "synchronous", "normal").map_err(open)?;
         writer.pragma_update(None, "foreign_keys", true).map_err(open)?;
