@@ -319,3 +319,94 @@ fn names(points: &[Point], names: &HashMap<u32, String>) -> impl Fn(u32) -> Opti
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use etherparse::PacketBuilder;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Shows the engine an exchange: a SYN, its answer, then segments as (from the client, offset, text).
+    fn observe(segments: &[(bool, u32, &[u8])]) -> Vec<Flow> {
+        let mut engine = Engine::new(Limits::default());
+        let mut at = 0;
+        let mut send = |client: bool,
+                        build: &dyn Fn(
+            etherparse::PacketBuilderStep<etherparse::TcpHeader>,
+        ) -> etherparse::PacketBuilderStep<etherparse::TcpHeader>,
+                        sequence: u32,
+                        text: &[u8]| {
+            let (from, to) =
+                if client { ([192, 0, 2, 1], [192, 0, 2, 2]) } else { ([192, 0, 2, 2], [192, 0, 2, 1]) };
+            let (source, destination) = if client { (40_000, 8080) } else { (8080, 40_000) };
+            let builder = PacketBuilder::ethernet2([0; 6], [1; 6]).ipv4(from, to, 64);
+            let mut bytes = Vec::new();
+            build(builder.tcp(source, destination, sequence, 1024)).write(&mut bytes, text).unwrap();
+            at += 1_000_000;
+            let original_len = u32::try_from(bytes.len()).unwrap();
+            let at = Timestamp::from_nanos(at);
+            engine.frame(&Frame { at, link: LinkType::ETHERNET, interface: 0, original_len, bytes: &bytes });
+        };
+        send(true, &|tcp| tcp.syn(), 999, b"");
+        send(false, &|tcp| tcp.syn().ack(1000), 4999, b"");
+        for (client, offset, text) in segments {
+            let base = if *client { 1000 } else { 5000 };
+            send(*client, &|tcp| tcp.ack(0).psh(), base + offset, text);
+        }
+        engine.finish();
+        std::iter::from_fn(|| engine.poll()).collect()
+    }
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    #[test]
+    fn a_flow_is_reported_when_it_settles_and_when_it_ends() {
+        let flows = observe(&[(true, 0, REQUEST)]);
+        let closes: Vec<_> = flows.iter().map(|flow| flow.close).collect();
+        assert_eq!(closes, [Close::Open, Close::CaptureEnd]);
+        assert_eq!(flows[0].id, flows[1].id);
+        assert_eq!(flows[1].security.class(), flow::Class::Plaintext);
+        assert_eq!(flows[1].client.port, 40_000);
+        assert!(flows[1].from_start);
+    }
+
+    #[test]
+    fn a_connection_without_payload_is_only_counted() {
+        assert_eq!(observe(&[]), []);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_do_no_harm(link in prop::sample::select(vec![0_u16, 1, 9, 101, 113, 276, 999]),
+                                frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..20)) {
+            let mut engine = Engine::new(Limits::default());
+            for bytes in &frames {
+                let at = Timestamp::from_nanos(1);
+                engine.frame(&Frame { at, link: LinkType(link), interface: 0, original_len: 200, bytes });
+            }
+            engine.finish();
+            prop_assert_eq!(engine.coverage().packets, frames.len() as u64);
+        }
+
+        #[test]
+        fn order_and_repeats_do_not_change_the_verdict(
+            cuts in prop::collection::vec(1..REQUEST.len(), 0..6), seed in any::<u64>(),
+        ) {
+            let mut cuts = cuts;
+            cuts.extend([0, REQUEST.len()]);
+            cuts.sort_unstable();
+            let mut pieces: Vec<(bool, u32, &[u8])> = cuts
+                .windows(2)
+                .filter(|pair| pair[0] < pair[1])
+                .map(|pair| (true, u32::try_from(pair[0]).unwrap(), &REQUEST[pair[0]..pair[1]]))
+                .collect();
+            let repeated = pieces[usize::try_from(seed % pieces.len() as u64).unwrap()];
+            pieces.push(repeated);
+            pieces.sort_by_key(|(_, offset, _)| seed.rotate_left(*offset) ^ u64::from(*offset).wrapping_mul(seed));
+            let whole = observe(&[(true, 0, REQUEST)]);
+            let shuffled = observe(&pieces);
+            prop_assert_eq!(&shuffled.last().unwrap().security, &whole.last().unwrap().security);
+        }
+    }
+}

@@ -437,7 +437,8 @@ const fn side(client: Way, way: Way) -> Side {
 /// Fingerprints a packet by what stays the same at every capture point (hop limits and checksums of headers do not),
 /// and tells whether a retransmission would look different.
 fn fingerprint(packet: &Packet<'_>) -> (u32, bool) {
-    let mut mixed = Mix(u64::from(packet.identification));
+    let mut mixed = Mix(0);
+    mixed.add(u64::from(packet.identification));
     mixed.add(packet.payload.on_wire() as u64);
     let telling = match packet.header {
         Header::Tcp(tcp) => {
