@@ -552,22 +552,28 @@ impl Handshake {
         if matches!(client, ClientAuth::Proved(..)) {
             return client;
         }
-        let mut records = self.client_records.iter().filter(|record| record.kind == 22);
-        let Some(finished) = records.next() else { return client };
-        let overhead = finished.length.saturating_sub(16);
-        let Some(_hello) = records.next() else { return client };
-        let flight: Vec<u16> = records.map(|record| record.length).collect();
-        match *flight.as_slice() {
-            // Only the hello, or nothing told yet.
-            [] => client,
-            [_key_exchange] | [_key_exchange, _] if flight.first() != Some(&overhead.saturating_add(7)) => {
-                client
+        let mut answer = client;
+        let mut rounds = self.client_records.split(|record| record.kind == 20).peekable();
+        while let Some(round) = rounds.next() {
+            if rounds.peek().is_none() {
+                // No ChangeCipherSpec ends this one: whatever it is, it is no whole flight.
+                break;
             }
-            [_, _] | [_] | [_, _, _] if flight.first() == Some(&overhead.saturating_add(7)) => {
-                withheld(Withheld::Declined, Proof::Inferred, Reason::Renegotiation)
+            let lengths: Vec<u16> =
+                round.iter().filter(|record| record.kind == 22).map(|record| record.length).collect();
+            // The Finished of the handshake before, the hello, and the flight.
+            let [finished, _hello, flight @ ..] = lengths.as_slice() else { continue };
+            let empty = finished.saturating_sub(16).saturating_add(7);
+            match *flight {
+                [] | [_] => {}
+                [first, _] if first == empty => {
+                    answer = withheld(Withheld::Declined, Proof::Inferred, Reason::Renegotiation);
+                }
+                [_, _] => {}
+                [_, _, _, ..] => return sent(Proof::Inferred, Reason::Renegotiation),
             }
-            _ => sent(Proof::Inferred, Reason::Renegotiation),
         }
+        answer
     }
 }
 

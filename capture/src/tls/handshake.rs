@@ -106,7 +106,7 @@ impl Handshake {
             (Side::Server, Event::Ssl2Server) => {
                 self.answer = Some(ServerHello { version: 2, ..ServerHello::default() });
             }
-            (Side::Client, Event::ChangeCipherSpec(_)) => self.client_change_cipher_spec(),
+            (Side::Client, Event::ChangeCipherSpec(mark)) => self.client_change_cipher_spec(mark),
             (Side::Server, Event::ChangeCipherSpec(_)) => {
                 if !self.is_tls13() && !self.retry {
                     self.server_ccs = true;
@@ -154,7 +154,7 @@ impl Handshake {
 
     /// A TLS 1.3 client sends a dummy ChangeCipherSpec, even before its second ClientHello (RFC 8446 appendix D.4):
     /// only below TLS 1.3 are handshake records protected after it.
-    fn client_change_cipher_spec(&mut self) {
+    fn client_change_cipher_spec(&mut self, mark: Mark) {
         let below = match &self.answer {
             Some(answer) => !answer.is_tls13(),
             None => {
@@ -163,6 +163,10 @@ impl Handshake {
             }
         };
         if below {
+            if self.client_ccs && self.client_records.len() < MAX_RECORDS {
+                // The end of a renegotiation's flight.
+                self.client_records.push(Record { kind: 20, length: 1, mark });
+            }
             self.client_ccs = true;
             self.client.protected = true;
         }
