@@ -6,6 +6,7 @@ use flow::Endpoint;
 use serde::Serialize;
 
 use crate::expectation::expect;
+use crate::lint::touching;
 use crate::mesh::Mesh;
 use crate::parties;
 use crate::report::{Citation, Expected, Party};
@@ -42,10 +43,10 @@ pub struct Explanation {
 pub fn explain(mesh: &Mesh, question: &Question) -> Explanation {
     let expectation = expect(mesh, question.from, question.to, question.sni.as_deref());
     Explanation {
+        lint: touching(&expectation).into_iter().map(str::to_owned).collect(),
         expected: expectation.expected,
         client: parties::client(mesh, question.from),
         server: parties::server(mesh, question.to),
         because: expectation.because,
-        lint: Vec::new(),
     }
 }

@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod expectation;
 pub mod explain;
+pub mod lint;
 pub mod mesh;
 pub mod parties;
 pub mod policy;
