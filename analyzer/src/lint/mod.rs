@@ -3,9 +3,15 @@
 //! Every id of docs/findings.md has one function here. What only the wire can show (ids `OB..`) is not here.
 
 mod contradictions;
+mod destination_rules;
+mod gateway_routes;
+mod gateway_servers;
+mod hosts;
 mod injection;
 mod peer_authentications;
 mod rule_tls;
+mod service_entries;
+mod service_ports;
 
 use crate::mesh::Mesh;
 use crate::mesh::meta::Meta;
@@ -172,6 +178,94 @@ pub const RULES: &[Rule] = &[
         injection::without_proxy,
     ),
     rule("IN02", Severity::High, "Sidecar and ztunnel on one pod", injection::two_proxies),
+    rule("GW01", Severity::High, "HTTPS or TLS server without tls", gateway_servers::without_tls),
+    rule("GW02", Severity::High, "tls on a plaintext server", gateway_servers::tls_on_plaintext),
+    rule(
+        "GW03",
+        Severity::High,
+        "A certificate and no mode: PASSTHROUGH",
+        gateway_servers::certificate_without_mode,
+    ),
+    rule(
+        "GW04",
+        Severity::High,
+        "tls routes on a terminating server",
+        gateway_routes::sni_routes_on_terminating,
+    ),
+    rule(
+        "GW05",
+        Severity::High,
+        "http routes on a PASSTHROUGH server",
+        gateway_routes::http_routes_on_passthrough,
+    ),
+    rule(
+        "GW06",
+        Severity::Medium,
+        "TLS originated around passed-through TLS",
+        gateway_routes::double_encryption,
+    ),
+    rule("GW07", Severity::Medium, "One certificate on two Gateways", gateway_servers::shared_certificate),
+    rule("GW09", Severity::High, "A Gateway that selects no pod", gateway_servers::selects_nothing),
+    rule(
+        "GW10",
+        Severity::Medium,
+        "A server port that the Service does not expose",
+        gateway_servers::port_not_exposed,
+    ),
+    rule("GW11", Severity::High, "A server dropped for an earlier one", gateway_servers::dropped),
+    rule("GW12", Severity::Medium, "Old TLS versions or suites", gateway_servers::old_versions),
+    rule("GW13", Severity::Medium, "Plaintext beside HTTPS without a redirect", gateway_servers::no_redirect),
+    rule("GW14", Severity::High, "MUTUAL without a CA", gateway_servers::mutual_without_ca),
+    rule("GW15", Severity::Medium, "AUTO_PASSTHROUGH too wide", gateway_servers::open_auto_passthrough),
+    rule("GW16", Severity::Low, "Client certificates are optional", gateway_servers::optional_certificates),
+    rule(
+        "GW17",
+        Severity::Medium,
+        "A routed host that the Gateway does not serve",
+        gateway_routes::host_not_served,
+    ),
+    rule("GW18", Severity::High, "Plaintext to an egress gateway", gateway_routes::plaintext_to_egress),
+    rule("SE01", Severity::Medium, "An external TLS port declared HTTP", service_entries::http_on_tls_port),
+    rule("SE02", Severity::High, "TLS originated around an HTTPS port", service_entries::double_tls),
+    rule("SE03", Severity::High, "Plaintext to a TLS target port", service_entries::plaintext_to_tls_port),
+    rule("SE04", Severity::Medium, "One host and port, two protocols", service_entries::protocols_differ),
+    rule(
+        "SE05",
+        Severity::Medium,
+        "An endpoint of the mesh without an identity",
+        service_entries::endpoint_without_identity,
+    ),
+    rule(
+        "SE06",
+        Severity::Medium,
+        "Mesh workloads declared outside the mesh",
+        service_entries::external_but_in_mesh,
+    ),
+    rule("SE07", Severity::Medium, "A TCP entry without addresses", service_entries::tcp_without_address),
+    rule("PN01", Severity::Info, "A port without a declared protocol", service_ports::undeclared),
+    rule("PN03", Severity::Medium, "One container port, two protocols", service_ports::declared_twice),
+    rule("PN04", Severity::Medium, "A TLS port named http", service_ports::http_on_tls_port),
+    rule("DR01", Severity::Medium, "A rule for a host that nobody knows", destination_rules::unknown_host),
+    rule("DR03", Severity::Low, "A rule without tls hides one with tls", destination_rules::hides_tls),
+    rule(
+        "DR04",
+        Severity::Medium,
+        "A second rule for one host is ignored",
+        destination_rules::ignored_policy,
+    ),
+    rule("DR08", Severity::Low, "A subset's tls that no route uses", destination_rules::unused_subset),
+    rule(
+        "DR09",
+        Severity::High,
+        "ISTIO_MUTUAL to a host outside the mesh",
+        destination_rules::mesh_certificate_outside,
+    ),
+    rule(
+        "DR13",
+        Severity::Low,
+        "ISTIO_MUTUAL where the namespace is DISABLE",
+        destination_rules::mutual_to_disabled,
+    ),
     rule("DR02", Severity::High, "A tls block without mode", rule_tls::without_mode),
     rule("DR05", Severity::Medium, "Port settings without the tls above them", rule_tls::port_without_tls),
     rule(
