@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use flow::{ClientAuth, Outcome, Reason, Side, TlsVersion};
 
 use crate::tls::cursor::Cursor;
-use crate::tls::{Conclusion, Ending, Ends, Handshake, Mark, Probe, Sessions};
+use crate::tls::{Conclusion, Ends, Handshake, Mark, Probe, Sessions};
 
 /// Longest handshake message put together from fragments.
 const MAX_MESSAGE: usize = 32 * 1024;
@@ -157,9 +157,6 @@ impl Dtls {
         }
         Some(())
     }
-
-    /// Notes the end of one direction; a UDP flow has none of its own.
-    pub(crate) const fn close(&mut self, _side: Side, _ending: Ending) {}
 
     /// Tells whether no further datagram can change the conclusion.
     pub(crate) const fn settled(&self) -> bool {

@@ -11,7 +11,7 @@ use flow::{ClientAuth, Evidence, Outcome, Presented, Proof, Reason, Side, TlsSes
 use crate::tls::cursor::Cursor;
 use crate::tls::hello::{ClientHello, ServerHello, extension};
 use crate::tls::ja4::{self, Carrier};
-use crate::tls::{Conclusion, Ending, Ends, Probe, Sessions, groups, suites};
+use crate::tls::{Conclusion, Ends, Probe, Sessions, groups, suites};
 use crypto::{Crypto, number};
 use keys::Keys;
 
@@ -196,9 +196,6 @@ impl Quic {
             }
         }
     }
-
-    /// Notes the end of one direction; a UDP flow has none of its own.
-    pub(crate) const fn close(&mut self, _side: Side, _ending: Ending) {}
 
     /// Tells whether no further datagram can change the conclusion.
     pub(crate) const fn settled(&self) -> bool {
