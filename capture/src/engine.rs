@@ -211,7 +211,8 @@ impl Engine {
         if total > self.limits.held_bytes {
             total = total.saturating_sub(connection.held());
             change.settled |= connection.give_up(&mut self.sessions);
-            *self.skipped.entry(Skip::BytesHeld).or_default() += 1;
+            let count = self.skipped.entry(Skip::BytesHeld).or_default();
+            *count = count.saturating_add(1);
         }
         self.held = total;
         let queue = if connection.closed() {
@@ -223,7 +224,7 @@ impl Engine {
         } else {
             Queue::Open
         };
-        let from_start = connection.from_start();
+        let from_start = connection.seen_from_start();
         if change.settled {
             let flow = connection.report(Close::Open, &names(&self.points, &self.names));
             self.out.push_back(flow);
@@ -321,6 +322,7 @@ fn names(points: &[Point], names: &HashMap<u32, String>) -> impl Fn(u32) -> Opti
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "a test may panic")]
 mod tests {
     use etherparse::PacketBuilder;
     use proptest::prelude::*;

@@ -267,6 +267,8 @@ fn link(link: LinkType, captured: Captured<'_>) -> Result<Step<'_>, Skip> {
 fn ether_type<'a>(kind: u16, captured: Captured<'a>, tunnels: &mut Vec<Tunnel>) -> Result<Step<'a>, Skip> {
     match kind {
         0x0800 | 0x86dd => Ok(Step::Next(Layer::Ip, captured)),
+        // WCCP version 2 inside GRE: a redirect header of four bytes, then IP.
+        0x883e => Ok(Step::Next(Layer::Ip, captured.skip(4)?)),
         0x8100 | 0x88a8 | 0x9100 | 0x9200 => {
             let &[v0, v1, t0, t1] = captured.head::<4>()?;
             tunnels.push(Tunnel::Vlan(u16::from_be_bytes([v0 & 0x0f, v1])));

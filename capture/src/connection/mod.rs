@@ -242,7 +242,7 @@ impl Connection {
             }
             self.state = State::Opening(Box::new(opening));
         }
-        let from_start = self.from_start();
+        let from_start = self.seen_from_start();
         if let State::Opening(opening) = &mut self.state {
             let number = self.halves.up.packets.saturating_add(self.halves.down.packets).saturating_sub(1);
             let number = u32::try_from(number).unwrap_or(u32::MAX);
@@ -289,7 +289,7 @@ impl Connection {
     /// Asks the opening for its answer; returns whether there is one now.
     fn settle(&mut self, ended: bool, sessions: &mut Sessions) -> bool {
         let ends = self.ends();
-        let from_start = self.from_start();
+        let from_start = self.seen_from_start();
         let State::Opening(opening) = &mut self.state else { return false };
         let roles_known = self.roles == Roles::Known;
         let answer = opening.answer(&mut self.client, roles_known, from_start, self.key, ended);
@@ -324,7 +324,7 @@ impl Connection {
     }
 
     /// Tells whether the capture holds the connection's opening.
-    pub(crate) const fn from_start(&self) -> bool {
+    pub(crate) const fn seen_from_start(&self) -> bool {
         match self.key.transport {
             Transport::Tcp => {
                 self.halves.of(self.client).syn.is_some() || self.halves.of(self.client.other()).syn.is_some()
@@ -402,7 +402,7 @@ impl Connection {
             security: settled.security,
             protocol: settled.protocol,
             upgrade: settled.upgrade,
-            from_start: self.from_start(),
+            from_start: self.seen_from_start(),
             close,
             packets: PerSide { client: client.packets, server: server.packets },
             bytes: PerSide { client: client.bytes, server: server.bytes },

@@ -98,7 +98,7 @@ impl Pcapng {
         }
         let kind = self.order.u32([t0, t1, t2, t3]);
         let length = self.order.u32([l0, l1, l2, l3]) as usize;
-        if length < 12 || length > MAX_RECORD || length.checked_rem(4) != Some(0) {
+        if !(12..=MAX_RECORD).contains(&length) || length.checked_rem(4) != Some(0) {
             return Err(Damage::Record(format!("a block of type {kind} claims a length of {length} bytes")));
         }
         let order = self.order;
