@@ -1,17 +1,95 @@
 //! `wireproof serve`: audits captures into a store, then serves the API and the dashboard.
 
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use analyzer::audit::Auditor;
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
+use api::config::{Bind, Token};
 use capture::engine::Limits;
+use flow::Timestamp;
+use store::answer::MeshSnapshot;
+use store::embedded::Embedded;
+use store::{Batch, Store};
+use tokio::net::TcpListener;
 
 use crate::args::Serve;
 use crate::exit::{Fatal, Status};
 use crate::input;
 
+/// How many flows go to the store at once: one transaction.
+const BATCH: usize = 2000;
+
 pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
-    Err(Fatal::environment(anyhow!("not yet")))
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()))
+        .with_writer(std::io::stderr)
+        .init();
+    let token = options.token_file.as_deref().map(token).transpose()?;
+    let bind = Bind::new(options.listen, token).map_err(Fatal::input)?;
+    let declared = input::mesh(&options.mesh)?;
+    let declared_status = declared.report_errors();
+    let store = Arc::new(Embedded::open(&options.store).map_err(Fatal::environment)?);
+    let runtime = tokio::runtime::Runtime::new()?;
+    let served = runtime.block_on(async {
+        // The port first: a run that cannot serve should not take the time to audit.
+        let listener = TcpListener::bind(bind.address())
+            .await
+            .with_context(|| format!("cannot listen on {}; choose another address with --listen", bind.address()))
+            .map_err(Fatal::environment)?;
+        let address = listener.local_addr()?;
+        store.put_mesh(&MeshSnapshot::new(now(), declared.manifests)).await.map_err(Fatal::environment)?;
+        let mesh = Arc::new(declared.mesh);
+        let observed_status = audit(&options.input, &Auditor::new(mesh.clone()), &*store).await?;
+        let app = api::app(api::State::new(store, Some(mesh), bind));
+        anstream::eprintln!("wireproof: serving on http://{address} (Ctrl-C ends it)");
+        api::serve(listener, app, ended()).await?;
+        Ok::<_, Fatal>(observed_status)
+    })?;
+    Ok(served.worse(declared_status))
+}
+
+/// Judges captures into the store. A capture that was recorded before changes nothing.
+async fn audit(files: &[PathBuf], auditor: &Auditor, store: &dyn Store) -> Result<Status, Fatal> {
+    if files.is_empty() {
+        return Ok(Status::Clean);
+    }
+    let observed = input::captures(files, Limits::default());
+    let source = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" ");
+    for flows in observed.flows.chunks(BATCH) {
+        let flows = flows.iter().map(|flow| auditor.judge(flow)).collect();
+        let batch = Batch { source: source.clone(), flows, coverage: None };
+        store.record(batch).await.map_err(Fatal::environment)?;
+    }
+    let batch = Batch { source, flows: Vec::new(), coverage: Some(observed.coverage) };
+    store.record(batch).await.map_err(Fatal::environment)?;
+    anstream::eprintln!("wireproof: audited {} flows", observed.flows.len());
+    Ok(observed.status)
+}
+
+fn token(file: &Path) -> Result<Token, Fatal> {
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("{}: cannot be read", file.display()))
+        .map_err(Fatal::input)?;
+    Token::parse(&text).with_context(|| file.display().to_string()).map_err(Fatal::input)
+}
+
+#[expect(clippy::disallowed_methods, reason = "declarations read from files are in force from when they are read")]
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
+
+/// Ends at Ctrl-C, or when the service manager asks.
+async fn ended() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        let _ = tokio::signal::ctrl_c().await;
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
 }
