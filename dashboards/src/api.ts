@@ -1,7 +1,7 @@
 // The HTTP API -> typed answers. One function a question; nothing is kept but the token of a server that wants one. Addresses are relative, so that the page works below
 // any path; a failure is always a `Problem`, whether the server answered with one (RFC 9457) or did not answer at all.
 
-import type { Class, Counts, Coverage, Finding, Judged, Judgement, Party, Proof, Severity } from "./forms.ts";
+import type { Class, Counts, Coverage, Finding, Judged, Judgement, Proof, Severity } from "./forms.ts";
 
 const BASE = "api/v1";
 
@@ -34,9 +34,16 @@ export interface MatrixCell {
   flows: Counts;
 }
 
+/** One end of an edge, which may span pods. */
+export interface EdgeEnd {
+  /** `namespace/workload`, or the address. */
+  name: string;
+  kind: string;
+}
+
 export interface Edge {
-  client: Party;
-  server: Party;
+  client: EdgeEnd;
+  server: EdgeEnd;
   port: number;
   class: Class;
   proof: Proof;

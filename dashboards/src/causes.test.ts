@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { byCause, matches, parts, weakestProof } from "./causes.ts";
-import type { Citation, Expected, Finding, Party } from "./forms.ts";
+import type { Citation, Finding, Party } from "./forms.ts";
 
 const PARTY: Party = { address: "10.0.0.1", kind: "sidecar", namespace: "shop", workload: "web", pod: null, service: null, service_account: null };
 
@@ -64,7 +64,7 @@ test("every part of a filter has to hold", () => {
 const citation = (rule: string, resource: string, effect: string): Citation => ({ rule, resource, field: null, effect, file: null, line: null });
 
 test("an effect tells whether its resource decides, loses or adds", () => {
-  const check = (effect: string, expected: string): void => assert.deepEqual(parts([citation("destination-rule.mode", "x", effect)], null), [expected], effect);
+  const check = (effect: string, expected: string): void => assert.deepEqual(parts([citation("destination-rule.mode", "x", effect)]), [expected], effect);
   check("DISABLE, decides", "decides");
   check("no tls block: auto mTLS decides", "adds");
   check("ISTIO_MUTUAL, overridden", "loses");
@@ -74,18 +74,16 @@ test("an effect tells whether its resource decides, loses or adds", () => {
   check("port 8080 is declared http by its name", "adds");
 });
 
-test("of the PeerAuthentication ladder only what is in force decides", () => {
+test("of the PeerAuthentication ladder only the narrowest that sets a mode decides", () => {
   const ladder = [
+    citation("client.application-decides", "default", "the client has no proxy"),
     citation("peer-authentication.narrowest-wins", "default", "PERMISSIVE where nothing is declared"),
     citation("peer-authentication.narrowest-wins", "PeerAuthentication/a/workload", "STRICT for the workload"),
     citation("peer-authentication.port-level", "PeerAuthentication/a/workload", "DISABLE for port 80"),
-    citation("inbound.mode-and-protocol", "default", "plaintext is accepted"),
+    citation("inbound.mode-and-protocol", "default", "port 80 is declared HTTP by Service/a/b"),
   ];
-  const from = (server_mode_from: string): Expected => ({
-    server_mode: "DISABLE", server_mode_from, client_tls: null, client_tls_from: "default", allowed: [], istio_mtls: "none",
-    client_wire: [], conflict: null, sni: null, protocol: null, gateway_server: null,
-  });
-  assert.deepEqual(parts(ladder, from("PeerAuthentication/a/workload")), ["loses", "loses", "decides", "adds"]);
-  assert.deepEqual(parts(ladder.slice(0, 1), from("default")), ["decides"]);
-  assert.deepEqual(parts(ladder.slice(0, 1), null), ["adds"]);
+  assert.deepEqual(parts(ladder), ["adds", "loses", "loses", "decides", "adds"]);
+  assert.deepEqual(parts(ladder.slice(0, 2)), ["adds", "decides"]);
+  const unset = citation("peer-authentication.port-level", "PeerAuthentication/a/workload", "UNSET: port 80 inherits STRICT");
+  assert.deepEqual(parts([...ladder.slice(0, 3), unset]), ["adds", "loses", "decides", "adds"]);
 });

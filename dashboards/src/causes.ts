@@ -1,7 +1,7 @@
 // Findings -> causes: one row for each resource that has to change, however many connections it breaks. Also what makes a
 // citation a winner or a loser. Nothing is judged here: severity and order come from the findings.
 
-import { type Citation, type Expected, type Finding, PROOFS, SEVERITIES, type Severity } from "./forms.ts";
+import { type Citation, type Finding, PROOFS, SEVERITIES, type Severity } from "./forms.ts";
 import { party } from "./format.ts";
 
 export interface Cause {
@@ -83,15 +83,15 @@ export function matches(finding: Finding, filter: FindingFilter): boolean {
 /** What a citation did to the outcome. */
 export type Part = "decides" | "loses" | "adds";
 
-/** Reads what each citation of a chain did: from its effect, and for the narrowest-wins ladder of PeerAuthentication from what
- * came to be in force, since there every step but one gives way to a narrower one. */
-export function parts(because: Citation[], expected: Expected | null): Part[] {
-  const onLadder = ({ rule }: Citation): boolean => rule.startsWith("peer-authentication.");
-  const inForce = because.findLastIndex((citation) => onLadder(citation) && citation.resource === expected?.server_mode_from && !/^UNSET/.test(citation.effect));
+/** Reads what each citation of a chain did: from its effect, and on the narrowest-wins ladder of PeerAuthentication from its
+ * place, since there every step gives way to the next one that sets a mode. */
+export function parts(because: Citation[]): Part[] {
+  const onLadder = ({ rule, effect }: Citation): boolean => rule.startsWith("peer-authentication.") && !LOSES.test(effect);
+  const last = because.findLastIndex((citation) => onLadder(citation) && !citation.effect.startsWith("UNSET"));
   return because.map((citation, at) => {
     if (LOSES.test(citation.effect)) return "loses";
-    if (at === inForce || /, decides$/.test(citation.effect)) return "decides";
-    return inForce >= 0 && onLadder(citation) ? "loses" : "adds";
+    if (at === last || citation.effect.endsWith(", decides")) return "decides";
+    return at < last && onLadder(citation) ? "loses" : "adds";
   });
 }
 

@@ -105,7 +105,7 @@ function Edges({ rows }: { rows: api.Edge[] }) {
       <tbody>
         {rows.map((edge, at) => (
           <tr key={at}>
-            <td title={edge.client.kind}><Name text={party(edge.client)} /></td><td title={edge.server.kind}><Name text={party(edge.server)} /></td><td class="number">{edge.port}</td>
+            <td title={edge.client.kind}><Name text={edge.client.name} /></td><td title={edge.server.kind}><Name text={edge.server.name} /></td><td class="number">{edge.port}</td>
             <td><Seen name={edge.class} proof={edge.proof} /></td>
             <td class="number">{count(edge.flows)}</td><td class="time">{time(edge.first_seen)}</td><td class="time">{time(edge.last_seen)}</td>
           </tr>

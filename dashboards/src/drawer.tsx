@@ -48,7 +48,7 @@ export function Drawer({ finding, findings, go }: { finding: Finding; findings: 
           <dt>Cause</dt><dd>{finding.cause === null ? "no resource declares it" : <code>{finding.cause}</code>}</dd>
           <dt>Flows</dt><dd>{count(finding.flows)}, {time(finding.first_seen)} to {time(finding.last_seen)} UTC</dd>
         </dl>
-        <Why because={finding.because} expected={finding.expected} />
+        <Why because={finding.because} />
         <Fix finding={finding} />
         <Comparison finding={finding} expected={finding.expected} />
         <Evidence key={finding.key} finding={finding} go={go} />
@@ -76,8 +76,8 @@ function Fix({ finding: { remedy } }: { finding: Finding }) {
 
 const PART_WORD = { decides: "decides", loses: "loses", adds: "" } as const;
 
-function Why({ because, expected }: { because: Citation[]; expected: Expected | null }) {
-  const roles = parts(because, expected);
+function Why({ because }: { because: Citation[] }) {
+  const roles = parts(because);
   return (
     <section aria-labelledby="why">
       <h3 id="why">Why</h3>

@@ -24,9 +24,9 @@ export function Evidence({ finding, go }: { finding: Finding; go: Go }) {
     return () => { wanted = false; };
   }, [finding.key]);
 
-  const { namespace, workload } = finding.server;
+  const { namespace } = finding.server;
   const showAll = (): void =>
-    go({ open: null, table: "flows", from: finding.client.namespace, to: namespace, workload: namespace === null ? workload : `${namespace}/${workload}`, port: finding.port, class: finding.class, judgement: "violates" });
+    go({ open: null, table: "flows", from: finding.client.namespace ?? "", to: namespace ?? "", workload: party(finding.server), port: finding.port, class: finding.class, judgement: "violates" });
   return (
     <section aria-labelledby="evidence">
       <h3 id="evidence">Evidence</h3>

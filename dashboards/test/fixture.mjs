@@ -141,8 +141,10 @@ const judged = (number) => {
 
 const META = { from: at(0), to: at(3600), coverage: 0.966, mesh: OVERVIEW.mesh.id, partial: false };
 
+const end = ({ namespace, workload, address, kind }) => ({ name: workload === null ? address : `${namespace}/${workload}`, kind, namespace, workload, address: workload === null ? address : null });
+
 const EDGES = FINDINGS.map((found) => ({
-  client: found.client, server: found.server, port: found.port, class: found.class, proof: found.proof, flows: found.flows, first_seen: found.first_seen, last_seen: found.last_seen,
+  client: end(found.client), server: end(found.server), port: found.port, class: found.class, proof: found.proof, flows: found.flows, first_seen: found.first_seen, last_seen: found.last_seen,
 }));
 
 const AUDIT = { overview: OVERVIEW, violations: FINDINGS, matrix: MATRIX, timeline: TIMELINE, edges: EDGES, flows: Array.from({ length: 28 }, (_, at) => judged(at + 7)) };
