@@ -15,8 +15,13 @@ pub(crate) fn full_name(mesh: &Mesh, host: &str, namespace: &str) -> String {
     }
 }
 
-/// Returns a rule that originates one-way or mutual TLS to a host's port, whichever clients use it.
-pub(crate) fn originator<'a>(mesh: &'a Mesh, host: &str, port: u16) -> Option<&'a DestinationRule> {
+/// Returns a rule that originates TLS in one of the modes to a host's port, whichever clients use it.
+pub(crate) fn originator<'a>(
+    mesh: &'a Mesh,
+    host: &str,
+    port: u16,
+    modes: &[ClientTls],
+) -> Option<&'a DestinationRule> {
     mesh.destination_rules.iter().filter(|rule| covers(&full_host(rule, &mesh.config.domain), host)).find(
         |rule| {
             let own =
@@ -26,7 +31,7 @@ pub(crate) fn originator<'a>(mesh: &'a Mesh, host: &str, port: u16) -> Option<&'
                     Some(entry) => entry.tls.as_ref(),
                     None => policy.tls.as_ref(),
                 };
-                block.is_some_and(|tls| matches!(tls.mode, ClientTls::Simple | ClientTls::Mutual))
+                block.is_some_and(|tls| modes.contains(&tls.mode))
             })
         },
     )

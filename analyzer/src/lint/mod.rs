@@ -322,4 +322,4 @@ pub(crate) fn names<I: IntoIterator<Item = String>>(all: I) -> String {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -6,7 +6,7 @@ use crate::mesh::Mesh;
 use crate::mesh::meta::selects;
 use crate::mesh::service::Protocol;
 use crate::mesh::service_entry::{EntryPort, ServiceEntry};
-use crate::report::PartyKind;
+use crate::report::{ClientTls, PartyKind};
 
 /// Ports that speak TLS by convention.
 const TLS_PORTS: [u16; 2] = [443, 8443];
@@ -23,8 +23,10 @@ fn each_port<'a>(
         .collect()
 }
 
+/// Tells whether any rule makes clients send TLS of whatever kind to the port.
 fn originates(mesh: &Mesh, entry: &ServiceEntry, port: &EntryPort) -> bool {
-    entry.hosts.iter().any(|host| originator(mesh, host, port.number).is_some())
+    const TLS: [ClientTls; 3] = [ClientTls::Simple, ClientTls::Mutual, ClientTls::IstioMutual];
+    entry.hosts.iter().any(|host| originator(mesh, host, port.number, &TLS).is_some())
 }
 
 /// SE01: HTTP declared on a port that speaks HTTPS.
@@ -56,7 +58,9 @@ pub(crate) fn double_tls(survey: &Survey<'_>) -> Vec<Problem> {
         if !port.protocol.is_tls() {
             return None;
         }
-        let rule = entry.hosts.iter().find_map(|host| originator(survey.mesh, host, port.number))?;
+        let rule = entry.hosts.iter().find_map(|host| {
+            originator(survey.mesh, host, port.number, &[ClientTls::Simple, ClientTls::Mutual])
+        })?;
         let message = format!(
             "{} declares port {} as {}, and {} originates TLS for it as well: TLS in TLS",
             entry.meta.id(),
