@@ -57,7 +57,7 @@ pub(crate) fn port_without_tls(survey: &Survey<'_>) -> Vec<Problem> {
                 continue;
             };
             for entry in policy.ports.iter().filter(|entry| entry.tls.is_none()) {
-                let port = entry.port.map_or("a port".to_owned(), |port| format!("port {port}"));
+                let port = entry.port.map_or_else(|| "a port".to_owned(), |port| format!("port {port}"));
                 let message = format!(
                     "{} has settings for {port} without tls: the {} above them is not inherited",
                     rule.meta.id(),
