@@ -300,9 +300,9 @@ fn ppp(captured: Captured<'_>) -> Result<Step<'_>, Skip> {
         [0xff | 0x0f, 0x03 | 0x00, ..] => captured.skip(2)?,
         _ => captured,
     };
-    let (protocol, rest) = match captured.head::<2>()? {
-        &[low, _] if low & 1 == 1 => (u16::from(low), captured.skip(1)?),
-        &bytes => (u16::from_be_bytes(bytes), captured.skip(2)?),
+    let (protocol, rest) = match *captured.head::<2>()? {
+        [low, _] if low & 1 == 1 => (u16::from(low), captured.skip(1)?),
+        bytes => (u16::from_be_bytes(bytes), captured.skip(2)?),
     };
     match protocol {
         0x0021 | 0x0057 => Ok(Step::Next(Layer::Ip, rest)),

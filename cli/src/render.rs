@@ -94,6 +94,21 @@ pub(crate) fn session(session: &TlsSession) -> String {
     words.join(" ")
 }
 
+/// Colours the severity that begins each line of a table, so that the columns are aligned without the colour too.
+pub(crate) fn coloured(table: &str) -> String {
+    table
+        .lines()
+        .map(|line| {
+            let word = line.split(' ').next().unwrap_or_default();
+            let rest = line.strip_prefix(word).unwrap_or_default();
+            match word.parse() {
+                Ok(found) => format!("{}{rest}\n", severity(found)),
+                Err(_) => format!("{line}\n"),
+            }
+        })
+        .collect()
+}
+
 /// A severity as a coloured word; the colour goes where the terminal has none.
 pub(crate) fn severity(severity: Severity) -> String {
     let style = match severity {

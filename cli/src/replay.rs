@@ -69,7 +69,7 @@ fn table(findings: &[Finding]) -> String {
         render::Table::new(&["SEVERITY", "ID", "FROM", "TO", "PORT", "SEEN", "PROOF", "FLOWS", "WHAT"]);
     for finding in findings {
         table.row([
-            render::severity(finding.severity),
+            finding.severity.to_string(),
             finding.id.clone(),
             finding.client.name(),
             finding.server.name(),
@@ -80,7 +80,7 @@ fn table(findings: &[Finding]) -> String {
             finding.message.clone(),
         ]);
     }
-    table.to_string()
+    render::coloured(&table.to_string())
 }
 
 /// The findings' reasoning and remedies, each cause once: one DestinationRule that breaks many edges is one thing to

@@ -23,7 +23,9 @@ const BATCH: usize = 2000;
 
 pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()))
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()),
+        )
         .with_writer(std::io::stderr)
         .init();
     let token = options.token_file.as_deref().map(token).transpose()?;
@@ -36,7 +38,9 @@ pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
         // The port first: a run that cannot serve should not take the time to audit.
         let listener = TcpListener::bind(bind.address())
             .await
-            .with_context(|| format!("cannot listen on {}; choose another address with --listen", bind.address()))
+            .with_context(|| {
+                format!("cannot listen on {}; choose another address with --listen", bind.address())
+            })
             .map_err(Fatal::environment)?;
         let address = listener.local_addr()?;
         store.put_mesh(&MeshSnapshot::new(now(), declared.manifests)).await.map_err(Fatal::environment)?;
@@ -75,7 +79,10 @@ fn token(file: &Path) -> Result<Token, Fatal> {
     Token::parse(&text).with_context(|| file.display().to_string()).map_err(Fatal::input)
 }
 
-#[expect(clippy::disallowed_methods, reason = "declarations read from files are in force from when they are read")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "declarations read from files are in force from when they are read"
+)]
 fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
