@@ -16,9 +16,9 @@ pub const MOST_ROWS: u32 = 1000;
 /// Filters. An empty list, or an absent value, lets everything through; several values of one filter mean "any of them".
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Query {
-    /// The client's namespace.
+    /// The client's namespace; the empty string is outside the mesh.
     pub from_namespace: Vec<String>,
-    /// The server's namespace.
+    /// The server's namespace; the empty string is outside the mesh.
     pub to_namespace: Vec<String>,
     /// The client's workload: `name` or `namespace/name`.
     pub from_workload: Vec<String>,

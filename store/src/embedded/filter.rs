@@ -82,8 +82,8 @@ impl Conditions {
     }
 
     fn on_edge(&mut self, query: &Query) {
-        self.any("edge.client_namespace", query.from_namespace.iter().map(|word| text(word)));
-        self.any("edge.server_namespace", query.to_namespace.iter().map(|word| text(word)));
+        self.any("coalesce(edge.client_namespace, '')", query.from_namespace.iter().map(|word| text(word)));
+        self.any("coalesce(edge.server_namespace, '')", query.to_namespace.iter().map(|word| text(word)));
         self.workload("client", &query.from_workload);
         self.workload("server", &query.to_workload);
         self.any("edge.class", query.class.iter().map(|word| text(word.name())));
