@@ -63,7 +63,7 @@ function draw(element: HTMLElement, buckets: Bucket[], drawn: Class[]): uPlot {
       legend: { show: false },
       cursor: { show: false },
       scales: { x: { range: (_, first, last) => [first - step, last + step] }, y: { range: (_, _least, most) => [0, Math.max(most, 1)] } },
-      axes: [{ ...axis, size: 24, values: (_, ticks) => ticks.map((seconds) => label(seconds, last - first)) }, { ...axis, size: 44, space: 28, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 1e5, 1e6] }],
+      axes: [{ ...axis, size: 24, values: (_, ticks) => ticks.map((seconds) => label(seconds, (ticks[1] ?? seconds) - (ticks[0] ?? seconds))) }, { ...axis, size: 44, space: 28, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 1e5, 1e6] }],
       series: [{}, ...drawn.map((name) => ({
         label: name, fill: colour(`class-${name}`), stroke: colour(`class-${name}`), width: 0, points: { show: false },
         ...(bars === undefined ? {} : { paths: bars }),
@@ -74,9 +74,9 @@ function draw(element: HTMLElement, buckets: Bucket[], drawn: Class[]): uPlot {
   );
 }
 
-/** Writes a tick in UTC: the date where days are shown, seconds where minutes would repeat. */
-function label(seconds: number, span: number): string {
+/** Writes a tick in UTC: the date where ticks are hours apart, as many digits as tell two ticks apart else. */
+function label(seconds: number, step: number): string {
   const text = new Date(seconds * 1e3).toISOString();
-  if (span > 2 * 86_400) return text.slice(5, 16).replace("T", " ");
-  return span > 600 ? text.slice(11, 16) : text.slice(11, span > 5 ? 19 : 22);
+  if (step >= 21_600) return text.slice(5, 16).replace("T", " ");
+  return text.slice(11, step >= 60 ? 16 : step >= 1 ? 19 : 23);
 }

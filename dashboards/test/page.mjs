@@ -170,6 +170,17 @@ await check("edges and flows are listed, and the counts are the server's", async
   assert.equal(await page.locator(".total-plaintext strong").innerText(), plaintext.toLocaleString("en-US"));
 });
 
+await check("what lies outside the mesh can be filtered too", async (page) => {
+  const cell = page.getByRole("button", { name: /^outside to / }).first();
+  assert.equal(await cell.count(), 1, "the case has no client outside the mesh");
+  const connections = page.locator("section[aria-labelledby=connections]");
+  await connections.locator("tbody tr").first().waitFor();
+  await cell.click();
+  await connections.getByText("from outside").waitFor();
+  await page.waitForFunction(() => document.querySelector("section[aria-labelledby=connections] .scroll").getAttribute("aria-busy") === "false");
+  assert.ok((await connections.locator("tbody tr").count()) > 0, "no connection from outside");
+});
+
 await check("nothing overflows at 800 pixels, light and dark", async (page) => {
   assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "the page scrolls sideways");
   await page.emulateMedia({ colorScheme: "dark" });
