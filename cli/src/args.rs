@@ -89,7 +89,7 @@ pub(crate) struct Explain {
     /// The client's address
     #[arg(long, value_name = "IP")]
     pub(crate) from: IpAddr,
-    /// The destination on the wire; IPv6 as [addr]:port
+    /// The destination on the wire, such as 10.1.7.3:8080; an IPv6 address in square brackets
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) to: SocketAddr,
     /// The server name in the ClientHello, where the answer depends on it

@@ -32,7 +32,7 @@ pub struct Batch {
     pub coverage: Option<Coverage>,
 }
 
-/// A place where findings are kept. Every backend passes [`contract::check`].
+/// A place where findings are kept. Every backend passes the suite in `contract`.
 #[async_trait::async_trait]
 pub trait Store: Send + Sync {
     /// Keeps a batch, all of it or, on an error, nothing.
