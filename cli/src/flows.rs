@@ -23,7 +23,9 @@ pub(crate) fn run(options: &Flows) -> Result<Status, Fatal> {
         }
         FlowsOutput::Table => {
             let mut out = anstream::stdout().lock();
-            write!(out, "{}", table(&observed.flows))?;
+            if !observed.flows.is_empty() {
+                write!(out, "{}", table(&observed.flows))?;
+            }
             writeln!(out, "{}", render::totals(&observed.flows))?;
             writeln!(out, "{}", render::coverage(&observed.coverage))?;
         }

@@ -56,11 +56,14 @@ pub(crate) fn run(options: &Replay) -> Result<Status, Fatal> {
 fn judged(audit: &Audit) -> String {
     let outcomes: Vec<_> =
         audit.summary.judgements.iter().map(|(name, count)| format!("{name} {count}")).collect();
-    match audit.findings.len() {
-        0 => {
+    match (audit.coverage.flows, audit.findings.len()) {
+        // No flow is no evidence, and must not read like a clean result.
+        (0, _) => "JUDGED nothing\n\nNo flow with payload was captured: this says nothing about the mesh."
+            .to_owned(),
+        (_, 0) => {
             format!("JUDGED {}\n\nNothing breaks the declared policy in what was seen.", outcomes.join("   "))
         }
-        count => format!("JUDGED {}   findings {count}", outcomes.join("   ")),
+        (_, count) => format!("JUDGED {}   findings {count}", outcomes.join("   ")),
     }
 }
 
