@@ -19,14 +19,14 @@ help: ## Shows this list
 .PHONY: demo
 demo: setup-node dashboard ## Audits a really captured mesh into a fresh store and serves the result
 	$(CARGO) build --release --locked -p wireproof
-	rm -rf "$(dir $(DEMO_STORE))" && mkdir -p "$(dir $(DEMO_STORE))"
+	@rm -rf "$(dir $(DEMO_STORE))" && mkdir -p "$(dir $(DEMO_STORE))"
 	@echo
 	@echo "Three commands to try next (in another terminal):"
 	@echo "  $(BIN) replay $(DEMO_CASE)/capture.pcap --mesh $(DEMO_CASE)/mesh.yaml"
 	@echo "  $(BIN) lint --mesh $(DEMO_CASE)/mesh.yaml"
 	@echo "  curl -s http://$(DEMO_LISTEN)/api/v1/violations"
 	@echo
-	exec "$(BIN)" serve --mesh $(DEMO_CASE)/mesh.yaml --input $(DEMO_CASE)/capture.pcap --store "$(DEMO_STORE)" --listen $(DEMO_LISTEN)
+	@exec "$(BIN)" serve --mesh $(DEMO_CASE)/mesh.yaml --input $(DEMO_CASE)/capture.pcap --store "$(DEMO_STORE)" --listen $(DEMO_LISTEN)
 
 .PHONY: test
 test: setup ## Installs what is missing and runs everything, the browser test included
