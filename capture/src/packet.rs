@@ -248,6 +248,8 @@ fn link(link: LinkType, captured: Captured<'_>) -> Result<Step<'_>, Skip> {
             // The numbers of AF_INET6 differ by system: 10 Linux, 24 NetBSD, 28 FreeBSD, 30 macOS.
             match captured.head::<4>()? {
                 [2 | 10 | 24 | 28 | 30, 0, 0, 0] | [0, 0, 0, 2 | 10 | 24 | 28 | 30] => (Layer::Ip, 4),
+                // Some drivers write an EtherType where the family's second half belongs.
+                [_, _, 0x08, 0x00] | [_, _, 0x86, 0xdd] => (Layer::Ip, 4),
                 _ => return Err(Skip::NotIp),
             }
         }

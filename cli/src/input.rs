@@ -1,6 +1,6 @@
 //! Reads what the commands work on: captures into flows, YAML into a mesh.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -42,20 +42,29 @@ pub(crate) fn captures(paths: &[PathBuf], limits: Limits) -> Observed {
         }
     }
     if let [(path, reader)] = opened.as_mut_slice() {
+        let mut named = BTreeSet::new();
         while let Some(next) = reader.next() {
             match next {
                 Ok(frame) => {
                     unread.note(path, frame.link);
+                    let interface = frame.interface;
                     engine.frame(&frame);
                     drain(&mut engine, &mut flows);
+                    if named.insert(interface)
+                        && let Some(name) = reader.interface_name(interface)
+                    {
+                        engine.name_interface(interface, name);
+                    }
                 }
                 Err(error) => damaged.push(format!("{}: {error}", shown(path))),
             }
         }
     } else {
-        merge(opened, &mut damaged, |path, frame| {
+        let mut interfaces = Interfaces::default();
+        merge(opened, &mut damaged, |path, frame, name| {
             unread.note(path, frame.link);
-            engine.frame(frame);
+            let interface = interfaces.number(frame.interface, name, &mut engine);
+            engine.frame(&Frame { interface, ..*frame });
             drain(&mut engine, &mut flows);
         });
     }
@@ -71,6 +80,24 @@ pub(crate) fn captures(paths: &[PathBuf], limits: Limits) -> Observed {
     let mut coverage = engine.coverage();
     coverage.damaged.extend(damaged);
     Observed { flows, coverage, status }
+}
+
+/// The interfaces of several files: one name is one place of capture, whatever number each file gives it.
+#[derive(Debug, Default)]
+struct Interfaces(BTreeMap<String, u32>);
+
+impl Interfaces {
+    fn number(&mut self, in_file: u32, name: Option<&str>, engine: &mut Engine) -> u32 {
+        let Some(name) = name else { return in_file };
+        if let Some(number) = self.0.get(name) {
+            return *number;
+        }
+        // Counted down from the top, where no interface without a name is.
+        let number = u32::MAX.saturating_sub(u32::try_from(self.0.len()).unwrap_or(u32::MAX));
+        self.0.insert(name.to_owned(), number);
+        engine.name_interface(number, name);
+        number
+    }
 }
 
 /// Frames of link types that are not read, by file and type: whole interfaces that an answer would silently lack.
@@ -127,7 +154,7 @@ struct Held {
 fn merge(
     opened: Vec<(&Path, Reader<Box<dyn Read>>)>,
     damaged: &mut Vec<String>,
-    mut each: impl FnMut(&Path, &Frame<'_>),
+    mut each: impl FnMut(&Path, &Frame<'_>, Option<&str>),
 ) {
     let mut inputs: Vec<_> = opened.into_iter().map(|(path, reader)| (path, reader, None)).collect();
     for (path, reader, held) in &mut inputs {
@@ -149,7 +176,7 @@ fn merge(
                 original_len: held.original_len,
                 bytes: &held.bytes,
             };
-            each(path, &frame);
+            each(path, &frame, reader.interface_name(held.interface));
             hold(path, reader, damaged)
         } else {
             None

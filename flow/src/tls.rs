@@ -19,7 +19,8 @@ pub struct TlsSession {
     pub cipher: Option<String>,
     /// The key-exchange group's IANA name; absent where none was negotiated or seen.
     pub group: Option<String>,
-    /// Whether an earlier session was resumed; absent before a ServerHello.
+    /// Whether an earlier session was resumed; absent before a ServerHello. In TLS 1.3 this says that the server took
+    /// a pre-shared key, which need not come from a session.
     pub resumed: Option<bool>,
     /// How far the handshake came.
     pub outcome: Outcome,

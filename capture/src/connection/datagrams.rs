@@ -1,9 +1,9 @@
 //! A handshake that comes in datagrams: QUIC or DTLS, told by the first one.
 
-use flow::Security;
+use flow::{Security, Side};
 
 use super::{Settled, Way, side};
-use crate::dtls::{Dtls, is_dtls};
+use crate::dtls::{Dtls, hello, is_dtls};
 use crate::quic::{Quic, is_quic_initial};
 use crate::tls::{Ends, Probe, Sessions};
 
@@ -25,6 +25,21 @@ impl Datagrams {
             Some(Self::Dtls(Box::default(), client))
         } else {
             None
+        }
+    }
+
+    /// Begins a handshake with a datagram that is not the flow's first, if it holds a DTLS hello of either side.
+    pub(super) fn begin_late(sender: Way, datagram: &[u8]) -> Option<Self> {
+        match hello(datagram)? {
+            Side::Client => Some(Self::Dtls(Box::default(), sender)),
+            Side::Server => Some(Self::Dtls(Box::default(), sender.other())),
+        }
+    }
+
+    /// Which way the client sends.
+    pub(super) const fn client(&self) -> Way {
+        match self {
+            Self::Quic(_, client) | Self::Dtls(_, client) => *client,
         }
     }
 

@@ -8,7 +8,7 @@ use super::{Both, Key, Settled, Way, side};
 use crate::detect::upgrade::tds::Unwrapper;
 use crate::detect::{self, Detected, OPENING};
 use crate::packet::Captured;
-use crate::tls::{Ending, Ends, Handshake, Mark, Sessions};
+use crate::tls::{self, Ending, Ends, Handshake, Mark, Probe, Sessions};
 
 /// After how many packets detection has to do with what it has.
 const PATIENCE: u32 = 512;
@@ -33,6 +33,8 @@ pub(crate) struct Opening {
     closed: Both<Option<Ending>>,
     /// Who sent the first payload byte.
     first: Way,
+    /// Whether a byte that may have been a keep-alive was left out before the stream's first.
+    preceded: Both<bool>,
     packets: u32,
     /// Whether the bytes held begin after a hole, so that they are no opening.
     late: bool,
@@ -102,6 +104,7 @@ impl Opening {
             held: Both::default(),
             closed: Both::default(),
             first,
+            preceded: Both::default(),
             packets: 0,
             late: false,
             fresh: false,
@@ -144,6 +147,7 @@ impl Opening {
             // A single zero byte before anything else is how some systems keep a connection alive (RFC 9293, 3.8.4).
             if !from_start && !stream.begun() && segment.payload.bytes == [0] && segment.payload.missing == 0
             {
+                *self.preceded.of_mut(way) = true;
                 return;
             }
             if !from_start && early && self.tls.is_none() {
@@ -154,11 +158,14 @@ impl Opening {
         self.holes();
     }
 
-    /// Takes a datagram: only the first of each direction is looked at, unless the first opens QUIC or DTLS.
+    /// Takes a datagram: only the first of each direction is looked at, unless the first opens QUIC or DTLS, or a
+    /// later one opens DTLS, as it does on a path that STUN found (RFC 5764 section 5.1.2).
     pub(crate) fn datagram(&mut self, way: Way, payload: Captured<'_>) {
         self.packets = self.packets.saturating_add(1);
         if self.packets == 1 {
             self.datagrams = Datagrams::begin(way, payload.bytes);
+        } else if self.datagrams.is_none() {
+            self.datagrams = Datagrams::begin_late(way, payload.bytes);
         }
         if let Some(datagrams) = &mut self.datagrams {
             datagrams.datagram(way, payload.bytes);
@@ -246,6 +253,9 @@ impl Opening {
         ended: bool,
     ) -> Option<Answer> {
         if let Some(datagrams) = &self.datagrams {
+            if !roles_known {
+                *client = datagrams.client();
+            }
             return (ended || datagrams.settled()).then_some(Answer::Tls);
         }
         if self.tls.is_none() && (self.fresh || ended || self.packets >= PATIENCE) {
@@ -320,7 +330,7 @@ impl Opening {
             Detected::More => settled(Security::Unknown(self.why_unknown(Reason::Incomplete, from_start))),
             Detected::Upgradable(_) if !ended => None,
             Detected::Upgradable(protocol) => {
-                let security = if self.lossy() {
+                let security = if self.transport == Transport::Tcp && self.lossy() {
                     // What was lost may have been the upgrade.
                     Security::Unknown(Reason::Gap)
                 } else {
@@ -335,6 +345,17 @@ impl Opening {
                     (None, None) => Evidence::because(Proof::Strong, Reason::TextLike),
                 };
                 Some(Settled { security: Security::Plaintext(evidence), protocol, upgrade: refused })
+            }
+            // A hello that is not known to come first is payload that looks like one until the other side answers it.
+            Detected::Tls { .. }
+                if *self.preceded.of(*client)
+                    && tls::server_answer(&self.held.of(client.other()).bytes) != Probe::Yes =>
+            {
+                if ended {
+                    settled(Security::Unknown(self.why_unknown(Reason::OneSided, true)))
+                } else {
+                    None
+                }
             }
             Detected::Tls { upgrade, client: in_client, server: in_server, protocol } => {
                 let start = match *client {
@@ -400,14 +421,17 @@ impl Opening {
         let mut pieces = Vec::new();
         for way in [Way::Up, Way::Down] {
             let mut rest = held.of(way).bytes.as_slice();
+            // A piece that overtook those before it in the stream waits for them.
+            let mut latest = 0;
             for run in &held.of(way).runs {
                 let (bytes, after) = rest.split_at_checked(run.length).unwrap_or((rest, &[]));
                 rest = after;
+                latest = run.origin.packet.max(latest);
                 let payload = Captured { bytes, missing: run.missing };
-                pieces.push((run.origin.packet, way, Piece { payload, origin: run.origin }));
+                pieces.push((latest, way, Piece { payload, origin: run.origin }));
             }
         }
-        // Both directions in the order of their packets: causality is judged by it.
+        // Both directions as their bytes became readable: causality is judged by it, and neither stream is reordered.
         pieces.sort_by_key(|(packet, ..)| *packet);
         for (_, way, piece) in pieces {
             tls.feed(way, self.streams.of(way.other()).start, &piece);

@@ -234,7 +234,8 @@ fn settle(detector: &Detector, opening: &Opening<'_>, nested: u8) -> Detected {
     }
     let plain = Detected::Plaintext { protocol: Some(protocol), refused: None };
     if opening.transport == Transport::Udp {
-        return plain;
+        // STUN finds the path on which DTLS then begins (RFC 5764 section 5.1.2).
+        return if protocol == Protocol::Stun { Detected::Upgradable(protocol) } else { plain };
     }
     let Some(known) = UPGRADES.iter().find(|known| known.protocol == protocol) else { return plain };
     match (known.turn)(opening) {

@@ -18,16 +18,16 @@ const MAX_DATAGRAMS: u32 = 128;
 
 /// Tells whether a datagram begins with a DTLS handshake record that holds a hello.
 pub(crate) fn is_dtls(bytes: &[u8]) -> Probe {
-    let mut at = Cursor(bytes);
-    let Some(record) = Record::read(&mut at) else { return Probe::No };
-    if record.kind == 22
-        && record.epoch == 0
-        && matches!(record.body.first(), Some(1..=3))
-        && record.body.len() >= 12
-    {
-        Probe::Yes
-    } else {
-        Probe::No
+    if hello(bytes).is_some() { Probe::Yes } else { Probe::No }
+}
+
+/// Tells whose hello a datagram begins with, if it begins with one.
+pub(crate) fn hello(bytes: &[u8]) -> Option<Side> {
+    let record = Record::read(&mut Cursor(bytes))?;
+    match (record.kind, record.epoch, record.body.first()) {
+        (22, 0, Some(1)) if record.body.len() >= 12 => Some(Side::Client),
+        (22, 0, Some(2 | 3)) if record.body.len() >= 12 => Some(Side::Server),
+        _ => None,
     }
 }
 

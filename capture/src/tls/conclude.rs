@@ -421,7 +421,7 @@ impl Handshake {
         if length < SMALLEST_TICKET {
             // A key from outside is no earlier session.
             let client = withheld(Withheld::Absent, Proof::Inferred, Reason::ExternalPsk);
-            return Answer { client, outcome, resumed: Some(false) };
+            return answer(client);
         }
         if let Some(original) = sessions.find(ends, sni, identity) {
             return answer(linked(original));
@@ -517,6 +517,13 @@ impl Handshake {
             ClientAuth::Proved(..) | ClientAuth::Refuted(..) | ClientAuth::Hidden(_) => {
                 self.renegotiated(client)
             }
+        };
+        // What was lost after the handshake may have been a renegotiation with a certificate.
+        let client = match (client, self.client.broken) {
+            (ClientAuth::Refuted(how, evidence), Some(reason)) if evidence.proof == Proof::Wire => {
+                withheld(how, lowered(evidence.proof), reason)
+            }
+            (ClientAuth::Refuted(..) | ClientAuth::Proved(..) | ClientAuth::Hidden(_), _) => client,
         };
         Answer { client, outcome, resumed: resumed.or(Some(false)) }
     }
