@@ -1,0 +1,73 @@
+//! What reaches a bound is reported or counted: nothing is lost in silence.
+
+#![expect(clippy::unwrap_used, reason = "a test may stop here")]
+
+use capture::engine::{Engine, Frame, Limits, LinkType};
+use etherparse::PacketBuilder;
+use flow::{Close, Coverage, Flow, Timestamp};
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// Shows the engine segments of several clients of one server, a second apart, as (client's port, whether it is the SYN, text).
+fn observe(
+    limits: Limits,
+    segments: impl IntoIterator<Item = (u16, bool, Vec<u8>)>,
+) -> (Vec<Flow>, Coverage) {
+    let mut engine = Engine::new(limits);
+    for (number, (port, syn, text)) in (1..).zip(segments) {
+        let builder = PacketBuilder::ethernet2([0; 6], [1; 6]).ipv4([192, 0, 2, 1], [192, 0, 2, 2], 64);
+        let tcp = builder.tcp(port, 8080, if syn { 999 } else { 1000 }, 1024);
+        let tcp = if syn { tcp.syn() } else { tcp.ack(0) };
+        let mut bytes = Vec::new();
+        tcp.write(&mut bytes, &text).unwrap();
+        let at = Timestamp::from_nanos(number * 1_000_000_000);
+        let original_len = u32::try_from(bytes.len()).unwrap();
+        engine.frame(&Frame { at, link: LinkType::ETHERNET, interface: 0, original_len, bytes: &bytes });
+    }
+    engine.finish();
+    let flows = std::iter::from_fn(|| engine.poll()).filter(|flow| flow.close != Close::Open).collect();
+    (flows, engine.coverage())
+}
+
+fn closes(flows: &[Flow]) -> Vec<(u16, Close)> {
+    flows.iter().map(|flow| (flow.client.port, flow.close)).collect()
+}
+
+#[test]
+fn a_full_table_reports_what_gives_way_and_counts_it() {
+    let limits = Limits { connections: 2, ..Limits::default() };
+    let requests = [1, 2, 3].map(|port| (port, false, REQUEST.to_vec()));
+    let (flows, coverage) = observe(limits, requests);
+    assert_eq!(closes(&flows), [(1, Close::Evicted), (2, Close::CaptureEnd), (3, Close::CaptureEnd)]);
+    assert_eq!(coverage.skipped.get("table-full"), Some(&1));
+    assert_eq!(coverage.flows, 3);
+}
+
+#[test]
+fn a_flood_of_openings_costs_no_connection_that_speaks() {
+    let limits = Limits { connections: 100, silent: 10, ..Limits::default() };
+    let flood = (100..200).map(|port| (port, true, Vec::new()));
+    let (flows, coverage) = observe(limits, [(1, false, REQUEST.to_vec())].into_iter().chain(flood));
+    assert_eq!(closes(&flows), [(1, Close::CaptureEnd)]);
+    assert_eq!(coverage.skipped.get("table-full"), Some(&90));
+    assert_eq!(coverage.empty, 100);
+}
+
+#[test]
+fn silence_ends_a_connection() {
+    let limits = Limits { tcp_idle: 5, ..Limits::default() };
+    let one = (1, false, REQUEST.to_vec());
+    let others = (2..20).map(|_| (2, false, REQUEST.to_vec()));
+    let (flows, coverage) = observe(limits, [one].into_iter().chain(others));
+    assert_eq!(closes(&flows), [(1, Close::Idle), (2, Close::CaptureEnd)]);
+    assert!(coverage.skipped.is_empty());
+}
+
+#[test]
+fn the_bound_on_held_bytes_gives_up_openings_and_counts_them() {
+    let limits = Limits { held_bytes: 64, ..Limits::default() };
+    let undecided = (1, false, b"nothing that is known, and too little to judge by its look ".repeat(3));
+    let (flows, coverage) = observe(limits, [(1, true, Vec::new()), undecided]);
+    assert_eq!(closes(&flows), [(1, Close::CaptureEnd)]);
+    assert_eq!(coverage.skipped.get("held-bytes-full"), Some(&1));
+}
