@@ -13,6 +13,7 @@ use crate::mesh::pod::Pod;
 use crate::mesh::service::{EndpointSlice, Service};
 use crate::mesh::service_entry::{ServiceEntry, WorkloadEntry};
 use crate::mesh::sidecar::Sidecar;
+use crate::mesh::spelling;
 use crate::mesh::virtual_service::VirtualService;
 use crate::report::InputError;
 
@@ -121,7 +122,8 @@ impl Resources {
                     for (key, text) in [("kind", item_kind), ("apiVersion", version.as_str())] {
                         if !entries.iter().any(|(name, _)| name == key) {
                             let value = crate::mesh::node::Value::Text(text.to_owned());
-                            entries.push((key.to_owned(), Node { line: item.line, value }));
+                            entries
+                                .push((key.to_owned(), Node { line: item.line, key_line: item.line, value }));
                         }
                     }
                 }
@@ -221,11 +223,11 @@ impl Resources {
             .unwrap_or_default()
             .iter()
             .filter(|(key, _)| !known.contains(&key.as_str()))
-            .map(|(key, value)| (key.clone(), value.line))
+            .map(|(key, value)| (key.clone(), value.key_line))
             .collect();
         for (key, line) in unknown {
-            let near = known.iter().find(|name| name.eq_ignore_ascii_case(&key));
-            let hint = near.map_or_else(String::new, |name| format!("; did you mean '{name}'?"));
+            let hint = spelling::nearest(known, &key)
+                .map_or_else(String::new, |name| format!("; did you mean '{name}'?"));
             self.error(
                 file,
                 Some(line),

@@ -13,6 +13,8 @@ use serde_saphyr::Spanned;
 pub struct Node {
     /// Line in the document, from 1; 0 where the reader could not tell.
     pub line: u32,
+    /// Line of the key that this is the value of; `line` where it is not a value in a mapping.
+    pub key_line: u32,
     /// The value.
     pub value: Value,
 }
@@ -136,6 +138,7 @@ impl Node {
     /// Moves every line down by `lines`: the document begins there in its file.
     pub(crate) fn shift(&mut self, lines: u32) {
         self.line = self.line.saturating_add(lines);
+        self.key_line = self.key_line.saturating_add(lines);
         match &mut self.value {
             Value::List(items) => items.iter_mut().for_each(|item| item.shift(lines)),
             Value::Map(entries) => entries.iter_mut().for_each(|(_, node)| node.shift(lines)),
@@ -148,7 +151,7 @@ impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let spanned = Spanned::<Value>::deserialize(deserializer)?;
         let line = u32::try_from(spanned.referenced.line()).unwrap_or(0);
-        Ok(Self { line, value: spanned.value })
+        Ok(Self { line, key_line: line, value: spanned.value })
     }
 }
 
@@ -211,19 +214,21 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut entries = Vec::new();
-        while let Some(Key(key)) = access.next_key()? {
-            entries.push((key, access.next_value()?));
+        while let Some(Key(key, line)) = access.next_key()? {
+            let node: Node = access.next_value()?;
+            entries.push((key, Node { key_line: line, ..node }));
         }
         Ok(Value::Map(entries))
     }
 }
 
-/// A mapping's key, whatever scalar it is.
-struct Key(String);
+/// A mapping's key, whatever scalar it is, and its line.
+struct Key(String, u32);
 
 impl<'de> Deserialize<'de> for Key {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self)
+        let spanned = Spanned::<String>::deserialize(deserializer)?;
+        Ok(Self(spanned.value, u32::try_from(spanned.referenced.line()).unwrap_or(0)))
     }
 }
 
@@ -237,6 +242,8 @@ mod tests {
         let node: Node = serde_saphyr::from_str(text).unwrap();
         let spec = node.get("spec").unwrap();
         assert_eq!(spec.at(&["mtls", "mode"]).unwrap().line, 3);
+        let port = spec.at(&["portLevelMtls", "8080"]).unwrap();
+        assert_eq!((port.key_line, port.line), (5, 6));
         assert_eq!(spec.at(&["portLevelMtls", "8080", "mode"]).unwrap().text(), Some("DISABLE"));
         assert_eq!(spec.at(&["portLevelMtls", "8080", "mode"]).unwrap().line, 6);
         assert_eq!(spec.get("list").unwrap().items()[1].number(), Some(2));
