@@ -260,10 +260,10 @@ pub struct Violation {
     pub remedy: Remedy,
 }
 
-/// Violations of one kind between one client workload and one server workload and port, with one cause.
+/// Violations of one kind between one client workload and one server workload and port, of one class, with one cause.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// Names this finding for good: the same for the same id, client, server, port and cause. 16 hex digits.
+    /// Names this finding for good: the same for the same id, client, server, port, class and cause. 16 hex digits.
     pub key: String,
     /// The catalogue's id.
     pub id: String,
@@ -329,13 +329,14 @@ impl Finding {
     }
 }
 
-/// Names the finding to which a violation belongs: the same for the same id, client, server, port and cause.
+/// Names the finding to which a violation belongs: the same for the same id, client, server, port, class and cause.
 #[must_use]
 pub fn finding_key(judged: &Judged, violation: &Violation) -> String {
     let mut hasher = SipHasher13::new();
     let port = judged.flow.server.port.to_string();
+    let class = judged.flow.security.class().name();
     let cause = violation.cause.as_deref().unwrap_or_default();
-    for part in [&violation.id, &judged.client.name(), &judged.server.name(), &port, cause] {
+    for part in [&violation.id, &judged.client.name(), &judged.server.name(), &port, class, cause] {
         hasher.write(part.as_bytes());
         hasher.write(&[0]);
     }

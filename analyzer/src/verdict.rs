@@ -6,9 +6,10 @@
 use flow::{Class, ClientAuth, Outcome, Security, Transport};
 
 use crate::expectation::Expectation;
+use crate::mesh::gateway::ServerTlsMode;
 use crate::policy::interception::NEVER_INTERCEPTED;
 use crate::policy::outbound::{OutboundKind, istio_sni};
-use crate::policy::{Trace, peer_authentication};
+use crate::policy::{Trace, gateway, peer_authentication};
 use crate::report::{IstioMtls, Judgement, PartyKind, ServerMode, Violation};
 use crate::violation::{Case, Kind};
 
@@ -87,7 +88,7 @@ fn violations(case: &Case<'_>, possible: &[Class]) -> Vec<Violation> {
     let strict = expected.server_mode == Some(ServerMode::Strict);
     let answered = case.flow.answered();
     let found = if case.server.kind == PartyKind::Gateway {
-        gateway(case, refused)
+        at_gateway(case, possible, refused)
     } else if plaintext && case.client.kind == PartyKind::Ambient && case.server.kind == PartyKind::Ambient {
         Some(case.violation(
             Kind::AmbientNotCaptured,
@@ -110,7 +111,7 @@ fn violations(case: &Case<'_>, possible: &[Class]) -> Vec<Violation> {
             "TLS without a client certificate where STRICT is declared",
             Vec::new(),
         ))
-    } else if !plaintext && expected.istio_mtls == IstioMtls::Unterminated && offers_istio(case) {
+    } else if !plaintext && offers_istio(case) && undecryptable(case) {
         let cause = case.client_cause().or_else(|| case.server_cause());
         Some(case.violation(
             Kind::Unterminated,
@@ -197,6 +198,15 @@ fn offers_istio(case: &Case<'_>) -> bool {
     })
 }
 
+/// Istio mTLS reaches something that is known not to decrypt it. Of a destination that the mesh does not know nothing is
+/// known, and a handshake that completed was terminated, whatever the declarations say.
+fn undecryptable(case: &Case<'_>) -> bool {
+    let completed = case.flow.tls().is_some_and(|tls| tls.outcome == Outcome::Established);
+    case.expectation.expected.istio_mtls == IstioMtls::Unterminated
+        && case.expectation.known_destination
+        && !completed
+}
+
 fn downgraded(expectation: &Expectation) -> bool {
     expectation.expected.client_wire == [Class::Mtls]
 }
@@ -206,8 +216,10 @@ fn is_migration_blocker(case: &Case<'_>) -> bool {
         && matches!(case.client.kind, PartyKind::NoProxy | PartyKind::Unknown)
 }
 
-fn gateway(case: &Case<'_>, refused: bool) -> Option<Violation> {
-    let server = case.expectation.expected.gateway_server.as_ref()?;
+fn at_gateway(case: &Case<'_>, possible: &[Class], refused: bool) -> Option<Violation> {
+    let Some(server) = case.expectation.expected.gateway_server.as_ref() else {
+        return refused_by_every_server(case, possible);
+    };
     if !refused {
         return None;
     }
@@ -225,6 +237,32 @@ fn gateway(case: &Case<'_>, refused: bool) -> Option<Violation> {
     let seen = case.flow.security.class();
     let what = format!("{seen} to a server that is declared {} with {mode}", server.protocol);
     Some(case.violation(Kind::GatewayRefuses, case.gateway_cause(), &what, Vec::new()))
+}
+
+/// No server was chosen, because the connection carries no SNI to choose by; where all servers of the port refuse it, it
+/// does not matter which it would have been.
+fn refused_by_every_server(case: &Case<'_>, possible: &[Class]) -> Option<Violation> {
+    let port = case.flow.server.port;
+    let pod = case.mesh.pod_at(case.flow.server.ip, Some(port))?;
+    let servers: Vec<_> = gateway::servers_on(case.mesh, pod, port)
+        .into_iter()
+        .filter(|(_, server)| gateway::rejected(server).is_none())
+        .collect();
+    let (first, _) = servers.first()?;
+    let accepted = servers
+        .iter()
+        .any(|(_, server)| possible.iter().any(|class| gateway::accepts(server).0.contains(class)));
+    if accepted {
+        return None;
+    }
+    let mut trace = Trace::default();
+    for (gateway, server) in &servers {
+        let mode = server.tls_in_force().map_or("without TLS", ServerTlsMode::name);
+        let effect = format!("{} {mode} refuses it", server.protocol_text);
+        trace.cite("gateway.server-tls", &gateway.meta, Some("spec.servers"), server.line, effect);
+    }
+    let what = format!("{} to a port where no server accepts it", case.flow.security.class());
+    Some(case.violation(Kind::GatewayRefuses, Some(first.meta.id()), &what, trace.into_citations()))
 }
 
 /// An SNI of Istio's own form names the Service that the client meant; it must be one behind the destination.

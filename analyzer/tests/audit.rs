@@ -138,6 +138,29 @@ fn a_gateway_that_requires_certificates() {
 }
 
 #[test]
+fn an_unknown_destination_is_no_server_that_cannot_decrypt() {
+    let sni = Some("outbound_.8080_._.orders.orders.svc.cluster.local");
+    for outcome in [Outcome::Failed, Outcome::Incomplete, Outcome::Established] {
+        let istio = tls(MUTUAL, "istio", sni, outcome);
+        let case = "006-istio-mutual-to-server-without-proxy";
+        check(case, &flow("10.20.135.11", "192.0.2.77:8080", istio, true), Judgement::Undecided, None);
+    }
+}
+
+#[test]
+fn a_handshake_that_completed_was_terminated() {
+    let sni = Some("outbound_.8080_._.orders.orders.svc.cluster.local");
+    let istio = tls(MUTUAL, "istio", sni, Outcome::Established);
+    let judged = auditor("006-istio-mutual-to-server-without-proxy").judge(&flow(
+        "10.20.135.11",
+        "10.20.135.21:8080",
+        istio,
+        true,
+    ));
+    assert!(judged.violations.is_empty(), "{:#?}", judged.violations);
+}
+
+#[test]
 fn what_the_wire_hides_is_no_violation() {
     let (case, from, to) = ("001-namespace-strict-grpc", "10.20.130.11", "10.20.130.21:50051");
     for &reason in Reason::ALL {

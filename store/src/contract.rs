@@ -95,7 +95,7 @@ async fn findings_gather_their_flows(store: &dyn Store) {
     let weak = Sample {
         id: 3,
         start: 300,
-        class: Class::Tls,
+        class: Class::Plaintext,
         proof: Proof::Inferred,
         violation: CRITICAL,
         ..Sample::default()
@@ -112,6 +112,10 @@ async fn findings_gather_their_flows(store: &dyn Store) {
     let tally = store.violations_summary(&Query::default()).await.expect("summary");
     let told: Vec<_> = tally.iter().map(|tally| (tally.id.as_str(), tally.findings, tally.flows)).collect();
     assert_eq!(told, [("OB01", 1, 3)]);
+    // A finding states one class: a flow of another one makes a finding of its own.
+    record(store, vec![sample(4, 400, Class::Tls, CRITICAL)]).await;
+    let found = store.violations(&Query::default(), &Paging::first(10)).await.expect("violations").rows;
+    assert_eq!(found.len(), 2);
 }
 
 async fn every_filter_narrows(store: &dyn Store) {
