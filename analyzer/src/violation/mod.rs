@@ -5,7 +5,7 @@
 
 pub mod remedy;
 
-use flow::{ClientAuth, Flow, Proof, Security};
+use flow::{Flow, Proof};
 
 use crate::expectation::Expectation;
 use crate::mesh::Mesh;
@@ -117,14 +117,14 @@ fn named(from: &str) -> Option<String> {
     from.contains('/').then(|| from.to_owned())
 }
 
-/// A violation is certain where it rests on what was read in the clear or on exact arithmetic. That a connection is
-/// TLS is always read in the clear: a violation by a flow whose client authentication is hidden rests on no more.
+/// A violation is certain where it rests on what was read in the clear or on exact arithmetic. Where it only takes that
+/// the connection is TLS, a weaker proof of the client's certificate does not weaken it; no proof at all does: the
+/// handshake told less than it should have.
 fn certainty(kind: Kind, flow: &Flow) -> Certainty {
-    let only_tls = matches!(kind, Kind::TlsToHttpPort | Kind::Unterminated | Kind::StaleDestination)
-        || matches!(flow.security, Security::Tls(_, ClientAuth::Hidden(_)));
+    let only_tls = matches!(kind, Kind::TlsToHttpPort | Kind::Unterminated | Kind::StaleDestination);
     match flow.security.evidence().proof {
         Proof::Wire | Proof::Exact => Certainty::Certain,
-        Proof::Strong | Proof::Linked | Proof::Inferred | Proof::None if only_tls => Certainty::Certain,
+        Proof::Strong | Proof::Linked | Proof::Inferred if only_tls => Certainty::Certain,
         Proof::Strong | Proof::Linked | Proof::Inferred | Proof::None => Certainty::Likely,
     }
 }
