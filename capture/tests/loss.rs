@@ -151,3 +151,30 @@ fn repeated_packets_change_nothing() {
         }
     }
 }
+
+/// Reverses every run of packets that one side sent in a row, as a path that reorders might.
+fn flights_reversed(packets: &[Packet]) -> Vec<Packet> {
+    // The source address of IPv4 on Ethernet.
+    let sender = |packet: &Packet| packet.bytes[26..30].to_vec();
+    packets
+        .chunk_by(|a, b| sender(a) == sender(b))
+        .flat_map(|flight| {
+            flight.iter().zip(flight.iter().rev()).map(|(place, packet)| Packet {
+                at: place.at,
+                link: packet.link,
+                bytes: packet.bytes.clone(),
+            })
+        })
+        .collect()
+}
+
+#[test]
+fn the_order_within_a_flight_changes_nothing() {
+    for (name, _) in CAPTURES {
+        let packets = packets(name);
+        let once = whole(&packets);
+        for flow in observe(&flights_reversed(&packets)) {
+            assert_eq!(Some(&flow.security), once.get(&ends(&flow)), "{name}");
+        }
+    }
+}

@@ -255,10 +255,11 @@ impl Connection {
                     let sequence = tcp.sequence.wrapping_add(u32::from(tcp.syn));
                     opening.segment(way, Segment { sequence, payload: packet.payload, origin }, from_start);
                     if tcp.fin {
-                        opening.close(way, Ending::Fin);
+                        let length = u32::try_from(packet.payload.on_wire()).unwrap_or_default();
+                        opening.close(way, Ending::Fin, Some(sequence.wrapping_add(length)));
                     }
                     if tcp.reset {
-                        opening.close(way, Ending::Reset);
+                        opening.close(way, Ending::Reset, None);
                     }
                 }
                 Header::Udp { .. } => opening.datagram(way, packet.payload),

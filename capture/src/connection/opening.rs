@@ -3,7 +3,7 @@
 use flow::{Evidence, Proof, Protocol, Reason, Security, Transport, Upgrade};
 
 use super::datagrams::Datagrams;
-use super::reassembly::{Origin, Piece, Segment, Stream};
+use super::reassembly::{Origin, Piece, Segment, Stream, after};
 use super::{Both, Key, Settled, Way, side};
 use crate::detect::upgrade::tds::Unwrapper;
 use crate::detect::{self, Detected, OPENING};
@@ -31,6 +31,8 @@ pub(crate) struct Opening {
     streams: Both<Stream>,
     held: Both<Held>,
     closed: Both<Option<Ending>>,
+    /// The sequence number after the stream's last byte, where a FIN tells it.
+    last: Both<Option<u32>>,
     /// Who sent the first payload byte.
     first: Way,
     /// Whether a byte that may have been a keep-alive was left out before the stream's first.
@@ -103,6 +105,7 @@ impl Opening {
             streams: Both::default(),
             held: Both::default(),
             closed: Both::default(),
+            last: Both::default(),
             first,
             preceded: Both::default(),
             packets: 0,
@@ -179,10 +182,23 @@ impl Opening {
         }
     }
 
-    /// Notes the end of a direction.
-    pub(crate) fn close(&mut self, way: Way, ending: Ending) {
+    /// Notes the end of a direction, and after which byte it comes where that is certain.
+    pub(crate) fn close(&mut self, way: Way, ending: Ending, last: Option<u32>) {
         self.closed.of_mut(way).get_or_insert(ending);
+        if self.last.of(way).is_none() {
+            *self.last.of_mut(way) = last;
+        }
         self.fresh = true;
+    }
+
+    /// Tells whether bytes before others, or before the stream's end, are missing so far.
+    fn incomplete(&self, way: Way) -> bool {
+        let stream = self.streams.of(way);
+        let short = match (stream.next(), *self.last.of(way)) {
+            (Some(next), Some(last)) => after(last, next),
+            (None, _) | (_, None) => false,
+        };
+        short || stream.has_hole()
     }
 
     /// Returns how many payload bytes are held.
@@ -265,18 +281,21 @@ impl Opening {
                 return Some(Answer::Settled(settled));
             }
         }
+        let incomplete = Both { up: self.incomplete(Way::Up), down: self.incomplete(Way::Down) };
         let Self { streams, closed, tls, .. } = self;
         let tls = tls.as_mut()?;
+        // A reset ends both directions at once: what is missing then stays missing.
+        let over = ended || [closed.up, closed.down].contains(&Some(Ending::Reset));
         for way in [Way::Up, Way::Down] {
             let stream = streams.of(way);
-            let lost = stream.gap || (ended && (stream.has_hole() || stream.lacks_acknowledged()));
+            let lost = stream.gap || (over && (*incomplete.of(way) || stream.lacks_acknowledged()));
             if lost && !*tls.gap_told.of(way) {
                 *tls.gap_told.of_mut(way) = true;
                 tls.handshake.gap(side(*client, way));
             }
             if let Some(ending) = *closed.of(way)
                 && !*tls.close_told.of(way)
-                && (ending == Ending::Reset || !stream.has_hole() || ended)
+                && (ending == Ending::Reset || !*incomplete.of(way) || ended)
             {
                 *tls.close_told.of_mut(way) = true;
                 tls.handshake.close(side(*client, way), ending);
@@ -330,7 +349,11 @@ impl Opening {
             Detected::More => settled(Security::Unknown(self.why_unknown(Reason::Incomplete, from_start))),
             Detected::Upgradable(_) if !ended => None,
             Detected::Upgradable(protocol) => {
-                let security = if self.transport == Transport::Tcp && self.lossy() {
+                let open = self.closed.up.is_none() && self.closed.down.is_none();
+                let security = if open && matches!(protocol, Protocol::Postgres | Protocol::Mysql) {
+                    // Here the client's first message decides, and the capture ends before it or its answer.
+                    Security::Unknown(self.why_unknown(Reason::Incomplete, from_start))
+                } else if self.transport == Transport::Tcp && self.lossy() {
                     // What was lost may have been the upgrade.
                     Security::Unknown(Reason::Gap)
                 } else {
@@ -381,7 +404,7 @@ impl Opening {
     fn lossy(&self) -> bool {
         [Way::Up, Way::Down].into_iter().any(|way| {
             let stream = self.streams.of(way);
-            stream.gap || stream.has_hole() || stream.lacks_acknowledged() || self.held.of(way).cut
+            stream.gap || self.incomplete(way) || stream.lacks_acknowledged() || self.held.of(way).cut
         })
     }
 

@@ -48,7 +48,8 @@ fn turn(opening: &Opening<'_>) -> Turn {
                 return match tls::client_hello(opening.client.get(after..).unwrap_or(&[])) {
                     Probe::Yes => Turn::Begun { client: after, server: 0 },
                     Probe::No => Turn::Refused,
-                    Probe::More => Turn::Past,
+                    // The capture ends before the answer could show.
+                    Probe::More => Turn::Possible,
                 };
             }
             (SSL_REQUEST | GSS_REQUEST, None) => return Turn::Possible,

@@ -1,0 +1,104 @@
+//! Openings that are not what they seem: a hello after a stray byte, DTLS on a path that STUN found, a lost answer.
+
+#![expect(clippy::unwrap_used, reason = "a test may stop here")]
+
+use capture::engine::{Engine, Frame, Limits, LinkType};
+use etherparse::PacketBuilder;
+use flow::{Class, Close, Flow, Protocol, Reason, Security, Timestamp};
+
+/// What one packet carries.
+enum Carries<'a> {
+    Datagram(&'a [u8]),
+    /// Sequence number, payload, and whether it ends its direction.
+    Segment(u32, &'a [u8], bool),
+}
+
+use Carries::{Datagram, Segment};
+
+/// Shows the engine packets, each from the client or not, of a connection whose SYN was not captured.
+fn observe(packets: &[(bool, Carries<'_>)]) -> Flow {
+    let mut engine = Engine::new(Limits::default());
+    for (number, (client, carries)) in (1..).zip(packets) {
+        let (near, far, source, destination) =
+            if *client { (1, 2, 40_000, 5432) } else { (2, 1, 5432, 40_000) };
+        let ip = PacketBuilder::ethernet2([0; 6], [1; 6]).ipv4([192, 0, 2, near], [192, 0, 2, far], 64);
+        let mut bytes = Vec::new();
+        match carries {
+            Datagram(payload) => ip.udp(source, destination).write(&mut bytes, payload).unwrap(),
+            Segment(sequence, payload, fin) => {
+                let tcp = ip.tcp(source, destination, *sequence, 1024).ack(1);
+                let tcp = if *fin { tcp.fin() } else { tcp };
+                tcp.write(&mut bytes, payload).unwrap();
+            }
+        }
+        let at = Timestamp::from_nanos(number * 1_000_000);
+        let original_len = u32::try_from(bytes.len()).unwrap();
+        engine.frame(&Frame { at, link: LinkType::ETHERNET, interface: 0, original_len, bytes: &bytes });
+    }
+    engine.finish();
+    let mut flows: Vec<_> =
+        std::iter::from_fn(|| engine.poll()).filter(|flow| flow.close != Close::Open).collect();
+    assert_eq!(flows.len(), 1);
+    flows.remove(0)
+}
+
+/// A ClientHello message with one suite and no extension.
+fn hello() -> Vec<u8> {
+    [&[1, 0, 0, 41, 3, 3][..], &[7; 32], &[0, 0, 2, 0xc0, 0x2b, 1, 0]].concat()
+}
+
+fn record(message: &[u8]) -> Vec<u8> {
+    [&[22, 3, 1][..], &u16::try_from(message.len()).unwrap().to_be_bytes(), message].concat()
+}
+
+#[test]
+fn a_hello_after_a_stray_byte_is_believed_only_when_answered() {
+    let hello = record(&hello());
+    let alone = [(true, Segment(0, &[0], false)), (true, Segment(1, &hello, false))];
+    assert_eq!(observe(&alone).security.class(), Class::Unknown);
+    let alert = [21, 3, 3, 0, 2, 2, 40];
+    let answered = [
+        (true, Segment(0, &[0], false)),
+        (true, Segment(1, &hello, false)),
+        (false, Segment(1, &alert, false)),
+    ];
+    assert_eq!(observe(&answered).security.class(), Class::Tls);
+    assert_eq!(observe(&alone[1..]).security.class(), Class::Tls);
+}
+
+#[test]
+fn dtls_may_begin_where_stun_was_spoken() {
+    let binding = [&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[5; 12]].concat();
+    let stun = observe(&[(true, Datagram(&binding)), (true, Datagram(&binding))]);
+    assert_eq!((stun.security.class(), stun.protocol), (Class::Plaintext, Some(Protocol::Stun)));
+
+    let message = hello();
+    let (head, body) = message.split_at(4);
+    // A fragment that is the whole message: length, number, offset, length; and the cookie that DTLS puts in.
+    let body = [&[0xfe, 0xfd][..], &body[2..35], &[0], &body[35..]].concat();
+    let length = u32::try_from(body.len()).unwrap().to_be_bytes();
+    let fragment = [&head[..1], &length[1..], &[0, 0, 0, 0, 0], &length[1..], &body].concat();
+    let hello = [
+        &[22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0][..],
+        &u16::try_from(fragment.len()).unwrap().to_be_bytes(),
+        &fragment,
+    ]
+    .concat();
+    let dtls = observe(&[(true, Datagram(&binding)), (false, Datagram(&hello))]);
+    assert_eq!(dtls.security.class(), Class::Tls);
+    // Who sent the ClientHello is the client, whoever looked for the path.
+    assert_eq!(dtls.client.port, 5432);
+}
+
+#[test]
+fn an_upgrade_still_open_where_the_capture_ends_is_not_known() {
+    let request = [0, 0, 0, 8, 4, 210, 22, 47];
+    let open = observe(&[(true, Segment(1, &request, false))]);
+    assert!(
+        matches!(open.security, Security::Unknown(Reason::MidStream | Reason::Incomplete)),
+        "{:?}",
+        open.security
+    );
+    let refused = observe(&[(true, Segment(1, &request, false)), (false, Segment(1, b"N", false))]);
+    assert_eq!(refused.security.class(), Class::Plaintext);
+}
