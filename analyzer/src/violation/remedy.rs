@@ -1,8 +1,11 @@
 //! What mends a violation: a sentence, the very resource, and YAML to apply.
 
+use std::collections::BTreeMap;
+
 use crate::mesh::destination_rule::DestinationRule;
 use crate::mesh::meta::Meta;
-use crate::report::{Citation, PartyKind, Remedy};
+use crate::policy::peer_authentication::chosen_for_workload;
+use crate::report::{Citation, PartyKind, Remedy, ServerMode};
 use crate::violation::{Case, Kind};
 
 /// Says what mends a violation with this cause.
@@ -112,39 +115,50 @@ fn rule_yaml(rule: &DestinationRule, because: &[Citation], mode: &str) -> String
     }
 }
 
-/// Opens one port of the server's workload, in the workload's own policy where it has one: policies are not merged.
+/// Opens one port of the server's workload: in the workload's own policy where it has one, for policies are not merged,
+/// and with all that it declares for other ports. In the root namespace no policy acts for single workloads.
 fn open_port(case: &Case<'_>) -> Option<String> {
     let pod = case.mesh.pod_at(case.flow.server.ip, Some(case.flow.server.port))?;
+    if *pod.meta.namespace == *case.mesh.config.root_namespace {
+        return None;
+    }
     let port = case.flow.server.port;
-    let own = case.mesh.peer_authentications.iter().find(|policy| {
-        policy.is_for_workloads()
-            && policy.meta.namespace == pod.meta.namespace
-            && crate::mesh::meta::selects(&policy.selector, &pod.meta.labels)
-    });
-    let mut text = match own {
-        Some(policy) => head("security.istio.io/v1", "PeerAuthentication", &policy.meta),
-        None => format!(
-            "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata:\n  name: {}-{port}\n  namespace: {}\n",
-            pod.workload, pod.meta.namespace
-        ),
-    };
-    let selector = match own {
-        Some(policy) => policy.selector.clone(),
+    let (mut text, selector, mode, mut ports) = match chosen_for_workload(
+        case.mesh,
+        &pod.meta.namespace,
+        &pod.meta.labels,
+    ) {
+        Some(own) => {
+            let ports = own.ports.iter().map(|(number, (mode, _))| (*number, *mode)).collect();
+            let head = head("security.istio.io/v1", "PeerAuthentication", &own.meta);
+            (head, own.selector.clone(), own.mode, ports)
+        }
         None => {
             let (key, value) = ["app", "app.kubernetes.io/name", "service.istio.io/canonical-name"]
                 .iter()
                 .find_map(|key| pod.meta.labels.get_key_value(*key))
                 .or_else(|| pod.meta.labels.iter().next())?;
-            [(key.clone(), value.clone())].into()
+            let head = format!(
+                "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata:\n  name: {}-{port}\n  namespace: {}\n",
+                pod.workload, pod.meta.namespace
+            );
+            let selector = [(key.clone(), value.clone())].into();
+            (head, selector, Some(ServerMode::Strict), BTreeMap::new())
         }
     };
+    ports.insert(port, Some(ServerMode::Permissive));
     text.push_str("spec:\n  selector:\n    matchLabels:\n");
     for (key, value) in &selector {
         text.push_str(&format!("      {key}: \"{value}\"\n"));
     }
-    text.push_str(&format!(
-        "  mtls:\n    mode: STRICT\n  portLevelMtls:\n    {port}:\n      mode: PERMISSIVE\n"
-    ));
+    if let Some(mode) = mode {
+        text.push_str(&format!("  mtls:\n    mode: {mode}\n"));
+    }
+    text.push_str("  portLevelMtls:\n");
+    for (number, mode) in ports {
+        let mode = mode.map_or_else(|| "UNSET".to_owned(), |mode| mode.to_string());
+        text.push_str(&format!("    {number}:\n      mode: {mode}\n"));
+    }
     Some(text)
 }
 
