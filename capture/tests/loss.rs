@@ -11,11 +11,12 @@ use capture::source::file::Reader;
 use flow::{Class, ClientAuth, Close, Endpoint, Flow, Security, Timestamp};
 
 /// Each capture with the class of its flows by the client's port, as `testdata/wire/README.md` tells it.
-const CAPTURES: [(&str, &[(u16, Class)]); 6] = [
+const CAPTURES: [(&str, &[(u16, Class)]); 7] = [
     ("tls13-none", &[(52320, Class::Tls)]),
     ("tls13-declined-resumed", &[(37160, Class::Tls), (37168, Class::Tls)]),
     ("tls13-certificate-resumed", &[(33068, Class::Mtls), (33076, Class::Mtls)]),
     ("tls12-certificate", &[(55800, Class::Mtls)]),
+    ("tls12-rejected", &[(56122, Class::Mtls)]),
     ("istio-mtls", &[(50126, Class::Mtls), (50142, Class::Mtls)]),
     ("postgres-declined", &[(56808, Class::Plaintext)]),
 ];
