@@ -106,6 +106,22 @@ fn a_rule_that_switches_tls_off() {
 }
 
 #[test]
+fn one_port_s_entry_of_a_rule_is_changed_and_the_others_stay() {
+    let entries = "  trafficPolicy:\n    portLevelSettings:\n    - port:\n        number: 9\n      tls:\n        mode: SIMPLE\n    \
+                   - port:\n        number: PORT\n      tls:\n        mode: DISABLE\n";
+    let (from, to) = ("10.20.134.11", "10.20.134.21:8080");
+    let mesh = resources("005-client-rule-disables-tls-to-strict-server");
+    let (before, _) = mesh.split_once("  trafficPolicy:\n").unwrap();
+    let (_, after) = mesh.split_once("mode: DISABLE\n").unwrap();
+    let mesh = format!("{before}{}{after}", entries.replace("PORT", "80"));
+    let broken = flow(from, to, plaintext(), false);
+    let expected = check(&mesh, &broken, "OB02", &flow(from, to, istio_mtls(Outcome::Established), true));
+    assert_eq!(expected.conflict, Some(false));
+    let remedy = judge(&mesh, &broken).violations.remove(0).remedy.yaml.unwrap();
+    assert!(remedy.contains("number: 9\n      tls:\n        mode: SIMPLE"), "{remedy}");
+}
+
+#[test]
 fn a_rule_that_sends_mtls_to_a_server_without_proxy() {
     let (from, to) = ("10.20.135.11", "10.20.135.21:8080");
     let broken = flow(from, to, istio_mtls(Outcome::Failed), false);

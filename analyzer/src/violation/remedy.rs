@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::mesh::destination_rule::DestinationRule;
+use crate::mesh::destination_rule::{DestinationRule, TlsSettings};
 use crate::mesh::meta::Meta;
 use crate::policy::peer_authentication::chosen_for_workload;
 use crate::report::{Citation, PartyKind, Remedy, ServerMode};
@@ -19,11 +19,11 @@ pub(super) fn of(kind: Kind, case: &Case<'_>, cause: Option<&str>, because: &[Ci
             Some(rule),
         ) => (
             format!("Let {} use the workload's mesh identity.", rule.meta.id()),
-            Some(rule_yaml(rule, because, "ISTIO_MUTUAL")),
+            rule_yaml(rule, because, "ISTIO_MUTUAL"),
         ),
         (Kind::Unterminated, Some(rule)) => (
             format!("Send no Istio mTLS to a server without proxy, or give {} a sidecar.", case.server.name()),
-            Some(rule_yaml(rule, because, "DISABLE")),
+            rule_yaml(rule, because, "DISABLE"),
         ),
         (Kind::PlaintextRefused, None) => (
             format!(
@@ -92,27 +92,35 @@ fn head(api: &str, kind: &str, meta: &Meta) -> String {
     )
 }
 
-/// Changes the mode where it stands: at the top, or in the entry of one Service port.
-fn rule_yaml(rule: &DestinationRule, because: &[Citation], mode: &str) -> String {
-    let head = head("networking.istio.io/v1", "DestinationRule", &rule.meta);
+/// Changes the mode where it stands: at the top, or in the entry of one Service port, with the entries beside it, because
+/// a list is replaced as a whole. Absent for a block in a subset, where only the rule's file can be edited.
+fn rule_yaml(rule: &DestinationRule, because: &[Citation], mode: &str) -> Option<String> {
     let id = rule.meta.id();
-    let entry = rule.policy.iter().flat_map(|policy| &policy.ports).find(|entry| {
-        entry.tls.as_ref().is_some_and(|tls| {
+    let cited = |tls: Option<&TlsSettings>| {
+        tls.is_some_and(|tls| {
             because.iter().any(|citation| citation.resource == id && citation.line == Some(tls.line))
         })
-    });
-    match entry.and_then(|entry| entry.port) {
-        Some(port) => format!(
-            "{head}spec:\n  host: \"{}\"\n  trafficPolicy:\n    portLevelSettings:\n    - port:\n        number: {port}\n      tls:\n        mode: {mode}\n",
-            rule.host
-        ),
-        None => {
-            format!(
-                "{head}spec:\n  host: \"{}\"\n  trafficPolicy:\n    tls:\n      mode: {mode}\n",
-                rule.host
-            )
+    };
+    let policy = rule.policy.as_ref()?;
+    let mut text = head("networking.istio.io/v1", "DestinationRule", &rule.meta);
+    text.push_str(&format!("spec:\n  host: \"{}\"\n  trafficPolicy:\n", rule.host));
+    if policy.ports.iter().any(|entry| cited(entry.tls.as_ref())) {
+        text.push_str("    portLevelSettings:\n");
+        for entry in &policy.ports {
+            let Some(port) = entry.port else { continue };
+            text.push_str(&format!("    - port:\n        number: {port}\n"));
+            if cited(entry.tls.as_ref()) {
+                text.push_str(&format!("      tls:\n        mode: {mode}\n"));
+            } else if let Some(tls) = &entry.tls {
+                text.push_str(&format!("      tls:\n        mode: {}\n", tls.mode));
+            }
         }
+    } else if cited(policy.tls.as_ref()) {
+        text.push_str(&format!("    tls:\n      mode: {mode}\n"));
+    } else {
+        return None;
     }
+    Some(text)
 }
 
 /// Opens one port of the server's workload: in the workload's own policy where it has one, for policies are not merged,
