@@ -206,5 +206,9 @@ fn gateway(case: &Case<'_>, advice: &str) -> (String, Option<String>) {
         }
         text
     });
-    (format!("{advice} The declared server is below; change it there if the traffic is what is meant."), yaml)
+    let advice = format!(
+        "{advice} Below is the declared server, an excerpt of its Gateway: edit it there, beside the other servers, if \
+         the traffic is what is meant."
+    );
+    (advice, yaml)
 }
