@@ -36,7 +36,7 @@ pub struct Expectation {
 pub fn expect(mesh: &Mesh, from: IpAddr, to: Endpoint, sni: Option<&str>) -> Expectation {
     let mut trace = Trace::default();
     let client_pod = mesh.pod_at(from, None);
-    let behind = mesh.behind(to.ip, to.port);
+    let behind = mesh.meant(to.ip, to.port, sni);
     let out = outbound::decide(mesh, client_pod, to.ip, to.port, sni, &mut trace);
     let server_pod = mesh.pod_at(to.ip, Some(to.port));
     let inbound = match server_pod {
@@ -73,7 +73,7 @@ pub fn expect(mesh: &Mesh, from: IpAddr, to: Endpoint, sni: Option<&str>) -> Exp
 
 /// A Service's virtual address stands for the pods behind it: what all of them accept.
 fn behind_virtual_address(mesh: &Mesh, to: Endpoint, sni: Option<&str>, trace: &mut Trace) -> Inbound {
-    let behind = mesh.behind(to.ip, to.port);
+    let behind = mesh.meant(to.ip, to.port, sni);
     let Some(first) = behind.first() else { return inbound::outside(None, trace) };
     let pods: Vec<(&Pod, u16)> = first
         .host

@@ -18,7 +18,9 @@ use crate::mesh::service::{EndpointSlice, Protocol, Service, TargetPort};
 use crate::mesh::service_entry::{Resolution, ServiceEntry, WorkloadEntry};
 use crate::mesh::sidecar::Sidecar;
 use crate::mesh::virtual_service::VirtualService;
-use crate::report::InputError;
+use crate::policy::outbound::istio_sni;
+use crate::policy::visibility::covers;
+use crate::report::{InputError, PartyKind};
 
 /// A snapshot of all declarations. Whatever it refers to and does not hold is simply not there: lookups say so.
 #[derive(Debug, Default)]
@@ -495,6 +497,44 @@ impl Mesh {
         found
     }
 
+    /// Returns every host that a connection may mean: those behind the destination, else those that the SNI names. An
+    /// address that a ServiceEntry's name resolved to is in no declaration, and an east-west gateway's stands for the
+    /// services behind it; there the name in the ClientHello is all that tells.
+    #[must_use]
+    pub fn meant(&self, ip: IpAddr, port: u16, sni: Option<&str>) -> Vec<Behind<'_>> {
+        let behind = self.behind(ip, port);
+        let Some(sni) = sni else { return behind };
+        let pod = self.pod_at(ip, Some(port));
+        if let Some((service_port, _, host)) = istio_sni(sni) {
+            let through_gateway = pod.is_some_and(|pod| pod.proxy == PartyKind::Gateway)
+                && !behind.iter().any(|found| found.host.host == host);
+            return if through_gateway {
+                self.ports_of(|found| found.host == host, |found| found.number == service_port)
+            } else {
+                behind
+            };
+        }
+        if !behind.is_empty() || pod.is_some() {
+            return behind;
+        }
+        self.ports_of(
+            |found| matches!(found.owner, Owner::Entry(_)) && covers(&found.host, sni),
+            |found| found.number == port || found.target == port,
+        )
+    }
+
+    fn ports_of(
+        &self,
+        host: impl Fn(&HostService) -> bool,
+        port: impl Fn(&HostPort) -> bool,
+    ) -> Vec<Behind<'_>> {
+        let hosts = self.hosts.iter().filter(|found| host(found));
+        hosts
+            .flat_map(|host| host.ports.iter().map(move |port| Behind { host, port, endpoint: None }))
+            .filter(|behind| behind.port.protocol != Protocol::Udp && port(behind.port))
+            .collect()
+    }
+
     /// Returns the Services whose port leads to a pod's container port, the oldest first.
     #[must_use]
     pub fn services_of(&self, pod: &Pod, port: u16) -> Vec<(&HostService, &HostPort)> {
@@ -534,7 +574,7 @@ impl Mesh {
     /// Tells whether ztunnel runs in this mesh: then istiod knows HBONE.
     #[must_use]
     pub fn has_ambient(&self) -> bool {
-        self.pods.iter().any(|pod| pod.proxy == crate::report::PartyKind::Ambient)
+        self.pods.iter().any(|pod| pod.proxy == PartyKind::Ambient)
     }
 }
 

@@ -64,8 +64,9 @@ pub fn acting<'a>(
         } else {
             here.filter(seen_by_client).collect()
         };
-        if let Some(acting) = choose(&candidates, client.filter(|_| own), domain, trace) {
-            return Some(acting);
+        // A host that matches ends the search, even where none of its rules is for this workload.
+        if !candidates.is_empty() {
+            return choose(&candidates, client.filter(|_| own), domain, trace);
         }
     }
     None

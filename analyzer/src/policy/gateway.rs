@@ -22,13 +22,19 @@ pub struct Listener {
     pub istio_mtls: IstioMtls,
 }
 
+/// The label of the pods that a Gateway of the Gateway API manages.
+const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
+
 /// Returns the servers that Gateways open on a pod's port, in the order in which they compete, each with the port that
 /// the pod listens on.
 pub fn servers_on<'a>(mesh: &'a Mesh, pod: &Pod, port: u16) -> Vec<(&'a Gateway, &'a Server)> {
     mesh.gateways
         .iter()
-        .filter(|gateway| !gateway.selector.is_empty() || &*gateway.meta.kind == "Gateway")
         .filter(|gateway| selects(&gateway.selector, &pod.meta.labels))
+        // A Gateway of the Gateway API configures the pods that were made for it, in its own namespace.
+        .filter(|gateway| {
+            !gateway.selector.contains_key(GATEWAY_NAME) || gateway.meta.namespace == pod.meta.namespace
+        })
         .flat_map(|gateway| gateway.servers.iter().map(move |server| (gateway, server)))
         .filter(|(_, server)| listens_on(mesh, pod, server.port).contains(&port))
         .collect()

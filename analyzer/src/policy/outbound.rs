@@ -81,8 +81,8 @@ pub fn decide(
         PartyKind::Sidecar | PartyKind::Gateway | PartyKind::Waypoint => {}
     }
     let namespace = &*pod.meta.namespace;
-    let all_behind = mesh.behind(ip, port);
-    let named = by_sni(&all_behind, sni);
+    let meant = mesh.meant(ip, port, sni);
+    let named = by_sni(&meant, sni);
     let mut hidden = None;
     let mut known = Vec::new();
     for behind in named {
