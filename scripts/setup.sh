@@ -6,6 +6,7 @@ set -euo pipefail
 # Versions of the tools that cargo installs; `cargo install --locked` takes their own lock files.
 DENY=0.20.2
 NEXTEST=0.9.143
+NODE=22.20.0
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
@@ -21,11 +22,20 @@ has() { command -v "$1" >/dev/null 2>&1; }
 
 case "${1:-}" in
     libpcap) [ -e /usr/include/pcap/pcap.h ] || apt libpcap-dev ;;
-    # Vite needs Node 20 or later; Debian 13 has it, a machine may bring its own.
+    # The page's build needs Node 20.19 or later. Where Debian's is older, the npm registry's own build of it is put first.
     node)
         has node && has npm || apt nodejs npm
-        major=$(node -p 'process.versions.node.split(".")[0]')
-        [ "$major" -ge 20 ] || { echo "setup: node $major is too old for the dashboard build, 20 or later is needed" >&2; exit 4; }
+        recent() { node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)'; }
+        if ! recent; then
+            case "$(uname -m)" in x86_64) arch=x64 ;; aarch64) arch=arm64 ;; *) arch=$(uname -m) ;; esac
+            echo "setup: node $(node --version) is too old, installing $NODE" >&2
+            work=$(mktemp -d)
+            npm install --silent --no-audit --no-fund --prefix "$work" "node-linux-$arch@$NODE"
+            as_root install -m 755 "$work/node_modules/node-linux-$arch/bin/node" /usr/local/bin/node
+            rm -rf "$work"
+            hash -r
+            recent || { echo "setup: node 20.19 or later is needed first on PATH" >&2; exit 4; }
+        fi
         ;;
     chromium) has chromium || apt chromium ;;
     deny) has cargo-deny || cargo install --quiet --locked "cargo-deny@$DENY" ;;

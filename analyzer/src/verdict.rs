@@ -61,6 +61,10 @@ pub fn judge(case: &Case<'_>) -> Verdict {
         let basis = format!("{}: {}", first.id, flow.security.class());
         return Verdict { judgement: Judgement::Violates, basis, violations };
     }
+    // A class that is accepted is no pass where this very handshake was not: a foreign certificate, refused.
+    if flow.tls().is_some_and(|tls| tls.outcome == Outcome::Failed) {
+        return only(Judgement::Undecided, "the handshake failed: no connection came about");
+    }
     if !case.expectation.known_destination {
         return only(Judgement::Undecided, "the destination is unknown to the mesh");
     }

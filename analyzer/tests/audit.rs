@@ -138,6 +138,25 @@ fn a_gateway_that_requires_certificates() {
 }
 
 #[test]
+fn a_handshake_that_failed_is_no_pass() {
+    let rogue = ClientAuth::Proved(Presented::Rejected, Evidence::WIRE);
+    for (auth, outcome, expected) in [
+        (rogue, Outcome::Failed, Judgement::Undecided),
+        (MUTUAL, Outcome::Failed, Judgement::Undecided),
+        (MUTUAL, Outcome::Established, Judgement::Conforms),
+    ] {
+        let sni = Some("outbound_.9000_._.orders.orders.svc.cluster.local");
+        let istio = tls(auth, "istio-h2", sni, outcome);
+        check(
+            "001-namespace-strict-grpc",
+            &flow("10.20.130.11", "10.20.130.21:50051", istio, true),
+            expected,
+            None,
+        );
+    }
+}
+
+#[test]
 fn an_unknown_destination_is_no_server_that_cannot_decrypt() {
     let sni = Some("outbound_.8080_._.orders.orders.svc.cluster.local");
     for outcome in [Outcome::Failed, Outcome::Incomplete, Outcome::Established] {
