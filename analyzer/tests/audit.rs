@@ -53,7 +53,7 @@ fn tls(auth: ClientAuth, alpn: &str, sni: Option<&str>, outcome: Outcome) -> Sec
         outcome,
         ..TlsSession::default()
     };
-    Security::Tls(Box::new(session), auth)
+    Security::Tls(Arc::new(session), auth)
 }
 
 const MUTUAL: ClientAuth =

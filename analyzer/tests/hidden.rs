@@ -84,7 +84,7 @@ fn only_a_missing_certificate_is_called_missing() {
                         outcome,
                         ..TlsSession::default()
                     };
-                    let judged = auditor.judge(&flow(from, to, Security::Tls(Box::new(session), auth)));
+                    let judged = auditor.judge(&flow(from, to, Security::Tls(Arc::new(session), auth)));
                     for violation in &judged.violations {
                         let claims = CLAIMS_OF_CERTIFICATES.contains(&violation.id.as_str());
                         let refuted = matches!(auth, ClientAuth::Refuted(..));

@@ -58,7 +58,7 @@ fn istio_mtls(outcome: Outcome) -> Security {
         ..TlsSession::default()
     };
     let evidence = Evidence { proof: Proof::Exact, reason: None };
-    Security::Tls(Box::new(session), ClientAuth::Proved(Presented::Sent, evidence))
+    Security::Tls(Arc::new(session), ClientAuth::Proved(Presented::Sent, evidence))
 }
 
 /// The lines that name a document: its kind, name and namespace.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::Timestamp;
 
 /// The leaf certificate that one side sent in the clear (RFC 5246 section 7.4.2, RFC 5280).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Certificate {
     /// The subject's distinguished name, RFC 4514 style; empty for Istio's workload certificates.
     pub subject: String,

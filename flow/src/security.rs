@@ -1,5 +1,7 @@
 //! How a connection is protected, and how that is known.
 
+use std::sync::Arc;
+
 use crate::{Reason, TlsSession};
 
 /// The protection of one connection, always with the evidence for it.
@@ -7,8 +9,9 @@ use crate::{Reason, TlsSession};
 pub enum Security {
     /// Readable application bytes.
     Plaintext(Evidence),
-    /// TLS, QUIC or DTLS; the client's authentication is a question of its own.
-    Tls(Box<TlsSession>, ClientAuth),
+    /// TLS, QUIC or DTLS; the client's authentication is a question of its own. Connections of one client and server
+    /// mostly show the same session, so it is shared.
+    Tls(Arc<TlsSession>, ClientAuth),
     /// Encrypted, yet not TLS: SSH, WireGuard, ESP, OpenVPN.
     Opaque(Evidence),
     /// Not decided, because of this.

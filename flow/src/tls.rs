@@ -1,9 +1,12 @@
 //! What a TLS, QUIC or DTLS session shows in the clear.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use crate::Certificate;
 
 /// One session's visible facts.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct TlsSession {
     /// The negotiated version; absent before a ServerHello.
     pub version: Option<TlsVersion>,
@@ -16,9 +19,9 @@ pub struct TlsSession {
     /// The protocol the server chose; absent when it chose none, or in TLS 1.3, where the answer is encrypted.
     pub alpn: Option<String>,
     /// The suite's IANA name, or `0x....` for one unknown; absent before a ServerHello.
-    pub cipher: Option<String>,
+    pub cipher: Option<Cow<'static, str>>,
     /// The key-exchange group's IANA name; absent where none was negotiated or seen.
-    pub group: Option<String>,
+    pub group: Option<Cow<'static, str>>,
     /// Whether an earlier session was resumed; absent before a ServerHello. In TLS 1.3 this says that the server took
     /// a pre-shared key, which need not come from a session.
     pub resumed: Option<bool>,
@@ -33,9 +36,9 @@ pub struct TlsSession {
     /// Whether the server asked for a second ClientHello (RFC 8446 section 4.1.4).
     pub hello_retry: bool,
     /// The client's leaf certificate, where it was visible.
-    pub client_certificate: Option<Certificate>,
+    pub client_certificate: Option<Arc<Certificate>>,
     /// The server's leaf certificate, where it was visible.
-    pub server_certificate: Option<Certificate>,
+    pub server_certificate: Option<Arc<Certificate>>,
 }
 
 impl TlsSession {

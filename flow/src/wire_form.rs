@@ -1,6 +1,11 @@
 //! The flat JSON form of a flow, as the `flows` command prints it and agents ship it.
+//!
+//! Writing borrows, since every flow is written; reading owns.
 
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{
     AuthWord, Certificate, Class, ClientAuth, Close, Endpoint, Evidence, Flow, FlowId, Outcome, PerSide,
@@ -8,84 +13,84 @@ use crate::{
     Upgrade, Withheld,
 };
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct WireForm {
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct WireForm<'a> {
     id: FlowId,
     start: Timestamp,
     end: Timestamp,
     transport: Transport,
     client: Endpoint,
     server: Endpoint,
-    tunnel: Vec<Tunnel>,
+    tunnel: Cow<'a, [Tunnel]>,
     #[serde(default)]
-    seen_at: Vec<String>,
+    seen_at: Cow<'a, [String]>,
     class: Class,
     proof: Proof,
     reason: Option<Reason>,
     protocol: Option<Protocol>,
     upgrade: Option<Upgrade>,
-    tls: Option<TlsForm>,
+    tls: Option<TlsForm<'a>>,
     from_start: bool,
     close: Close,
     packets: PerSide,
     bytes: PerSide,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct TlsForm {
+#[derive(Debug, Serialize, Deserialize)]
+struct TlsForm<'a> {
     version: Option<TlsVersion>,
-    quic: Option<String>,
-    sni: Option<String>,
-    alpn_offered: Vec<String>,
-    alpn: Option<String>,
-    cipher: Option<String>,
-    group: Option<String>,
+    quic: Option<Cow<'a, str>>,
+    sni: Option<Cow<'a, str>>,
+    alpn_offered: Cow<'a, [String]>,
+    alpn: Option<Cow<'a, str>>,
+    cipher: Option<Cow<'a, str>>,
+    group: Option<Cow<'a, str>>,
     resumed: Option<bool>,
     outcome: Outcome,
     client_auth: AuthWord,
-    ja4: Option<String>,
+    ja4: Option<Cow<'a, str>>,
     ech: bool,
     early_data: bool,
     hello_retry: bool,
-    client_certificate: Option<Certificate>,
-    server_certificate: Option<Certificate>,
+    client_certificate: Option<Cow<'a, Certificate>>,
+    server_certificate: Option<Cow<'a, Certificate>>,
 }
 
-impl From<Flow> for WireForm {
-    fn from(flow: Flow) -> Self {
-        let class = flow.security.class();
-        let Evidence { proof, reason } = flow.security.evidence();
-        let tls = match flow.security {
-            Security::Tls(session, client) => Some(TlsForm::new(*session, client)),
+impl Serialize for Flow {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Evidence { proof, reason } = self.security.evidence();
+        let tls = match &self.security {
+            Security::Tls(session, client) => Some(TlsForm::new(session, *client)),
             Security::Plaintext(_) | Security::Opaque(_) | Security::Unknown(_) => None,
         };
-        Self {
-            id: flow.id,
-            start: flow.start,
-            end: flow.end,
-            transport: flow.transport,
-            client: flow.client,
-            server: flow.server,
-            tunnel: flow.tunnel,
-            seen_at: flow.seen_at,
-            class,
+        let form = WireForm {
+            id: self.id,
+            start: self.start,
+            end: self.end,
+            transport: self.transport,
+            client: self.client,
+            server: self.server,
+            tunnel: Cow::Borrowed(&self.tunnel),
+            seen_at: Cow::Borrowed(&self.seen_at),
+            class: self.security.class(),
             proof,
             reason,
-            protocol: flow.protocol,
-            upgrade: flow.upgrade,
+            protocol: self.protocol,
+            upgrade: self.upgrade,
             tls,
-            from_start: flow.from_start,
-            close: flow.close,
-            packets: flow.packets,
-            bytes: flow.bytes,
-        }
+            from_start: self.from_start,
+            close: self.close,
+            packets: self.packets,
+            bytes: self.bytes,
+        };
+        form.serialize(serializer)
     }
 }
 
-impl TryFrom<WireForm> for Flow {
+impl TryFrom<WireForm<'_>> for Flow {
     type Error = String;
 
-    fn try_from(form: WireForm) -> Result<Self, Self::Error> {
+    fn try_from(form: WireForm<'_>) -> Result<Self, Self::Error> {
         let evidence = Evidence { proof: form.proof, reason: form.reason };
         let security = match (form.class, form.tls) {
             (Class::Plaintext, None) => Security::Plaintext(evidence),
@@ -95,7 +100,7 @@ impl TryFrom<WireForm> for Flow {
             }
             (class @ (Class::Tls | Class::Mtls), Some(tls)) => {
                 let (session, client) = tls.split(evidence)?;
-                let security = Security::Tls(Box::new(session), client);
+                let security = Security::Tls(Arc::new(session), client);
                 if security.class() != class {
                     return Err(format!("class {class} does not fit the client authentication"));
                 }
@@ -115,8 +120,8 @@ impl TryFrom<WireForm> for Flow {
             transport: form.transport,
             client: form.client,
             server: form.server,
-            tunnel: form.tunnel,
-            seen_at: form.seen_at,
+            tunnel: form.tunnel.into_owned(),
+            seen_at: form.seen_at.into_owned(),
             security,
             protocol: form.protocol,
             upgrade: form.upgrade,
@@ -128,26 +133,26 @@ impl TryFrom<WireForm> for Flow {
     }
 }
 
-impl TlsForm {
-    fn new(session: TlsSession, client: ClientAuth) -> Self {
-        let client_auth = client.word();
+impl<'a> TlsForm<'a> {
+    fn new(session: &'a TlsSession, client: ClientAuth) -> Self {
+        let text = |text: &'a Option<String>| text.as_deref().map(Cow::Borrowed);
         Self {
             version: session.version,
-            quic: session.quic,
-            sni: session.sni,
-            alpn_offered: session.alpn_offered,
-            alpn: session.alpn,
-            cipher: session.cipher,
-            group: session.group,
+            quic: text(&session.quic),
+            sni: text(&session.sni),
+            alpn_offered: Cow::Borrowed(&session.alpn_offered),
+            alpn: text(&session.alpn),
+            cipher: session.cipher.as_deref().map(Cow::Borrowed),
+            group: session.group.as_deref().map(Cow::Borrowed),
             resumed: session.resumed,
             outcome: session.outcome,
-            client_auth,
-            ja4: session.ja4,
+            client_auth: client.word(),
+            ja4: text(&session.ja4),
             ech: session.ech,
             early_data: session.early_data,
             hello_retry: session.hello_retry,
-            client_certificate: session.client_certificate,
-            server_certificate: session.server_certificate,
+            client_certificate: session.client_certificate.as_deref().map(Cow::Borrowed),
+            server_certificate: session.server_certificate.as_deref().map(Cow::Borrowed),
         }
     }
 
@@ -161,22 +166,23 @@ impl TlsForm {
                 ClientAuth::Hidden(evidence.reason.ok_or("an unknown client authentication needs a reason")?)
             }
         };
+        let text = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned);
         let session = TlsSession {
             version: self.version,
-            quic: self.quic,
-            sni: self.sni,
-            alpn_offered: self.alpn_offered,
-            alpn: self.alpn,
-            cipher: self.cipher,
-            group: self.group,
+            quic: text(self.quic),
+            sni: text(self.sni),
+            alpn_offered: self.alpn_offered.into_owned(),
+            alpn: text(self.alpn),
+            cipher: text(self.cipher).map(Cow::Owned),
+            group: text(self.group).map(Cow::Owned),
             resumed: self.resumed,
             outcome: self.outcome,
-            ja4: self.ja4,
+            ja4: text(self.ja4),
             ech: self.ech,
             early_data: self.early_data,
             hello_retry: self.hello_retry,
-            client_certificate: self.client_certificate,
-            server_certificate: self.server_certificate,
+            client_certificate: self.client_certificate.map(|certificate| Arc::new(certificate.into_owned())),
+            server_certificate: self.server_certificate.map(|certificate| Arc::new(certificate.into_owned())),
         };
         Ok((session, client))
     }
@@ -225,7 +231,7 @@ mod tests {
             Security::Opaque(Evidence::WIRE),
             Security::Unknown(Reason::MidStream),
         ];
-        all.extend(clients.map(|client| Security::Tls(Box::new(session.clone()), client)));
+        all.extend(clients.map(|client| Security::Tls(Arc::new(session.clone()), client)));
         for security in all {
             let flow = sample(security);
             let text = serde_json::to_string(&flow).unwrap();
@@ -235,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_class_that_its_evidence_does_not_carry_is_refused() {
-        let session = Box::new(TlsSession::default());
+        let session = Arc::new(TlsSession::default());
         let flow = sample(Security::Tls(session, ClientAuth::Hidden(Reason::Resumed)));
         let text = serde_json::to_string(&flow).unwrap().replace(r#""class":"tls""#, r#""class":"mtls""#);
         assert!(serde_json::from_str::<Flow>(&text).unwrap_err().to_string().contains("does not fit"));

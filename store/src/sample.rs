@@ -1,5 +1,7 @@
 //! Judged flows to test with: small, and different in what a test names.
 
+use std::sync::Arc;
+
 use analyzer::report::{
     Certainty, Citation, Expected, IstioMtls, Judged, Judgement, Party, PartyKind, Remedy, ServerMode,
     Severity, Violation,
@@ -50,7 +52,7 @@ impl Sample {
     #[must_use]
     pub fn judged(self) -> Judged {
         let evidence = Evidence { proof: self.proof, reason: None };
-        let session = || Box::new(TlsSession { sni: Some("ledger.pay".into()), ..TlsSession::default() });
+        let session = || Arc::new(TlsSession { sni: Some("ledger.pay".into()), ..TlsSession::default() });
         let security = match self.class {
             Class::Plaintext => Security::Plaintext(evidence),
             Class::Mtls => Security::Tls(session(), ClientAuth::Proved(Presented::Sent, evidence)),

@@ -1,5 +1,7 @@
 //! A handshake that comes in datagrams: QUIC or DTLS, told by the first one.
 
+use std::sync::Arc;
+
 use flow::{Security, Side};
 
 use super::{Settled, Way, side};
@@ -70,7 +72,7 @@ impl Datagrams {
                 conclusion
             }
         };
-        let security = Security::Tls(Box::new(conclusion.session), conclusion.client);
+        let security = Security::Tls(Arc::new(conclusion.session), conclusion.client);
         Settled { security, protocol: None, upgrade: None }
     }
 }

@@ -1,5 +1,7 @@
 //! The opening of a connection: bytes put in order, shown to detection, then fed to the TLS handshake.
 
+use std::sync::Arc;
+
 use flow::{Evidence, Proof, Protocol, Reason, Security, Transport, Upgrade};
 
 use super::datagrams::Datagrams;
@@ -390,7 +392,7 @@ impl Opening {
             }
             Detected::TlsMidStream => {
                 let reason = if self.late { Reason::Gap } else { Reason::MidStream };
-                settled(Security::Tls(Box::default(), flow::ClientAuth::Hidden(reason)))
+                settled(Security::Tls(Arc::default(), flow::ClientAuth::Hidden(reason)))
             }
             Detected::Opaque(protocol) => Some(Settled {
                 security: Security::Opaque(Evidence::WIRE),
@@ -495,7 +497,7 @@ impl Opening {
         tls.handshake.remember(ends, sessions);
         let protocol = tls.protocol.or_else(|| conclusion.session.alpn.as_deref().and_then(of_alpn));
         Settled {
-            security: Security::Tls(Box::new(conclusion.session), conclusion.client),
+            security: Security::Tls(Arc::new(conclusion.session), conclusion.client),
             protocol,
             upgrade: tls.upgrade,
         }

@@ -1,7 +1,9 @@
 //! Key-exchange groups by number (IANA, TLS Supported Groups).
 
+use std::borrow::Cow;
+
 /// Returns the registry's name of a group, or `0x....` for one it does not list here.
-pub(crate) fn name(group: u16) -> String {
+pub(crate) fn name(group: u16) -> Cow<'static, str> {
     let name = match group {
         19 => "secp192r1",
         21 => "secp224r1",
@@ -30,7 +32,7 @@ pub(crate) fn name(group: u16) -> String {
         0x11ec => "X25519MLKEM768",
         0x11ed => "SecP384r1MLKEM1024",
         0x6399 => "X25519Kyber768Draft00",
-        other => return format!("0x{other:04x}"),
+        other => return format!("0x{other:04x}").into(),
     };
-    name.to_owned()
+    name.into()
 }

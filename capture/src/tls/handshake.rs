@@ -2,6 +2,8 @@
 //!
 //! In come events of the two directions; what they come to is decided in [`super::conclude`].
 
+use std::sync::Arc;
+
 use flow::{Certificate, Side};
 
 use super::cursor::Cursor;
@@ -35,9 +37,9 @@ pub(crate) struct Handshake {
     pub(super) server_ccs: bool,
     /// Length of the client's Certificate message, where it is in the clear.
     pub(super) client_certificates: Option<u32>,
-    pub(super) client_certificate: Option<Certificate>,
+    pub(super) client_certificate: Option<Arc<Certificate>>,
     pub(super) client_key_exchange: bool,
-    pub(super) server_certificate: Option<Certificate>,
+    pub(super) server_certificate: Option<Arc<Certificate>>,
     /// The server sent messages that only a full handshake has.
     pub(super) server_full: bool,
     pub(super) server_group: Option<u16>,
@@ -205,7 +207,7 @@ impl Handshake {
             11 => {
                 self.client_certificates.get_or_insert(length);
                 if self.client_certificate.is_none() {
-                    self.client_certificate = certificate::leaf(body);
+                    self.client_certificate = certificate::leaf(body).map(Arc::new);
                 }
             }
             16 => self.client_key_exchange = true,
@@ -234,7 +236,7 @@ impl Handshake {
             11 => {
                 self.server_full = true;
                 if self.server_certificate.is_none() {
-                    self.server_certificate = certificate::leaf(body);
+                    self.server_certificate = certificate::leaf(body).map(Arc::new);
                 }
             }
             12 => {

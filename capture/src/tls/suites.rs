@@ -1,5 +1,7 @@
 //! Cipher suites by number (IANA, TLS Cipher Suites), and the lengths that TLS 1.3 record arithmetic needs.
 
+use std::borrow::Cow;
+
 /// Hash and tag lengths of a TLS 1.3 suite, in bytes (RFC 8446 appendix B.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Lengths {
@@ -18,10 +20,11 @@ pub(crate) const fn lengths(suite: u16) -> Option<Lengths> {
 }
 
 /// Returns the registry's name of a suite, or `0x....` for one it does not list here.
-pub(crate) fn name(suite: u16) -> String {
-    match NAMES.binary_search_by_key(&suite, |(number, _)| *number) {
-        Ok(at) => NAMES.get(at).map_or_else(String::new, |(_, name)| (*name).to_owned()),
-        Err(_) => format!("0x{suite:04x}"),
+pub(crate) fn name(suite: u16) -> Cow<'static, str> {
+    let known = NAMES.binary_search_by_key(&suite, |(number, _)| *number);
+    match known.ok().and_then(|at| NAMES.get(at)) {
+        Some((_, name)) => (*name).into(),
+        None => format!("0x{suite:04x}").into(),
     }
 }
 
