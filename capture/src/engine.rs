@@ -2,29 +2,26 @@
 //!
 //! [`Engine::frame`] takes what a source captured, [`Engine::poll`] gives what has become known. A flow comes out when
 //! its security settles and again, under the same id, when it ends. Nothing here fails: odd bytes become counts in
-//! [`Engine::coverage`]. The same frames always give the same flows.
+//! [`Engine::coverage`]. The same frames always give the same flows, in the same order.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
-use flow::{Close, Coverage, Flow, Timestamp, Transport, Tunnel};
-use hashbrown::HashMap;
+use flow::{Close, Coverage, Flow, FlowId, Timestamp, Tunnel};
 
-use crate::connection::table::{Queue, Table};
-use crate::connection::{Connection, Key, Way};
-use crate::fragments::{Added, Fragments};
-use crate::packet::{self, Captured, Decoded, Layer, Packet, Skip};
+use crate::connection::Context;
+use crate::connection::key::{Key, Way};
+use crate::intake::Intake;
+use crate::packet::{Decoded, Packet, Skip};
+use crate::partition::{Partition, Report};
 use crate::tls::Sessions;
 
 pub use crate::frame::{Frame, LinkType};
 
-/// How many capture points the engine tells apart; later ones count as the last.
-const MAX_POINTS: usize = 4096;
-
-/// How long a closed connection waits for stragglers, in nanoseconds.
-const LINGER: i64 = 5_000_000_000;
-
 /// How often time-outs are looked at, in nanoseconds.
 const TICK: i64 = 1_000_000_000;
+
+/// How many packets are looked up at a time, so that their ways through memory overlap.
+const BATCH: usize = 32;
 
 /// The bounds of the engine. Each is counted in coverage when it is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +32,8 @@ pub struct Limits {
     pub silent: usize,
     /// The most payload bytes held for openings, over all connections.
     pub held_bytes: usize,
+    /// In how many parts the table is split; each has its share of the three bounds above.
+    pub parts: usize,
     /// Seconds of silence after which a TCP connection counts as over.
     pub tcp_idle: u32,
     /// Seconds of silence after which a UDP flow counts as over.
@@ -43,6 +42,8 @@ pub struct Limits {
     pub silent_idle: u32,
     /// Whether connections without a payload byte are reported too.
     pub report_empty: bool,
+    /// Whether a flow is reported when its security settles too, not only when it ends.
+    pub report_settled: bool,
 }
 
 impl Default for Limits {
@@ -51,70 +52,143 @@ impl Default for Limits {
             connections: 1_048_576,
             silent: 131_072,
             held_bytes: 256 * 1024 * 1024,
+            parts: 16,
             tcp_idle: 3_600,
             udp_idle: 180,
             silent_idle: 120,
             report_empty: false,
+            report_settled: true,
         }
     }
 }
 
-/// Where a frame was captured: the source's interface, and the one that the frame itself names (SLL2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Point {
-    interface: u32,
-    named: Option<u32>,
+impl Limits {
+    /// Returns the share of one part.
+    pub(crate) fn share(&self) -> Self {
+        let parts = self.parts.max(1);
+        Self {
+            connections: self.connections.div_ceil(parts),
+            silent: self.silent.div_ceil(parts),
+            held_bytes: self.held_bytes.div_ceil(parts),
+            parts: 1,
+            ..*self
+        }
+    }
 }
 
 /// The state of an observation.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Engine {
-    limits: Limits,
-    table: Table,
-    fragments: Fragments,
+    intake: Intake,
+    parts: Vec<Partition>,
     sessions: Sessions,
-    /// Capture points by number, and the numbers of those met.
-    points: Vec<Point>,
-    point_numbers: HashMap<Point, u32>,
-    names: HashMap<u32, String>,
+    /// The encapsulations around the packets of a batch.
+    tunnels: Vec<Tunnel>,
     now: Timestamp,
     ticked: Timestamp,
-    held: usize,
-    packets: u64,
-    bytes: u64,
-    flows: u64,
-    from_start: u64,
-    mid_stream: u64,
-    empty: u64,
-    skipped: BTreeMap<Skip, u64>,
-    tunnels: Vec<Tunnel>,
-    out: VecDeque<Flow>,
+    out: VecDeque<Report>,
+    /// What is left to report after the end, latest end first: a flow is made from its entry only when it is asked for.
+    remaining: Vec<(Timestamp, FlowId, usize, u32)>,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self::new(Limits::default())
+    }
+}
+
+/// A frame that was read and whose turn has not come.
+#[derive(Clone, Copy)]
+struct Ahead<'a> {
+    decoded: Result<Decoded<'a>, Skip>,
+    /// Where its packet belongs; absent for fragments and for what is of no use.
+    route: Option<Route>,
+    /// The encapsulations around it: where they begin among the batch's, and how many there are.
+    tunnels: (usize, usize),
+}
+
+#[derive(Clone, Copy)]
+struct Route {
+    key: Key,
+    way: Way,
+    part: usize,
+    hint: Option<u32>,
 }
 
 impl Engine {
     /// Starts an observation.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { limits, ..Self::default() }
+        let parts = (0..limits.parts.max(1)).map(|_| Partition::new(limits.share())).collect();
+        Self {
+            intake: Intake::default(),
+            parts,
+            sessions: Sessions::default(),
+            tunnels: Vec::new(),
+            now: Timestamp::default(),
+            ticked: Timestamp::default(),
+            out: VecDeque::new(),
+            remaining: Vec::new(),
+        }
     }
 
-    /// Gives an interface its name, by which flows say where they were seen.
+    /// Gives an interface its name, by which flows say where they were seen. Before its first frame, so that every flow
+    /// has it.
     pub fn name_interface(&mut self, interface: u32, name: &str) {
-        self.names.insert(interface, name.to_owned());
+        self.intake.name(interface, name);
     }
 
     /// Takes a captured frame. Time never goes back: a frame dated before an earlier one counts as simultaneous with it
     /// where time-outs are concerned.
     pub fn frame(&mut self, frame: &Frame<'_>) {
-        self.advance(frame.at);
-        self.packets = self.packets.saturating_add(1);
-        self.bytes = self.bytes.saturating_add(frame.bytes.len() as u64);
-        let point = self.point(frame);
-        let mut tunnels = std::mem::take(&mut self.tunnels);
-        tunnels.clear();
-        let decoded = packet::decode(frame, &mut tunnels);
-        self.decoded(decoded, frame.at, point, &mut tunnels, 0);
-        self.tunnels = tunnels;
+        self.frames(std::slice::from_ref(frame));
+    }
+
+    /// Takes captured frames, in order: the same as one after the other, and faster.
+    pub fn frames(&mut self, frames: &[Frame<'_>]) {
+        for batch in frames.chunks(BATCH) {
+            let mut ahead: [Option<Ahead<'_>>; BATCH] = [None; BATCH];
+            self.tunnels.clear();
+            for (slot, frame) in ahead.iter_mut().zip(batch) {
+                let begin = self.tunnels.len();
+                let decoded = self.intake.read(frame);
+                self.tunnels.extend_from_slice(self.intake.tunnels());
+                let route = match &decoded {
+                    Ok(Decoded::Packet(packet)) => Some(Route::of(packet, self.parts.len())),
+                    Ok(Decoded::Fragment(_)) | Err(_) => None,
+                };
+                *slot = Some(Ahead { decoded, route, tunnels: (begin, self.tunnels.len().saturating_sub(begin)) });
+            }
+            for route in ahead.iter_mut().flatten().filter_map(|ahead| ahead.route.as_mut()) {
+                route.hint = self.parts.get(route.part).and_then(|part| part.find(&route.key));
+            }
+            for (frame, ahead) in batch.iter().zip(ahead.iter().flatten()) {
+                self.advance(frame.at);
+                self.turn(frame, ahead);
+            }
+        }
+    }
+
+    fn turn(&mut self, frame: &Frame<'_>, ahead: &Ahead<'_>) {
+        let point = self.intake.point(frame);
+        let count = self.parts.len();
+        let Self { intake, parts, sessions, now, out, tunnels, .. } = self;
+        let (begin, length) = ahead.tunnels;
+        let tunnels = tunnels.get(begin..begin.saturating_add(length)).unwrap_or_default();
+        let mut take = |packet: &Packet<'_>, route: Route, tunnels: &[Tunnel]| {
+            let Some(part) = parts.get_mut(route.part) else { return };
+            let context = Context { at: frame.at, point, tunnels };
+            part.packet((route.key, route.way), route.hint, packet, context, *now, sessions);
+            out.extend(part.out.drain(..));
+        };
+        match (&ahead.decoded, ahead.route) {
+            (Ok(Decoded::Packet(packet)), Some(route)) => take(packet, route, tunnels),
+            (decoded, _) => {
+                intake.resolve(*decoded, frame.at, tunnels, &mut |packet, tunnels| {
+                    take(packet, Route::of(packet, count), tunnels);
+                });
+            }
+        }
     }
 
     /// Lets capture time pass up to `now`: what has been silent for too long ends.
@@ -124,200 +198,52 @@ impl Engine {
             return;
         }
         self.ticked = self.now;
-        for queue in Queue::ALL {
-            let idle = self.idle(queue);
-            while let Some((place, last)) = self.table.oldest(queue) {
-                if self.now.since(last) <= idle {
-                    break;
-                }
-                self.end(place, Close::Idle);
-            }
+        let mut ended = Vec::new();
+        for part in &mut self.parts {
+            part.expire(self.now, &mut self.sessions);
+            ended.append(&mut part.out);
         }
-        let lost = self.fragments.expire(self.now);
-        self.skip(Skip::Fragments, lost as u64);
+        // The parts know nothing of each other, so their number must not show in the order.
+        ended.sort_by_key(|report| (report.flow.end, report.flow.id));
+        self.out.extend(ended);
+        self.intake.expire(self.now);
     }
 
-    /// Ends the observation: everything still tracked is reported.
+    /// Ends the observation: everything still tracked is reported, by its last packet.
     pub fn finish(&mut self) {
-        let lost = self.fragments.finish();
-        self.skip(Skip::Fragments, lost as u64);
-        for queue in Queue::ALL {
-            while let Some((place, _)) = self.table.oldest(queue) {
-                self.end(place, Close::CaptureEnd);
-            }
+        self.intake.finish();
+        for (number, part) in self.parts.iter_mut().enumerate() {
+            let remaining = part.remaining(&mut self.sessions);
+            self.remaining.extend(remaining.into_iter().map(|(end, id, place)| (end, id, number, place)));
         }
+        self.remaining.sort_unstable_by(|a, b| b.cmp(a));
     }
 
     /// Returns the next flow that became known, if there is one.
     pub fn poll(&mut self) -> Option<Flow> {
-        self.out.pop_front()
+        if self.out.is_empty()
+            && let Some((_, _, number, place)) = self.remaining.pop()
+            && let Some(part) = self.parts.get_mut(number)
+        {
+            part.end(place, Close::CaptureEnd, &mut self.sessions);
+            self.out.extend(part.out.drain(..));
+        }
+        let Report { mut flow, points } = self.out.pop_front()?;
+        flow.seen_at = self.intake.seen_at(&points);
+        Some(flow)
     }
 
     /// Returns what was read and what was not, so far.
     #[must_use]
     pub fn coverage(&self) -> Coverage {
-        Coverage {
-            packets: self.packets,
-            bytes: self.bytes,
-            flows: self.flows,
-            from_start: self.from_start,
-            mid_stream: self.mid_stream,
-            empty: self.empty,
-            skipped: self.skipped.iter().map(|(reason, count)| (reason.name().to_owned(), *count)).collect(),
-            kernel_dropped: None,
-            damaged: Vec::new(),
-        }
-    }
-
-    fn decoded(
-        &mut self,
-        decoded: Result<Decoded<'_>, Skip>,
-        at: Timestamp,
-        point: u32,
-        tunnels: &mut Vec<Tunnel>,
-        depth: usize,
-    ) {
-        match decoded {
-            Ok(Decoded::Packet(packet)) => self.packet(&packet, at, point, tunnels),
-            Ok(Decoded::Fragment(fragment)) => match self.fragments.add(&fragment, at) {
-                // Fragments of a tunnel's packets may hold fragments again.
-                Added::Whole(_) if depth >= packet::MAX_TUNNELS => self.skip(Skip::TooDeep, 1),
-                Added::Whole(bytes) => {
-                    let captured = Captured { bytes: &bytes, missing: 0 };
-                    let inner = packet::decode_from(Layer::Inside(fragment.network), captured, tunnels);
-                    self.decoded(inner, at, point, tunnels, depth.saturating_add(1));
-                }
-                Added::Waiting => {}
-                Added::Refused => self.skip(Skip::FragmentTable, 1),
-            },
-            Err(reason) => self.skip(reason, 1),
-        }
-    }
-
-    fn packet(&mut self, packet: &Packet<'_>, at: Timestamp, point: u32, tunnels: &[Tunnel]) {
-        let (key, way) = Key::of(packet);
-        let mut place = self.table.find(&key);
-        if let Some(found) = place
-            && self.table.get_mut(found).is_some_and(|connection| connection.replaced_by(way, packet))
-        {
-            self.end(found, Close::Reused);
-            place = None;
-        }
-        let place = place.unwrap_or_else(|| self.track(key, way, packet, at, tunnels));
-        let Some(connection) = self.table.get_mut(place) else { return };
-        let held = connection.held();
-        let mut change = connection.packet(way, packet, at, point, &mut self.sessions);
-        let mut total = self.held.saturating_sub(held).saturating_add(connection.held());
-        if total > self.limits.held_bytes {
-            total = total.saturating_sub(connection.held());
-            change.settled |= connection.give_up(&mut self.sessions);
-            let count = self.skipped.entry(Skip::BytesHeld).or_default();
-            *count = count.saturating_add(1);
-        }
-        self.held = total;
-        let queue = if connection.closed() {
-            Queue::Closed
-        } else if connection.silent() {
-            Queue::Silent
-        } else if key.transport() == Transport::Udp {
-            Queue::Datagram
-        } else {
-            Queue::Open
-        };
-        let from_start = connection.seen_from_start();
-        if change.settled {
-            let flow = connection.report(Close::Open, &names(&self.points, &self.names));
-            self.out.push_back(flow);
-        }
-        if change.spoke {
-            self.flows = self.flows.saturating_add(1);
-            if key.transport() == Transport::Tcp {
-                let count = if from_start { &mut self.from_start } else { &mut self.mid_stream };
-                *count = count.saturating_add(1);
-            }
-        }
-        self.table.touch(place, queue, self.now);
-    }
-
-    fn track(&mut self, key: Key, way: Way, packet: &Packet<'_>, at: Timestamp, tunnels: &[Tunnel]) -> u32 {
-        while self.table.len() >= self.limits.connections.max(1) {
-            let Some((oldest, _)) = Queue::ALL.into_iter().find_map(|queue| self.table.oldest(queue)) else {
-                break;
-            };
-            self.skip(Skip::TableFull, 1);
-            self.end(oldest, Close::Evicted);
-        }
-        while self.table.count(Queue::Silent) >= self.limits.silent.max(1) {
-            let Some((oldest, _)) = self.table.oldest(Queue::Silent) else { break };
-            self.skip(Skip::TableFull, 1);
-            self.end(oldest, Close::Evicted);
-        }
-        self.table.insert(Connection::new(key, way, packet, at, tunnels), Queue::Silent, self.now)
-    }
-
-    fn end(&mut self, place: u32, close: Close) {
-        let Some(connection) = self.table.remove(place) else { return };
-        self.held = self.held.saturating_sub(connection.held());
-        let silent = connection.silent();
-        if silent {
-            self.empty = self.empty.saturating_add(1);
-            if !self.limits.report_empty {
-                return;
-            }
-        }
-        let flow = connection.finish(close, &mut self.sessions, &names(&self.points, &self.names));
-        self.out.push_back(flow);
-    }
-
-    fn idle(&self, queue: Queue) -> i64 {
-        let seconds = |seconds: u32| i64::from(seconds).saturating_mul(1_000_000_000);
-        match queue {
-            Queue::Silent => seconds(self.limits.silent_idle),
-            Queue::Closed => LINGER,
-            Queue::Datagram => seconds(self.limits.udp_idle),
-            Queue::Open => seconds(self.limits.tcp_idle),
-        }
-    }
-
-    fn point(&mut self, frame: &Frame<'_>) -> u32 {
-        let named = match (frame.link, frame.bytes.get(4..8)) {
-            (LinkType::LINUX_SLL2, Some(&[a, b, c, d])) => Some(u32::from_be_bytes([a, b, c, d])),
-            _ => None,
-        };
-        let point = Point { interface: frame.interface, named };
-        if let Some(number) = self.points.iter().take(8).position(|known| *known == point) {
-            return u32::try_from(number).unwrap_or_default();
-        }
-        if let Some(number) = self.point_numbers.get(&point) {
-            return *number;
-        }
-        let number = u32::try_from(self.points.len().min(MAX_POINTS)).unwrap_or_default();
-        if self.points.len() < MAX_POINTS {
-            self.points.push(point);
-            self.point_numbers.insert(point, number);
-        }
-        number
-    }
-
-    fn skip(&mut self, reason: Skip, count: u64) {
-        if count > 0 {
-            let total = self.skipped.entry(reason).or_default();
-            *total = total.saturating_add(count);
-        }
+        self.intake.coverage(self.parts.iter().map(|part| part.counts))
     }
 }
 
-/// Tells how a capture point is called in reports: by its interface's name, else by its number where there are several.
-fn names(points: &[Point], names: &HashMap<u32, String>) -> impl Fn(u32) -> Option<String> {
-    move |number| {
-        let point = points.get(number as usize)?;
-        match (names.get(&point.interface), point.named) {
-            (Some(name), None) => Some(name.clone()),
-            (Some(name), Some(index)) => Some(format!("{name}/{index}")),
-            (None, Some(index)) => Some(index.to_string()),
-            (None, None) if points.len() > 1 => Some(point.interface.to_string()),
-            (None, None) => None,
-        }
+impl Route {
+    fn of(packet: &Packet<'_>, parts: usize) -> Self {
+        let (key, way) = Key::of(packet);
+        Self { key, way, part: key.part(parts), hint: None }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `wireproof flows`: what every flow is, and how that is known.
 
-use std::io::{BufWriter, Write as _};
+use std::io::{self, BufWriter, Write as _};
+use std::path::PathBuf;
 
 use capture::engine::Limits;
 use flow::Flow;
@@ -9,28 +10,38 @@ use crate::args::{Flows, FlowsOutput};
 use crate::exit::{Fatal, Status};
 use crate::{input, render};
 
+/// How many bytes of output are written at a time.
+const BLOCK: usize = 64 * 1024;
+
 pub(crate) fn run(options: &Flows) -> Result<Status, Fatal> {
     let limits = Limits { report_empty: options.all, ..Limits::default() };
-    let observed = input::captures(&options.captures.files, limits);
+    let files = &options.captures.files;
     match options.output {
-        FlowsOutput::Ndjson => {
-            let mut out = BufWriter::new(std::io::stdout().lock());
-            for flow in &observed.flows {
-                serde_json::to_writer(&mut out, flow)?;
-                out.write_all(b"\n")?;
-            }
-            out.flush()?;
-        }
+        FlowsOutput::Ndjson => ndjson(files, limits),
         FlowsOutput::Table => {
+            let observed = input::captures(files, limits);
             let mut out = anstream::stdout().lock();
             if !observed.flows.is_empty() {
                 write!(out, "{}", table(&observed.flows))?;
             }
             writeln!(out, "{}", render::totals(&observed.flows))?;
             writeln!(out, "{}", render::coverage(&observed.coverage))?;
+            Ok(observed.status)
         }
     }
-    Ok(observed.status)
+}
+
+/// Prints every flow when it is over, so that a capture of any length takes no more memory than what is open.
+fn ndjson(files: &[PathBuf], limits: Limits) -> Result<Status, Fatal> {
+    let mut out = BufWriter::with_capacity(BLOCK, io::stdout().lock());
+    let mut written = Ok(());
+    let (_, status) = input::observe(files, limits, |flow| {
+        if written.is_ok() {
+            written = serde_json::to_writer(&mut out, &flow).map_err(io::Error::from).and_then(|()| out.write_all(b"\n"));
+        }
+    });
+    written.and_then(|()| out.flush())?;
+    Ok(status)
 }
 
 fn table(flows: &[Flow]) -> String {

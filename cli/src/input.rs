@@ -10,7 +10,7 @@ use analyzer::report::InputError;
 use anyhow::{Context as _, anyhow};
 use capture::engine::{Engine, Frame, Limits, LinkType};
 use capture::source::file::Reader;
-use flow::{Close, Coverage, Flow, Timestamp};
+use flow::{Coverage, Flow, Timestamp};
 
 use crate::args::Declarations;
 use crate::exit::{Fatal, Status};
@@ -26,12 +26,24 @@ pub(crate) struct Observed {
     pub(crate) status: Status,
 }
 
-/// Reads captures as one, in order of time, so that a connection that spans rotated files is one flow.
+/// Reads captures as one and keeps every flow.
+pub(crate) fn captures(paths: &[PathBuf], limits: Limits) -> Observed {
+    let mut flows = Vec::new();
+    let (coverage, status) = observe(paths, limits, |flow| flows.push(flow));
+    flows.sort_by_key(|flow| (flow.start, flow.id));
+    Observed { flows, coverage, status }
+}
+
+/// Reads captures as one, in order of time, so that a connection that spans rotated files is one flow, and gives every
+/// flow to `each` once it is over.
 ///
 /// Damage in one file ends that file; what came before it and the other files count.
-pub(crate) fn captures(paths: &[PathBuf], limits: Limits) -> Observed {
-    let mut engine = Engine::new(limits);
-    let mut flows = Vec::new();
+pub(crate) fn observe(
+    paths: &[PathBuf],
+    limits: Limits,
+    mut each: impl FnMut(Flow),
+) -> (Coverage, Status) {
+    let mut engine = Engine::new(Limits { report_settled: false, ..limits });
     let mut damaged = Vec::new();
     let mut unread = Unread::default();
     let mut opened = Vec::new();
@@ -41,6 +53,11 @@ pub(crate) fn captures(paths: &[PathBuf], limits: Limits) -> Observed {
             Err(error) => damaged.push(format!("{}: {error:#}", shown(path))),
         }
     }
+    let mut drain = |engine: &mut Engine| {
+        while let Some(flow) = engine.poll() {
+            each(flow);
+        }
+    };
     if let [(path, reader)] = opened.as_mut_slice() {
         let mut named = BTreeSet::new();
         while let Some(next) = reader.next() {
@@ -49,7 +66,7 @@ pub(crate) fn captures(paths: &[PathBuf], limits: Limits) -> Observed {
                     unread.note(path, frame.link);
                     let interface = frame.interface;
                     engine.frame(&frame);
-                    drain(&mut engine, &mut flows);
+                    drain(&mut engine);
                     if named.insert(interface)
                         && let Some(name) = reader.interface_name(interface)
                     {
@@ -65,13 +82,12 @@ pub(crate) fn captures(paths: &[PathBuf], limits: Limits) -> Observed {
             unread.note(path, frame.link);
             let interface = interfaces.number(frame.interface, name, &mut engine);
             engine.frame(&Frame { interface, ..*frame });
-            drain(&mut engine, &mut flows);
+            drain(&mut engine);
         });
     }
     damaged.extend(unread.messages());
     engine.finish();
-    drain(&mut engine, &mut flows);
-    flows.sort_by_key(|flow| (flow.start, flow.id));
+    drain(&mut engine);
 
     for damage in &damaged {
         anstream::eprintln!("wireproof: {damage}");
@@ -79,7 +95,7 @@ pub(crate) fn captures(paths: &[PathBuf], limits: Limits) -> Observed {
     let status = if damaged.is_empty() { Status::Clean } else { Status::Input };
     let mut coverage = engine.coverage();
     coverage.damaged.extend(damaged);
-    Observed { flows, coverage, status }
+    (coverage, status)
 }
 
 /// The interfaces of several files: one name is one place of capture, whatever number each file gives it.
@@ -118,15 +134,6 @@ impl Unread {
                  capture on an Ethernet, cooked or raw IP interface"
             )
         })
-    }
-}
-
-fn drain(engine: &mut Engine, flows: &mut Vec<Flow>) {
-    while let Some(flow) = engine.poll() {
-        // The report at the end says all that the one at settling said.
-        if flow.close != Close::Open {
-            flows.push(flow);
-        }
     }
 }
 

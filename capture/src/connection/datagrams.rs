@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use flow::{Security, Side};
 
-use super::{Settled, Way, side};
+use super::key::Way;
+use super::{Settled, side};
 use crate::dtls::{Dtls, hello, is_dtls};
 use crate::quic::{Quic, is_quic_initial};
 use crate::tls::{Ends, Probe, Sessions};

@@ -4,103 +4,29 @@
 //! until the security settles. After that a packet costs its look-up and a few counters.
 
 pub(crate) mod datagrams;
+pub(crate) mod key;
 mod opening;
+pub(crate) mod points;
 pub(crate) mod reassembly;
 pub(crate) mod table;
 
 use std::hash::Hasher as _;
 
 use flow::{
-    Close, Endpoint, Flow, FlowId, PerSide, Protocol, Reason, Security, Side, Timestamp, Transport, Tunnel,
-    Upgrade,
+    Close, Flow, FlowId, PerSide, Protocol, Reason, Security, Side, Timestamp, Transport, Tunnel, Upgrade,
 };
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
 use crate::packet::{Header, Packet, Tcp};
+use crate::partition::Report;
 use crate::tls::{Ending, Ends, Sessions};
+use key::{Both, Key, Way};
 use opening::Opening;
+use points::Points;
 use reassembly::{Origin, Segment};
-
-/// How many capture points one flow remembers.
-const POINTS: usize = 16;
 
 /// How many packets back a copy from another capture point is recognised, in each direction.
 const RECENT: usize = 4;
-
-/// The two directions of a connection, named by the order of its endpoints, which both directions share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// From the smaller endpoint to the larger.
-    Up,
-    /// From the larger to the smaller.
-    Down,
-}
-
-impl Way {
-    pub(crate) const fn other(self) -> Self {
-        match self {
-            Self::Up => Self::Down,
-            Self::Down => Self::Up,
-        }
-    }
-}
-
-/// A thing for each direction.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Both<T> {
-    pub(crate) up: T,
-    pub(crate) down: T,
-}
-
-impl<T> Both<T> {
-    pub(crate) const fn of(&self, way: Way) -> &T {
-        match way {
-            Way::Up => &self.up,
-            Way::Down => &self.down,
-        }
-    }
-
-    pub(crate) const fn of_mut(&mut self, way: Way) -> &mut T {
-        match way {
-            Way::Up => &mut self.up,
-            Way::Down => &mut self.down,
-        }
-    }
-}
-
-/// What makes packets one connection: both directions have the same key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Key {
-    low: Endpoint,
-    high: Endpoint,
-    transport: Transport,
-}
-
-impl Key {
-    /// Returns the key of a packet, and which way it goes.
-    pub(crate) fn of(packet: &Packet<'_>) -> (Self, Way) {
-        let transport = match packet.header {
-            Header::Tcp(_) => Transport::Tcp,
-            Header::Udp { .. } => Transport::Udp,
-        };
-        if packet.source <= packet.destination {
-            (Self { low: packet.source, high: packet.destination, transport }, Way::Up)
-        } else {
-            (Self { low: packet.destination, high: packet.source, transport }, Way::Down)
-        }
-    }
-
-    pub(crate) const fn transport(&self) -> Transport {
-        self.transport
-    }
-
-    const fn sender(&self, way: Way) -> Endpoint {
-        match way {
-            Way::Up => self.low,
-            Way::Down => self.high,
-        }
-    }
-}
 
 /// How it is known which end is the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,7 +55,7 @@ enum State {
     /// No payload byte yet.
     Silent,
     Opening(Box<Opening>),
-    Settled(Box<Settled>),
+    Settled(Settled),
 }
 
 /// What the opening came to.
@@ -138,6 +64,16 @@ pub(crate) struct Settled {
     pub(crate) security: Security,
     pub(crate) protocol: Option<Protocol>,
     pub(crate) upgrade: Option<Upgrade>,
+}
+
+/// What is known of a packet beside its headers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub(crate) at: Timestamp,
+    /// The number of the capture point.
+    pub(crate) point: u16,
+    /// The encapsulations around it, outside in.
+    pub(crate) tunnels: &'a [Tunnel],
 }
 
 /// One connection.
@@ -152,7 +88,7 @@ pub(crate) struct Connection {
     client: Way,
     roles: Roles,
     tunnels: Box<[Tunnel]>,
-    points: Vec<u32>,
+    points: Points,
     halves: Both<Half>,
     reset: bool,
     state: State,
@@ -165,23 +101,25 @@ pub(crate) struct Change {
     pub(crate) spoke: bool,
     /// The security is settled now and was not before.
     pub(crate) settled: bool,
+    /// How many payload bytes it held before, and holds now.
+    pub(crate) held: (usize, usize),
 }
 
 impl Connection {
-    pub(crate) fn new(key: Key, way: Way, packet: &Packet<'_>, at: Timestamp, tunnels: &[Tunnel]) -> Self {
+    pub(crate) fn new(key: Key, way: Way, packet: &Packet<'_>, context: Context<'_>) -> Self {
         let first_sequence = match packet.header {
             Header::Tcp(tcp) => tcp.sequence,
             Header::Udp { .. } => 0,
         };
         Self {
             key,
-            start: at,
-            end: at,
+            start: context.at,
+            end: context.at,
             first_sequence,
             client: way,
             roles: Roles::Guessed,
-            tunnels: tunnels.into(),
-            points: Vec::new(),
+            tunnels: context.tunnels.into(),
+            points: Points::of(context.point),
             halves: Both::default(),
             reset: false,
             state: State::Silent,
@@ -209,19 +147,14 @@ impl Connection {
         &mut self,
         way: Way,
         packet: &Packet<'_>,
-        at: Timestamp,
-        point: u32,
+        context: Context<'_>,
         sessions: &mut Sessions,
     ) -> Change {
-        let new_point = !self.points.contains(&point);
-        if new_point && self.points.len() < POINTS {
-            self.points.push(point);
-        }
-        self.end = self.end.max(at);
-        let several = self.points.len() > 1;
+        let several = self.points.add(context.point);
+        self.end = self.end.max(context.at);
         let half = self.halves.of_mut(way);
         let (fingerprint, telling) = fingerprint(packet);
-        if half.recent.contains(&fingerprint) && (telling || several) {
+        if (telling || several) && half.recent.contains(&fingerprint) {
             return Change::default();
         }
         half.recent.rotate_right(1);
@@ -229,45 +162,55 @@ impl Connection {
         half.packets = half.packets.saturating_add(1);
         half.bytes = half.bytes.saturating_add(packet.payload.on_wire() as u64);
 
-        if let Header::Tcp(tcp) = packet.header {
+        if let Header::Tcp(tcp) = packet.header
+            && (tcp.syn || tcp.fin || tcp.reset)
+        {
             self.flags(way, &tcp);
         }
-        let spoke = packet.payload.on_wire() > 0 && matches!(self.state, State::Silent);
-        if spoke {
-            let mut opening = Opening::new(self.key.transport, way);
-            for way in [Way::Up, Way::Down] {
-                if let Some(syn) = self.halves.of(way).syn {
-                    opening.begins_at(way, syn.wrapping_add(1));
+        match self.state {
+            State::Settled(_) => Change::default(),
+            State::Silent if packet.payload.on_wire() == 0 => Change::default(),
+            State::Silent => {
+                let mut opening = Opening::new(self.key.transport(), way);
+                for way in [Way::Up, Way::Down] {
+                    if let Some(syn) = self.halves.of(way).syn {
+                        opening.begins_at(way, syn.wrapping_add(1));
+                    }
                 }
+                self.state = State::Opening(Box::new(opening));
+                Change { spoke: true, ..self.open(way, packet, sessions) }
             }
-            self.state = State::Opening(Box::new(opening));
+            State::Opening(_) => self.open(way, packet, sessions),
         }
+    }
+
+    /// Takes a packet of a connection whose security is not settled.
+    fn open(&mut self, way: Way, packet: &Packet<'_>, sessions: &mut Sessions) -> Change {
         let from_start = self.seen_from_start();
-        if let State::Opening(opening) = &mut self.state {
-            let number = self.halves.up.packets.saturating_add(self.halves.down.packets).saturating_sub(1);
-            let number = u32::try_from(number).unwrap_or(u32::MAX);
-            match packet.header {
-                Header::Tcp(tcp) => {
-                    if tcp.syn {
-                        opening.begins_at(way, tcp.sequence.wrapping_add(1));
-                    }
-                    let origin = Origin { packet: number, acknowledgment: tcp.acknowledgment };
-                    let sequence = tcp.sequence.wrapping_add(u32::from(tcp.syn));
-                    opening.segment(way, Segment { sequence, payload: packet.payload, origin }, from_start);
-                    if tcp.fin {
-                        let length = u32::try_from(packet.payload.on_wire()).unwrap_or_default();
-                        opening.close(way, Ending::Fin, Some(sequence.wrapping_add(length)));
-                    }
-                    if tcp.reset {
-                        opening.close(way, Ending::Reset, None);
-                    }
+        let number = self.halves.up.packets.saturating_add(self.halves.down.packets).saturating_sub(1);
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
+        let State::Opening(opening) = &mut self.state else { return Change::default() };
+        let before = opening.held();
+        match packet.header {
+            Header::Tcp(tcp) => {
+                if tcp.syn {
+                    opening.begins_at(way, tcp.sequence.wrapping_add(1));
                 }
-                Header::Udp { .. } => opening.datagram(way, packet.payload),
+                let origin = Origin { packet: number, acknowledgment: tcp.acknowledgment };
+                let sequence = tcp.sequence.wrapping_add(u32::from(tcp.syn));
+                opening.segment(way, Segment { sequence, payload: packet.payload, origin }, from_start);
+                if tcp.fin {
+                    let length = u32::try_from(packet.payload.on_wire()).unwrap_or_default();
+                    opening.close(way, Ending::Fin, Some(sequence.wrapping_add(length)));
+                }
+                if tcp.reset {
+                    opening.close(way, Ending::Reset, None);
+                }
             }
-            let settled = self.settle(false, sessions);
-            return Change { spoke, settled };
+            Header::Udp { .. } => opening.datagram(way, packet.payload),
         }
-        Change { spoke, settled: false }
+        let settled = self.settle(false, sessions);
+        Change { spoke: false, settled, held: (before, self.held()) }
     }
 
     fn flags(&mut self, way: Way, tcp: &Tcp) {
@@ -312,11 +255,11 @@ impl Connection {
             opening::Answer::Settled(settled) => settled,
             opening::Answer::Tls => opening.conclude(ends, sessions),
         };
-        self.state = State::Settled(Box::new(settled));
+        self.state = State::Settled(settled);
         true
     }
 
-    const fn ends(&self) -> Ends {
+    fn ends(&self) -> Ends {
         Ends {
             client: self.key.sender(self.client).ip,
             server: self.key.sender(self.client.other()),
@@ -326,7 +269,7 @@ impl Connection {
 
     /// Tells whether the capture holds the connection's opening.
     pub(crate) const fn seen_from_start(&self) -> bool {
-        match self.key.transport {
+        match self.key.transport() {
             Transport::Tcp => {
                 self.halves.of(self.client).syn.is_some() || self.halves.of(self.client.other()).syn.is_some()
             }
@@ -362,12 +305,7 @@ impl Connection {
     }
 
     /// Reports the connection at its end.
-    pub(crate) fn finish(
-        mut self,
-        otherwise: Close,
-        sessions: &mut Sessions,
-        names: &impl Fn(u32) -> Option<String>,
-    ) -> Flow {
+    pub(crate) fn finish(mut self, otherwise: Close, sessions: &mut Sessions) -> Report {
         self.settle(true, sessions);
         let close = if self.reset {
             Close::Reset
@@ -376,13 +314,13 @@ impl Connection {
         } else {
             otherwise
         };
-        self.report(close, names)
+        self.report(close)
     }
 
     /// Reports the connection as it stands.
-    pub(crate) fn report(&self, close: Close, names: &impl Fn(u32) -> Option<String>) -> Flow {
+    pub(crate) fn report(&self, close: Close) -> Report {
         let settled = match &self.state {
-            State::Settled(settled) => Settled::clone(settled),
+            State::Settled(settled) => settled.clone(),
             State::Silent => {
                 Settled { security: Security::Unknown(Reason::NoPayload), protocol: None, upgrade: None }
             }
@@ -391,15 +329,15 @@ impl Connection {
             }
         };
         let (client, server) = (self.halves.of(self.client), self.halves.of(self.client.other()));
-        Flow {
+        let flow = Flow {
             id: self.id(),
             start: self.start,
             end: self.end,
-            transport: self.key.transport,
+            transport: self.key.transport(),
             client: self.key.sender(self.client),
             server: self.key.sender(self.client.other()),
             tunnel: self.tunnels.to_vec(),
-            seen_at: self.points.iter().filter_map(|point| names(*point)).collect(),
+            seen_at: Vec::new(),
             security: settled.security,
             protocol: settled.protocol,
             upgrade: settled.upgrade,
@@ -407,20 +345,21 @@ impl Connection {
             close,
             packets: PerSide { client: client.packets, server: server.packets },
             bytes: PerSide { client: client.bytes, server: server.bytes },
-        }
+        };
+        Report { flow, points: self.points.clone() }
     }
 
     /// Names the flow: a hash with a fixed key, so that the same capture gives the same names everywhere.
-    fn id(&self) -> FlowId {
+    pub(crate) fn id(&self) -> FlowId {
         let mut hash = SipHasher13::new();
-        for end in [self.key.low, self.key.high] {
+        for end in [self.key.sender(Way::Up), self.key.sender(Way::Down)] {
             match end.ip {
                 std::net::IpAddr::V4(ip) => hash.write(&ip.octets()),
                 std::net::IpAddr::V6(ip) => hash.write(&ip.octets()),
             }
             hash.write(&end.port.to_be_bytes());
         }
-        hash.write(self.key.transport.name().as_bytes());
+        hash.write(self.key.transport().name().as_bytes());
         hash.write(&self.start.as_nanos().to_be_bytes());
         hash.write(&self.first_sequence.to_be_bytes());
         FlowId(hash.finish128().as_u128())

@@ -6,7 +6,8 @@ use flow::{Evidence, Proof, Protocol, Reason, Security, Transport, Upgrade};
 
 use super::datagrams::Datagrams;
 use super::reassembly::{Origin, Piece, Segment, Stream, after};
-use super::{Both, Key, Settled, Way, side};
+use super::key::{Both, Key, Way};
+use super::{Settled, side};
 use crate::detect::upgrade::tds::Unwrapper;
 use crate::detect::{self, Detected, OPENING};
 use crate::packet::Captured;

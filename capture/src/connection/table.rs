@@ -1,19 +1,28 @@
 //! Who is tracked, and for how long: a bounded table of connections with their time-outs on capture time.
 //!
-//! Connections stand in three queues by the last packet: without payload, with it, and closed. When the table is full
-//! the oldest without payload gives way first, then the oldest closed one, then the one silent for longest; what gives
-//! way is reported as evicted and counted. Queues are put in order lazily, at most once a second a connection.
+//! Connections stand in four queues by their last packet. When the table is full the oldest without payload gives way
+//! first, then the oldest closed one, then the one silent for longest; what gives way is reported as evicted and
+//! counted. Queues are put in order lazily, at most once a second a connection.
+//!
+//! Connections live in chunks that never move, so that growing costs neither a copy nor twice the memory; the index
+//! beside them holds a number of four bytes for each.
+
+use std::hash::BuildHasher as _;
 
 use flow::Timestamp;
-use hashbrown::{DefaultHashBuilder, HashMap};
+use hashbrown::{DefaultHashBuilder, HashTable};
 
-use super::{Connection, Key};
+use super::Connection;
+use super::key::Key;
 
 /// How stale a connection's place in its queue may be, in nanoseconds.
 const STALE: i64 = 1_000_000_000;
 
 /// Names the absence of a neighbour in a queue.
 const NONE: u32 = u32::MAX;
+
+/// How many connections a chunk holds.
+const CHUNK: usize = 64;
 
 /// The queues, in the order in which they give way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,17 +51,18 @@ struct Ends {
 #[derive(Debug)]
 struct Slot {
     connection: Connection,
-    queue: Queue,
     queued_at: Timestamp,
     earlier: u32,
     later: u32,
+    queue: Queue,
 }
 
 /// The connections being tracked.
 #[derive(Debug)]
 pub(crate) struct Table {
-    index: HashMap<Key, u32, DefaultHashBuilder>,
-    slots: Vec<Option<Slot>>,
+    hasher: DefaultHashBuilder,
+    index: HashTable<u32>,
+    chunks: Vec<Vec<Option<Slot>>>,
     free: Vec<u32>,
     queues: [Ends; 4],
 }
@@ -60,8 +70,24 @@ pub(crate) struct Table {
 impl Default for Table {
     fn default() -> Self {
         let empty = Ends { head: NONE, tail: NONE, count: 0 };
-        Self { index: HashMap::default(), slots: Vec::new(), free: Vec::new(), queues: [empty; 4] }
+        Self {
+            hasher: DefaultHashBuilder::default(),
+            index: HashTable::new(),
+            chunks: Vec::new(),
+            free: Vec::new(),
+            queues: [empty; 4],
+        }
     }
+}
+
+fn slot(chunks: &[Vec<Option<Slot>>], place: u32) -> Option<&Slot> {
+    let place = place as usize;
+    chunks.get(place / CHUNK)?.get(place % CHUNK)?.as_ref()
+}
+
+fn slot_mut(chunks: &mut [Vec<Option<Slot>>], place: u32) -> Option<&mut Option<Slot>> {
+    let place = place as usize;
+    chunks.get_mut(place / CHUNK)?.get_mut(place % CHUNK)
 }
 
 impl Table {
@@ -73,35 +99,55 @@ impl Table {
         self.ends(queue).count
     }
 
+    /// Finds a connection. Lookups of several packets in a row, without a change in between, overlap in memory.
     pub(crate) fn find(&self, key: &Key) -> Option<u32> {
-        self.index.get(key).copied()
+        let same = |place: &u32| slot(&self.chunks, *place).is_some_and(|slot| slot.connection.key == *key);
+        self.index.find(self.hasher.hash_one(key), same).copied()
     }
 
     pub(crate) fn get_mut(&mut self, place: u32) -> Option<&mut Connection> {
-        self.slots.get_mut(place as usize)?.as_mut().map(|slot| &mut slot.connection)
+        slot_mut(&mut self.chunks, place)?.as_mut().map(|slot| &mut slot.connection)
+    }
+
+    /// Returns a connection and tells whether its place in its queue is out of date, given where it stands now.
+    pub(crate) fn get(&self, place: u32) -> Option<&Connection> {
+        slot(&self.chunks, place).map(|slot| &slot.connection)
     }
 
     pub(crate) fn insert(&mut self, connection: Connection, queue: Queue, now: Timestamp) -> u32 {
-        let key = connection.key;
+        let hash = self.hasher.hash_one(connection.key);
         let slot = Slot { connection, queue, queued_at: now, earlier: NONE, later: NONE };
         let place = match self.free.pop() {
-            Some(place) => place,
-            None => {
-                self.slots.push(None);
-                u32::try_from(self.slots.len().saturating_sub(1)).unwrap_or(NONE)
+            Some(place) => {
+                if let Some(empty) = slot_mut(&mut self.chunks, place) {
+                    *empty = Some(slot);
+                }
+                place
             }
+            None => self.push(slot),
         };
-        if let Some(empty) = self.slots.get_mut(place as usize) {
-            *empty = Some(slot);
-        }
-        self.index.insert(key, place);
+        let Self { index, chunks, hasher, .. } = self;
+        index.insert_unique(hash, place, |place| {
+            self::slot(chunks, *place).map_or(0, |slot| hasher.hash_one(slot.connection.key))
+        });
         self.append(place, queue, now);
         place
     }
 
+    fn push(&mut self, slot: Slot) -> u32 {
+        if self.chunks.last().is_none_or(|chunk| chunk.len() >= CHUNK) {
+            self.chunks.push(Vec::with_capacity(CHUNK));
+        }
+        let full = self.chunks.len().saturating_sub(1).saturating_mul(CHUNK);
+        let Some(chunk) = self.chunks.last_mut() else { return NONE };
+        let place = full.saturating_add(chunk.len());
+        chunk.push(Some(slot));
+        u32::try_from(place).unwrap_or(NONE)
+    }
+
     /// Puts a connection at the end of a queue, if it is not near it already.
     pub(crate) fn touch(&mut self, place: u32, queue: Queue, now: Timestamp) {
-        let Some(Some(slot)) = self.slots.get(place as usize) else { return };
+        let Some(slot) = slot(&self.chunks, place) else { return };
         if slot.queue != queue || now.since(slot.queued_at) > STALE {
             self.unlink(place);
             self.append(place, queue, now);
@@ -111,14 +157,26 @@ impl Table {
     /// Returns the connection of a queue that has been silent for longest.
     pub(crate) fn oldest(&self, queue: Queue) -> Option<(u32, Timestamp)> {
         let place = self.ends(queue).head;
-        let slot = self.slots.get(place as usize)?.as_ref()?;
-        Some((place, slot.connection.last()))
+        Some((place, slot(&self.chunks, place)?.connection.last()))
+    }
+
+    /// Lists the places of all connections, oldest first within each queue.
+    pub(crate) fn places(&self) -> impl Iterator<Item = u32> {
+        Queue::ALL.into_iter().flat_map(|queue| {
+            let head = Some(self.ends(queue).head).filter(|place| *place != NONE);
+            std::iter::successors(head, |place| {
+                slot(&self.chunks, *place).map(|slot| slot.later).filter(|place| *place != NONE)
+            })
+        })
     }
 
     pub(crate) fn remove(&mut self, place: u32) -> Option<Connection> {
         self.unlink(place);
-        let slot = self.slots.get_mut(place as usize)?.take()?;
-        self.index.remove(&slot.connection.key);
+        let slot = slot_mut(&mut self.chunks, place)?.take()?;
+        let hash = self.hasher.hash_one(slot.connection.key);
+        if let Ok(entry) = self.index.find_entry(hash, |found| *found == place) {
+            entry.remove();
+        }
         self.free.push(place);
         Some(slot.connection)
     }
@@ -145,10 +203,10 @@ impl Table {
 
     fn append(&mut self, place: u32, queue: Queue, now: Timestamp) {
         let tail = self.ends(queue).tail;
-        if let Some(Some(slot)) = self.slots.get_mut(place as usize) {
+        if let Some(Some(slot)) = slot_mut(&mut self.chunks, place) {
             (slot.queue, slot.queued_at, slot.earlier, slot.later) = (queue, now, tail, NONE);
         }
-        if let Some(Some(last)) = self.slots.get_mut(tail as usize) {
+        if let Some(Some(last)) = slot_mut(&mut self.chunks, tail) {
             last.later = place;
         }
         let ends = self.ends_mut(queue);
@@ -160,12 +218,12 @@ impl Table {
     }
 
     fn unlink(&mut self, place: u32) {
-        let Some(Some(slot)) = self.slots.get(place as usize) else { return };
+        let Some(slot) = slot(&self.chunks, place) else { return };
         let (queue, earlier, later) = (slot.queue, slot.earlier, slot.later);
-        if let Some(Some(before)) = self.slots.get_mut(earlier as usize) {
+        if let Some(Some(before)) = slot_mut(&mut self.chunks, earlier) {
             before.later = later;
         }
-        if let Some(Some(after)) = self.slots.get_mut(later as usize) {
+        if let Some(Some(after)) = slot_mut(&mut self.chunks, later) {
             after.earlier = earlier;
         }
         let ends = self.ends_mut(queue);

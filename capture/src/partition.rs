@@ -1,0 +1,200 @@
+//! One part of the flow table with its share of the bounds.
+//!
+//! The table is split by [`Key::part`] into a fixed number of parts that share nothing, so that threads can work on
+//! them and one thread gives the same answers as many. In come decoded packets, out come reports.
+
+use flow::{Close, Flow, Timestamp, Transport};
+
+use crate::connection::key::{Key, Way};
+use crate::connection::points::Points;
+use crate::connection::table::{Queue, Table};
+use crate::connection::{Connection, Context};
+use crate::engine::Limits;
+use crate::packet::{Packet, Skip};
+use crate::tls::Sessions;
+
+/// How long a closed connection waits for stragglers, in nanoseconds.
+const LINGER: i64 = 5_000_000_000;
+
+/// A flow as it stands, and the numbers of the capture points that saw it.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) flow: Flow,
+    pub(crate) points: Points,
+}
+
+/// What a part of the table came to, to be added up over the parts.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts {
+    pub(crate) flows: u64,
+    pub(crate) from_start: u64,
+    pub(crate) mid_stream: u64,
+    pub(crate) empty: u64,
+    /// [`Skip::TableFull`].
+    pub(crate) evicted: u64,
+    /// [`Skip::BytesHeld`].
+    pub(crate) given_up: u64,
+}
+
+impl Counts {
+    /// Returns what the bounds cost, by reason.
+    pub(crate) const fn skipped(&self) -> [(Skip, u64); 2] {
+        [(Skip::TableFull, self.evicted), (Skip::BytesHeld, self.given_up)]
+    }
+}
+
+/// A part of the table.
+#[derive(Debug)]
+pub(crate) struct Partition {
+    limits: Limits,
+    table: Table,
+    held: usize,
+    pub(crate) counts: Counts,
+    pub(crate) out: Vec<Report>,
+}
+
+impl Partition {
+    /// Makes a part with these bounds, which are its own share.
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { limits, table: Table::default(), held: 0, counts: Counts::default(), out: Vec::new() }
+    }
+
+    /// Looks a connection up ahead of its packet; the answer may be out of date when the packet's turn comes.
+    pub(crate) fn find(&self, key: &Key) -> Option<u32> {
+        self.table.find(key)
+    }
+
+    /// Takes a packet. `hint` is what [`Partition::find`] said a moment ago.
+    pub(crate) fn packet(
+        &mut self,
+        (key, way): (Key, Way),
+        hint: Option<u32>,
+        packet: &Packet<'_>,
+        context: Context<'_>,
+        now: Timestamp,
+        sessions: &mut Sessions,
+    ) {
+        let current = hint.filter(|place| self.table.get(*place).is_some_and(|found| found.key == key));
+        let mut place = current.or_else(|| self.table.find(&key));
+        if let Some(found) = place
+            && self.table.get(found).is_some_and(|connection| connection.replaced_by(way, packet))
+        {
+            self.end(found, Close::Reused, sessions);
+            place = None;
+        }
+        let place = place.unwrap_or_else(|| self.track(key, way, packet, context, now, sessions));
+        let Some(connection) = self.table.get_mut(place) else { return };
+        let mut change = connection.packet(way, packet, context, sessions);
+        let (before, after) = change.held;
+        if before != after {
+            let mut total = self.held.saturating_sub(before).saturating_add(after);
+            if total > self.limits.held_bytes {
+                total = total.saturating_sub(after);
+                change.settled |= connection.give_up(sessions);
+                self.counts.given_up = self.counts.given_up.saturating_add(1);
+            }
+            self.held = total;
+        }
+        if change.settled && self.limits.report_settled {
+            self.out.push(connection.report(Close::Open));
+        }
+        if change.spoke {
+            self.counts.flows = self.counts.flows.saturating_add(1);
+            if key.transport() == Transport::Tcp {
+                let count = if connection.seen_from_start() {
+                    &mut self.counts.from_start
+                } else {
+                    &mut self.counts.mid_stream
+                };
+                *count = count.saturating_add(1);
+            }
+        }
+        let queue = if connection.closed() {
+            Queue::Closed
+        } else if connection.silent() {
+            Queue::Silent
+        } else if key.transport() == Transport::Udp {
+            Queue::Datagram
+        } else {
+            Queue::Open
+        };
+        self.table.touch(place, queue, now);
+    }
+
+    fn track(
+        &mut self,
+        key: Key,
+        way: Way,
+        packet: &Packet<'_>,
+        context: Context<'_>,
+        now: Timestamp,
+        sessions: &mut Sessions,
+    ) -> u32 {
+        while self.table.len() >= self.limits.connections.max(1) {
+            let Some((oldest, _)) = Queue::ALL.into_iter().find_map(|queue| self.table.oldest(queue)) else {
+                break;
+            };
+            self.evict(oldest, sessions);
+        }
+        while self.table.count(Queue::Silent) >= self.limits.silent.max(1) {
+            let Some((oldest, _)) = self.table.oldest(Queue::Silent) else { break };
+            self.evict(oldest, sessions);
+        }
+        self.table.insert(Connection::new(key, way, packet, context), Queue::Silent, now)
+    }
+
+    fn evict(&mut self, place: u32, sessions: &mut Sessions) {
+        self.counts.evicted = self.counts.evicted.saturating_add(1);
+        self.end(place, Close::Evicted, sessions);
+    }
+
+    /// Ends what has been silent for too long.
+    pub(crate) fn expire(&mut self, now: Timestamp, sessions: &mut Sessions) {
+        for queue in Queue::ALL {
+            let idle = self.idle(queue);
+            while let Some((place, last)) = self.table.oldest(queue) {
+                if now.since(last) <= idle {
+                    break;
+                }
+                self.end(place, Close::Idle, sessions);
+            }
+        }
+    }
+
+    /// Lists what is still tracked and will be reported, by place; what will not be is counted and dropped.
+    pub(crate) fn remaining(&mut self, sessions: &mut Sessions) -> Vec<(Timestamp, flow::FlowId, u32)> {
+        if !self.limits.report_empty {
+            let silent = |place: &u32| self.table.get(*place).is_some_and(Connection::silent);
+            let empty: Vec<u32> = self.table.places().filter(silent).collect();
+            for place in empty {
+                self.end(place, Close::CaptureEnd, sessions);
+            }
+        }
+        self.table
+            .places()
+            .filter_map(|place| self.table.get(place).map(|found| (found.last(), found.id(), place)))
+            .collect()
+    }
+
+    pub(crate) fn end(&mut self, place: u32, close: Close, sessions: &mut Sessions) {
+        let Some(connection) = self.table.remove(place) else { return };
+        self.held = self.held.saturating_sub(connection.held());
+        if connection.silent() {
+            self.counts.empty = self.counts.empty.saturating_add(1);
+            if !self.limits.report_empty {
+                return;
+            }
+        }
+        self.out.push(connection.finish(close, sessions));
+    }
+
+    fn idle(&self, queue: Queue) -> i64 {
+        let seconds = |seconds: u32| i64::from(seconds).saturating_mul(1_000_000_000);
+        match queue {
+            Queue::Silent => seconds(self.limits.silent_idle),
+            Queue::Closed => LINGER,
+            Queue::Datagram => seconds(self.limits.udp_idle),
+            Queue::Open => seconds(self.limits.tcp_idle),
+        }
+    }
+}
