@@ -207,6 +207,77 @@ fn a_file_cut_anywhere_yields_what_came_before() {
     }
 }
 
+/// An input that hands over its pieces one a read, and fails if it is read when its reader could have gone on without.
+struct Pieces<'a> {
+    pieces: std::vec::IntoIter<&'a [u8]>,
+    frames_due: &'a std::cell::Cell<usize>,
+}
+
+impl std::io::Read for Pieces<'_> {
+    fn read(&mut self, room: &mut [u8]) -> std::io::Result<usize> {
+        assert_eq!(self.frames_due.get(), 0, "a frame that is at hand waits for more input");
+        let piece = self.pieces.next().unwrap_or_default();
+        room[..piece.len()].copy_from_slice(piece);
+        if piece.len() > 1 {
+            self.frames_due.set(2);
+        }
+        Ok(piece.len())
+    }
+}
+
+#[test]
+fn frames_of_a_stream_come_before_more_of_it_is_read() {
+    let pcap_file = pcap(Little, 0xa1b2_c3d4, 0, b"abc");
+    let (head, record) = pcap_file.split_at(24);
+    let pair = [record, record].concat();
+    let frames_due = std::cell::Cell::new(0);
+    // The header byte by byte, then twice two records and the first byte of the next one.
+    let mut pieces: Vec<&[u8]> = head.chunks(1).collect();
+    let with_next = [&pair[..], &pair[..1]].concat();
+    let rest = &pair[1..];
+    pieces.extend([&with_next[..], rest]);
+    let mut reader = Reader::new(Pieces { pieces: pieces.into_iter(), frames_due: &frames_due }).unwrap();
+    let mut batches = Vec::new();
+    while let Some(frames) = reader.batch(100) {
+        let count = frames.unwrap().map(|frame| assert_eq!(frame.bytes, b"abc")).count();
+        frames_due.set(frames_due.get() - count);
+        batches.push(count);
+    }
+    assert_eq!(batches, [2, 2]);
+}
+
+#[test]
+fn batches_and_single_frames_are_the_same_frames() {
+    let record = pcap(Little, 0xa1b2_c3d4, 0, b"").split_off(24);
+    let mut pcap_file = pcap(Little, 0xa1b2_c3d4, 0, b"");
+    let mut pcapng_file = [section(Little), interface(Little, 1, &[])].concat();
+    for number in 0..500_u32 {
+        let bytes = number.to_le_bytes().repeat(300);
+        let mut record = record.clone();
+        record[8..12].copy_from_slice(&1200_u32.to_le_bytes());
+        pcap_file.extend(record);
+        pcap_file.extend(&bytes);
+        pcapng_file.extend(packet(Little, 0, number.into(), &bytes));
+    }
+    for file in [pcap_file, pcapng_file] {
+        let (single, error) = read(&file);
+        assert!(error.is_none() && single.len() >= 500);
+        for most in [1, 7, 100_000] {
+            let mut reader = Reader::new(file.as_slice()).unwrap();
+            let mut together: Vec<Vec<u8>> = Vec::new();
+            // Both ways of reading may take turns.
+            while let Some(frames) = reader.batch(most) {
+                let frames = frames.unwrap();
+                assert!((1..=most).contains(&frames.len()));
+                together.extend(frames.map(|frame| frame.bytes.to_vec()));
+                together.extend(reader.next().map(|frame| frame.unwrap().bytes.to_vec()));
+            }
+            let single: Vec<_> = single.iter().map(|(.., bytes)| bytes.clone()).collect();
+            assert_eq!(together, single);
+        }
+    }
+}
+
 #[test]
 fn what_is_no_capture_says_so() {
     let refused = |file: &[u8]| read(file).1.expect("an error").damage;
