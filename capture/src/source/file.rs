@@ -1,4 +1,4 @@
-//! Capture files as streams of frames: pcap and pcapng, plain or inside gzip, over anything that reads.
+//! Capture files as streams of frames: pcap, pcapng and snoop, plain or inside gzip or zstd, over anything that reads.
 //!
 //! In come bytes in blocks; out come frames that borrow from the block, so a packet costs no allocation. What is
 //! damaged yields everything up to the damage and then one error that says what and where. Nothing here seeks, so
@@ -10,8 +10,8 @@ use std::slice;
 
 use flow::Timestamp;
 
-use super::input::Input;
-use super::{pcap, pcapng};
+use super::input::{Compression, Input};
+use super::{pcap, pcapng, snoop};
 use crate::frame::{Frame, LinkType};
 
 /// The longest record that is believed; a longer one means that its length field is damaged.
@@ -38,6 +38,7 @@ pub struct Reader<R> {
 enum Format {
     Pcap(pcap::Pcap),
     Pcapng(pcapng::Pcapng),
+    Snoop(snoop::Snoop),
 }
 
 impl<R: Read> Reader<R> {
@@ -50,25 +51,27 @@ impl<R: Read> Reader<R> {
         let fail = |damage| FileError { offset: 0, packets: 0, damage };
         let mut input = Input::new(input);
         let mut magic = magic(&mut input).map_err(fail)?;
-        if matches!(magic, [0x1f, 0x8b, ..]) {
-            input = input.gunzip();
+        let compression = match magic {
+            [0x1f, 0x8b, ..] => Some(Compression::Gzip),
+            // A frame, or one to be skipped, as some compressors put in front.
+            [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => Some(Compression::Zstd),
+            _ => None,
+        };
+        if let Some(compression) = compression {
+            input = input.decompress(compression);
             magic = self::magic(&mut input).map_err(fail)?;
         }
         let format = match magic {
             [0x0a, 0x0d, 0x0d, 0x0a] => Format::Pcapng(pcapng::Pcapng::default()),
             [0xa1, 0xb2, 0xc3, 0xd4]
             | [0xa1, 0xb2, 0x3c, 0x4d]
+            | [0xa1, 0xb2, 0xcd, 0x34]
             | [0xd4, 0xc3, 0xb2, 0xa1]
-            | [0x4d, 0x3c, 0xb2, 0xa1] => {
-                let header = head(&mut input).map_err(fail)?;
-                input.consume(header.len());
-                Format::Pcap(pcap::Pcap::read(&header))
-            }
-            [0xa1, 0xb2, 0xcd, 0x34] | [0x34, 0xcd, 0xb2, 0xa1] => {
-                return Err(fail(Damage::Form("the modified pcap of Kuznetzov's patch")));
-            }
-            [0x28, 0xb5, 0x2f, 0xfd] => return Err(fail(Damage::Form("zstd"))),
-            [b's', b'n', b'o', b'o'] => return Err(fail(Damage::Form("snoop"))),
+            | [0x4d, 0x3c, 0xb2, 0xa1]
+            | [0x34, 0xcd, 0xb2, 0xa1] => Format::Pcap(pcap::Pcap::read(&header(&mut input).map_err(fail)?)),
+            [b's', b'n', b'o', b'o'] => Format::Snoop(
+                header(&mut input).and_then(|header| snoop::Snoop::read(&header)).map_err(fail)?,
+            ),
             other => return Err(fail(Damage::NoCapture(other))),
         };
         Ok(Self { input, format, records: Vec::new(), handed: 0, place: 0, packets: 0, ended: false })
@@ -141,6 +144,7 @@ impl<R: Read> Reader<R> {
             let (consumed, stop) = match &mut self.format {
                 Format::Pcap(format) => format.scan(bytes, &mut self.records, most),
                 Format::Pcapng(format) => format.scan(bytes, &mut self.records, most),
+                Format::Snoop(snoop::Snoop) => snoop::Snoop::scan(bytes, &mut self.records, most),
             };
             self.input.consume(consumed);
             // What stopped the search comes up again once the records before it have been handed out.
@@ -171,7 +175,7 @@ impl<R: Read> Reader<R> {
     #[must_use]
     pub fn interface_name(&self, interface: u32) -> Option<&str> {
         match &self.format {
-            Format::Pcap(_) => None,
+            Format::Pcap(_) | Format::Snoop(_) => None,
             Format::Pcapng(format) => format.interface_name(interface),
         }
     }
@@ -249,6 +253,13 @@ fn magic(input: &mut Input<impl Read>) -> Result<[u8; 4], Damage> {
     }
 }
 
+/// Steps over the file's header.
+fn header<const N: usize>(input: &mut Input<impl Read>) -> Result<[u8; N], Damage> {
+    let header = head(input)?;
+    input.consume(N);
+    Ok(header)
+}
+
 /// Returns the first bytes without stepping over them.
 fn head<const N: usize>(input: &mut Input<impl Read>) -> Result<[u8; N], Damage> {
     if input.unread().1.len() < N {
@@ -304,7 +315,7 @@ pub enum Damage {
     Empty,
     /// The first bytes are of no capture format.
     #[error(
-        "not a capture: it begins with {0:02x?}, which is neither pcap nor pcapng (record with `tcpdump -w FILE`)"
+        "not a capture: it begins with {0:02x?}, which is neither pcap, pcapng nor snoop (record with `tcpdump -w FILE`)"
     )]
     NoCapture([u8; 4]),
     /// A known form that is not read here.

@@ -1,4 +1,4 @@
-//! The bytes of a capture file in blocks, out of gzip where need be.
+//! The bytes of a capture file in blocks, out of gzip or zstd where need be.
 //!
 //! One read fills a block as far as the input has bytes ready, and no further read happens while a whole record is at
 //! hand: a stream's packets are seen when they come, not when a block is full.
@@ -6,6 +6,8 @@
 use std::io::{self, Cursor, Read};
 
 use flate2::read::MultiGzDecoder;
+
+use super::zstd::Zstd;
 
 /// How many bytes are asked of the input at a time: few enough to stay in a core's second-level cache until they are
 /// looked at, enough to make the system call's cost vanish.
@@ -24,7 +26,18 @@ pub(super) struct Input<R> {
 
 enum Source<R> {
     Plain(R),
-    Gzip(Box<MultiGzDecoder<io::Chain<Cursor<Vec<u8>>, R>>>),
+    Gzip(Box<MultiGzDecoder<Whole<R>>>),
+    Zstd(Box<Zstd<Whole<R>>>),
+}
+
+/// The bytes already read, then the rest.
+type Whole<R> = io::Chain<Cursor<Vec<u8>>, R>;
+
+/// A form of compression around a capture.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Compression {
+    Gzip,
+    Zstd,
 }
 
 impl<R: Read> Read for Source<R> {
@@ -32,6 +45,7 @@ impl<R: Read> Read for Source<R> {
         match self {
             Self::Plain(input) => input.read(block),
             Self::Gzip(input) => input.read(block),
+            Self::Zstd(input) => input.read(block),
         }
     }
 }
@@ -45,13 +59,16 @@ impl<R: Read> Input<R> {
         Self { source, block: Vec::new(), start: 0, end: 0, offset: 0 }
     }
 
-    /// Reads on inside the gzip stream that the input is.
-    pub(super) fn gunzip(self) -> Self {
-        let Self { source, mut block, end, .. } = self;
-        let Source::Plain(source) = source else { return Self { source, block, start: 0, end, offset: 0 } };
+    /// Reads on inside the compressed stream that the input is.
+    pub(super) fn decompress(self, compression: Compression) -> Self {
+        let Self { source, mut block, start, end, offset } = self;
+        let Source::Plain(source) = source else { return Self { source, block, start, end, offset } };
         block.truncate(end);
         let whole = Cursor::new(block).chain(source);
-        Self::over(Source::Gzip(Box::new(MultiGzDecoder::new(whole))))
+        Self::over(match compression {
+            Compression::Gzip => Source::Gzip(Box::new(MultiGzDecoder::new(whole))),
+            Compression::Zstd => Source::Zstd(Box::new(Zstd::new(whole))),
+        })
     }
 
     /// Returns the bytes at hand and where they begin, as [`Input::at`] takes it.

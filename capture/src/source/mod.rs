@@ -6,3 +6,5 @@ mod input;
 pub mod live;
 mod pcap;
 mod pcapng;
+mod snoop;
+mod zstd;

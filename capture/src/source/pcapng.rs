@@ -18,6 +18,9 @@ const ENHANCED_PACKET: u32 = 6;
 /// The most interfaces that a file may introduce, over all its sections.
 const MAX_INTERFACES: usize = 65_536;
 
+/// How much of an interface's name is kept, in bytes.
+const MAX_NAME: usize = 256;
+
 /// The state of a pcapng file between blocks.
 #[derive(Default)]
 pub(super) struct Pcapng {
@@ -212,7 +215,10 @@ impl Interface {
             let Some(value) = rest.get(..length) else { break };
             match (order.u16([c0, c1]), value) {
                 (0, _) => break,
-                (2, name) => interface.name = Some(String::from_utf8_lossy(name).into_owned()),
+                (2, name) => {
+                    let name = name.get(..MAX_NAME).unwrap_or(name);
+                    interface.name = Some(String::from_utf8_lossy(name).into_owned());
+                }
                 (9, &[unit]) if unit & 0x80 == 0 => {
                     interface.resolution = Resolution::Decimal(u32::from(unit))
                 }
