@@ -1,13 +1,17 @@
 //! IP datagrams put together from fragments (RFC 791, RFC 8200 section 4.5), within bounds.
 //!
-//! The first copy of a byte wins. A datagram whose pieces do not all come within half a minute is counted as lost.
+//! The first copy of a byte wins, whatever overlaps it: what a receiver makes of an overlap differs by system, and the
+//! answer must not depend on which one it is. A datagram whose pieces do not all come within half a minute is counted as
+//! lost, and so is the oldest one when there are too many.
+
+use std::collections::VecDeque;
 
 use flow::Timestamp;
 use hashbrown::HashMap;
 
 use crate::packet::{Fragment, Network};
 
-/// The most datagrams being put together at a time.
+/// The most datagrams being put together at a time; with [`MAX_LENGTH`] this bounds the bytes held to 64 MiB.
 const MAX_DATAGRAMS: usize = 1024;
 
 /// The most pieces of one datagram.
@@ -23,11 +27,18 @@ const LIFETIME: i64 = 30_000_000_000;
 #[derive(Debug, Default)]
 pub(crate) struct Fragments {
     waiting: HashMap<Network, Datagram>,
+    /// When each datagram began, in that order; those that became whole since then are still in it.
+    begun: VecDeque<(Timestamp, Network, u64)>,
+    /// How many datagrams were begun.
+    count: u64,
+    /// Datagrams that gave way to newer ones, not yet reported.
+    lost: usize,
 }
 
 #[derive(Debug)]
 struct Datagram {
-    since: Timestamp,
+    /// Which one it is, as a later datagram may have the same key.
+    number: u64,
     /// Pieces by offset, without overlaps.
     pieces: Vec<(usize, Vec<u8>)>,
     length: Option<usize>,
@@ -50,14 +61,10 @@ impl Fragments {
         }
         // Pieces of one datagram agree in everything but, after the first, the next header.
         let key = Network { protocol: 0, ..fragment.network };
-        if self.waiting.len() >= MAX_DATAGRAMS && !self.waiting.contains_key(&key) {
-            return Added::Refused;
+        if !self.waiting.contains_key(&key) {
+            self.begin(key, at);
         }
-        let datagram = self.waiting.entry(key).or_insert_with(|| Datagram {
-            since: at,
-            pieces: Vec::new(),
-            length: None,
-        });
+        let Some(datagram) = self.waiting.get_mut(&key) else { return Added::Refused };
         if datagram.pieces.len() >= MAX_PIECES {
             return Added::Refused;
         }
@@ -74,18 +81,44 @@ impl Fragments {
         Added::Whole(payload)
     }
 
-    /// Drops what has waited too long; returns how many datagrams that were.
+    /// Drops what has waited too long; returns how many datagrams were lost since the last time. Costs nothing while
+    /// nothing is due.
     pub(crate) fn expire(&mut self, now: Timestamp) -> usize {
-        let before = self.waiting.len();
-        self.waiting.retain(|_, datagram| now.since(datagram.since) < LIFETIME);
-        before.saturating_sub(self.waiting.len())
+        while let Some((since, ..)) = self.begun.front()
+            && now.since(*since) >= LIFETIME
+        {
+            self.drop_first();
+        }
+        std::mem::take(&mut self.lost)
     }
 
-    /// Drops everything; returns how many datagrams that were.
+    /// Drops everything; returns how many datagrams were lost since the last time.
     pub(crate) fn finish(&mut self) -> usize {
-        let count = self.waiting.len();
-        self.waiting.clear();
-        count
+        let lost = self.waiting.len().saturating_add(self.lost);
+        *self = Self::default();
+        lost
+    }
+
+    fn begin(&mut self, key: Network, at: Timestamp) {
+        while self.waiting.len() >= MAX_DATAGRAMS && !self.begun.is_empty() {
+            self.drop_first();
+        }
+        if self.begun.len() >= MAX_DATAGRAMS.saturating_mul(2) {
+            let waiting = &self.waiting;
+            self.begun.retain(|(_, key, number)| waiting.get(key).is_some_and(|it| it.number == *number));
+        }
+        self.count = self.count.saturating_add(1);
+        self.begun.push_back((at, key, self.count));
+        self.waiting.insert(key, Datagram { number: self.count, pieces: Vec::new(), length: None });
+    }
+
+    fn drop_first(&mut self) {
+        if let Some((_, key, number)) = self.begun.pop_front()
+            && self.waiting.get(&key).is_some_and(|datagram| datagram.number == number)
+        {
+            self.waiting.remove(&key);
+            self.lost = self.lost.saturating_add(1);
+        }
     }
 }
 
@@ -128,19 +161,58 @@ mod tests {
     use super::*;
     use crate::packet::Captured;
 
-    fn check(pieces: &[(usize, bool, &str)], expected: Option<&str>) {
+    fn piece(identification: u32, offset: usize, more: bool, bytes: &[u8]) -> Fragment<'_> {
         let address = "192.0.2.1".parse().unwrap();
-        let network = Network { source: address, destination: address, protocol: 6, identification: 7 };
+        let network = Network { source: address, destination: address, protocol: 6, identification };
+        Fragment { network, offset, more, piece: Captured { bytes, missing: 0 } }
+    }
+
+    fn check(pieces: &[(usize, bool, &str)], expected: Option<&str>) {
         let mut fragments = Fragments::default();
         let mut whole = None;
         for (offset, more, text) in pieces {
-            let piece = Captured { bytes: text.as_bytes(), missing: 0 };
-            let fragment = Fragment { network, offset: *offset, more: *more, piece };
+            let fragment = piece(7, *offset, *more, text.as_bytes());
             if let Added::Whole(bytes) = fragments.add(&fragment, Timestamp::default()) {
                 whole = Some(String::from_utf8(bytes).unwrap());
             }
         }
         assert_eq!(whole.as_deref(), expected, "{pieces:?}");
+    }
+
+    #[test]
+    fn pieces_that_stay_alone_are_lost_in_time() {
+        let mut fragments = Fragments::default();
+        let at = |seconds: i64| Timestamp::from_nanos(seconds * 1_000_000_000);
+        fragments.add(&piece(1, 0, true, b"abcdefgh"), at(0));
+        fragments.add(&piece(2, 0, true, b"abcdefgh"), at(10));
+        fragments.add(&piece(3, 0, true, b"abcdefgh"), at(10));
+        assert!(matches!(fragments.add(&piece(2, 8, false, b"i"), at(11)), Added::Whole(_)));
+        // The same identification again is another datagram.
+        fragments.add(&piece(2, 0, true, b"abcdefgh"), at(20));
+        assert_eq!(fragments.expire(at(29)), 0);
+        assert_eq!(fragments.expire(at(30)), 1);
+        assert_eq!(fragments.expire(at(40)), 1);
+        assert_eq!(fragments.finish(), 1);
+        assert_eq!(fragments.finish(), 0);
+    }
+
+    #[test]
+    fn too_many_datagrams_cost_the_oldest_and_are_counted() {
+        let mut fragments = Fragments::default();
+        for number in 0..5_000 {
+            fragments.add(&piece(number, 0, true, b"abcdefgh"), Timestamp::default());
+            let whole = fragments.add(&piece(100_000 + number, 0, false, b"a"), Timestamp::default());
+            assert!(matches!(whole, Added::Whole(_)));
+            assert!(fragments.waiting.len() <= MAX_DATAGRAMS);
+            assert!(fragments.begun.len() <= 2 * MAX_DATAGRAMS);
+        }
+        let lost = fragments.expire(Timestamp::default());
+        assert_eq!(lost + fragments.waiting.len(), 5_000);
+        assert!(fragments.waiting.len() >= MAX_DATAGRAMS - 1);
+        assert!(matches!(
+            fragments.add(&piece(4_999, 8, false, b"i"), Timestamp::default()),
+            Added::Whole(_)
+        ));
     }
 
     #[test]

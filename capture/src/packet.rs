@@ -15,6 +15,14 @@ use crate::tunnel;
 /// The most headers read in one frame, extension headers and tunnels included.
 const MAX_HEADERS: usize = 48;
 
+/// The protocol numbers that packets are read for.
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+/// The `EtherType`s of IP. Which version it is the header says, and that counts.
+const IPV4: u16 = 0x0800;
+const IPV6: u16 = 0x86dd;
+
 /// The most encapsulations around a packet.
 pub(crate) const MAX_TUNNELS: usize = 16;
 
@@ -62,13 +70,19 @@ impl Skip {
 }
 
 /// Bytes at hand, and how many more followed on the wire but not in the capture.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Captured<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) missing: usize,
 }
 
 impl<'a> Captured<'a> {
+    /// Takes a whole frame.
+    fn of(frame: &Frame<'a>) -> Self {
+        let missing = (frame.original_len as usize).saturating_sub(frame.bytes.len());
+        Self { bytes: frame.bytes, missing }
+    }
+
     /// Returns the length on the wire.
     pub(crate) const fn on_wire(&self) -> usize {
         self.bytes.len().saturating_add(self.missing)
@@ -100,7 +114,7 @@ impl<'a> Captured<'a> {
 }
 
 /// A TCP segment or UDP datagram with its innermost addresses.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Packet<'a> {
     pub(crate) source: Endpoint,
     pub(crate) destination: Endpoint,
@@ -111,7 +125,7 @@ pub(crate) struct Packet<'a> {
 }
 
 /// What the transport header says.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Header {
     Tcp(Tcp),
     Udp {
@@ -121,7 +135,7 @@ pub(crate) enum Header {
 }
 
 /// The fields of a TCP header that are used (RFC 9293 section 3.1).
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tcp {
     pub(crate) sequence: u32,
     /// Absent without the ACK flag.
@@ -134,7 +148,7 @@ pub(crate) struct Tcp {
 }
 
 /// A piece of an IP datagram.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fragment<'a> {
     pub(crate) network: Network,
     /// Offset in the datagram's payload, in bytes.
@@ -155,14 +169,14 @@ pub(crate) struct Network {
 }
 
 /// What came out of a frame.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decoded<'a> {
     Packet(Packet<'a>),
     Fragment(Fragment<'a>),
 }
 
 /// What the bytes at a place begin with.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layer {
     Link(LinkType),
     Ethernet,
@@ -181,9 +195,17 @@ pub(crate) enum Step<'a> {
 }
 
 /// Reads a whole frame; the encapsulations met go to `tunnels`, outside in.
+#[inline]
 pub(crate) fn decode<'a>(frame: &Frame<'a>, tunnels: &mut Vec<Tunnel>) -> Result<Decoded<'a>, Skip> {
-    let missing = (frame.original_len as usize).saturating_sub(frame.bytes.len());
-    decode_from(Layer::Link(frame.link), Captured { bytes: frame.bytes, missing }, tunnels)
+    let (layer, captured) = (Layer::Link(frame.link), Captured::of(frame));
+    match plain(layer, captured) {
+        Plain::Packet(packet) => Ok(Decoded::Packet(packet)),
+        Plain::Tunnel(tunnel, layer, inner) => {
+            tunnels.push(tunnel);
+            decode_from(layer, inner, tunnels)
+        }
+        Plain::Other => decode_from(layer, captured, tunnels),
+    }
 }
 
 /// Reads on from a layer inside a frame, such as a datagram put together from fragments.
@@ -193,15 +215,87 @@ pub(crate) fn decode_from<'a>(
     tunnels: &mut Vec<Tunnel>,
 ) -> Result<Decoded<'a>, Skip> {
     for _ in 0..MAX_HEADERS {
-        if tunnels.len() > MAX_TUNNELS {
-            return Err(Skip::TooDeep);
-        }
         match step(layer, captured, tunnels)? {
             Step::Next(inner, rest) => (layer, captured) = (inner, rest),
             Step::Done(decoded) => return Ok(decoded),
         }
+        if tunnels.len() > MAX_TUNNELS {
+            return Err(Skip::TooDeep);
+        }
+        match plain(layer, captured) {
+            Plain::Packet(packet) => return Ok(Decoded::Packet(packet)),
+            Plain::Tunnel(tunnel, inner, rest) => {
+                tunnels.push(tunnel);
+                (layer, captured) = (inner, rest);
+            }
+            Plain::Other => {}
+        }
     }
     Err(Skip::TooDeep)
+}
+
+/// What a short cut through the most frequent headers led to.
+enum Plain<'a> {
+    Packet(Packet<'a>),
+    Tunnel(Tunnel, Layer, Captured<'a>),
+    /// Anything else, be it only unusual or damaged: left to [`step`].
+    Other,
+}
+
+/// Takes link, IP and transport header at once where nothing else is there: so it is in nearly every frame, and step
+/// by step they would cost several times as much.
+///
+/// Every header is read by the function that [`step`] uses, so that both read the same.
+#[inline]
+fn plain(layer: Layer, captured: Captured<'_>) -> Plain<'_> {
+    let Some((network, inner)) = plain_network(layer, captured) else { return Plain::Other };
+    let packet = match network.protocol {
+        TCP => tcp(network, inner),
+        UDP => datagram(network, inner),
+        _ => return Plain::Other,
+    };
+    let Ok(packet) = packet else { return Plain::Other };
+    if matches!(packet.header, Header::Udp { .. })
+        && let Some((tunnel, layer, inner)) =
+            tunnel::inside_udp(packet.source.port, packet.destination.port, packet.payload)
+    {
+        return Plain::Tunnel(tunnel, layer, inner);
+    }
+    Plain::Packet(packet)
+}
+
+#[inline]
+fn plain_network(layer: Layer, captured: Captured<'_>) -> Option<(Network, Captured<'_>)> {
+    let (kind, header) = match layer {
+        Layer::Link(LinkType::ETHERNET) | Layer::Ethernet => {
+            let &[.., t0, t1] = captured.head::<14>().ok()?;
+            (u16::from_be_bytes([t0, t1]), 14)
+        }
+        Layer::Link(LinkType::LINUX_SLL) => {
+            let &[.., t0, t1] = captured.head::<16>().ok()?;
+            (u16::from_be_bytes([t0, t1]), 16)
+        }
+        Layer::Link(LinkType::LINUX_SLL2) => {
+            let &[t0, t1, ..] = captured.head::<20>().ok()?;
+            (u16::from_be_bytes([t0, t1]), 20)
+        }
+        Layer::EtherType(kind) => (kind, 0),
+        Layer::Link(LinkType::RAW) | Layer::Ip => (IPV4, 0),
+        Layer::Link(_) | Layer::Ppp | Layer::Mpls | Layer::Inside(_) => return None,
+    };
+    if !matches!(kind, IPV4 | IPV6) {
+        return None;
+    }
+    let captured = captured.skip(header).ok()?;
+    let step = match captured.bytes.first()? >> 4 {
+        4 => ipv4(captured),
+        6 => ipv6(captured),
+        _ => return None,
+    };
+    match step {
+        Ok(Step::Next(Layer::Inside(network), inner)) => Some((network, inner)),
+        _ => None,
+    }
 }
 
 fn step<'a>(layer: Layer, captured: Captured<'a>, tunnels: &mut Vec<Tunnel>) -> Result<Step<'a>, Skip> {
@@ -268,7 +362,7 @@ fn link(link: LinkType, captured: Captured<'_>) -> Result<Step<'_>, Skip> {
 
 fn ether_type<'a>(kind: u16, captured: Captured<'a>, tunnels: &mut Vec<Tunnel>) -> Result<Step<'a>, Skip> {
     match kind {
-        0x0800 | 0x86dd => Ok(Step::Next(Layer::Ip, captured)),
+        IPV4 | IPV6 => Ok(Step::Next(Layer::Ip, captured)),
         // WCCP version 2 inside GRE: a redirect header of four bytes, then IP.
         0x883e => Ok(Step::Next(Layer::Ip, captured.skip(4)?)),
         0x8100 | 0x88a8 | 0x9100 | 0x9200 => {
@@ -315,6 +409,7 @@ fn ppp(captured: Captured<'_>) -> Result<Step<'_>, Skip> {
     }
 }
 
+#[inline]
 fn ipv4(captured: Captured<'_>) -> Result<Step<'_>, Skip> {
     let &[v, _, l0, l1, i0, i1, f0, f1, _, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
         captured.head::<20>()?;
@@ -340,6 +435,7 @@ fn ipv4(captured: Captured<'_>) -> Result<Step<'_>, Skip> {
     Ok(Step::Next(Layer::Inside(network), piece))
 }
 
+#[inline]
 fn ipv6(captured: Captured<'_>) -> Result<Step<'_>, Skip> {
     let header = captured.head::<40>()?;
     let &[_, _, _, _, l0, l1, protocol, _, ref addresses @ ..] = header;
@@ -366,8 +462,8 @@ fn ipv6(captured: Captured<'_>) -> Result<Step<'_>, Skip> {
 fn inside<'a>(network: Network, captured: Captured<'a>, tunnels: &mut Vec<Tunnel>) -> Result<Step<'a>, Skip> {
     let six = network.source.is_ipv6();
     match network.protocol {
-        6 => tcp(network, captured).map(|packet| Step::Done(Decoded::Packet(packet))),
-        17 => udp(network, captured, tunnels),
+        TCP => tcp(network, captured).map(|packet| Step::Done(Decoded::Packet(packet))),
+        UDP => udp(network, captured, tunnels),
         4 | 41 => {
             tunnels.push(if network.protocol == 41 && !six { Tunnel::SixInFour } else { Tunnel::IpInIp });
             Ok(Step::Next(Layer::Ip, captured))
@@ -405,6 +501,7 @@ fn inside<'a>(network: Network, captured: Captured<'a>, tunnels: &mut Vec<Tunnel
     }
 }
 
+#[inline]
 fn tcp(network: Network, captured: Captured<'_>) -> Result<Packet<'_>, Skip> {
     let header = captured.head::<20>()?;
     let &[s0, s1, d0, d1, q0, q1, q2, q3, a0, a1, a2, a3, words, flags, ..] = header;
@@ -433,22 +530,157 @@ fn tcp(network: Network, captured: Captured<'_>) -> Result<Packet<'_>, Skip> {
 }
 
 fn udp<'a>(network: Network, captured: Captured<'a>, tunnels: &mut Vec<Tunnel>) -> Result<Step<'a>, Skip> {
+    let packet = datagram(network, captured)?;
+    if let Some((tunnel, layer, inner)) =
+        tunnel::inside_udp(packet.source.port, packet.destination.port, packet.payload)
+    {
+        tunnels.push(tunnel);
+        return Ok(Step::Next(layer, inner));
+    }
+    Ok(Step::Done(Decoded::Packet(packet)))
+}
+
+/// Reads a UDP header (RFC 768).
+#[inline]
+fn datagram(network: Network, captured: Captured<'_>) -> Result<Packet<'_>, Skip> {
     let &[s0, s1, d0, d1, l0, l1, c0, c1] = captured.head::<8>()?;
-    let (source, destination) = (u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1]));
     let rest = captured.skip(8)?;
     let payload = match usize::from(u16::from_be_bytes([l0, l1])) {
         0 => rest,
         length => rest.limit(length.checked_sub(8).ok_or(Skip::Malformed)?.min(rest.on_wire())),
     };
-    if let Some((tunnel, layer, inner)) = tunnel::inside_udp(source, destination, payload) {
-        tunnels.push(tunnel);
-        return Ok(Step::Next(layer, inner));
-    }
-    Ok(Step::Done(Decoded::Packet(Packet {
-        source: Endpoint { ip: network.source, port: source },
-        destination: Endpoint { ip: network.destination, port: destination },
+    Ok(Packet {
+        source: Endpoint { ip: network.source, port: u16::from_be_bytes([s0, s1]) },
+        destination: Endpoint { ip: network.destination, port: u16::from_be_bytes([d0, d1]) },
         header: Header::Udp { checksum: u16::from_be_bytes([c0, c1]) },
         payload,
         identification: network.identification,
-    })))
+    })
+}
+
+#[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "a test may panic")]
+mod tests {
+    use std::fs::{self, File};
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::source::file::Reader;
+
+    /// Reads step by step only.
+    fn stepwise<'a>(frame: &Frame<'a>, tunnels: &mut Vec<Tunnel>) -> Result<Decoded<'a>, Skip> {
+        let (mut layer, mut captured) = (Layer::Link(frame.link), Captured::of(frame));
+        for _ in 0..MAX_HEADERS {
+            match step(layer, captured, tunnels)? {
+                Step::Next(inner, rest) => (layer, captured) = (inner, rest),
+                Step::Done(decoded) => return Ok(decoded),
+            }
+            if tunnels.len() > MAX_TUNNELS {
+                return Err(Skip::TooDeep);
+            }
+        }
+        Err(Skip::TooDeep)
+    }
+
+    fn check(frame: &Frame<'_>) {
+        let (mut short, mut long) = (Vec::new(), Vec::new());
+        let decoded = decode(frame, &mut short);
+        assert_eq!(decoded, stepwise(frame, &mut long), "{frame:02x?}");
+        assert_eq!(short, long, "{frame:02x?}");
+    }
+
+    /// Hands over every frame of every capture under a folder.
+    fn captures(folder: &Path, each: &mut impl FnMut(&Frame<'_>)) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                captures(&path, each);
+            } else if path.extension().is_some_and(|extension| extension == "pcap" || extension == "pcapng") {
+                let mut reader = Reader::new(File::open(&path).unwrap()).unwrap();
+                while let Some(frames) = reader.batch(100) {
+                    frames.unwrap().for_each(|frame| each(&frame));
+                }
+            }
+        }
+    }
+
+    fn testdata(each: &mut impl FnMut(&Frame<'_>)) {
+        captures(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata"), each);
+    }
+
+    #[test]
+    fn the_short_cut_reads_what_the_steps_read_in_every_capture() {
+        let mut frames = 0;
+        testdata(&mut |frame| {
+            check(frame);
+            frames += 1;
+        });
+        assert!(frames > 1_000, "{frames} frames in testdata");
+    }
+
+    /// A few frames of each kind that occurs in the captures: each link type, length of headers, transport.
+    fn samples() -> Vec<(LinkType, Vec<u8>)> {
+        let mut samples = Vec::new();
+        let mut kinds = std::collections::BTreeMap::new();
+        testdata(&mut |frame| {
+            let Ok(Decoded::Packet(packet)) = decode(frame, &mut Vec::new()) else { return };
+            let headers = frame.bytes.len() - packet.payload.bytes.len();
+            let seen: &mut u32 = kinds.entry((frame.link.0, headers)).or_default();
+            *seen += 1;
+            if *seen <= 2 {
+                samples.push((frame.link, frame.bytes.iter().copied().take(200).collect()));
+            }
+        });
+        samples
+    }
+
+    /// The ways in which a frame is put into another one.
+    fn wrapped(way: usize, link: LinkType, frame: &[u8]) -> (LinkType, Vec<u8>) {
+        let outer = |port: u16, head: &[u8]| {
+            let mut bytes = Vec::new();
+            etherparse::PacketBuilder::ethernet2([0; 6], [1; 6])
+                .ipv4([192, 0, 2, 1], [192, 0, 2, 2], 64)
+                .udp(50_000, port)
+                .write(&mut bytes, &[head, frame].concat())
+                .unwrap();
+            (LinkType::ETHERNET, bytes)
+        };
+        match (way, frame) {
+            (1, [addresses @ .., _, _]) if link == LinkType::ETHERNET && addresses.len() > 12 => {
+                let (addresses, rest) = frame.split_at(12);
+                (link, [addresses, &[0x81, 0, 0, 5], rest].concat())
+            }
+            (2, _) => outer(4789, &[8, 0, 0, 0, 0, 0, 1, 0]),
+            (3, _) => outer(6081, &[0, 0, 0x65, 0x58, 0, 0, 1, 0]),
+            (4, _) if frame.len() > 14 => (LinkType::RAW, frame[14..].to_vec()),
+            _ => (link, frame.to_vec()),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_short_cut_reads_what_the_steps_read_in_changed_frames(
+            changes in prop::collection::vec(
+                (any::<prop::sample::Index>(), 0_usize..5, prop::collection::vec((0_usize..120, any::<u8>()), 0..4),
+                 0_usize..220, 0_u32..2_000),
+                1..40,
+            ),
+        ) {
+            thread_local!(static SAMPLES: Vec<(LinkType, Vec<u8>)> = samples());
+            SAMPLES.with(|samples| for (which, way, edits, end, missing) in &changes {
+                let (link, bytes) = which.get(samples);
+                let (link, mut bytes) = wrapped(*way, *link, bytes);
+                for (place, value) in edits {
+                    if let Some(byte) = bytes.get_mut(*place) {
+                        *byte = *value;
+                    }
+                }
+                bytes.truncate(*end);
+                let original_len = u32::try_from(bytes.len()).unwrap() + *missing;
+                check(&Frame { at: flow::Timestamp::default(), link, interface: 0, original_len, bytes: &bytes });
+            });
+        }
+    }
 }

@@ -5,6 +5,7 @@
 use std::io::Write as _;
 
 use capture::source::file::{Damage, FileError, Reader};
+use proptest::prelude::*;
 
 #[derive(Debug, Clone, Copy)]
 enum Order {
@@ -172,37 +173,312 @@ fn a_simple_packet_belongs_to_the_first_interface() {
 }
 
 #[test]
-fn gzip_is_looked_into() {
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    gzip.write_all(&pcap(Little, 0xa1b2_c3d4, 0, b"abc")).unwrap();
-    check(&gzip.finish().unwrap(), &[(7 * SECOND, 1, 0, None, b"abc")]);
+fn the_modified_pcap_of_kuznetzovs_patch() {
+    for order in [Little, Big] {
+        let mut file = pcap(order, 0xa1b2_cd34, 9, b"abc");
+        // Interface index, protocol, packet type and padding stand between the record's header and its bytes.
+        file.splice(40..40, [0, 0, 0, 2, 8, 0, 4, 0]);
+        check(&file, &[(7 * SECOND + 9_000, 1, 0, None, b"abc")]);
+    }
+}
+
+/// A snoop file with packets captured 7 seconds and 9 microseconds after the epoch.
+fn snoop(link: u32, packets: &[&[u8]]) -> Vec<u8> {
+    let mut file = b"snoop\0\0\0\0\0\0\x02".to_vec();
+    file.extend(link.to_be_bytes());
+    for packet in packets {
+        let length = u32::try_from(packet.len()).unwrap();
+        for field in [length + 5, length, (length + 24).next_multiple_of(4), 0, 7, 9] {
+            file.extend(field.to_be_bytes());
+        }
+        file.extend(*packet);
+        file.resize(file.len().next_multiple_of(4), 0);
+    }
+    file
 }
 
 #[test]
-fn a_file_cut_anywhere_yields_what_came_before() {
-    let pcap_file =
-        [pcap(Little, 0xa1b2_c3d4, 0, b"abc"), pcap(Little, 0xa1b2_c3d4, 0, b"def").split_off(24)].concat();
-    let pcapng_file = [
+fn snoop_of_ethernet() {
+    let at = 7 * SECOND + 9_000;
+    let file = snoop(4, &[b"abc", b"defgh"]);
+    check(&file, &[(at, 1, 0, None, b"abc"), (at, 1, 0, None, b"defgh")]);
+    assert_eq!(Reader::new(file.as_slice()).unwrap().next().unwrap().unwrap().original_len, 8);
+    let (_, error) = read(&snoop(8, &[b"abc"]));
+    assert!(matches!(error.expect("an error").damage, Damage::Form(_)));
+    let mut short = snoop(4, &[b"abc"]);
+    short[27] = 20;
+    let (_, error) = read(&short);
+    assert!(matches!(error.expect("an error").damage, Damage::Record(_)));
+}
+
+#[test]
+fn other_pcapng_packets_and_blocks_that_carry_none() {
+    let mut obsolete = packet(Little, 0, 5, b"abc");
+    obsolete[0] = 2;
+    // The upper half of an obsolete packet's interface is a count of drops.
+    obsolete[10] = 9;
+    let file = [
         section(Little),
-        interface(Little, 1, &[]),
-        packet(Little, 0, 1, b"abc"),
-        packet(Little, 0, 2, b"def"),
+        interface(Little, 1, &[option(Little, 9, &[3])]),
+        // Secrets for decryption, name resolution, statistics, two custom ones, and one that is not known.
+        block(Little, 10, b"TLSK\x04\0\0\0keys"),
+        block(Little, 4, &[0; 4]),
+        block(Little, 5, &[0; 12]),
+        block(Little, 0x0bad, &[0; 8]),
+        block(Little, 0x4000_0bad, &[0; 8]),
+        block(Little, 0x7777, &[]),
+        obsolete,
     ]
     .concat();
-    for (file, whole) in [(&pcap_file, &[24, 43, 62][..]), (&pcapng_file, &[28, 48, 84, 120][..])] {
-        let (all, error) = read(file);
-        assert!(error.is_none() && all.len() == 2);
+    check(&file, &[(5_000_000, 1, 0, None, b"abc")]);
+}
+
+#[test]
+fn every_resolution_of_time() {
+    for (unit, ticks, nanos) in [
+        (0, 3, 3 * SECOND),
+        (6, 3, 3_000),
+        (9, 3, 3),
+        (12, 3_999, 3),
+        (0x80, 3, 3 * SECOND),
+        (0x80 | 20, 1 << 19, SECOND / 2),
+        (0x80 | 63, 1 << 62, SECOND / 2),
+        // Finer than anything that fits: no time passes. Coarser than fits: the end of time.
+        (127, u64::MAX, 0),
+        (0xff, u64::MAX, 0),
+        (0, u64::MAX, i64::MAX),
+    ] {
+        let options = [option(Little, 9, &[unit])];
+        let file = [section(Little), interface(Little, 1, &options), packet(Little, 0, ticks, b"a")].concat();
+        check(&file, &[(nanos, 1, 0, None, b"a")]);
+    }
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(bytes).unwrap();
+    gzip.finish().unwrap()
+}
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
+}
+
+#[test]
+fn compressed_files_are_looked_into() {
+    let file = pcap(Little, 0xa1b2_c3d4, 0, b"abc");
+    let expected: &[Expected<'_>] = &[(7 * SECOND, 1, 0, None, b"abc")];
+    let (first, second) = file.split_at(30);
+    // One after the other, as `cat` joins rotated files' halves; with an empty one and one to be skipped in between.
+    let skipped = [0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, b'a', b'b', b'c'];
+    for compressed in [
+        gzip(&file),
+        [gzip(first), gzip(b""), gzip(second)].concat(),
+        zstd(&file),
+        [zstd(first), zstd(second)].concat(),
+        [&skipped[..], &zstd(first), &skipped, &zstd(b""), &zstd(second), &skipped].concat(),
+        zstd(&[section(Big), interface(Big, 1, &[]), packet(Big, 0, 7_000_000, b"abc")].concat()),
+    ] {
+        check(&compressed, expected);
+    }
+}
+
+/// A file of every form, each with the same two packets inside and what comes before and after each of them.
+fn every_form() -> Vec<(&'static str, Vec<u8>, Vec<usize>)> {
+    let two = |mut one: Vec<u8>, head: usize| {
+        let record = one.split_off(head);
+        let ends = vec![head, head + record.len(), head + 2 * record.len()];
+        ([one, record.clone(), record].concat(), ends)
+    };
+    let mut forms = Vec::new();
+    for (name, order, magic) in [
+        ("pcap", Little, 0xa1b2_c3d4),
+        ("pcap, big-endian", Big, 0xa1b2_c3d4),
+        ("pcap in nanoseconds", Little, 0xa1b2_3c4d),
+    ] {
+        let (file, ends) = two(pcap(order, magic, 0, FRAME), 24);
+        forms.push((name, file, ends));
+    }
+    let mut patched = pcap(Little, 0xa1b2_cd34, 0, FRAME);
+    patched.splice(40..40, [0; 8]);
+    let (file, ends) = two(patched, 24);
+    forms.push(("modified pcap", file, ends));
+    let (file, ends) = two(snoop(4, &[FRAME]), 16);
+    forms.push(("snoop", file, ends));
+    for order in [Little, Big] {
+        let blocks = [
+            section(order),
+            interface(order, 1, &[]),
+            packet(order, 0, 1, FRAME),
+            packet(order, 0, 1, FRAME),
+        ];
+        let ends = blocks.iter().scan(0, |end, block| {
+            *end += block.len();
+            Some(*end)
+        });
+        forms.push(("pcapng", blocks.concat(), ends.collect()));
+    }
+    forms
+}
+
+/// An Ethernet frame with a TCP segment.
+const FRAME: &[u8] = b"\x02\0\0\0\0\x02\x02\0\0\0\0\x01\x08\0\
+    \x45\0\0\x2c\0\0\x40\0\x40\x06\0\0\xc0\0\x02\x01\xc0\0\x02\x02\
+    \x9c\x40\x1f\x90\0\0\x03\xe8\0\0\0\0\x50\x18\x04\0\0\0\0\0ping";
+
+#[test]
+fn every_form_cut_anywhere_yields_what_came_before() {
+    for (name, file, ends) in every_form() {
+        let (all, error) = read(&file);
+        assert!(error.is_none(), "{name}: {error:?}");
+        assert!(all.len() == 2 && all.iter().all(|(.., bytes)| bytes == FRAME), "{name}");
         for end in 0..file.len() {
             let (frames, error) = read(&file[..end]);
-            assert!(all.starts_with(&frames), "{end}");
-            let damage = error.map(|error| error.damage);
-            match damage {
-                None => assert!(whole.contains(&end), "{end} is in the middle of a record"),
+            assert_eq!(
+                frames.len(),
+                ends.iter().filter(|&&at| at <= end).count().saturating_sub(ends.len() - 2)
+            );
+            assert!(all.starts_with(&frames), "{name}, {end}");
+            match error.map(|error| error.damage) {
+                None => assert!(ends.contains(&end), "{name}: {end} is in the middle of a record"),
                 Some(Damage::Empty) => assert_eq!(end, 0),
-                Some(Damage::NoCapture(_)) => assert!((1..4).contains(&end), "{end}"),
-                Some(Damage::Truncated) => assert!(!whole.contains(&end), "{end} is between records"),
-                Some(other) => panic!("{end}: {other}"),
+                Some(Damage::NoCapture(_)) => assert!((1..4).contains(&end), "{name}: {end}"),
+                Some(Damage::Truncated) => assert!(!ends.contains(&end), "{name}: {end} is between records"),
+                Some(other) => panic!("{name}, {end}: {other}"),
             }
+        }
+    }
+}
+
+#[test]
+fn a_compressed_file_cut_anywhere_yields_what_came_before() {
+    for (name, file, _) in every_form() {
+        for compress in [gzip, zstd] {
+            let compressed = compress(&file);
+            let (all, error) = read(&compressed);
+            assert!(error.is_none() && all.len() == 2, "{name}: {error:?}");
+            for end in 0..compressed.len() {
+                let (frames, error) = read(&compressed[..end]);
+                assert!(all.starts_with(&frames), "{name}, {end}");
+                let damage = error.map(|error| error.damage);
+                let cut =
+                    matches!(damage, None | Some(Damage::Empty | Damage::NoCapture(_) | Damage::Truncated));
+                assert!(cut, "{name}, {end}: {damage:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_zstd_file_cut_late_yields_all_but_the_last_block() {
+    let mut file = pcap(Little, 0xa1b2_c3d4, 0, FRAME);
+    let record = file.split_off(24);
+    for number in 0..20_000_u32 {
+        // Bytes that do not compress, so that there are many blocks.
+        let mut record = record.clone();
+        let noise = number.wrapping_mul(0x9e37_79b9).to_le_bytes();
+        record.splice(66..70, noise);
+        file.extend(record);
+    }
+    let compressed = zstd(&file);
+    let (all, _) = read(&compressed);
+    assert_eq!(all.len(), 20_000);
+    let (frames, error) = read(&compressed[..compressed.len() - 100]);
+    assert!(matches!(error.expect("an error").damage, Damage::Truncated));
+    // A block is at most 128 KiB.
+    assert!(frames.len() > 20_000 - 128 * 1024 / 70 - 2, "{}", frames.len());
+    assert!(all.starts_with(&frames));
+}
+
+proptest! {
+    #[test]
+    fn changed_bytes_do_no_harm(
+        form in any::<prop::sample::Index>(), compression in 0..3,
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let forms = every_form();
+        let (_, file, _) = form.get(&forms);
+        let mut file = match compression {
+            0 => file.clone(),
+            1 => gzip(file),
+            _ => zstd(file),
+        };
+        for (place, value) in changes {
+            *place.get_mut(&mut file) = value;
+        }
+        let (frames, _) = read(&file);
+        let bytes: usize = frames.iter().map(|(.., bytes)| 16 + bytes.len()).sum();
+        prop_assert!(compression > 0 || bytes <= file.len(), "more was read than was there");
+    }
+}
+
+/// An input that hands over its pieces one a read, and fails if it is read when its reader could have gone on without.
+struct Pieces<'a> {
+    pieces: std::vec::IntoIter<&'a [u8]>,
+    frames_due: &'a std::cell::Cell<usize>,
+}
+
+impl std::io::Read for Pieces<'_> {
+    fn read(&mut self, room: &mut [u8]) -> std::io::Result<usize> {
+        assert_eq!(self.frames_due.get(), 0, "a frame that is at hand waits for more input");
+        let piece = self.pieces.next().unwrap_or_default();
+        room[..piece.len()].copy_from_slice(piece);
+        if piece.len() > 1 {
+            self.frames_due.set(2);
+        }
+        Ok(piece.len())
+    }
+}
+
+#[test]
+fn frames_of_a_stream_come_before_more_of_it_is_read() {
+    let pcap_file = pcap(Little, 0xa1b2_c3d4, 0, b"abc");
+    let (head, record) = pcap_file.split_at(24);
+    let pair = [record, record].concat();
+    let frames_due = std::cell::Cell::new(0);
+    // The header byte by byte, then twice two records and the first byte of the next one.
+    let mut pieces: Vec<&[u8]> = head.chunks(1).collect();
+    let with_next = [&pair[..], &pair[..1]].concat();
+    let rest = &pair[1..];
+    pieces.extend([&with_next[..], rest]);
+    let mut reader = Reader::new(Pieces { pieces: pieces.into_iter(), frames_due: &frames_due }).unwrap();
+    let mut batches = Vec::new();
+    while let Some(frames) = reader.batch(100) {
+        let count = frames.unwrap().map(|frame| assert_eq!(frame.bytes, b"abc")).count();
+        frames_due.set(frames_due.get() - count);
+        batches.push(count);
+    }
+    assert_eq!(batches, [2, 2]);
+}
+
+#[test]
+fn batches_and_single_frames_are_the_same_frames() {
+    let record = pcap(Little, 0xa1b2_c3d4, 0, b"").split_off(24);
+    let mut pcap_file = pcap(Little, 0xa1b2_c3d4, 0, b"");
+    let mut pcapng_file = [section(Little), interface(Little, 1, &[])].concat();
+    for number in 0..500_u32 {
+        let bytes = number.to_le_bytes().repeat(300);
+        let mut record = record.clone();
+        record[8..12].copy_from_slice(&1200_u32.to_le_bytes());
+        pcap_file.extend(record);
+        pcap_file.extend(&bytes);
+        pcapng_file.extend(packet(Little, 0, number.into(), &bytes));
+    }
+    for file in [pcap_file, pcapng_file] {
+        let (single, error) = read(&file);
+        assert!(error.is_none() && single.len() >= 500);
+        for most in [1, 7, 100_000] {
+            let mut reader = Reader::new(file.as_slice()).unwrap();
+            let mut together: Vec<Vec<u8>> = Vec::new();
+            // Both ways of reading may take turns.
+            while let Some(frames) = reader.batch(most) {
+                let frames = frames.unwrap();
+                assert!((1..=most).contains(&frames.len()));
+                together.extend(frames.map(|frame| frame.bytes.to_vec()));
+                together.extend(reader.next().map(|frame| frame.unwrap().bytes.to_vec()));
+            }
+            let single: Vec<_> = single.iter().map(|(.., bytes)| bytes.clone()).collect();
+            assert_eq!(together, single);
         }
     }
 }
@@ -212,8 +488,10 @@ fn what_is_no_capture_says_so() {
     let refused = |file: &[u8]| read(file).1.expect("an error").damage;
     assert!(matches!(refused(b""), Damage::Empty));
     assert!(matches!(refused(b"apiVersion: v1\nkind: Pod\n"), Damage::NoCapture([b'a', b'p', b'i', b'V'])));
-    assert!(matches!(refused(b"snoop\0\0\0\0\0\0\x02"), Damage::Form("snoop")));
-    assert!(matches!(refused(&[0x28, 0xb5, 0x2f, 0xfd, 0]), Damage::Form("zstd")));
+    // Compressed, yet no capture inside.
+    assert!(matches!(refused(&gzip(b"apiVersion: v1")), Damage::NoCapture([b'a', b'p', b'i', b'V'])));
+    assert!(matches!(refused(&zstd(b"apiVersion: v1")), Damage::NoCapture([b'a', b'p', b'i', b'V'])));
+    assert!(matches!(refused(&gzip(b"")), Damage::Empty));
 }
 
 #[test]

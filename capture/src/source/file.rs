@@ -1,29 +1,36 @@
-//! Capture files as streams of frames: pcap and pcapng, plain or inside gzip, over anything that reads.
+//! Capture files as streams of frames: pcap, pcapng and snoop, plain or inside gzip or zstd, over anything that reads.
 //!
 //! In come bytes in blocks; out come frames that borrow from the block, so a packet costs no allocation. What is
 //! damaged yields everything up to the damage and then one error that says what and where. Nothing here seeks, so
 //! standard input serves as well as a file. libpcap is deliberately not used.
 
 use std::fmt;
-use std::io::{self, Cursor, Read};
+use std::io::{self, Read};
+use std::slice;
 
-use flate2::read::MultiGzDecoder;
+use flow::Timestamp;
 
-use super::{pcap, pcapng};
-use crate::frame::Frame;
-
-/// How many bytes are asked of the input at a time.
-const BLOCK: usize = 512 * 1024;
+use super::input::{Compression, Input};
+use super::{pcap, pcapng, snoop};
+use crate::frame::{Frame, LinkType};
 
 /// The longest record that is believed; a longer one means that its length field is damaged.
 ///
 /// The largest frames that occur are super-packets of half a mebibyte, so this leaves room for long options.
 pub(super) const MAX_RECORD: usize = 16 * 1024 * 1024;
 
+/// How many records [`Reader::next`] looks for at a time.
+const AHEAD: usize = 64;
+
 /// Reads the frames of one capture file.
 pub struct Reader<R> {
-    input: Buffer<R>,
+    input: Input<R>,
     format: Format,
+    /// The records found last, and how many of them were handed out.
+    records: Vec<Record>,
+    handed: usize,
+    /// Where in the input's block the bytes begin that the records lie in.
+    place: usize,
     packets: u64,
     ended: bool,
 }
@@ -31,6 +38,7 @@ pub struct Reader<R> {
 enum Format {
     Pcap(pcap::Pcap),
     Pcapng(pcapng::Pcapng),
+    Snoop(snoop::Snoop),
 }
 
 impl<R: Read> Reader<R> {
@@ -40,86 +48,224 @@ impl<R: Read> Reader<R> {
     ///
     /// When the input is empty, is no capture in a form that is read here, or cannot be read at all.
     pub fn new(input: R) -> Result<Self, FileError> {
-        let mut input = Buffer::new(input);
-        let mut magic = input.magic()?;
-        if matches!(magic, [0x1f, 0x8b, ..]) {
-            input = input.gunzip();
-            magic = input.magic()?;
+        let fail = |damage| FileError { offset: 0, packets: 0, damage };
+        let mut input = Input::new(input);
+        let mut magic = magic(&mut input).map_err(fail)?;
+        let compression = match magic {
+            [0x1f, 0x8b, ..] => Some(Compression::Gzip),
+            // A frame, or one to be skipped, as some compressors put in front.
+            [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => Some(Compression::Zstd),
+            _ => None,
+        };
+        if let Some(compression) = compression {
+            input = input.decompress(compression);
+            magic = self::magic(&mut input).map_err(fail)?;
         }
         let format = match magic {
             [0x0a, 0x0d, 0x0d, 0x0a] => Format::Pcapng(pcapng::Pcapng::default()),
             [0xa1, 0xb2, 0xc3, 0xd4]
             | [0xa1, 0xb2, 0x3c, 0x4d]
+            | [0xa1, 0xb2, 0xcd, 0x34]
             | [0xd4, 0xc3, 0xb2, 0xa1]
-            | [0x4d, 0x3c, 0xb2, 0xa1] => Format::Pcap(pcap::Pcap::read(&mut input)?),
-            [0xa1, 0xb2, 0xcd, 0x34] | [0x34, 0xcd, 0xb2, 0xa1] => {
-                return Err(FileError::at(0, 0, Damage::Form("the modified pcap of Kuznetzov's patch")));
-            }
-            [0x28, 0xb5, 0x2f, 0xfd] => return Err(FileError::at(0, 0, Damage::Form("zstd"))),
-            [b's', b'n', b'o', b'o'] => return Err(FileError::at(0, 0, Damage::Form("snoop"))),
-            other => return Err(FileError::at(0, 0, Damage::NoCapture(other))),
+            | [0x4d, 0x3c, 0xb2, 0xa1]
+            | [0x34, 0xcd, 0xb2, 0xa1] => Format::Pcap(pcap::Pcap::read(&header(&mut input).map_err(fail)?)),
+            [b's', b'n', b'o', b'o'] => Format::Snoop(
+                header(&mut input).and_then(|header| snoop::Snoop::read(&header)).map_err(fail)?,
+            ),
+            other => return Err(fail(Damage::NoCapture(other))),
         };
-        Ok(Self { input, format, packets: 0, ended: false })
+        Ok(Self { input, format, records: Vec::new(), handed: 0, place: 0, packets: 0, ended: false })
+    }
+
+    /// Returns the next frames, at least one and at most `most`; after the last one, or after an error, nothing.
+    ///
+    /// They are the ones that lie wholly in the bytes at hand, so a stream's frames come as soon as they are there.
+    /// A batch costs no allocation.
+    ///
+    /// # Errors
+    ///
+    /// When the file ends within a record, a record contradicts itself, or the input cannot be read. Everything
+    /// before the damage has then been returned; nothing after it can be.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let file = [&[0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0][..], &[0; 12], &[1, 0, 0, 0]].concat();
+    /// let mut reader = capture::source::file::Reader::new(file.as_slice())?;
+    /// while let Some(frames) = reader.batch(256) {
+    ///     for frame in frames? {
+    ///         println!("{} bytes", frame.bytes.len());
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn batch(&mut self, most: usize) -> Option<Result<Frames<'_>, FileError>> {
+        if self.handed >= self.records.len()
+            && let Err(error) = self.find(most.max(1))
+        {
+            return Some(Err(error));
+        }
+        let from = self.handed;
+        self.handed = self.records.len().min(from.saturating_add(most.max(1)));
+        let records = self.records.get(from..self.handed).unwrap_or_default();
+        (!records.is_empty())
+            .then(|| Ok(Frames { bytes: self.input.at(self.place), records: records.iter() }))
     }
 
     /// Returns the next frame; after the last one, or after an error, nothing.
     ///
     /// # Errors
     ///
-    /// When the file ends within a record, a record contradicts itself, or the input cannot be read. Everything
-    /// before the damage has then been returned; nothing after it can be.
+    /// As [`Reader::batch`].
     #[expect(
         clippy::should_implement_trait,
         reason = "a frame borrows from the reader, which Iterator cannot say"
     )]
     pub fn next(&mut self) -> Option<Result<Frame<'_>, FileError>> {
-        if self.ended {
-            return None;
+        if self.handed >= self.records.len()
+            && let Err(error) = self.find(AHEAD)
+        {
+            return Some(Err(error));
         }
-        let next = match &mut self.format {
-            Format::Pcap(format) => format.next(&mut self.input),
-            Format::Pcapng(format) => format.next(&mut self.input),
-        };
-        match next {
-            Ok(Some(record)) => {
-                self.packets = self.packets.saturating_add(1);
-                Some(Ok(Frame {
-                    at: record.at,
-                    link: record.link,
-                    interface: record.interface,
-                    original_len: record.original_len,
-                    bytes: self.input.taken(record.skip, record.captured),
-                }))
-            }
-            Ok(None) => {
-                self.ended = true;
-                None
-            }
-            Err(damage) => {
-                self.ended = true;
-                Some(Err(FileError::at(self.input.offset, self.packets, damage)))
-            }
-        }
+        let record = self.records.get(self.handed)?;
+        self.handed = self.handed.saturating_add(1);
+        Some(Ok(record.frame(self.input.at(self.place))))
     }
 
-    /// Returns the name that the file gives to an interface; absent when it gives none (pcap never does).
+    /// Finds the next records; none at the end.
+    fn find(&mut self, most: usize) -> Result<(), FileError> {
+        self.records.clear();
+        self.handed = 0;
+        while self.records.is_empty() && !self.ended {
+            let (place, bytes) = self.input.unread();
+            self.place = place;
+            let (consumed, stop) = match &mut self.format {
+                Format::Pcap(format) => format.scan(bytes, &mut self.records, most),
+                Format::Pcapng(format) => format.scan(bytes, &mut self.records, most),
+                Format::Snoop(snoop::Snoop) => snoop::Snoop::scan(bytes, &mut self.records, most),
+            };
+            self.input.consume(consumed);
+            // What stopped the search comes up again once the records before it have been handed out.
+            if !self.records.is_empty() {
+                break;
+            }
+            let damage = match stop {
+                Stop::Enough => continue,
+                Stop::Damaged(damage) => damage,
+                Stop::Short(count) => match self.input.fill(count) {
+                    Ok(()) if self.input.unread().1.len() >= count => continue,
+                    Ok(()) if self.input.unread().1.is_empty() => {
+                        self.ended = true;
+                        break;
+                    }
+                    Ok(()) => Damage::Truncated,
+                    Err(error) => Damage::Read(error),
+                },
+            };
+            self.ended = true;
+            return Err(FileError { offset: self.input.offset(), packets: self.packets, damage });
+        }
+        self.packets = self.packets.saturating_add(self.records.len() as u64);
+        Ok(())
+    }
+
+    /// Returns the name that the file gives to an interface; absent when it gives none (only pcapng can).
     #[must_use]
     pub fn interface_name(&self, interface: u32) -> Option<&str> {
         match &self.format {
-            Format::Pcap(_) => None,
+            Format::Pcap(_) | Format::Snoop(_) => None,
             Format::Pcapng(format) => format.interface_name(interface),
         }
     }
 }
 
-/// Where a record's frame lies within the bytes just taken, and what the record says about it.
+/// Frames of one file, in its order, that borrow from the reader's block.
+#[derive(Clone)]
+pub struct Frames<'a> {
+    bytes: &'a [u8],
+    records: slice::Iter<'a, Record>,
+}
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = Frame<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Frame<'a>> {
+        self.records.next().map(|record| record.frame(self.bytes))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.records.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Frames<'_> {}
+
+/// Where a frame lies within the bytes that were looked through, and what its record says about it.
 pub(super) struct Record {
-    pub(super) at: flow::Timestamp,
-    pub(super) link: crate::frame::LinkType,
+    pub(super) at: Timestamp,
+    pub(super) link: LinkType,
     pub(super) interface: u32,
     pub(super) original_len: u32,
-    pub(super) skip: usize,
-    pub(super) captured: usize,
+    pub(super) from: u32,
+    pub(super) captured: u32,
+}
+
+impl Record {
+    #[inline]
+    fn frame<'a>(&self, bytes: &'a [u8]) -> Frame<'a> {
+        let rest = bytes.get(self.from as usize..).unwrap_or_default();
+        Frame {
+            at: self.at,
+            link: self.link,
+            interface: self.interface,
+            original_len: self.original_len,
+            bytes: rest.get(..self.captured as usize).unwrap_or_default(),
+        }
+    }
+}
+
+/// Why a search for records went no further.
+pub(super) enum Stop {
+    /// As many as were asked for were found.
+    Enough,
+    /// The next record needs this many bytes.
+    Short(usize),
+    Damaged(Damage),
+}
+
+fn magic(input: &mut Input<impl Read>) -> Result<[u8; 4], Damage> {
+    match head(input) {
+        Err(Damage::Truncated) => {
+            let bytes = input.unread().1;
+            if bytes.is_empty() {
+                return Err(Damage::Empty);
+            }
+            let mut magic = [0; 4];
+            for (to, from) in magic.iter_mut().zip(bytes) {
+                *to = *from;
+            }
+            Err(Damage::NoCapture(magic))
+        }
+        head => head,
+    }
+}
+
+/// Steps over the file's header.
+fn header<const N: usize>(input: &mut Input<impl Read>) -> Result<[u8; N], Damage> {
+    let header = head(input)?;
+    input.consume(N);
+    Ok(header)
+}
+
+/// Returns the first bytes without stepping over them.
+fn head<const N: usize>(input: &mut Input<impl Read>) -> Result<[u8; N], Damage> {
+    if input.unread().1.len() < N {
+        input.fill(N)?;
+    }
+    input.unread().1.first_chunk().copied().ok_or(Damage::Truncated)
 }
 
 /// What ended the reading of a file, and where.
@@ -131,12 +277,6 @@ pub struct FileError {
     pub packets: u64,
     /// What is wrong.
     pub damage: Damage,
-}
-
-impl FileError {
-    const fn at(offset: u64, packets: u64, damage: Damage) -> Self {
-        Self { offset, packets, damage }
-    }
 }
 
 impl fmt::Display for FileError {
@@ -175,7 +315,7 @@ pub enum Damage {
     Empty,
     /// The first bytes are of no capture format.
     #[error(
-        "not a capture: it begins with {0:02x?}, which is neither pcap nor pcapng (record with `tcpdump -w FILE`)"
+        "not a capture: it begins with {0:02x?}, which is neither pcap, pcapng nor snoop (record with `tcpdump -w FILE`)"
     )]
     NoCapture([u8; 4]),
     /// A known form that is not read here.
@@ -190,129 +330,4 @@ pub enum Damage {
     /// The input could not be read.
     #[error("the capture cannot be read: {0}")]
     Read(#[from] io::Error),
-}
-
-enum Input<R> {
-    Plain(R),
-    Gzip(Box<MultiGzDecoder<io::Chain<Cursor<Vec<u8>>, R>>>),
-}
-
-impl<R: Read> Read for Input<R> {
-    fn read(&mut self, block: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(input) => input.read(block),
-            Self::Gzip(input) => input.read(block),
-        }
-    }
-}
-
-/// A window over the input that grows to the longest record and no further than [`MAX_RECORD`].
-pub(super) struct Buffer<R> {
-    input: Input<R>,
-    block: Vec<u8>,
-    /// The unread bytes are `block[start..end]`.
-    start: usize,
-    end: usize,
-    /// Bytes before `start`, over the whole input.
-    pub(super) offset: u64,
-    /// Where in `block` the record last taken begins.
-    record: usize,
-}
-
-impl<R: Read> Buffer<R> {
-    fn new(input: R) -> Self {
-        Self { input: Input::Plain(input), block: Vec::new(), start: 0, end: 0, offset: 0, record: 0 }
-    }
-
-    fn gunzip(self) -> Self {
-        let Self { input, mut block, end, .. } = self;
-        let Input::Plain(input) = input else {
-            return Self { input, block, start: 0, end, offset: 0, record: 0 };
-        };
-        block.truncate(end);
-        let whole = Cursor::new(block).chain(input);
-        Self {
-            input: Input::Gzip(Box::new(MultiGzDecoder::new(whole))),
-            block: Vec::new(),
-            start: 0,
-            end: 0,
-            offset: 0,
-            record: 0,
-        }
-    }
-
-    fn magic(&mut self) -> Result<[u8; 4], FileError> {
-        match self.peek(4).map(|bytes| bytes.first_chunk().copied()) {
-            Ok(Some(magic)) => Ok(magic),
-            Ok(None) | Err(Damage::Truncated) if self.unread().is_empty() => {
-                Err(FileError::at(0, 0, Damage::Empty))
-            }
-            Ok(None) | Err(Damage::Truncated) => {
-                let mut magic = [0; 4];
-                for (to, from) in magic.iter_mut().zip(self.unread()) {
-                    *to = *from;
-                }
-                Err(FileError::at(0, 0, Damage::NoCapture(magic)))
-            }
-            Err(damage) => Err(FileError::at(0, 0, damage)),
-        }
-    }
-
-    /// Makes `count` bytes available without taking them.
-    pub(super) fn peek(&mut self, count: usize) -> Result<&[u8], Damage> {
-        if self.unread().len() < count {
-            self.fill(count)?;
-        }
-        self.unread().get(..count).ok_or(Damage::Truncated)
-    }
-
-    /// Takes `count` bytes; [`Buffer::taken`] finds them until the next call.
-    pub(super) fn take(&mut self, count: usize) -> Result<&[u8], Damage> {
-        self.peek(count)?;
-        self.record = self.start;
-        self.start = self.start.saturating_add(count);
-        self.offset = self.offset.saturating_add(count as u64);
-        Ok(self.taken(0, count))
-    }
-
-    /// Returns part of the bytes that the last [`Buffer::take`] took.
-    pub(super) fn taken(&self, skip: usize, count: usize) -> &[u8] {
-        let from = self.record.saturating_add(skip);
-        self.block.get(from..from.saturating_add(count)).unwrap_or_default()
-    }
-
-    /// Tells whether the input ends here.
-    pub(super) fn at_end(&mut self) -> Result<bool, Damage> {
-        match self.peek(1) {
-            Ok(_) => Ok(false),
-            Err(Damage::Truncated) => Ok(true),
-            Err(damage) => Err(damage),
-        }
-    }
-
-    fn unread(&self) -> &[u8] {
-        self.block.get(self.start..self.end).unwrap_or_default()
-    }
-
-    fn fill(&mut self, count: usize) -> Result<(), Damage> {
-        self.block.copy_within(self.start..self.end, 0);
-        self.end = self.end.saturating_sub(self.start);
-        self.start = 0;
-        let wanted = count.max(BLOCK);
-        if self.block.len() < wanted {
-            self.block.resize(wanted, 0);
-        }
-        while self.end < count {
-            let room = self.block.get_mut(self.end..).unwrap_or_default();
-            match self.input.read(room) {
-                Ok(0) => return Ok(()),
-                Ok(read) => self.end = self.end.saturating_add(read),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // A gzip stream that stops early is a truncated capture like any other.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
-                Err(error) => return Err(Damage::Read(error)),
-            }
-        }
-        Ok(())
-    }
 }

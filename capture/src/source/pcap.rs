@@ -1,21 +1,24 @@
-//! The pcap file format (libpcap's savefile): a file header and records, in either byte order.
-
-use std::io::Read;
+//! The pcap file format (libpcap's savefile): a file header and records, in either byte order. Kuznetzov's patch made the
+//! records' header longer and changed the magic number with it.
 
 use flow::Timestamp;
 
-use super::file::{Buffer, Damage, FileError, MAX_RECORD, Record};
+use super::file::{Damage, MAX_RECORD, Record, Stop};
 use crate::frame::LinkType;
 
 const FILE_HEADER: usize = 24;
 const RECORD_HEADER: usize = 16;
 
-/// The state of a pcap file between records.
+/// The record header of Kuznetzov's patch: an interface index, a protocol and a packet type more.
+const PATCHED_RECORD_HEADER: usize = 24;
+
+/// What a pcap file's header says about its records.
 pub(super) struct Pcap {
     order: Order,
     link: LinkType,
     /// What one unit of the fractional time field is worth, in nanoseconds: 1,000 or 1.
     unit: i64,
+    record_header: usize,
 }
 
 /// The byte order of the machine that wrote the file.
@@ -44,50 +47,55 @@ impl Order {
 
 impl Pcap {
     /// Reads the file header, whose magic number has been recognised.
-    pub(super) fn read(input: &mut Buffer<impl Read>) -> Result<Self, FileError> {
-        let header = input.take(FILE_HEADER).map_err(|damage| FileError { offset: 0, packets: 0, damage })?;
-        let [a, b, c, d, ref middle @ .., w, x, y, z] = *header else {
-            return Err(FileError { offset: 0, packets: 0, damage: Damage::Truncated });
-        };
-        let _ = middle;
+    pub(super) const fn read(header: &[u8; FILE_HEADER]) -> Self {
+        let &[a, b, c, d, .., w, x, y, z] = header;
         let order = if a == 0xa1 { Order::Big } else { Order::Little };
-        let unit = if matches!([a, b, c, d], [0xa1, 0xb2, 0x3c, 0x4d] | [0x4d, 0x3c, 0xb2, 0xa1]) {
-            1
-        } else {
-            1_000
+        let (unit, record_header) = match [a, b, c, d] {
+            [0xa1, 0xb2, 0x3c, 0x4d] | [0x4d, 0x3c, 0xb2, 0xa1] => (1, RECORD_HEADER),
+            [0xa1, 0xb2, 0xcd, 0x34] | [0x34, 0xcd, 0xb2, 0xa1] => (1_000, PATCHED_RECORD_HEADER),
+            _ => (1_000, RECORD_HEADER),
         };
         // The upper half of the field holds the length of a frame check sequence, which IP lengths cut off anyway.
         let [low, high] = match order {
             Order::Little => [w, x],
             Order::Big => [z, y],
         };
-        Ok(Self { order, link: LinkType(u16::from_le_bytes([low, high])), unit })
+        Self { order, link: LinkType(u16::from_le_bytes([low, high])), unit, record_header }
     }
 
-    /// Takes the next record; nothing at the end of the file.
-    pub(super) fn next(&self, input: &mut Buffer<impl Read>) -> Result<Option<Record>, Damage> {
-        let Ok(header) = input.peek(RECORD_HEADER) else {
-            return if input.at_end()? { Ok(None) } else { Err(Damage::Truncated) };
-        };
-        let Some(&[s0, s1, s2, s3, f0, f1, f2, f3, c0, c1, c2, c3, o0, o1, o2, o3]) = header.first_chunk()
-        else {
-            return Err(Damage::Truncated);
-        };
-        let captured = self.order.u32([c0, c1, c2, c3]) as usize;
-        if captured > MAX_RECORD {
-            return Err(Damage::Record(format!("a packet claims {captured} captured bytes")));
+    /// Finds whole records from the start of `bytes` on; returns how many bytes they took, and why there are no more.
+    pub(super) fn scan(&self, bytes: &[u8], records: &mut Vec<Record>, most: usize) -> (usize, Stop) {
+        let mut taken: usize = 0;
+        while records.len() < most {
+            let rest = bytes.get(taken..).unwrap_or_default();
+            let Some(&[s0, s1, s2, s3, f0, f1, f2, f3, c0, c1, c2, c3, o0, o1, o2, o3]) = rest.first_chunk()
+            else {
+                return (taken, Stop::Short(self.record_header));
+            };
+            let captured = self.order.u32([c0, c1, c2, c3]);
+            let whole = self.record_header.saturating_add(captured as usize);
+            if rest.len() < whole {
+                if captured as usize > MAX_RECORD {
+                    let damage = Damage::Record(format!("a packet claims {captured} captured bytes"));
+                    return (taken, Stop::Damaged(damage));
+                }
+                return (taken, Stop::Short(whole));
+            }
+            let seconds = i64::from(self.order.u32([s0, s1, s2, s3]));
+            let fraction = i64::from(self.order.u32([f0, f1, f2, f3]));
+            let nanos =
+                seconds.saturating_mul(1_000_000_000).saturating_add(fraction.saturating_mul(self.unit));
+            let from = taken.saturating_add(self.record_header);
+            records.push(Record {
+                at: Timestamp::from_nanos(nanos),
+                link: self.link,
+                interface: 0,
+                original_len: self.order.u32([o0, o1, o2, o3]),
+                from: u32::try_from(from).unwrap_or(u32::MAX),
+                captured,
+            });
+            taken = taken.saturating_add(whole);
         }
-        input.take(RECORD_HEADER.saturating_add(captured))?;
-        let seconds = i64::from(self.order.u32([s0, s1, s2, s3]));
-        let fraction = i64::from(self.order.u32([f0, f1, f2, f3]));
-        let nanos = seconds.saturating_mul(1_000_000_000).saturating_add(fraction.saturating_mul(self.unit));
-        Ok(Some(Record {
-            at: Timestamp::from_nanos(nanos),
-            link: self.link,
-            interface: 0,
-            original_len: self.order.u32([o0, o1, o2, o3]),
-            skip: RECORD_HEADER,
-            captured,
-        }))
+        (taken, Stop::Enough)
     }
 }

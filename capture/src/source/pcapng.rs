@@ -3,11 +3,9 @@
 //! Blocks of other kinds are stepped over. Decryption-secrets blocks are among them on purpose: nothing here decrypts,
 //! even where a capture brings the keys.
 
-use std::io::Read;
-
 use flow::Timestamp;
 
-use super::file::{Buffer, Damage, MAX_RECORD, Record};
+use super::file::{Damage, MAX_RECORD, Record, Stop};
 use super::pcap::Order;
 use crate::frame::LinkType;
 
@@ -19,6 +17,9 @@ const ENHANCED_PACKET: u32 = 6;
 
 /// The most interfaces that a file may introduce, over all its sections.
 const MAX_INTERFACES: usize = 65_536;
+
+/// How much of an interface's name is kept, in bytes.
+const MAX_NAME: usize = 256;
 
 /// The state of a pcapng file between blocks.
 #[derive(Default)]
@@ -50,6 +51,12 @@ enum Resolution {
 
 impl Resolution {
     fn nanos(self, ticks: u64) -> i64 {
+        // What nearly every file has, without the wide arithmetic that the others need.
+        match (self, i64::try_from(ticks)) {
+            (Self::Decimal(6), Ok(ticks)) => return ticks.saturating_mul(1_000),
+            (Self::Decimal(9), Ok(ticks)) => return ticks,
+            _ => {}
+        }
         let ticks = i128::from(ticks);
         let nanos = match self {
             Self::Decimal(digits @ 0..=9) => {
@@ -69,45 +76,64 @@ impl Pcapng {
         self.interfaces.get(interface as usize)?.name.as_deref()
     }
 
-    /// Takes blocks up to and including the next packet; nothing at the end of the file.
-    pub(super) fn next(&mut self, input: &mut Buffer<impl Read>) -> Result<Option<Record>, Damage> {
-        loop {
-            if input.at_end()? {
-                return Ok(None);
+    /// Finds the packets in whole blocks from the start of `bytes` on; returns how many bytes the blocks took, and why
+    /// there are no more.
+    pub(super) fn scan(&mut self, bytes: &[u8], records: &mut Vec<Record>, most: usize) -> (usize, Stop) {
+        let mut taken: usize = 0;
+        while records.len() < most {
+            let rest = bytes.get(taken..).unwrap_or_default();
+            let (kind, length) = match self.head(rest) {
+                Ok(head) => head,
+                Err(stop) => return (taken, stop),
+            };
+            let Some(block) = rest.get(..length) else { return (taken, Stop::Short(length)) };
+            match self.block(kind, block) {
+                Ok(Some(record)) => {
+                    let from = u32::try_from(taken).unwrap_or(u32::MAX).saturating_add(record.from);
+                    records.push(Record { from, ..record });
+                }
+                Ok(None) => {}
+                Err(damage) => return (taken, Stop::Damaged(damage)),
             }
-            if let Some(record) = self.block(input)? {
-                return Ok(Some(record));
-            }
+            taken = taken.saturating_add(length);
         }
+        (taken, Stop::Enough)
     }
 
-    fn block(&mut self, input: &mut Buffer<impl Read>) -> Result<Option<Record>, Damage> {
-        let head: [u8; 8] = array(input.peek(8)?)?;
-        let [t0, t1, t2, t3, l0, l1, l2, l3] = head;
+    /// Reads a block's type and length, and the byte order where a section begins.
+    fn head(&mut self, bytes: &[u8]) -> Result<(u32, usize), Stop> {
+        let Some(&[t0, t1, t2, t3, l0, l1, l2, l3]) = bytes.first_chunk() else {
+            return Err(Stop::Short(8));
+        };
         if u32::from_le_bytes([t0, t1, t2, t3]) == SECTION_HEADER {
-            let head: [u8; 12] = array(input.peek(12)?)?;
-            let [.., m0, m1, m2, m3] = head;
+            let Some(&[.., m0, m1, m2, m3]) = bytes.first_chunk::<12>() else { return Err(Stop::Short(12)) };
             self.order = match [m0, m1, m2, m3] {
                 [0x1a, 0x2b, 0x3c, 0x4d] => Order::Big,
                 [0x4d, 0x3c, 0x2b, 0x1a] => Order::Little,
                 other => {
-                    return Err(Damage::Record(format!("a section has the byte-order magic {other:02x?}")));
+                    let text = format!("a section has the byte-order magic {other:02x?}");
+                    return Err(Stop::Damaged(Damage::Record(text)));
                 }
             };
             self.section = self.interfaces.len();
         }
         let kind = self.order.u32([t0, t1, t2, t3]);
         let length = self.order.u32([l0, l1, l2, l3]) as usize;
-        if !(12..=MAX_RECORD).contains(&length) || length.checked_rem(4) != Some(0) {
-            return Err(Damage::Record(format!("a block of type {kind} claims a length of {length} bytes")));
+        if !(12..=MAX_RECORD).contains(&length) || length & 3 != 0 {
+            let text = format!("a block of type {kind} claims a length of {length} bytes");
+            return Err(Stop::Damaged(Damage::Record(text)));
         }
+        Ok((kind, length))
+    }
+
+    /// Reads a whole block; returns the packet in it, if it is of a kind that has one.
+    fn block(&mut self, kind: u32, block: &[u8]) -> Result<Option<Record>, Damage> {
         let order = self.order;
-        let block = input.take(length)?;
         let Some((body, trailer)) = block.get(8..).and_then(|rest| rest.split_last_chunk::<4>()) else {
             return Err(Damage::Truncated);
         };
-        if order.u32(*trailer) as usize != length {
-            let trailing = order.u32(*trailer);
+        if order.u32(*trailer) as usize != block.len() {
+            let (length, trailing) = (block.len(), order.u32(*trailer));
             return Err(Damage::Record(format!("a block of {length} bytes ends as one of {trailing}")));
         }
         match kind {
@@ -138,8 +164,8 @@ impl Pcapng {
                 "a packet names interface {number}, which was not introduced"
             )));
         };
-        let captured = self.order.u32([c0, c1, c2, c3]) as usize;
-        if captured > body.len().saturating_sub(20) {
+        let captured = self.order.u32([c0, c1, c2, c3]);
+        if captured as usize > body.len().saturating_sub(20) {
             return Err(Damage::Record(format!("a packet of {captured} bytes is longer than its block")));
         }
         let high = u64::from(self.order.u32([h0, h1, h2, h3]));
@@ -149,7 +175,7 @@ impl Pcapng {
             link: interface.link,
             interface: u32::try_from(index).unwrap_or(u32::MAX),
             original_len: self.order.u32([o0, o1, o2, o3]),
-            skip: 28,
+            from: 28,
             captured,
         }))
     }
@@ -168,8 +194,8 @@ impl Pcapng {
             link: interface.link,
             interface: u32::try_from(self.section).unwrap_or(u32::MAX),
             original_len,
-            skip: 12,
-            captured: (snapped as usize).min(body.len().saturating_sub(4)),
+            from: 12,
+            captured: snapped.min(u32::try_from(body.len().saturating_sub(4)).unwrap_or(u32::MAX)),
         }))
     }
 }
@@ -189,7 +215,10 @@ impl Interface {
             let Some(value) = rest.get(..length) else { break };
             match (order.u16([c0, c1]), value) {
                 (0, _) => break,
-                (2, name) => interface.name = Some(String::from_utf8_lossy(name).into_owned()),
+                (2, name) => {
+                    let name = name.get(..MAX_NAME).unwrap_or(name);
+                    interface.name = Some(String::from_utf8_lossy(name).into_owned());
+                }
                 (9, &[unit]) if unit & 0x80 == 0 => {
                     interface.resolution = Resolution::Decimal(u32::from(unit))
                 }

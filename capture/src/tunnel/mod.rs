@@ -16,6 +16,14 @@ use flow::Tunnel;
 
 use crate::packet::{Captured, Layer};
 
+/// The ports that encapsulations use, either as the destination or at both ends.
+const VXLAN: u16 = 4789;
+/// What Linux used for VXLAN before the number was assigned, and Flannel and Cilium still do.
+const VXLAN_LINUX: u16 = 8472;
+const GENEVE: u16 = 6081;
+const GTP_U: u16 = 2152;
+const TEREDO: u16 = 3544;
+
 /// Opens the encapsulation in a UDP datagram's payload, if it is one.
 pub(crate) fn inside_udp(
     source: u16,
@@ -23,11 +31,10 @@ pub(crate) fn inside_udp(
     payload: Captured<'_>,
 ) -> Option<(Tunnel, Layer, Captured<'_>)> {
     match (source, destination) {
-        // 8472 is what Linux used before the number was assigned, and Flannel and Cilium still do.
-        (_, 4789 | 8472) => vxlan::open(payload),
-        (_, 6081) => geneve::open(payload),
-        (_, 2152) | (2152, _) => gtpu::open(payload),
-        (_, 3544) | (3544, _) => teredo::open(payload),
+        (_, VXLAN | VXLAN_LINUX) => vxlan::open(payload),
+        (_, GENEVE) => geneve::open(payload),
+        (_, GTP_U) | (GTP_U, _) => gtpu::open(payload),
+        (_, TEREDO) | (TEREDO, _) => teredo::open(payload),
         _ => None,
     }
 }
