@@ -1,7 +1,5 @@
 //! Captures of many stacks, whose truth is known, with something taken away: an answer may become none, never a wrong one.
 
-#![expect(clippy::panic, reason = "a test may stop here")]
-
 mod recorded;
 
 use recorded::labels::{self, Judgement};
