@@ -2,13 +2,12 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test may stop here")]
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::path::Path;
+mod recorded;
 
-use capture::engine::{Engine, Frame, Limits, LinkType};
-use capture::source::file::Reader;
-use flow::{Class, ClientAuth, Close, Endpoint, Flow, Security, Timestamp};
+use std::collections::BTreeMap;
+
+use flow::{Class, Flow, Security};
+use recorded::{Packet, Pair, observe, pair, stronger, testdata, whole};
 
 /// Each capture with the class of its flows by the client's port, as `testdata/wire/README.md` tells it.
 const CAPTURES: [(&str, &[(u16, Class)]); 7] = [
@@ -21,75 +20,18 @@ const CAPTURES: [(&str, &[(u16, Class)]); 7] = [
     ("postgres-declined", &[(56808, Class::Plaintext)]),
 ];
 
-struct Packet {
-    at: Timestamp,
-    link: LinkType,
-    bytes: Vec<u8>,
-}
-
 fn packets(name: &str) -> Vec<Packet> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../testdata/wire/{name}.pcap"));
-    let mut reader = Reader::new(File::open(path).expect("the capture is there")).expect("a capture");
-    let mut packets = Vec::new();
-    while let Some(frame) = reader.next() {
-        let frame = frame.expect("a whole capture");
-        packets.push(Packet { at: frame.at, link: frame.link, bytes: frame.bytes.to_vec() });
-    }
-    packets
+    recorded::read(&testdata(&format!("wire/{name}.pcap")))
 }
 
-fn observe<'a>(packets: impl IntoIterator<Item = &'a Packet>) -> Vec<Flow> {
-    let mut engine = Engine::new(Limits::default());
-    for packet in packets {
-        let original_len = u32::try_from(packet.bytes.len()).expect("a frame");
-        engine.frame(&Frame {
-            at: packet.at,
-            link: packet.link,
-            interface: 0,
-            original_len,
-            bytes: &packet.bytes,
-        });
-    }
-    engine.finish();
-    std::iter::from_fn(|| engine.poll()).filter(|flow| flow.close != Close::Open).collect()
-}
-
-/// A flow's ends in either order: without its opening, who the client is is not always known.
-fn ends(flow: &Flow) -> (Endpoint, Endpoint) {
-    (flow.client.min(flow.server), flow.client.max(flow.server))
-}
-
-/// Says what is wrong with a verdict on less than the whole capture; nothing if it is the same or weaker.
-fn stronger(less: &Security, whole: &Security) -> Option<&'static str> {
-    let proof = || less.evidence().proof > whole.evidence().proof;
-    match (less, whole) {
-        (Security::Unknown(_) | Security::Tls(_, ClientAuth::Hidden(_)), _) => None,
-        (Security::Plaintext(_), Security::Plaintext(_))
-        | (Security::Opaque(_), Security::Opaque(_))
-        | (Security::Tls(_, ClientAuth::Proved(..)), Security::Tls(_, ClientAuth::Proved(..)))
-        | (Security::Tls(_, ClientAuth::Refuted(..)), Security::Tls(_, ClientAuth::Refuted(..))) => {
-            proof().then_some("the proof is stronger")
-        }
-        (Security::Tls(_, ClientAuth::Proved(..)), _) => Some("a certificate out of nothing"),
-        (Security::Tls(_, ClientAuth::Refuted(..)), _) => Some("a certificate that was sent is denied"),
-        (Security::Plaintext(_), _) => Some("plaintext out of nothing"),
-        (Security::Opaque(_), _) => Some("opaque out of nothing"),
-    }
-}
-
-fn check(what: &str, less: &[Flow], whole: &BTreeMap<(Endpoint, Endpoint), Security>) {
+fn check(what: &str, less: &[Flow], whole: &BTreeMap<Pair, Security>) {
     for flow in less {
-        let whole = whole.get(&ends(flow)).expect("no flow is invented");
+        let whole = whole.get(&pair(flow)).expect("no flow is invented");
         if let Some(wrong) = stronger(&flow.security, whole) {
             panic!("{what}: {wrong}: {:?}, and from the whole capture {whole:?}", flow.security);
         }
     }
 }
-
-fn whole(packets: &[Packet]) -> BTreeMap<(Endpoint, Endpoint), Security> {
-    observe(packets).into_iter().map(|flow| (ends(&flow), flow.security)).collect()
-}
-
 #[test]
 fn whole_captures_are_read_right() {
     for (name, truth) in CAPTURES {
@@ -148,7 +90,7 @@ fn repeated_packets_change_nothing() {
         let once = whole(&packets);
         assert_eq!(twice.len(), once.len(), "{name}");
         for flow in twice {
-            assert_eq!(Some(&flow.security), once.get(&ends(&flow)), "{name}");
+            assert_eq!(Some(&flow.security), once.get(&pair(&flow)), "{name}");
         }
     }
 }
@@ -160,11 +102,10 @@ fn flights_reversed(packets: &[Packet]) -> Vec<Packet> {
     packets
         .chunk_by(|a, b| sender(a) == sender(b))
         .flat_map(|flight| {
-            flight.iter().zip(flight.iter().rev()).map(|(place, packet)| Packet {
-                at: place.at,
-                link: packet.link,
-                bytes: packet.bytes.clone(),
-            })
+            flight
+                .iter()
+                .zip(flight.iter().rev())
+                .map(|(place, packet)| Packet { at: place.at, ..packet.clone() })
         })
         .collect()
 }
@@ -175,7 +116,7 @@ fn the_order_within_a_flight_changes_nothing() {
         let packets = packets(name);
         let once = whole(&packets);
         for flow in observe(&flights_reversed(&packets)) {
-            assert_eq!(Some(&flow.security), once.get(&ends(&flow)), "{name}");
+            assert_eq!(Some(&flow.security), once.get(&pair(&flow)), "{name}");
         }
     }
 }

@@ -11,11 +11,13 @@ enum Carries<'a> {
     Datagram(&'a [u8]),
     /// Sequence number, payload, and whether it ends its direction.
     Segment(u32, &'a [u8], bool),
+    /// A SYN: sequence number, and what it acknowledges.
+    Syn(u32, Option<u32>),
 }
 
-use Carries::{Datagram, Segment};
+use Carries::{Datagram, Segment, Syn};
 
-/// Shows the engine packets, each from the client or not, of a connection whose SYN was not captured.
+/// Shows the engine packets, each from the client or not, of one connection.
 fn observe(packets: &[(bool, Carries<'_>)]) -> Flow {
     let mut engine = Engine::new(Limits::default());
     for (number, (client, carries)) in (1..).zip(packets) {
@@ -29,6 +31,14 @@ fn observe(packets: &[(bool, Carries<'_>)]) -> Flow {
                 let tcp = ip.tcp(source, destination, *sequence, 1024).ack(1);
                 let tcp = if *fin { tcp.fin() } else { tcp };
                 tcp.write(&mut bytes, payload).unwrap();
+            }
+            Syn(sequence, acknowledged) => {
+                let tcp = ip.tcp(source, destination, *sequence, 1024).syn();
+                let tcp = match acknowledged {
+                    Some(number) => tcp.ack(*number),
+                    None => tcp,
+                };
+                tcp.write(&mut bytes, &[]).unwrap();
             }
         }
         let at = Timestamp::from_nanos(number * 1_000_000);
@@ -101,4 +111,26 @@ fn an_upgrade_still_open_where_the_capture_ends_is_not_known() {
     );
     let refused = observe(&[(true, Segment(1, &request, false)), (false, Segment(1, b"N", false))]);
     assert_eq!(refused.security.class(), Class::Plaintext);
+}
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+#[test]
+fn a_syn_captured_after_the_bytes_that_it_precedes_opens_no_second_connection() {
+    let flow = observe(&[
+        (true, Segment(1000, REQUEST, false)),
+        (true, Syn(999, None)),
+        (false, Syn(4999, Some(1000))),
+        (false, Segment(5000, b"HTTP/1.1 204 No Content\r\n\r\n", false)),
+    ]);
+    assert_eq!((flow.security.class(), flow.client.port), (Class::Plaintext, 40_000));
+    assert_eq!((flow.packets.client, flow.packets.server), (2, 2));
+}
+
+#[test]
+fn the_tail_of_a_lost_opening_is_not_judged_by_its_look() {
+    // The SYN is lost and so is the first segment; the answer to the SYN says where the stream began.
+    let tail = [&b"shop.example.com"[..], &[0; 300]].concat();
+    let flow = observe(&[(false, Syn(4999, Some(1000))), (true, Segment(1079, &tail, false))]);
+    assert_eq!(flow.security.class(), Class::Unknown, "{:?}", flow.security);
 }

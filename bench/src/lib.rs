@@ -1,0 +1,1 @@
+//! Generated traffic to measure the engine with.
