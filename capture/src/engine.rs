@@ -100,6 +100,7 @@ impl Default for Engine {
 /// A frame that was read and whose turn has not come.
 #[derive(Clone, Copy)]
 struct Ahead<'a> {
+    frame: Frame<'a>,
     decoded: Result<Decoded<'a>, Skip>,
     /// Where its packet belongs; absent for fragments and for what is of no use.
     route: Option<Route>,
@@ -141,35 +142,41 @@ impl Engine {
     /// Takes a captured frame. Time never goes back: a frame dated before an earlier one counts as simultaneous with it
     /// where time-outs are concerned.
     pub fn frame(&mut self, frame: &Frame<'_>) {
-        self.frames(std::slice::from_ref(frame));
+        self.frames(std::iter::once(*frame));
     }
 
     /// Takes captured frames, in order: the same as one after the other, and faster.
-    pub fn frames(&mut self, frames: &[Frame<'_>]) {
-        for batch in frames.chunks(BATCH) {
+    pub fn frames<'a>(&mut self, frames: impl IntoIterator<Item = Frame<'a>>) {
+        let mut frames = frames.into_iter().peekable();
+        while frames.peek().is_some() {
             let mut ahead: [Option<Ahead<'_>>; BATCH] = [None; BATCH];
             self.tunnels.clear();
-            for (slot, frame) in ahead.iter_mut().zip(batch) {
-                let begin = self.tunnels.len();
-                let decoded = self.intake.read(frame);
-                self.tunnels.extend_from_slice(self.intake.tunnels());
-                let route = match &decoded {
-                    Ok(Decoded::Packet(packet)) => Some(Route::of(packet, self.parts.len())),
-                    Ok(Decoded::Fragment(_)) | Err(_) => None,
-                };
-                *slot = Some(Ahead { decoded, route, tunnels: (begin, self.tunnels.len().saturating_sub(begin)) });
+            for (slot, frame) in ahead.iter_mut().zip(&mut frames) {
+                *slot = Some(self.read(frame));
             }
-            for route in ahead.iter_mut().flatten().filter_map(|ahead| ahead.route.as_mut()) {
+            for route in ahead.iter_mut().map_while(Option::as_mut).filter_map(|ahead| ahead.route.as_mut()) {
                 route.hint = self.parts.get(route.part).and_then(|part| part.find(&route.key));
             }
-            for (frame, ahead) in batch.iter().zip(ahead.iter().flatten()) {
-                self.advance(frame.at);
-                self.turn(frame, ahead);
+            for ahead in ahead.iter().map_while(Option::as_ref) {
+                self.advance(ahead.frame.at);
+                self.turn(ahead);
             }
         }
     }
 
-    fn turn(&mut self, frame: &Frame<'_>, ahead: &Ahead<'_>) {
+    fn read<'a>(&mut self, frame: Frame<'a>) -> Ahead<'a> {
+        let begin = self.tunnels.len();
+        let decoded = self.intake.read(&frame);
+        self.tunnels.extend_from_slice(self.intake.tunnels());
+        let route = match &decoded {
+            Ok(Decoded::Packet(packet)) => Some(Route::of(packet, self.parts.len())),
+            Ok(Decoded::Fragment(_)) | Err(_) => None,
+        };
+        Ahead { frame, decoded, route, tunnels: (begin, self.tunnels.len().saturating_sub(begin)) }
+    }
+
+    fn turn(&mut self, ahead: &Ahead<'_>) {
+        let frame = &ahead.frame;
         let point = self.intake.point(frame);
         let count = self.parts.len();
         let Self { intake, parts, sessions, now, out, tunnels, .. } = self;

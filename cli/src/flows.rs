@@ -1,5 +1,6 @@
 //! `wireproof flows`: what every flow is, and how that is known.
 
+use std::cell::RefCell;
 use std::io::{self, BufWriter, Write as _};
 use std::path::PathBuf;
 
@@ -33,14 +34,19 @@ pub(crate) fn run(options: &Flows) -> Result<Status, Fatal> {
 
 /// Prints every flow when it is over, so that a capture of any length takes no more memory than what is open.
 fn ndjson(files: &[PathBuf], limits: Limits) -> Result<Status, Fatal> {
-    let mut out = BufWriter::with_capacity(BLOCK, io::stdout().lock());
-    let mut written = Ok(());
-    let (_, status) = input::observe(files, limits, |flow| {
-        if written.is_ok() {
-            written = serde_json::to_writer(&mut out, &flow).map_err(io::Error::from).and_then(|()| out.write_all(b"\n"));
-        }
-    });
-    written.and_then(|()| out.flush())?;
+    let out = BufWriter::with_capacity(BLOCK, io::stdout().lock());
+    let out = RefCell::new(out);
+    let (_, status) = input::observe(
+        files,
+        limits,
+        |flow| -> io::Result<()> {
+            let mut out = out.borrow_mut();
+            serde_json::to_writer(&mut *out, &flow)?;
+            out.write_all(b"\n")
+        },
+        || out.borrow_mut().flush(),
+    )?;
+    out.into_inner().flush()?;
     Ok(status)
 }
 

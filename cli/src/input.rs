@@ -1,6 +1,7 @@
 //! Reads what the commands work on: captures into flows, YAML into a mesh.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -29,20 +30,33 @@ pub(crate) struct Observed {
 /// Reads captures as one and keeps every flow.
 pub(crate) fn captures(paths: &[PathBuf], limits: Limits) -> Observed {
     let mut flows = Vec::new();
-    let (coverage, status) = observe(paths, limits, |flow| flows.push(flow));
+    let keep = |flow| -> Result<(), Infallible> {
+        flows.push(flow);
+        Ok(())
+    };
+    let Ok((coverage, status)) = observe(paths, limits, keep, || Ok(()));
     flows.sort_by_key(|flow| (flow.start, flow.id));
     Observed { flows, coverage, status }
 }
 
+/// How many frames are read before the flows that they ended are given away.
+const BATCH: usize = 256;
+
 /// Reads captures as one, in order of time, so that a connection that spans rotated files is one flow, and gives every
-/// flow to `each` once it is over.
+/// flow to `each` once it is over, in the order in which that became known. `pause` is called when all that the input
+/// held so far has been given away.
 ///
 /// Damage in one file ends that file; what came before it and the other files count.
-pub(crate) fn observe(
+///
+/// # Errors
+///
+/// Returns the first error of `each` or `pause`, and reads no further.
+pub(crate) fn observe<E>(
     paths: &[PathBuf],
     limits: Limits,
-    mut each: impl FnMut(Flow),
-) -> (Coverage, Status) {
+    mut each: impl FnMut(Flow) -> Result<(), E>,
+    mut pause: impl FnMut() -> Result<(), E>,
+) -> Result<(Coverage, Status), E> {
     let mut engine = Engine::new(Limits { report_settled: false, ..limits });
     let mut damaged = Vec::new();
     let mut unread = Unread::default();
@@ -53,27 +67,26 @@ pub(crate) fn observe(
             Err(error) => damaged.push(format!("{}: {error:#}", shown(path))),
         }
     }
-    let mut drain = |engine: &mut Engine| {
-        while let Some(flow) = engine.poll() {
-            each(flow);
-        }
-    };
     if let [(path, reader)] = opened.as_mut_slice() {
-        let mut named = BTreeSet::new();
-        while let Some(next) = reader.next() {
+        let mut unnamed = 0;
+        while let Some(next) = reader.batch(BATCH) {
+            let mut met = unnamed;
             match next {
-                Ok(frame) => {
+                Ok(frames) => engine.frames(frames.inspect(|frame| {
                     unread.note(path, frame.link);
-                    let interface = frame.interface;
-                    engine.frame(&frame);
-                    drain(&mut engine);
-                    if named.insert(interface)
-                        && let Some(name) = reader.interface_name(interface)
-                    {
-                        engine.name_interface(interface, name);
-                    }
-                }
+                    met = met.max(frame.interface.saturating_add(1));
+                })),
                 Err(error) => damaged.push(format!("{}: {error}", shown(path))),
+            }
+            for interface in unnamed..met {
+                if let Some(name) = reader.interface_name(interface) {
+                    engine.name_interface(interface, name);
+                }
+            }
+            unnamed = met;
+            drain(&mut engine, &mut each)?;
+            if !reader.has_more_at_hand() {
+                pause()?;
             }
         }
     } else {
@@ -82,12 +95,12 @@ pub(crate) fn observe(
             unread.note(path, frame.link);
             let interface = interfaces.number(frame.interface, name, &mut engine);
             engine.frame(&Frame { interface, ..*frame });
-            drain(&mut engine);
-        });
+            drain(&mut engine, &mut each)
+        })?;
     }
     damaged.extend(unread.messages());
     engine.finish();
-    drain(&mut engine);
+    drain(&mut engine, &mut each)?;
 
     for damage in &damaged {
         anstream::eprintln!("wireproof: {damage}");
@@ -95,7 +108,14 @@ pub(crate) fn observe(
     let status = if damaged.is_empty() { Status::Clean } else { Status::Input };
     let mut coverage = engine.coverage();
     coverage.damaged.extend(damaged);
-    (coverage, status)
+    Ok((coverage, status))
+}
+
+fn drain<E>(engine: &mut Engine, each: &mut impl FnMut(Flow) -> Result<(), E>) -> Result<(), E> {
+    while let Some(flow) = engine.poll() {
+        each(flow)?;
+    }
+    Ok(())
 }
 
 /// The interfaces of several files: one name is one place of capture, whatever number each file gives it.
@@ -118,17 +138,26 @@ impl Interfaces {
 
 /// Frames of link types that are not read, by file and type: whole interfaces that an answer would silently lack.
 #[derive(Debug, Default)]
-struct Unread(BTreeMap<(String, u16), u64>);
+struct Unread {
+    frames: BTreeMap<(String, u16), u64>,
+    /// The last link type that is read: mostly the next frame's too.
+    read: Option<LinkType>,
+}
 
 impl Unread {
     fn note(&mut self, path: &Path, link: LinkType) {
-        if !link.is_read() {
-            *self.0.entry((shown(path), link.0)).or_default() += 1;
+        if self.read == Some(link) {
+            return;
+        }
+        if link.is_read() {
+            self.read = Some(link);
+        } else {
+            *self.frames.entry((shown(path), link.0)).or_default() += 1;
         }
     }
 
     fn messages(&self) -> impl Iterator<Item = String> {
-        self.0.iter().map(|((file, link), frames)| {
+        self.frames.iter().map(|((file, link), frames)| {
             format!(
                 "{file}: {frames} frames have link type {link}, which is not read; \
                  capture on an Ethernet, cooked or raw IP interface"
@@ -158,11 +187,11 @@ struct Held {
     bytes: Vec<u8>,
 }
 
-fn merge(
+fn merge<E>(
     opened: Vec<(&Path, Reader<Box<dyn Read>>)>,
     damaged: &mut Vec<String>,
-    mut each: impl FnMut(&Path, &Frame<'_>, Option<&str>),
-) {
+    mut each: impl FnMut(&Path, &Frame<'_>, Option<&str>) -> Result<(), E>,
+) -> Result<(), E> {
     let mut inputs: Vec<_> = opened.into_iter().map(|(path, reader)| (path, reader, None)).collect();
     for (path, reader, held) in &mut inputs {
         *held = hold(path, reader, damaged);
@@ -174,7 +203,7 @@ fn merge(
             .filter_map(|(index, (_, _, held))| held.as_ref().map(|held| (held.at, index)))
             .min()
             .map(|(_, index)| index);
-        let Some((path, reader, slot)) = earliest.and_then(|index| inputs.get_mut(index)) else { return };
+        let Some((path, reader, slot)) = earliest.and_then(|index| inputs.get_mut(index)) else { return Ok(()) };
         let following = if let Some(held) = slot.take() {
             let frame = Frame {
                 at: held.at,
@@ -183,7 +212,7 @@ fn merge(
                 original_len: held.original_len,
                 bytes: &held.bytes,
             };
-            each(path, &frame, reader.interface_name(held.interface));
+            each(path, &frame, reader.interface_name(held.interface))?;
             hold(path, reader, damaged)
         } else {
             None

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use flow::{Evidence, Proof, Protocol, Reason, Security, Transport, Upgrade};
+use flow::{ClientAuth, Evidence, Proof, Protocol, Reason, Security, Transport, Upgrade};
 
 use super::datagrams::Datagrams;
 use super::reassembly::{Origin, Piece, Segment, Stream, after};
@@ -124,6 +124,17 @@ impl Opening {
         self.streams.of(way).start.is_none_or(|start| start.wrapping_sub(sequence) < LATE)
     }
 
+    /// Begins a stream anew where an acknowledgment of it points far away from the SYN that was seen, as long as no
+    /// byte of it was: a server may answer each of several SYNs with another number (RFC 9293 section 3.4.1), and the
+    /// client has taken one of them.
+    fn restart(&mut self, way: Way, acknowledged: u32) {
+        let stream = self.streams.of_mut(way);
+        let far = stream.start.is_some_and(|start| acknowledged.wrapping_sub(start) >= LATE);
+        if far && !stream.begun() && !stream.has_hole() {
+            *stream = Stream::starting_at(acknowledged);
+        }
+    }
+
     /// Notes where a SYN says that a stream begins.
     pub(crate) fn begins_at(&mut self, way: Way, sequence: u32) {
         match self.streams.of(way).start {
@@ -143,6 +154,9 @@ impl Opening {
         {
             // The other side's SYN was not captured; its stream begins where the first acknowledgment points.
             self.streams.of_mut(way.other()).start = Some(number);
+        }
+        if let Some(number) = segment.origin.acknowledgment {
+            self.restart(way.other(), number);
         }
         if segment.payload.on_wire() > 0 {
             let stream = self.streams.of(way);
@@ -277,6 +291,14 @@ impl Opening {
             }
             return (ended || datagrams.settled()).then_some(Answer::Tls);
         }
+        if ended && self.tls.is_none() {
+            // A hole before everything else will not fill any more.
+            for way in [Way::Up, Way::Down] {
+                let stream = self.streams.of_mut(way);
+                stream.gap |= !stream.begun() && stream.has_hole();
+            }
+            self.holes();
+        }
         if self.tls.is_none() && (self.fresh || ended || self.packets >= PATIENCE) {
             self.fresh = false;
             let answer = self.detect(client, roles_known, from_start, key, ended);
@@ -364,6 +386,16 @@ impl Opening {
                 };
                 Some(Settled { security, protocol: Some(protocol), upgrade: None })
             }
+            // What was lost may have been anything but text.
+            Detected::Plaintext { protocol: None, .. }
+                if self.transport == Transport::Tcp && self.lossy() =>
+            {
+                settled(Security::Unknown(self.why_unknown(Reason::Gap, from_start)))
+            }
+            // After a hole, an upgrade may have been in it.
+            Detected::Plaintext { protocol, .. } if self.late && self.goes_on_in_records() => {
+                Some(Settled { security: Security::Unknown(Reason::Gap), protocol, upgrade: None })
+            }
             Detected::Plaintext { protocol, refused } => {
                 let evidence = match (protocol, refused) {
                     (_, Some(_)) => Evidence::because(Proof::Wire, Reason::UpgradeRefused),
@@ -372,10 +404,13 @@ impl Opening {
                 };
                 Some(Settled { security: Security::Plaintext(evidence), protocol, upgrade: refused })
             }
-            // A hello that is not known to come first is payload that looks like one until the other side answers it.
-            Detected::Tls { .. }
-                if *self.preceded.of(*client)
-                    && tls::server_answer(&self.held.of(client.other()).bytes) != Probe::Yes =>
+            // A hello that is not known to come first is payload that looks like one until the other side answers it,
+            // unless it is there as far as its list of suites and nothing else answers.
+            Detected::Tls { client: in_client, server: in_server, .. }
+                if (*self.preceded.of(*client) || (!from_start && !self.credible(*client, in_client)))
+                    && tls::server_answer(
+                        self.held.of(client.other()).bytes.get(in_server..).unwrap_or(&[]),
+                    ) != Probe::Yes =>
             {
                 if ended {
                     settled(Security::Unknown(self.why_unknown(Reason::OneSided, true)))
@@ -393,7 +428,7 @@ impl Opening {
             }
             Detected::TlsMidStream => {
                 let reason = if self.late { Reason::Gap } else { Reason::MidStream };
-                settled(Security::Tls(Arc::default(), flow::ClientAuth::Hidden(reason)))
+                settled(Security::Tls(Arc::default(), ClientAuth::Hidden(reason)))
             }
             Detected::Opaque(protocol) => Some(Settled {
                 security: Security::Opaque(Evidence::WIRE),
@@ -404,11 +439,25 @@ impl Opening {
         }
     }
 
+    /// Tells whether a hello in a connection joined late reads like one, rather than like payload that begins like one.
+    fn credible(&self, client: Way, start: usize) -> bool {
+        let bytes = &self.held.of(client).bytes;
+        bytes.is_empty() || tls::hello_suites(bytes.get(start..).unwrap_or(&[]))
+    }
+
+    /// Tells whether what is held of a direction begins like a TLS record.
+    fn goes_on_in_records(&self) -> bool {
+        [Way::Up, Way::Down]
+            .into_iter()
+            .any(|way| matches!(self.held.of(way).bytes.as_slice(), [20..=23, 3, 0..=4, ..]))
+    }
+
     fn lossy(&self) -> bool {
-        [Way::Up, Way::Down].into_iter().any(|way| {
-            let stream = self.streams.of(way);
-            stream.gap || self.incomplete(way) || stream.lacks_acknowledged() || self.held.of(way).cut
-        })
+        self.late
+            || [Way::Up, Way::Down].into_iter().any(|way| {
+                let stream = self.streams.of(way);
+                stream.gap || self.incomplete(way) || stream.lacks_acknowledged() || self.held.of(way).cut
+            })
     }
 
     /// Prefers what the capture lacks over what detection could only say for want of it.
@@ -494,7 +543,11 @@ impl Opening {
                 upgrade: None,
             };
         };
-        let conclusion = tls.handshake.conclude(ends, sessions);
+        let mut conclusion = tls.handshake.conclude(ends, sessions);
+        if self.late && conclusion.client == ClientAuth::Hidden(Reason::MidStream) {
+            // The capture did not begin late: it lost the opening.
+            conclusion.client = ClientAuth::Hidden(Reason::Gap);
+        }
         tls.handshake.remember(ends, sessions);
         let protocol = tls.protocol.or_else(|| conclusion.session.alpn.as_deref().and_then(of_alpn));
         Settled {

@@ -34,7 +34,9 @@ fn exchange(opening: &Opening<'_>) -> Option<bool> {
             first_line(opening.client, |text| asks(text) && !text.contains(&b':'))
         };
     }
-    if !opening.from_start && first_line(opening.client, asks) == Some(true) {
+    // PASS is POP3's and IRC's too, whose servers do not answer in such codes.
+    let late = |text: &[u8]| asks(text) || verb(text, &[b"PASS"]);
+    if !opening.from_start && first_line(opening.client, late) == Some(true) {
         return first_line(opening.server, |text| {
             matches!(text, [b'1'..=b'5', b'0'..=b'5', b'0'..=b'9', b' ' | b'-', ..])
         });

@@ -182,8 +182,15 @@ pub(crate) fn detect(opening: &Opening<'_>) -> Detected {
         return recognised.unwrap_or(Detected::More);
     }
     let roles_known = opening.from_start && opening.transport == Transport::Tcp;
-    if !roles_known && recognise(&opening.swapped(), NESTED).is_some_and(|other| other.recognised()) {
-        return Detected::Reversed;
+    if !roles_known {
+        let swapped = opening.swapped();
+        let reversed = recognise(&swapped, NESTED).is_some_and(|other| other.recognised());
+        // A late start may show the server first: its hello is no client's.
+        if reversed
+            || matches!(late_tls(&swapped), Some(Detected::Tls { .. })) && is_server_hello(opening.client)
+        {
+            return Detected::Reversed;
+        }
     }
     recognised.or_else(|| late_tls(opening)).unwrap_or_else(|| unrecognised(opening))
 }
@@ -327,7 +334,8 @@ fn late_tls(opening: &Opening<'_>) -> Option<Detected> {
     if hello_lost && is_server_hello(opening.server) {
         return Some(Detected::Tls { upgrade: None, client: 0, server: 0, protocol: None });
     }
-    if chained(opening.client) || chained(opening.server) {
+    let late = |bytes: &[u8]| chained(bytes) || (!opening.from_start && tls::certificate_record(bytes));
+    if late(opening.client) || late(opening.server) {
         return Some(Detected::TlsMidStream);
     }
     let client = embedded(opening.client, tls::client_hello)?;

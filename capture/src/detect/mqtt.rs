@@ -3,7 +3,7 @@
 use flow::{Protocol, Side};
 
 use super::Opening;
-use super::catalogue::{Detector, Form, TCP, probe as ask};
+use super::catalogue::{Detector, Form, TCP, answer, probe as ask};
 use super::cursor::Cursor;
 use crate::tls::Probe;
 
@@ -17,7 +17,28 @@ pub(crate) const DETECTOR: Detector = Detector {
 };
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    ask(opening.client, connect)
+    match ask(opening.client, connect) {
+        Probe::No if !opening.from_start => answer(Some(joined_late(opening) == Some(true))),
+        settled @ (Probe::Yes | Probe::More | Probe::No) => settled,
+    }
+}
+
+/// A CONNACK (MQTT 3.1.1 section 3.2) and the client's SUBSCRIBE or PINGREQ: the CONNECT was not captured.
+fn joined_late(opening: &Opening<'_>) -> Option<bool> {
+    let [0x20, 2, 0 | 1, 0..=5, ..] = opening.server else { return Some(false) };
+    let mut cursor = Cursor::new(opening.client);
+    match cursor.u8()? {
+        0xc0 => Some(cursor.u8()? == 0),
+        0x82 => {
+            let length = usize::from(cursor.u8()?);
+            let mut body = Cursor::new(cursor.take(length)?);
+            body.be16()?;
+            let topic = usize::from(body.be16()?);
+            body.take(topic)?;
+            Some(length < 0x80 && body.u8()? <= 2)
+        }
+        _ => Some(false),
+    }
 }
 
 fn connect(cursor: &mut Cursor<'_>) -> Option<bool> {

@@ -304,6 +304,52 @@ fn a_connection_joined_late_may_have_its_roles_exchanged() {
 }
 
 #[test]
+fn what_a_hole_took_is_not_what_follows_it() {
+    let (mut hello, mut answer) = (hello(), server_hello());
+    let check = |client: &[u8], server: &[u8], first, from_start, expected| {
+        let transport = Transport::Tcp;
+        let seen = Opening { client, server, first, from_start, transport, port: 0, ended: true };
+        assert_eq!(detect(&seen), expected, "{:?} {:?}", client.escape_ascii(), server.escape_ascii());
+    };
+    let tls = |upgrade, protocol, client, server| Detected::Tls { upgrade, client, server, protocol };
+    // The server's one byte is lost: what follows is no refusal.
+    let asked = [SSL_REQUEST, &hello].concat();
+    let postgres = Some(Protocol::Postgres);
+    check(&asked, &answer, C, false, tls(Some(Upgrade::Postgres), postgres, SSL_REQUEST.len(), 0));
+    check(SSL_REQUEST, &answer, C, false, Detected::Upgradable(Protocol::Postgres));
+    // The line that asks for TLS is lost.
+    let granted = [b"220 mx ESMTP\r\n220 go ahead\r\n".as_slice(), &answer].concat();
+    let begins = granted.len() - answer.len();
+    check(&hello, &granted, S, false, tls(Some(Upgrade::Smtp), Some(Protocol::Smtp), 0, begins));
+    // The request is lost: a response with content answers no CONNECT, one without may.
+    let plain = Detected::Plaintext { protocol: Some(Protocol::Http1), refused: None };
+    check(b"", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", S, true, plain);
+    check(b"", b"HTTP/1.1 200 OK\r\n\r\n", S, true, Detected::Upgradable(Protocol::Http1));
+    // The server alone, taken for the client.
+    check(&answer, b"", C, false, Detected::Reversed);
+    answer.truncate(30);
+    hello.truncate(30);
+    check(&answer, b"", C, false, Detected::Reversed);
+}
+
+#[test]
+fn a_conversation_joined_late_is_known_by_both_its_sides() {
+    let check = |client: &[u8], server: &[u8], protocol| {
+        let transport = Transport::Tcp;
+        let late = Opening { client, server, first: C, from_start: false, transport, port: 0, ended: true };
+        assert_eq!(detect(&late), Detected::Plaintext { protocol: Some(protocol), refused: None });
+        assert_ne!(detect(&Opening { from_start: true, ..late }), detect(&late), "only of a late start");
+    };
+    check(b"PASS secret\r\n", b"230 Login successful.\r\n", Protocol::Ftp);
+    let subscribe = b"\x82\x08\0\x01\0\x03a/b\x01";
+    check(subscribe, b"\x20\x02\0\0\x90\x03\0\x01\x01", Protocol::Mqtt);
+    let mut login = b"\x27\0\0\x01\x05\xa6\x0f\0\0\0\0\x01\x2d".to_vec();
+    login.extend([0; 23]);
+    login.extend(b"root\0\0\0");
+    check(&login, b"\x07\0\0\x02\0\0\0\x02\0\0\0", Protocol::Mysql);
+}
+
+#[test]
 fn unrecognised_bytes_are_judged_by_their_look() {
     let check = |client: &[u8], from_start, expected| {
         let seen = Opening {

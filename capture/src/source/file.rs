@@ -32,6 +32,8 @@ pub struct Reader<R> {
     /// Where in the input's block the bytes begin that the records lie in.
     place: usize,
     packets: u64,
+    /// Whether the bytes at hand hold no further record.
+    waits: bool,
     ended: bool,
 }
 
@@ -74,7 +76,7 @@ impl<R: Read> Reader<R> {
             ),
             other => return Err(fail(Damage::NoCapture(other))),
         };
-        Ok(Self { input, format, records: Vec::new(), handed: 0, place: 0, packets: 0, ended: false })
+        Ok(Self { input, format, records: Vec::new(), handed: 0, place: 0, packets: 0, waits: true, ended: false })
     }
 
     /// Returns the next frames, at least one and at most `most`; after the last one, or after an error, nothing.
@@ -114,6 +116,13 @@ impl<R: Read> Reader<R> {
             .then(|| Ok(Frames { bytes: self.input.at(self.place), records: records.iter() }))
     }
 
+    /// Tells whether the next frames can be had without waiting for the input. A moment to give away what is ready, if
+    /// not.
+    #[must_use]
+    pub fn has_more_at_hand(&self) -> bool {
+        self.handed < self.records.len() || !self.waits
+    }
+
     /// Returns the next frame; after the last one, or after an error, nothing.
     ///
     /// # Errors
@@ -147,6 +156,7 @@ impl<R: Read> Reader<R> {
                 Format::Snoop(snoop::Snoop) => snoop::Snoop::scan(bytes, &mut self.records, most),
             };
             self.input.consume(consumed);
+            self.waits = matches!(stop, Stop::Short(_));
             // What stopped the search comes up again once the records before it have been handed out.
             if !self.records.is_empty() {
                 break;

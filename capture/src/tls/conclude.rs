@@ -151,14 +151,17 @@ impl Handshake {
                 || matches!(client_auth::read(suite, &lengths, false), Reading::Certificate { .. } if lengths.len() >= 6);
             let answered = stuck(self.server.broken)
                 || self.server_records_after(self.flight_packet()).count() >= TICKET_RECORDS;
-            let late = !self.offers(extension::POST_HANDSHAKE_AUTH)
+            let late = !self.may_offer(extension::POST_HANDSHAKE_AUTH)
                 || lengths.len() >= LATE_WATCH
                 || stuck(self.client.broken);
             return decided && answered && late;
         }
         let finished = self.client_ccs && (self.server_ccs || stuck(self.server.broken));
         let certificate = self.client_certificates.is_some_and(|length| length > 3);
-        finished && (certificate || self.client_records.len() >= LATE_WATCH || stuck(self.client.broken))
+        // Where the client's records cannot be followed any more, the server's show whether it renegotiates.
+        let watched = stuck(self.client.broken)
+            && (stuck(self.server.broken) || self.server_records.len() >= LATE_WATCH);
+        finished && (certificate || self.client_records.len() >= LATE_WATCH || watched)
     }
 
     const fn ended_both(&self) -> bool {
@@ -172,8 +175,9 @@ impl Handshake {
         self.client.ended.is_some() || self.server.ended.is_some()
     }
 
-    fn offers(&self, kind: u16) -> bool {
-        self.hello.as_ref().is_some_and(|hello| hello.offers(kind))
+    /// Whether the hello offers an extension, or was cut so that it may.
+    fn may_offer(&self, kind: u16) -> bool {
+        self.hello.as_ref().is_some_and(|hello| hello.offers(kind) || !hello.whole)
     }
 
     fn failed_or(&self, otherwise: Outcome) -> Outcome {
@@ -204,13 +208,12 @@ impl Handshake {
             } else {
                 self.blindness()
             };
-            let reason = if self.answer.is_none() && reason == Reason::Incomplete {
-                Reason::MidStream
-            } else {
-                reason
-            };
+            let reason = if reason == Reason::Incomplete { Reason::MidStream } else { reason };
             let mut answer = Answer::hidden(reason, self.failed_or(Outcome::Incomplete));
-            answer.resumed = self.resumed12().filter(|_| !self.is_tls13());
+            answer.resumed = match &self.answer {
+                Some(server) if server.is_tls13() => Some(server.selected_identity.is_some()),
+                Some(_) | None => self.resumed12(),
+            };
             return answer;
         }
         match &self.answer {
@@ -248,6 +251,7 @@ impl Handshake {
             };
         }
         if let Some(client) = self.cleartext_certificate() {
+            let client = self.renegotiated(client);
             return Answer { client, outcome: self.failed_or(Outcome::Incomplete), resumed: Some(false) };
         }
         if self.client_records.is_empty() {
@@ -283,7 +287,7 @@ impl Handshake {
     /// Where the client's flight starts among its records: with early data, at the first record whose segment
     /// acknowledges the ServerHello, and where that was accepted, after EndOfEarlyData (RFC 8446 section 4.5).
     fn flight_start(&self, accepted: bool, suite: Lengths) -> Option<usize> {
-        if !self.early_data || self.retry {
+        if !self.may_offer(extension::EARLY_DATA) || self.retry {
             return (!self.client_records.is_empty()).then_some(0);
         }
         if accepted {
@@ -367,11 +371,14 @@ impl Handshake {
         let client = match client {
             ClientAuth::Proved(_, evidence) if rejected => ClientAuth::Proved(Presented::Rejected, evidence),
             ClientAuth::Refuted(how, Evidence { proof, .. })
-                if self.offers(extension::POST_HANDSHAKE_AUTH) =>
+                if self.may_offer(extension::POST_HANDSHAKE_AUTH) =>
             {
                 let later = lengths.get(last.saturating_add(1)..).unwrap_or_default();
                 if client_auth::post_handshake(suite, later) {
                     sent(Proof::Inferred, Reason::PostHandshake)
+                } else if let Some(reason) = self.client.broken {
+                    // What was lost may have been the authentication that came late.
+                    ClientAuth::Hidden(reason)
                 } else {
                     withheld(how, lowered(proof), Reason::PostHandshake)
                 }
@@ -473,14 +480,23 @@ impl Handshake {
 
     /// Whether a handshake below TLS 1.3 was abbreviated: the server changed cipher without the full handshake's
     /// messages.
-    const fn resumed12(&self) -> Option<bool> {
-        if self.server_full {
+    fn resumed12(&self) -> Option<bool> {
+        if self.server_full || self.nothing_to_resume() {
             Some(false)
         } else if self.server_ccs && !self.client_key_exchange {
             Some(true)
         } else {
             None
         }
+    }
+
+    /// Tells whether the ServerHello answers a hello that offers no session: neither a ticket, nor an id that comes
+    /// back (RFC 5246 section 7.4.1.3).
+    fn nothing_to_resume(&self) -> bool {
+        let (Some(hello), Some(server)) = (&self.hello, &self.answer) else { return false };
+        let offered =
+            hello.ticket.is_some() || (!hello.session_id.is_empty() && hello.session_id == server.session_id);
+        hello.whole && !offered && !server.is_tls13()
     }
 
     /// TLS 1.2 and below: certificates are in the clear, unless the session is resumed or renegotiated.
@@ -518,14 +534,25 @@ impl Handshake {
                 self.renegotiated(client)
             }
         };
-        // What was lost after the handshake may have been a renegotiation with a certificate.
-        let client = match (client, self.client.broken) {
-            (ClientAuth::Refuted(how, evidence), Some(reason)) if evidence.proof == Proof::Wire => {
-                withheld(how, lowered(evidence.proof), reason)
-            }
-            (ClientAuth::Refuted(..) | ClientAuth::Proved(..) | ClientAuth::Hidden(_), _) => client,
-        };
         Answer { client, outcome, resumed: resumed.or(Some(false)) }
+    }
+
+    /// Answers where part of the client's stream is lost, which may have been a renegotiation with a certificate: the
+    /// server's half of one is handshake records after its Finished, and where the server's stream is whole and has
+    /// none, there was none.
+    fn unless_renegotiated_unseen(&self, client: ClientAuth) -> ClientAuth {
+        let (ClientAuth::Refuted(how, evidence), Some(reason)) = (client, self.client.broken) else {
+            return client;
+        };
+        let handshakes = self.server_records.iter().filter(|record| record.kind == 22).count();
+        if self.server.broken.is_some() || !self.server_ccs || handshakes > 1 {
+            return ClientAuth::Hidden(reason);
+        }
+        withheld(
+            how,
+            if evidence.proof == Proof::Wire { lowered(evidence.proof) } else { evidence.proof },
+            reason,
+        )
     }
 
     const fn refused12(&self) -> bool {
@@ -562,12 +589,15 @@ impl Handshake {
         let mut answer = client;
         let mut rounds = self.client_records.split(|record| record.kind == 20).peekable();
         while let Some(round) = rounds.next() {
-            if rounds.peek().is_none() {
-                // No ChangeCipherSpec ends this one: whatever it is, it is no whole flight.
-                break;
-            }
             let lengths: Vec<u16> =
                 round.iter().filter(|record| record.kind == 22).map(|record| record.length).collect();
+            if rounds.peek().is_none() {
+                // No ChangeCipherSpec ends this one: whatever it is, it is no whole flight.
+                if lengths.len() > 1 {
+                    return ClientAuth::Hidden(self.client.broken.unwrap_or(Reason::Renegotiation));
+                }
+                break;
+            }
             // The Finished of the handshake before, the hello, and the flight.
             let [finished, _hello, flight @ ..] = lengths.as_slice() else { continue };
             let empty = finished.saturating_sub(16).saturating_add(7);
@@ -580,7 +610,7 @@ impl Handshake {
                 [_, _, _, ..] => return sent(Proof::Inferred, Reason::Renegotiation),
             }
         }
-        answer
+        self.unless_renegotiated_unseen(answer)
     }
 }
 

@@ -122,7 +122,8 @@ impl Handshake {
             }
             (Side::Client, Event::Protected(record)) => self.client_record(record),
             (Side::Server, Event::Protected(record)) => {
-                if self.server_records.len() < MAX_RECORDS {
+                let belongs = record.kind == 23 || !self.is_tls13();
+                if belongs && self.server_records.len() < MAX_RECORDS {
                     self.server_records.push(record);
                 }
             }
@@ -178,7 +179,8 @@ impl Handshake {
         if record.kind != 23 && (self.is_tls13() || !self.client.protected) {
             return;
         }
-        if self.early_data && !self.retry {
+        let cut = self.hello.as_ref().is_some_and(|hello| !hello.whole);
+        if (self.early_data || cut) && !self.retry {
             let end = self.answer_end.unwrap_or(1);
             if record.mark.acknowledged.is_some_and(|acknowledged| acknowledged < end) {
                 return;

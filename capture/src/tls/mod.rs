@@ -21,7 +21,7 @@ use std::net::IpAddr;
 use flow::{ClientAuth, Endpoint, Timestamp, TlsSession};
 
 pub(crate) use handshake::Handshake;
-pub(crate) use probe::{Probe, client_hello, record_chain, server_answer};
+pub(crate) use probe::{Probe, certificate_record, client_hello, hello_suites, record_chain, server_answer};
 pub(crate) use sessions::Sessions;
 
 /// Where a run of stream bytes came from: what causality is judged by.

@@ -3,6 +3,8 @@
 //! In come the first bytes of one direction; out comes a [`Probe`]. Stateless: ask again as the bytes grow. What the
 //! messages say is read in [`super::hello`].
 
+use super::cursor::Cursor;
+
 /// Longest body a record header may announce: 2^14 and the 2048 that TLS 1.2 allows for expansion (RFC 5246
 /// section 6.2.3).
 pub(super) const MAX_RECORD: u16 = 16_384 + 2_048;
@@ -26,6 +28,33 @@ pub(crate) fn client_hello(bytes: &[u8]) -> Probe {
         Some(first) if first & 0x80 != 0 => ssl2_client_hello(bytes),
         Some(_) => Probe::No,
     }
+}
+
+/// Tells whether bytes that begin with a ClientHello go on to its list of suites, with a session id as long as one can
+/// be (RFC 8446 section 4.1.2). An SSLv2-framed one was judged by its lengths already.
+pub(crate) fn hello_suites(bytes: &[u8]) -> bool {
+    let Some(0x16) = bytes.first() else { return !bytes.is_empty() };
+    // Message header, version, random, session id, and the suites' length; perhaps over several records.
+    let mut hello = [0; 4 + 34 + 1 + 32 + 2];
+    let (mut length, mut records) = (0_usize, Cursor(bytes));
+    while records.u8() == Some(0x16) && records.u16().is_some_and(|version| version >> 8 == 3) {
+        let Some(size) = records.u16() else { break };
+        let part = records.take_up_to(usize::from(size));
+        let Some(room) = hello.get_mut(length..) else { break };
+        let count = part.len().min(room.len());
+        for (to, from) in room.iter_mut().zip(part) {
+            *to = *from;
+        }
+        length = length.saturating_add(count);
+    }
+    let mut at = Cursor(hello.get(..length).unwrap_or_default());
+    let mut read = || {
+        at.take(38)?;
+        let session = at.vector8()?.len();
+        let suites = at.u16()?;
+        Some(session <= 32 && suites >= 2)
+    };
+    read() == Some(true)
 }
 
 /// Tells whether `bytes` begin with a ServerHello or alert record: the answer that confirms a hello.
@@ -73,6 +102,20 @@ pub(crate) fn record_chain(bytes: &[u8]) -> Probe {
         }
     }
     Probe::Yes
+}
+
+/// Tells whether `bytes` begin with a record that holds a Certificate message whose three lengths agree (RFC 5246
+/// section 7.4.2): a handshake joined in its middle, even where the record's end is missing.
+pub(crate) fn certificate_record(bytes: &[u8]) -> bool {
+    let &[0x16, 3, 0..=4, r1, r0, 11, m2, m1, m0, l2, l1, l0, c2, c1, c0, 0x30, 0x82, ..] = bytes else {
+        return false;
+    };
+    let number = |high: u8, middle: u8, low: u8| u32::from_be_bytes([0, high, middle, low]);
+    let (message, list, first) = (number(m2, m1, m0), number(l2, l1, l0), number(c2, c1, c0));
+    let record = number(0, r1, r0);
+    list.saturating_add(3) == message
+        && first.saturating_add(3) <= list
+        && message.saturating_add(4) <= record
 }
 
 /// Demands of each byte in turn what its test says; a prefix that fits so far is [`Probe::More`].
@@ -139,7 +182,7 @@ fn ssl2_client_hello(bytes: &[u8]) -> Probe {
 
 #[cfg(test)]
 mod tests {
-    use super::{Probe, client_hello, record_chain, server_answer};
+    use super::{Probe, certificate_record, client_hello, hello_suites, record_chain, server_answer};
 
     fn check(probe: fn(&[u8]) -> Probe, bytes: &[u8], expected: Probe) {
         assert_eq!(probe(bytes), expected, "{bytes:02x?}");
@@ -170,6 +213,37 @@ mod tests {
         check(server_answer, &[0x15, 3, 1, 0, 2, 3, 40], Probe::No);
         check(server_answer, &[0x16, 3, 3, 0, 0x7a, 1, 0, 0, 0x76, 3, 3], Probe::No);
         check(server_answer, b"HTTP/1.1 400", Probe::No);
+    }
+
+    #[test]
+    fn a_hello_is_told_from_payload_that_begins_like_one() {
+        let mut hello = vec![1, 0, 1, 0xfc, 3, 3];
+        hello.extend([7; 32]);
+        hello.extend([0, 0, 2, 0x13, 1]);
+        let records = |hello: &[u8], size: usize| -> Vec<u8> {
+            let record = |part: &[u8]| [&[0x16, 3, 1, 0, u8::try_from(part.len()).unwrap()], part].concat();
+            hello.chunks(size).flat_map(record).collect()
+        };
+        for size in [1, 5, 64] {
+            let whole = records(&hello, size);
+            assert!(hello_suites(&whole), "records of {size}");
+            assert!(!hello_suites(&whole[..30]), "records of {size}");
+        }
+        hello[38] = 33;
+        assert!(!hello_suites(&records(&hello, 64)));
+    }
+
+    #[test]
+    fn a_certificate_is_told_by_its_lengths() {
+        let check = |bytes: &[u8], expected| assert_eq!(certificate_record(bytes), expected, "{bytes:02x?}");
+        let whole = [0x16, 3, 3, 2, 4, 11, 0, 2, 0, 0, 1, 0xfd, 0, 1, 0xfa, 0x30, 0x82, 1, 0xf6];
+        check(&whole, true);
+        check(&whole[..16], false);
+        for at in [5, 8, 11, 14] {
+            let mut wrong = whole;
+            wrong[at] = wrong[at].wrapping_add(1);
+            check(&wrong, false);
+        }
     }
 
     #[test]

@@ -76,9 +76,7 @@ impl Stream {
     /// Reads on until the next event; `None` when `bytes` are used up.
     pub(super) fn next(&mut self, mark: Mark, bytes: &mut Cursor<'_>) -> Option<Event> {
         loop {
-            if self.open.is_none_or(|open| open.remaining == 0)
-                && let Some(message) = self.message(mark)
-            {
+            if let Some(message) = self.message(mark) {
                 return Some(message);
             }
             if self.broken.is_some() {
@@ -93,7 +91,7 @@ impl Stream {
                 }
                 self.open = Some(Open { remaining, ..open });
                 if remaining > 0 {
-                    return None;
+                    return self.message(mark);
                 }
                 if let Some(event) = self.end_of_record(open.record) {
                     return Some(event);
@@ -182,7 +180,7 @@ impl Stream {
         }
         let skipped = self.skip.min(part.len());
         self.skip = self.skip.saturating_sub(skipped);
-        // A record holds at most 18 KiB, and messages are drained at its end: this stays within both bounds.
+        // A record holds at most 18 KiB, and messages are drained as they end: this stays within both bounds.
         self.buffer.extend_from_slice(part.get(skipped..).unwrap_or_default());
     }
 
@@ -210,36 +208,36 @@ impl Stream {
         }
     }
 
-    /// Takes the next whole message of a cleartext handshake record that has ended.
+    /// Takes the next whole message of a cleartext handshake record, which need not have ended: its end may be lost.
     fn message(&mut self, mark: Mark) -> Option<Event> {
         let open = self.open?;
         if open.record.kind != 22 || self.protected {
             return None;
         }
-        let mut at = Cursor(&self.buffer);
-        let (Some(kind), Some(length)) = (at.u8(), at.u24()) else {
+        let message = self.whole_message(open.record.mark, mark);
+        if message.is_none() && open.remaining == 0 {
             self.open = None;
-            return None;
-        };
+        }
+        message
+    }
+
+    fn whole_message(&mut self, of_record: Mark, mark: Mark) -> Option<Event> {
+        let mut at = Cursor(&self.buffer);
+        let (kind, length) = (at.u8()?, at.u24()?);
         let wanted = usize::try_from(length).unwrap_or(usize::MAX);
         if wanted > MAX_MESSAGE {
             self.skip = wanted.saturating_sub(at.0.len());
             let left = at.0.get(wanted..).unwrap_or_default().to_vec();
             self.buffer = left;
-            return Some(Event::Message { kind, length, body: Vec::new(), mark: open.record.mark });
+            return Some(Event::Message { kind, length, body: Vec::new(), mark: of_record });
         }
-        let Some(body) = at.take(wanted) else {
-            self.open = None;
-            return None;
-        };
-        let body = body.to_vec();
-        let rest = at.0.to_vec();
-        self.buffer = rest;
+        let body = at.take(wanted)?.to_vec();
+        self.buffer.drain(..body.len().saturating_add(4));
         Some(Event::Message {
             kind,
             length,
             body,
-            mark: if self.buffer.is_empty() { open.record.mark } else { mark },
+            mark: if self.buffer.is_empty() { of_record } else { mark },
         })
     }
 

@@ -1,6 +1,6 @@
 //! Whole handshakes made of bytes: cut anywhere, in pieces of any size, and bytes that are none.
 
-use flow::{AuthWord, Outcome, Presented, Proof, Reason, Side, TlsVersion, Withheld};
+use flow::{AuthWord, Evidence, Outcome, Presented, Proof, Reason, Side, TlsVersion, Withheld};
 use proptest::prelude::*;
 
 use super::*;
@@ -185,6 +185,100 @@ fn tls12_is_read_in_the_clear() {
     check(&script12(&[message(11, &[0, 0, 0]), exchange.clone()]), AuthWord::Declined, Proof::Wire);
     let facts = check(&script12(&[certificate, exchange]), AuthWord::Certificate, Proof::Wire).session;
     assert_eq!((facts.version, facts.resumed), (Some(TlsVersion::Tls12), Some(false)));
+}
+
+#[test]
+fn what_is_lost_after_a_handshake_may_have_been_a_renegotiation() {
+    let read = |more: &[u8]| {
+        let mut script = script12(&[message(16, &[0; 33])]);
+        script.push((Side::Server, more.to_vec()));
+        let mut handshake = Handshake::default();
+        feed(&mut handshake, &script, 4096);
+        handshake
+    };
+    let check = |handshake: &Handshake, expected| {
+        assert_eq!(handshake.conclude(ends(), &Sessions::default()).client, expected);
+    };
+    let lowered = Evidence::because(Proof::Strong, Reason::Gap);
+    let mut lost = read(&sealed(&[60]));
+    lost.gap(Side::Client);
+    check(&lost, ClientAuth::Refuted(Withheld::Absent, lowered));
+    lost.gap(Side::Server);
+    check(&lost, ClientAuth::Hidden(Reason::Gap));
+    // The server's HelloRequest is there, the client's answer is not.
+    let mut asked = read(&record(22, &[0; 28]));
+    check(&asked, ClientAuth::Refuted(Withheld::Absent, Evidence::WIRE));
+    asked.gap(Side::Client);
+    check(&asked, ClientAuth::Hidden(Reason::Gap));
+    // A renegotiation whose end is not there.
+    let mut begun = read(&[]);
+    let mark = Mark { packet: 9, acknowledged: None };
+    begun.bytes(Side::Client, mark, &record(22, &[0; 300]));
+    check(&begun, ClientAuth::Hidden(Reason::Renegotiation));
+}
+
+#[test]
+fn what_is_lost_of_a_client_that_offered_it_may_have_been_a_late_authentication() {
+    let read = |hello: Vec<u8>| {
+        let mut script = script13(&[53, 400], &[250]);
+        script[0].1 = hello;
+        let mut handshake = Handshake::default();
+        feed(&mut handshake, &script, 4096);
+        handshake.gap(Side::Client);
+        handshake.conclude(ends(), &Sessions::default()).client
+    };
+    let offered = client_hello_with(&[extension(43, &[2, 3, 4]), extension(49, &[])]);
+    assert_eq!(read(offered), ClientAuth::Hidden(Reason::Gap));
+    assert_eq!(read(hello13()).word(), AuthWord::Absent);
+}
+
+#[test]
+fn a_hello_that_was_cut_may_offer_anything() {
+    let hello = hello13();
+    let mut handshake = Handshake::default();
+    let mark = Mark { packet: 0, acknowledged: None };
+    handshake.bytes(Side::Client, mark, &hello[..60]);
+    handshake.cut(Side::Client, mark, (hello.len() - 60) as u64);
+    let script = script13(&[53, 400], &[250]);
+    feed(&mut handshake, &script[1..].to_vec(), 4096);
+    let without_acknowledgment = handshake.conclude(ends(), &Sessions::default()).client;
+    assert!(matches!(without_acknowledgment, ClientAuth::Hidden(_)), "{without_acknowledgment:?}");
+}
+
+#[test]
+fn a_message_is_read_before_its_record_ends() {
+    let answer = [
+        server_hello(0xc02f, &[]).split_off(5),
+        message(11, &[0, 0, 0]),
+        message(12, &[3, 0, 29]),
+        message(14, &[]),
+    ]
+    .concat();
+    let whole = record(22, &answer);
+    let mut handshake = Handshake::default();
+    let hello = client_hello_with(&[extension(35, &[7; 100])]);
+    feed(
+        &mut handshake,
+        &vec![(Side::Client, hello), (Side::Server, whole[..whole.len() - 2].to_vec())],
+        4096,
+    );
+    let session = handshake.conclude(ends(), &Sessions::default()).session;
+    assert_eq!((session.version, session.resumed), (Some(TlsVersion::Tls12), Some(false)));
+    assert_eq!(session.group.as_deref(), Some("x25519"));
+}
+
+#[test]
+fn a_hello_that_offers_no_session_resumes_none() {
+    let read = |extensions: &[Vec<u8>]| {
+        let script =
+            vec![(Side::Client, client_hello_with(extensions)), (Side::Server, server_hello(0xc02f, &[]))];
+        let mut handshake = Handshake::default();
+        feed(&mut handshake, &script, 4096);
+        handshake.conclude(ends(), &Sessions::default()).session.resumed
+    };
+    assert_eq!(read(&[]), Some(false));
+    assert_eq!(read(&[extension(35, &[])]), Some(false));
+    assert_eq!(read(&[extension(35, &[7; 100])]), None);
 }
 
 #[test]

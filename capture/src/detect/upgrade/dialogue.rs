@@ -21,6 +21,10 @@ impl Dialogue {
     /// The client decides: after it asked, it says hello (it was granted) or goes on in text (it was refused). The
     /// server's stream is then cut behind the granting line that TLS, or nothing, follows.
     pub(super) fn turn(&self, opening: &Opening<'_>) -> Turn {
+        if tls::client_hello(opening.client) == Probe::Yes {
+            // The line that asked was not captured.
+            return self.granted(opening, 0);
+        }
         let mut refused = false;
         for (line, end) in text::lines(opening.client) {
             if (self.asks)(line) {

@@ -6,6 +6,7 @@ use super::super::cursor::Cursor;
 use super::super::text::{self, find, mentions, word};
 use super::super::{Opening, http1};
 use super::{Known, Turn};
+use crate::tls::{self, Probe};
 
 pub(super) const KNOWN: Known = Known { protocol: Protocol::Http1, upgrade: Upgrade::HttpConnect, turn };
 
@@ -13,6 +14,9 @@ pub(super) const KNOWN: Known = Known { protocol: Protocol::Http1, upgrade: Upgr
 const ATTEMPTS: usize = 4;
 
 fn turn(opening: &Opening<'_>) -> Turn {
+    if opening.client.is_empty() && carries_content(opening.server) {
+        return Turn::Past;
+    }
     let (mut client, mut server) = (0_usize, 0_usize);
     for _ in 0..ATTEMPTS {
         let request = opening.client.get(client..).unwrap_or(&[]);
@@ -43,6 +47,25 @@ fn turn(opening: &Opening<'_>) -> Turn {
         }
     }
     Turn::Past
+}
+
+/// Tells whether the first response is a success with content, which the answer to CONNECT does not have (RFC 9110
+/// section 9.3.6); so that a request that was not captured opened no tunnel. Where the content shows it is no TLS
+/// either, for the sake of a proxy that says otherwise.
+fn carries_content(server: &[u8]) -> bool {
+    let head_end = end_of_head(server);
+    let head = server.get(..head_end.unwrap_or(server.len())).unwrap_or(server);
+    let content = server.get(head.len()..).unwrap_or(&[]);
+    http1::status_line(head) == Some(true)
+        && word(head).1.starts_with(b"2")
+        && tls::server_answer(content) != Probe::Yes
+        && text::lines(head).any(|(line, _)| {
+            let (name, value) = line.split_at(line.iter().position(|&byte| byte == b':').unwrap_or(0));
+            let length = value.iter().any(|&byte| matches!(byte, b'1'..=b'9'));
+            name.eq_ignore_ascii_case(b"transfer-encoding")
+                || name.eq_ignore_ascii_case(b"content-type")
+                || (name.eq_ignore_ascii_case(b"content-length") && length)
+        })
 }
 
 const fn tunnel(client: usize, server: usize) -> Turn {

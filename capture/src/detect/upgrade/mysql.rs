@@ -5,6 +5,7 @@ use flow::{Protocol, Upgrade};
 use super::super::Opening;
 use super::super::cursor::Cursor;
 use super::{Known, Turn, begun};
+use crate::tls::{self, Probe};
 
 pub(super) const KNOWN: Known = Known { protocol: Protocol::Mysql, upgrade: Upgrade::Mysql, turn };
 
@@ -25,6 +26,10 @@ fn turn(opening: &Opening<'_>) -> Turn {
     let (Some(length), Some(sequence)) = (client.le24(), client.u8()) else { return Turn::Possible };
     let Some(flags) = client.le32() else { return Turn::Possible };
     let Ok(length) = usize::try_from(length) else { return Turn::Past };
+    if tls::client_hello(opening.client) == Probe::Yes {
+        // The request was not captured.
+        return Turn::Begun { client: 0, server };
+    }
     // The request is as long as the fields before the user name; more than that is a login in the clear.
     if sequence != 1 || length != 32 || flags & CLIENT_SSL == 0 {
         return Turn::Past;

@@ -41,8 +41,16 @@ fn turn(opening: &Opening<'_>) -> Turn {
         match (code, opening.server.get(at)) {
             (SSL_REQUEST, Some(b'S')) => return begun(opening, after, at.saturating_add(1)),
             (GSS_REQUEST, Some(b'G')) => return Turn::Foreign,
-            (SSL_REQUEST, Some(_)) => refused = true,
-            (GSS_REQUEST, Some(_)) => {}
+            // `E` begins the error message of a server that does not know the request.
+            (SSL_REQUEST, Some(b'N' | b'E')) => refused = true,
+            (GSS_REQUEST, Some(b'N' | b'E')) => {}
+            // No answer that there is: the one byte was not captured, and TLS may follow it.
+            (SSL_REQUEST | GSS_REQUEST, Some(_)) => {
+                return match tls::client_hello(opening.client.get(after..).unwrap_or(&[])) {
+                    Probe::Yes => Turn::Begun { client: after, server: at },
+                    Probe::More | Probe::No => Turn::Possible,
+                };
+            }
             (SSL_REQUEST, None) if opening.server.is_empty() && opening.ended => {
                 // Only the client's side was captured: what it sends next tells the answer.
                 return match tls::client_hello(opening.client.get(after..).unwrap_or(&[])) {
