@@ -13,7 +13,7 @@ use crate::connection::key::{Key, Way};
 use crate::intake::Intake;
 use crate::packet::{Decoded, Packet, Skip};
 use crate::partition::{Partition, Report};
-use crate::tls::Sessions;
+use crate::tls::Memory;
 
 pub use crate::frame::{Frame, LinkType};
 
@@ -81,7 +81,7 @@ impl Limits {
 pub struct Engine {
     intake: Intake,
     parts: Vec<Partition>,
-    sessions: Sessions,
+    memory: Memory,
     /// The encapsulations around the packets of a batch.
     tunnels: Vec<Tunnel>,
     now: Timestamp,
@@ -124,7 +124,7 @@ impl Engine {
         Self {
             intake: Intake::default(),
             parts,
-            sessions: Sessions::default(),
+            memory: Memory::default(),
             tunnels: Vec::new(),
             now: Timestamp::default(),
             ticked: Timestamp::default(),
@@ -179,13 +179,13 @@ impl Engine {
         let frame = &ahead.frame;
         let point = self.intake.point(frame);
         let count = self.parts.len();
-        let Self { intake, parts, sessions, now, out, tunnels, .. } = self;
+        let Self { intake, parts, memory, now, out, tunnels, .. } = self;
         let (begin, length) = ahead.tunnels;
         let tunnels = tunnels.get(begin..begin.saturating_add(length)).unwrap_or_default();
         let mut take = |packet: &Packet<'_>, route: Route, tunnels: &[Tunnel]| {
             let Some(part) = parts.get_mut(route.part) else { return };
             let context = Context { at: frame.at, point, tunnels };
-            part.packet((route.key, route.way), route.hint, packet, context, *now, sessions);
+            part.packet((route.key, route.way), route.hint, packet, context, *now, memory);
             out.extend(part.out.drain(..));
         };
         match (&ahead.decoded, ahead.route) {
@@ -207,7 +207,7 @@ impl Engine {
         self.ticked = self.now;
         let mut ended = Vec::new();
         for part in &mut self.parts {
-            part.expire(self.now, &mut self.sessions);
+            part.expire(self.now, &mut self.memory);
             ended.append(&mut part.out);
         }
         // The parts know nothing of each other, so their number must not show in the order.
@@ -220,7 +220,7 @@ impl Engine {
     pub fn finish(&mut self) {
         self.intake.finish();
         for (number, part) in self.parts.iter_mut().enumerate() {
-            let remaining = part.remaining(&mut self.sessions);
+            let remaining = part.remaining(&mut self.memory);
             self.remaining.extend(remaining.into_iter().map(|(end, id, place)| (end, id, number, place)));
         }
         self.remaining.sort_unstable_by(|a, b| b.cmp(a));
@@ -232,7 +232,7 @@ impl Engine {
             && let Some((_, _, number, place)) = self.remaining.pop()
             && let Some(part) = self.parts.get_mut(number)
         {
-            part.end(place, Close::CaptureEnd, &mut self.sessions);
+            part.end(place, Close::CaptureEnd, &mut self.memory);
             self.out.extend(part.out.drain(..));
         }
         let Report { mut flow, points } = self.out.pop_front()?;

@@ -11,7 +11,7 @@ use crate::connection::table::{Queue, Table};
 use crate::connection::{Connection, Context};
 use crate::engine::Limits;
 use crate::packet::{Packet, Skip};
-use crate::tls::Sessions;
+use crate::tls::Memory;
 
 /// How long a closed connection waits for stragglers, in nanoseconds.
 const LINGER: i64 = 5_000_000_000;
@@ -72,25 +72,25 @@ impl Partition {
         packet: &Packet<'_>,
         context: Context<'_>,
         now: Timestamp,
-        sessions: &mut Sessions,
+        memory: &mut Memory,
     ) {
         let current = hint.filter(|place| self.table.get(*place).is_some_and(|found| found.key == key));
         let mut place = current.or_else(|| self.table.find(&key));
         if let Some(found) = place
             && self.table.get(found).is_some_and(|connection| connection.replaced_by(way, packet))
         {
-            self.end(found, Close::Reused, sessions);
+            self.end(found, Close::Reused, memory);
             place = None;
         }
-        let place = place.unwrap_or_else(|| self.track(key, way, packet, context, now, sessions));
+        let place = place.unwrap_or_else(|| self.track(key, way, packet, context, now, memory));
         let Some(connection) = self.table.get_mut(place) else { return };
-        let mut change = connection.packet(way, packet, context, sessions);
+        let mut change = connection.packet(way, packet, context, memory);
         let (before, after) = change.held;
         if before != after {
             let mut total = self.held.saturating_sub(before).saturating_add(after);
             if total > self.limits.held_bytes {
                 total = total.saturating_sub(after);
-                change.settled |= connection.give_up(sessions);
+                change.settled |= connection.give_up(memory);
                 self.counts.given_up = self.counts.given_up.saturating_add(1);
             }
             self.held = total;
@@ -128,46 +128,46 @@ impl Partition {
         packet: &Packet<'_>,
         context: Context<'_>,
         now: Timestamp,
-        sessions: &mut Sessions,
+        memory: &mut Memory,
     ) -> u32 {
         while self.table.len() >= self.limits.connections.max(1) {
             let Some((oldest, _)) = Queue::ALL.into_iter().find_map(|queue| self.table.oldest(queue)) else {
                 break;
             };
-            self.evict(oldest, sessions);
+            self.evict(oldest, memory);
         }
         while self.table.count(Queue::Silent) >= self.limits.silent.max(1) {
             let Some((oldest, _)) = self.table.oldest(Queue::Silent) else { break };
-            self.evict(oldest, sessions);
+            self.evict(oldest, memory);
         }
         self.table.insert(Connection::new(key, way, packet, context), Queue::Silent, now)
     }
 
-    fn evict(&mut self, place: u32, sessions: &mut Sessions) {
+    fn evict(&mut self, place: u32, memory: &mut Memory) {
         self.counts.evicted = self.counts.evicted.saturating_add(1);
-        self.end(place, Close::Evicted, sessions);
+        self.end(place, Close::Evicted, memory);
     }
 
     /// Ends what has been silent for too long.
-    pub(crate) fn expire(&mut self, now: Timestamp, sessions: &mut Sessions) {
+    pub(crate) fn expire(&mut self, now: Timestamp, memory: &mut Memory) {
         for queue in Queue::ALL {
             let idle = self.idle(queue);
             while let Some((place, last)) = self.table.oldest(queue) {
                 if now.since(last) <= idle {
                     break;
                 }
-                self.end(place, Close::Idle, sessions);
+                self.end(place, Close::Idle, memory);
             }
         }
     }
 
     /// Lists what is still tracked and will be reported, by place; what will not be is counted and dropped.
-    pub(crate) fn remaining(&mut self, sessions: &mut Sessions) -> Vec<(Timestamp, flow::FlowId, u32)> {
+    pub(crate) fn remaining(&mut self, memory: &mut Memory) -> Vec<(Timestamp, flow::FlowId, u32)> {
         if !self.limits.report_empty {
             let silent = |place: &u32| self.table.get(*place).is_some_and(Connection::silent);
             let empty: Vec<u32> = self.table.places().filter(silent).collect();
             for place in empty {
-                self.end(place, Close::CaptureEnd, sessions);
+                self.end(place, Close::CaptureEnd, memory);
             }
         }
         self.table
@@ -176,7 +176,7 @@ impl Partition {
             .collect()
     }
 
-    pub(crate) fn end(&mut self, place: u32, close: Close, sessions: &mut Sessions) {
+    pub(crate) fn end(&mut self, place: u32, close: Close, memory: &mut Memory) {
         let Some(connection) = self.table.remove(place) else { return };
         self.held = self.held.saturating_sub(connection.held());
         if connection.silent() {
@@ -185,7 +185,7 @@ impl Partition {
                 return;
             }
         }
-        self.out.push(connection.finish(close, sessions));
+        self.out.push(connection.finish(close, memory));
     }
 
     fn idle(&self, queue: Queue) -> i64 {

@@ -36,13 +36,15 @@ pub(crate) fn run(options: &Flows) -> Result<Status, Fatal> {
 fn ndjson(files: &[PathBuf], limits: Limits) -> Result<Status, Fatal> {
     let out = BufWriter::with_capacity(BLOCK, io::stdout().lock());
     let out = RefCell::new(out);
+    let mut line = Vec::new();
     let (_, status) = input::observe(
         files,
         limits,
         |flow| -> io::Result<()> {
-            let mut out = out.borrow_mut();
-            serde_json::to_writer(&mut *out, &flow)?;
-            out.write_all(b"\n")
+            line.clear();
+            flow.write_json(&mut line);
+            line.push(b'\n');
+            out.borrow_mut().write_all(&line)
         },
         || out.borrow_mut().flush(),
     )?;

@@ -203,7 +203,9 @@ fn merge<E>(
             .filter_map(|(index, (_, _, held))| held.as_ref().map(|held| (held.at, index)))
             .min()
             .map(|(_, index)| index);
-        let Some((path, reader, slot)) = earliest.and_then(|index| inputs.get_mut(index)) else { return Ok(()) };
+        let Some((path, reader, slot)) = earliest.and_then(|index| inputs.get_mut(index)) else {
+            return Ok(());
+        };
         let following = if let Some(held) = slot.take() {
             let frame = Frame {
                 at: held.at,

@@ -84,16 +84,22 @@ impl FromStr for FlowId {
     }
 }
 
-impl Serialize for FlowId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // By hand, because one is written for every flow: formatting 128 bits is slow.
+impl FlowId {
+    /// Returns the 32 hex digits. By hand, because they are written for every flow and formatting 128 bits is slow.
+    pub(crate) fn hex(self) -> [u8; 32] {
         let mut text = [0; 32];
         for (pair, byte) in text.chunks_exact_mut(2).zip(self.0.to_be_bytes()) {
             for (digit, value) in pair.iter_mut().zip([byte >> 4, byte & 0x0f]) {
                 *digit = value + if value < 10 { b'0' } else { b'a' - 10 };
             }
         }
-        serializer.serialize_str(std::str::from_utf8(&text).unwrap_or_default())
+        text
+    }
+}
+
+impl Serialize for FlowId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -10,6 +10,7 @@ pub mod certificate;
 pub mod coverage;
 pub mod endpoint;
 pub mod flow;
+mod json;
 pub mod protocol;
 pub mod security;
 pub mod time;

@@ -34,13 +34,13 @@ impl Timestamp {
 const WRITTEN: usize = "2026-01-31T23:59:59.123456789Z".len();
 
 impl Timestamp {
-    /// Writes the time as RFC 3339. By hand, because two are written for every flow.
-    fn write(self, text: &mut [u8; WRITTEN]) -> &str {
+    /// Returns the time as RFC 3339. By hand, because two are written for every flow.
+    pub(crate) fn rfc3339(self) -> [u8; WRITTEN] {
         const DAY: i64 = 86_400;
         let (seconds, nanos) = (self.0.div_euclid(1_000_000_000), self.0.rem_euclid(1_000_000_000));
         let (year, month, day) = civil(seconds.div_euclid(DAY));
         let second = seconds.rem_euclid(DAY);
-        *text = *b"0000-00-00T00:00:00.000000000Z";
+        let mut text = *b"0000-00-00T00:00:00.000000000Z";
         let fields = [
             (0..4, year),
             (5..7, month),
@@ -50,13 +50,14 @@ impl Timestamp {
             (17..19, second % 60),
             (20..29, nanos),
         ];
-        for (place, mut number) in fields {
+        for (place, number) in fields {
+            let mut number = number.unsigned_abs() as u32;
             for digit in text.get_mut(place).unwrap_or_default().iter_mut().rev() {
-                *digit = b'0' + (number % 10).unsigned_abs() as u8;
+                *digit = b'0' + (number % 10) as u8;
                 number /= 10;
             }
         }
-        std::str::from_utf8(text).unwrap_or_default()
+        text
     }
 }
 
@@ -77,7 +78,7 @@ const fn civil(days: i64) -> (i64, i64, i64) {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.write(&mut [0; WRITTEN]))
+        f.pad(std::str::from_utf8(&self.rfc3339()).unwrap_or_default())
     }
 }
 
@@ -93,7 +94,7 @@ impl FromStr for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.write(&mut [0; WRITTEN]))
+        serializer.serialize_str(std::str::from_utf8(&self.rfc3339()).unwrap_or_default())
     }
 }
 

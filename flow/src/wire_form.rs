@@ -236,7 +236,56 @@ mod tests {
             let flow = sample(security);
             let text = serde_json::to_string(&flow).unwrap();
             assert_eq!(serde_json::from_str::<Flow>(&text).unwrap(), flow, "{text}");
+            assert_eq!(line(&flow), text);
         }
+    }
+
+    /// The flow as it is written by hand.
+    fn line(flow: &Flow) -> String {
+        let mut line = Vec::new();
+        flow.write_json(&mut line);
+        String::from_utf8(line).unwrap()
+    }
+
+    #[test]
+    fn both_ways_of_writing_agree() {
+        let odd = "a \"b\" \\ \u{0}\u{8}\t\n\u{b}\u{c}\r\u{1f} \u{7f} é \u{1f512}".to_owned();
+        let certificate = Certificate {
+            subject: odd.clone(),
+            issuer: String::new(),
+            sans: vec!["dns:a".into(), odd.clone()],
+            spiffe_id: Some("spiffe://cluster.local/ns/a/sa/b".into()),
+            not_before: Some(Timestamp::from_nanos(-1)),
+            not_after: None,
+            key: "rsa-2048".into(),
+            chain: 3,
+        };
+        let session = TlsSession {
+            version: Some(TlsVersion::Tls12),
+            quic: Some("v1".into()),
+            sni: Some(odd.clone()),
+            alpn_offered: vec!["h2".into(), odd],
+            alpn: Some("h2".into()),
+            cipher: Some("TLS_AES_128_GCM_SHA256".into()),
+            group: Some("x25519".into()),
+            resumed: Some(true),
+            outcome: Outcome::Failed,
+            ja4: Some("t13d".into()),
+            ech: true,
+            early_data: true,
+            hello_retry: true,
+            client_certificate: Some(Arc::new(certificate.clone())),
+            server_certificate: Some(Arc::new(certificate)),
+        };
+        let mut flow = sample(Security::Tls(Arc::new(session), ClientAuth::Hidden(Reason::Resumed)));
+        flow.id = FlowId(0x0123_4567_89ab_cdef_0011_2233_4455_6677);
+        flow.bytes = PerSide { client: u64::MAX, server: 0 };
+        flow.packets = PerSide { client: 10, server: 1_000_000_007 };
+        assert_eq!(line(&flow), serde_json::to_string(&flow).unwrap());
+        flow.tunnel.clear();
+        flow.seen_at = vec!["eth0".into(), "\"".into()];
+        (flow.protocol, flow.upgrade, flow.from_start) = (None, None, false);
+        assert_eq!(line(&flow), serde_json::to_string(&flow).unwrap());
     }
 
     #[test]

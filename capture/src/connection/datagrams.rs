@@ -1,14 +1,12 @@
 //! A handshake that comes in datagrams: QUIC or DTLS, told by the first one.
 
-use std::sync::Arc;
-
 use flow::{Security, Side};
 
 use super::key::Way;
 use super::{Settled, side};
 use crate::dtls::{Dtls, hello, is_dtls};
 use crate::quic::{Quic, is_quic_initial};
-use crate::tls::{Ends, Probe, Sessions};
+use crate::tls::{Ends, Memory, Probe};
 
 /// The handshake of one UDP flow.
 #[derive(Debug)]
@@ -60,20 +58,20 @@ impl Datagrams {
         }
     }
 
-    pub(super) fn conclude(&self, ends: Ends, sessions: &mut Sessions) -> Settled {
+    pub(super) fn conclude(&self, ends: Ends, memory: &mut Memory) -> Settled {
         let conclusion = match self {
             Self::Quic(quic, _) => {
-                let conclusion = quic.conclude(ends, sessions);
-                quic.remember(ends, sessions);
+                let conclusion = quic.conclude(ends, &memory.sessions);
+                quic.remember(ends, &mut memory.sessions);
                 conclusion
             }
             Self::Dtls(dtls, _) => {
-                let conclusion = dtls.conclude(ends, sessions);
-                dtls.remember(ends, sessions);
+                let conclusion = dtls.conclude(ends, memory);
+                dtls.remember(ends, &mut memory.sessions);
                 conclusion
             }
         };
-        let security = Security::Tls(Arc::new(conclusion.session), conclusion.client);
+        let security = Security::Tls(conclusion.session, conclusion.client);
         Settled { security, protocol: None, upgrade: None }
     }
 }

@@ -19,7 +19,7 @@ use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
 use crate::packet::{Header, Packet, Tcp};
 use crate::partition::Report;
-use crate::tls::{Ending, Ends, Sessions};
+use crate::tls::{Ending, Ends, Memory};
 use key::{Both, Key, Way};
 use opening::Opening;
 use points::Points;
@@ -148,7 +148,7 @@ impl Connection {
         way: Way,
         packet: &Packet<'_>,
         context: Context<'_>,
-        sessions: &mut Sessions,
+        memory: &mut Memory,
     ) -> Change {
         let several = self.points.add(context.point);
         self.end = self.end.max(context.at);
@@ -178,14 +178,14 @@ impl Connection {
                     }
                 }
                 self.state = State::Opening(Box::new(opening));
-                Change { spoke: true, ..self.open(way, packet, sessions) }
+                Change { spoke: true, ..self.open(way, packet, memory) }
             }
-            State::Opening(_) => self.open(way, packet, sessions),
+            State::Opening(_) => self.open(way, packet, memory),
         }
     }
 
     /// Takes a packet of a connection whose security is not settled.
-    fn open(&mut self, way: Way, packet: &Packet<'_>, sessions: &mut Sessions) -> Change {
+    fn open(&mut self, way: Way, packet: &Packet<'_>, memory: &mut Memory) -> Change {
         let from_start = self.seen_from_start();
         let number = self.halves.up.packets.saturating_add(self.halves.down.packets).saturating_sub(1);
         let number = u32::try_from(number).unwrap_or(u32::MAX);
@@ -209,7 +209,7 @@ impl Connection {
             }
             Header::Udp { .. } => opening.datagram(way, packet.payload),
         }
-        let settled = self.settle(false, sessions);
+        let settled = self.settle(false, memory);
         Change { spoke: false, settled, held: (before, self.held()) }
     }
 
@@ -231,7 +231,7 @@ impl Connection {
     }
 
     /// Asks the opening for its answer; returns whether there is one now.
-    fn settle(&mut self, ended: bool, sessions: &mut Sessions) -> bool {
+    fn settle(&mut self, ended: bool, memory: &mut Memory) -> bool {
         let ends = self.ends();
         let from_start = self.seen_from_start();
         let State::Opening(opening) = &mut self.state else { return false };
@@ -253,7 +253,7 @@ impl Connection {
         };
         let settled = match answer {
             opening::Answer::Settled(settled) => settled,
-            opening::Answer::Tls => opening.conclude(ends, sessions),
+            opening::Answer::Tls => opening.conclude(ends, memory),
         };
         self.state = State::Settled(settled);
         true
@@ -300,13 +300,13 @@ impl Connection {
     }
 
     /// Gives up the opening because the bound on held bytes was reached.
-    pub(crate) fn give_up(&mut self, sessions: &mut Sessions) -> bool {
-        self.settle(true, sessions)
+    pub(crate) fn give_up(&mut self, memory: &mut Memory) -> bool {
+        self.settle(true, memory)
     }
 
     /// Reports the connection at its end.
-    pub(crate) fn finish(mut self, otherwise: Close, sessions: &mut Sessions) -> Report {
-        self.settle(true, sessions);
+    pub(crate) fn finish(mut self, otherwise: Close, memory: &mut Memory) -> Report {
+        self.settle(true, memory);
         let close = if self.reset {
             Close::Reset
         } else if self.halves.up.fin || self.halves.down.fin {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use flow::{ClientAuth, Evidence, Proof, Protocol, Reason, Security, Transport, Upgrade};
 
 use super::datagrams::Datagrams;
-use super::reassembly::{Origin, Piece, Segment, Stream, after};
 use super::key::{Both, Key, Way};
+use super::reassembly::{Origin, Piece, Segment, Stream, after};
 use super::{Settled, side};
 use crate::detect::upgrade::tds::Unwrapper;
 use crate::detect::{self, Detected, OPENING};
 use crate::packet::Captured;
-use crate::tls::{self, Ending, Ends, Handshake, Mark, Probe, Sessions};
+use crate::tls::{self, Ending, Ends, Handshake, Mark, Memory, Probe};
 
 /// After how many packets detection has to do with what it has.
 const PATIENCE: u32 = 512;
@@ -532,9 +532,9 @@ impl Opening {
     }
 
     /// Concludes what the handshake says; called once.
-    pub(crate) fn conclude(&self, ends: Ends, sessions: &mut Sessions) -> Settled {
+    pub(crate) fn conclude(&self, ends: Ends, memory: &mut Memory) -> Settled {
         if let Some(datagrams) = &self.datagrams {
-            return datagrams.conclude(ends, sessions);
+            return datagrams.conclude(ends, memory);
         }
         let Some(tls) = &self.tls else {
             return Settled {
@@ -543,15 +543,15 @@ impl Opening {
                 upgrade: None,
             };
         };
-        let mut conclusion = tls.handshake.conclude(ends, sessions);
+        let mut conclusion = tls.handshake.conclude(ends, memory);
         if self.late && conclusion.client == ClientAuth::Hidden(Reason::MidStream) {
             // The capture did not begin late: it lost the opening.
             conclusion.client = ClientAuth::Hidden(Reason::Gap);
         }
-        tls.handshake.remember(ends, sessions);
+        tls.handshake.remember(ends, &mut memory.sessions);
         let protocol = tls.protocol.or_else(|| conclusion.session.alpn.as_deref().and_then(of_alpn));
         Settled {
-            security: Security::Tls(Arc::new(conclusion.session), conclusion.client),
+            security: Security::Tls(conclusion.session, conclusion.client),
             protocol,
             upgrade: tls.upgrade,
         }

@@ -3,11 +3,12 @@
 //! In come datagrams in order; out comes a [`Conclusion`]. The messages themselves are TLS's, and read there.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use flow::{ClientAuth, Outcome, Reason, Side, TlsVersion};
 
 use crate::tls::cursor::Cursor;
-use crate::tls::{Conclusion, Ends, Handshake, Mark, Probe, Sessions};
+use crate::tls::{Conclusion, Ends, Handshake, Mark, Memory, Probe, Sessions};
 
 /// Longest handshake message put together from fragments.
 const MAX_MESSAGE: usize = 32 * 1024;
@@ -152,7 +153,7 @@ impl Dtls {
         messages.next = messages.next.max(sequence.saturating_add(1));
         let announced = u32::try_from(length).unwrap_or(u32::MAX);
         match side {
-            Side::Client => self.handshake.client_message(kind, announced, &whole.bytes),
+            Side::Client => self.handshake.client_message(kind, announced, whole.bytes),
             Side::Server => self.handshake.server_message(kind, &whole.bytes),
         }
         Some(())
@@ -164,19 +165,20 @@ impl Dtls {
     }
 
     /// Concludes from what was read so far.
-    pub(crate) fn conclude(&self, ends: Ends, sessions: &Sessions) -> Conclusion {
-        let mut conclusion = self.handshake.conclude(ends, sessions);
-        conclusion.session.version = self.handshake.negotiated().and_then(|version| match version {
+    pub(crate) fn conclude(&self, ends: Ends, memory: &mut Memory) -> Conclusion {
+        let mut conclusion = self.handshake.conclude(ends, memory);
+        let session = Arc::make_mut(&mut conclusion.session);
+        session.version = self.handshake.negotiated().and_then(|version| match version {
             0xfeff | 0x0100 => Some(TlsVersion::Dtls10),
             0xfefd => Some(TlsVersion::Dtls12),
             0xfefc => Some(TlsVersion::Dtls13),
             _ => None,
         });
         // DTLS 1.3 hides the certificates as TLS 1.3 does, in records whose shapes have not been measured.
-        let hidden = conclusion.session.version == Some(TlsVersion::Dtls13);
+        let hidden = session.version == Some(TlsVersion::Dtls13);
         let blind = matches!(conclusion.client, ClientAuth::Hidden(Reason::OneSided | Reason::Incomplete));
         if hidden {
-            conclusion.session.outcome = Outcome::Incomplete;
+            session.outcome = Outcome::Incomplete;
         }
         if hidden || blind {
             conclusion.client = ClientAuth::Hidden(Reason::Datagram);
@@ -243,11 +245,11 @@ mod tests {
         dtls.datagram(Side::Server, &piece(2, 0, &answer, 0..answer.len()));
         dtls.datagram(Side::Server, &piece(14, 1, &[], 0..0));
         dtls.datagram(Side::Client, &piece(11, 1, &certificate, 6..11));
-        let before = dtls.conclude(ends(), &Sessions::default());
+        let before = dtls.conclude(ends(), &mut Memory::default());
         assert!(matches!(before.client, ClientAuth::Hidden(_)), "{before:?}");
         dtls.datagram(Side::Client, &piece(11, 1, &certificate, 0..6));
         dtls.datagram(Side::Client, &piece(16, 2, &[1], 0..1));
-        let after = dtls.conclude(ends(), &Sessions::default());
+        let after = dtls.conclude(ends(), &mut Memory::default());
         assert!(matches!(after.client, ClientAuth::Proved(..)), "{after:?}");
         assert_eq!(after.session.version, Some(TlsVersion::Dtls12));
         assert_eq!(after.session.resumed, Some(false));
@@ -260,7 +262,7 @@ mod tests {
             for (client, bytes) in datagrams {
                 dtls.datagram(if client { Side::Client } else { Side::Server }, &record(22, &bytes));
             }
-            let _ = dtls.conclude(ends(), &Sessions::default());
+            let _ = dtls.conclude(ends(), &mut Memory::default());
         }
     }
 }

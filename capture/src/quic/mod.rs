@@ -6,6 +6,8 @@
 mod crypto;
 mod keys;
 
+use std::sync::Arc;
+
 use flow::{ClientAuth, Evidence, Outcome, Presented, Proof, Reason, Side, TlsSession, TlsVersion, Withheld};
 
 use crate::tls::cursor::Cursor;
@@ -178,7 +180,7 @@ impl Quic {
                 if self.hello.is_none()
                     && let Some(body) = self.client.message(1)
                 {
-                    self.hello = ClientHello::read(body, false);
+                    self.hello = ClientHello::read(body.to_vec(), false);
                     if let Some(hello) = &self.hello {
                         self.ja4 = ja4::fingerprint(hello, Carrier::Quic);
                         self.early_data |= hello.offers(extension::EARLY_DATA);
@@ -218,7 +220,7 @@ impl Quic {
             ..TlsSession::default()
         };
         if let Some(hello) = &self.hello {
-            session.sni.clone_from(&hello.sni);
+            session.sni = hello.sni();
             session.alpn_offered = hello.alpn_names();
             session.ech = hello.offers(extension::ENCRYPTED_CLIENT_HELLO);
         }
@@ -227,14 +229,14 @@ impl Quic {
             session.group = answer.group.map(groups::name);
             session.resumed = Some(answer.selected_identity.is_some());
         }
-        Conclusion { client: self.client_auth(ends, sessions), session }
+        Conclusion { client: self.client_auth(ends, sessions), session: Arc::new(session) }
     }
 
     /// Leaves behind what a later resumption needs. Called once, when the connection settles or ends.
     pub(crate) fn remember(&self, ends: Ends, sessions: &mut Sessions) {
         if let Some(hello) = self.hello.as_ref().filter(|_| self.answer.is_some()) {
             let client = self.client_auth(ends, sessions);
-            sessions.add(ends, hello.sni.as_deref(), client, Vec::new());
+            sessions.add(ends, hello.server_name(), client, Vec::new());
         }
     }
 
@@ -243,8 +245,8 @@ impl Quic {
             return ClientAuth::Hidden(Reason::Datagram);
         };
         if let Some(index) = answer.selected_identity {
-            let identity = hello.identities.get(usize::from(index));
-            let linked = identity.and_then(|length| sessions.find(ends, hello.sni.as_deref(), *length));
+            let identity = hello.identities().nth(usize::from(index));
+            let linked = identity.and_then(|length| sessions.find(ends, hello.server_name(), length));
             let evidence = |proof: Proof| Evidence::because(proof.min(Proof::Linked), Reason::SessionLink);
             return match linked {
                 Some(ClientAuth::Proved(_, seen)) => {

@@ -76,7 +76,16 @@ impl<R: Read> Reader<R> {
             ),
             other => return Err(fail(Damage::NoCapture(other))),
         };
-        Ok(Self { input, format, records: Vec::new(), handed: 0, place: 0, packets: 0, waits: true, ended: false })
+        Ok(Self {
+            input,
+            format,
+            records: Vec::new(),
+            handed: 0,
+            place: 0,
+            packets: 0,
+            waits: true,
+            ended: false,
+        })
     }
 
     /// Returns the next frames, at least one and at most `most`; after the last one, or after an error, nothing.

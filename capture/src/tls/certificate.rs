@@ -11,15 +11,34 @@ const MAX_NAMES: usize = 64;
 /// Most certificates of a chain counted.
 const MAX_CHAIN: usize = 32;
 
-/// Reads the first certificate of a Certificate message; `None` when the list is empty or its leaf does not parse.
-pub(super) fn leaf(body: &[u8]) -> Option<Certificate> {
-    let mut list = Cursor(Cursor(body).vector24()?);
-    let first = list.vector24()?;
-    let mut chain: usize = 1;
-    while chain < MAX_CHAIN && list.vector24().is_some() {
-        chain = chain.saturating_add(1);
+/// The first certificate of a Certificate message, as sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Leaf {
+    pub(super) der: Vec<u8>,
+    /// How many certificates the message holds, up to [`MAX_CHAIN`].
+    pub(super) chain: usize,
+}
+
+impl Leaf {
+    /// Takes it from a message's body; `None` when the list is empty or its first entry is cut.
+    pub(super) fn of(body: &[u8]) -> Option<Self> {
+        let mut list = Cursor(Cursor(body).vector24()?);
+        let first = list.vector24()?;
+        let mut chain: usize = 1;
+        while chain < MAX_CHAIN && list.vector24().is_some() {
+            chain = chain.saturating_add(1);
+        }
+        Some(Self { der: first.to_vec(), chain })
     }
-    let (_, parsed) = X509Certificate::from_der(first).ok()?;
+
+    /// Reads it; `None` when it does not parse.
+    pub(super) fn read(&self) -> Option<Certificate> {
+        certificate(&self.der, self.chain)
+    }
+}
+
+fn certificate(der: &[u8], chain: usize) -> Option<Certificate> {
+    let (_, parsed) = X509Certificate::from_der(der).ok()?;
     let mut sans = Vec::new();
     if let Ok(Some(names)) = parsed.subject_alternative_name() {
         sans.extend(names.value.general_names.iter().filter_map(name).take(MAX_NAMES));

@@ -4,10 +4,12 @@ use flow::{ClientAuth, Evidence, Outcome, Presented, Proof, Reason, TlsSession, 
 
 use super::client_auth::{self, Arithmetic, Reading};
 use super::handshake::{Handshake, MAX_RECORDS};
-use super::hello::{extension, stream_version};
+use super::hello::{ClientHello, extension};
+use super::ja4::Carrier;
+use super::known::Shown;
 use super::stream::Record;
 use super::suites::Lengths;
-use super::{Conclusion, Ending, Ends, Sessions, groups, sessions, suites};
+use super::{Conclusion, Ending, Ends, Memory, Sessions, sessions, suites};
 
 /// Smallest PSK identity or ticket that holds a client's certificate on known stacks.
 const CERTIFICATE_TICKET: usize = 500;
@@ -57,29 +59,20 @@ const fn lowered(proof: Proof) -> Proof {
 
 impl Handshake {
     /// Concludes from what was read so far. Never stronger than a conclusion from more bytes of the same connection.
-    pub(crate) fn conclude(&self, ends: Ends, sessions: &Sessions) -> Conclusion {
-        let answer = self.answer_question(ends, sessions);
-        let mut session = TlsSession {
-            version: self.answer.as_ref().and_then(|hello| stream_version(hello.version)),
+    pub(crate) fn conclude(&self, ends: Ends, memory: &mut Memory) -> Conclusion {
+        let answer = self.answer_question(ends, &memory.sessions);
+        let session = memory.known.session(Shown {
+            hellos: self.hello.as_ref().map(|hello| (self.first_hello.as_deref().unwrap_or(hello), hello)),
+            carrier: if self.datagram { Carrier::Dtls } else { Carrier::Tcp },
+            answer: self.answer.as_ref(),
+            group: self.server_group,
+            client_certificate: self.client_certificate.as_ref(),
+            server_certificate: self.server_certificate.as_ref(),
             outcome: answer.outcome,
             resumed: answer.resumed,
-            ja4: self.ja4.clone(),
             early_data: self.early_data,
             hello_retry: self.retry,
-            client_certificate: self.client_certificate.clone(),
-            server_certificate: self.server_certificate.clone(),
-            ..TlsSession::default()
-        };
-        if let Some(hello) = &self.hello {
-            session.sni = hello.sni.clone();
-            session.alpn_offered = hello.alpn_names();
-            session.ech = hello.offers(extension::ENCRYPTED_CLIENT_HELLO);
-        }
-        if let Some(hello) = self.answer.as_ref().filter(|hello| hello.version != 2) {
-            session.cipher = Some(suites::name(hello.suite));
-            session.alpn = if hello.is_tls13() { None } else { hello.alpn.clone() };
-            session.group = hello.group.or(self.server_group).map(groups::name);
-        }
+        });
         let client = self.contradicted(answer.client, &session);
         Conclusion { session, client }
     }
@@ -114,7 +107,7 @@ impl Handshake {
                 .take(TICKET_RECORDS)
                 .map(|record| u32::from(record.length).saturating_sub(tag).saturating_sub(1))
                 .collect();
-            sessions.add(ends, hello.sni.as_deref(), answer.client, tickets);
+            sessions.add(ends, hello.server_name(), answer.client, tickets);
         } else if !matches!(answer.client, ClientAuth::Hidden(_)) {
             if let Some(ticket) = self.issued {
                 sessions.add_exact(ticket, answer.client, ends.start);
@@ -262,13 +255,13 @@ impl Handshake {
         let Some(hello) = self.hello.as_ref().filter(|hello| {
             hello.whole
                 && hello.offers_tls13()
-                && hello.identities.is_empty()
+                && hello.identities().next().is_none()
                 && !hello.offers(extension::EARLY_DATA)
                 && !hello.offers(extension::POST_HANDSHAKE_AUTH)
         }) else {
             return Answer::hidden(self.blindness(), Outcome::Incomplete);
         };
-        if self.client.protected || self.client_key_exchange || hello.ticket.is_some() && self.client_ccs {
+        if self.client.protected || self.client_key_exchange || hello.ticket().is_some() && self.client_ccs {
             return Answer::hidden(self.blindness(), Outcome::Incomplete);
         }
         let lengths: Vec<u32> = self.client_records.iter().map(|record| u32::from(record.length)).collect();
@@ -418,8 +411,8 @@ impl Handshake {
     /// A TLS 1.3 resumption: certificates cannot occur; what the original session did counts (RFC 8446 section 4.3.2).
     fn resumption(&self, index: usize, suite: Lengths, ends: Ends, sessions: &Sessions) -> Answer {
         let hello = self.hello.as_ref();
-        let identity = hello.and_then(|hello| hello.identities.get(index).copied());
-        let sni = hello.and_then(|hello| hello.sni.as_deref());
+        let identity = hello.and_then(|hello| hello.identities().nth(index));
+        let sni = hello.and_then(ClientHello::server_name);
         let finished = self.flight_start(true, suite).is_some();
         let outcome = if finished { Outcome::Established } else { self.failed_or(Outcome::Incomplete) };
         let answer = |client| Answer { client, outcome, resumed: Some(true) };
@@ -459,8 +452,8 @@ impl Handshake {
     /// Whether the hello carries Istio's marks: its ALPN names, or a sidecar's server name.
     fn mesh(&self) -> bool {
         self.hello.as_ref().is_some_and(|hello| {
-            hello.alpn.iter().any(|name| name == b"istio" || name.starts_with(b"istio-"))
-                || hello.sni.as_deref().is_some_and(|sni| sni.starts_with("outbound_."))
+            hello.protocols().any(|name| name == b"istio" || name.starts_with(b"istio-"))
+                || hello.server_name().is_some_and(|name| name.starts_with(b"outbound_."))
         })
     }
 
@@ -494,8 +487,8 @@ impl Handshake {
     /// back (RFC 5246 section 7.4.1.3).
     fn nothing_to_resume(&self) -> bool {
         let (Some(hello), Some(server)) = (&self.hello, &self.answer) else { return false };
-        let offered =
-            hello.ticket.is_some() || (!hello.session_id.is_empty() && hello.session_id == server.session_id);
+        let offered = hello.ticket().is_some()
+            || (!hello.session_id().is_empty() && hello.session_id() == server.session_id);
         hello.whole && !offered && !server.is_tls13()
     }
 
@@ -565,13 +558,13 @@ impl Handshake {
     fn original(&self, ends: Ends, sessions: &Sessions) -> ClientAuth {
         let Some(hello) = &self.hello else { return ClientAuth::Hidden(Reason::Resumed) };
         let named = |bytes: &[u8]| sessions.find_exact(sessions::name(bytes), ends.start);
-        let by_ticket = hello.ticket.as_deref().and_then(named);
-        let echoed = self.answer.as_ref().is_some_and(|server| server.session_id == hello.session_id);
-        let by_id = (echoed && !hello.session_id.is_empty()).then(|| named(&hello.session_id)).flatten();
+        let by_ticket = hello.ticket().and_then(named);
+        let echoed = self.answer.as_ref().is_some_and(|server| server.session_id == hello.session_id());
+        let by_id = (echoed && !hello.session_id().is_empty()).then(|| named(hello.session_id())).flatten();
         if let Some(original) = by_ticket.or(by_id) {
             return linked(original);
         }
-        match &hello.ticket {
+        match hello.ticket() {
             Some(ticket) if self.mesh() && ticket.len() >= CERTIFICATE_TICKET => {
                 sent(Proof::Inferred, Reason::TicketSize)
             }

@@ -50,9 +50,4 @@ impl<'a> Cursor<'a> {
         let count = self.u24()?;
         self.take(usize::try_from(count).ok()?)
     }
-
-    /// Takes the rest as 16-bit numbers; an odd last byte is dropped.
-    pub(crate) fn numbers(self) -> Vec<u16> {
-        self.0.chunks_exact(2).filter_map(|pair| pair.try_into().ok().map(u16::from_be_bytes)).collect()
-    }
 }

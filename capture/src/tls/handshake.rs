@@ -2,15 +2,13 @@
 //!
 //! In come events of the two directions; what they come to is decided in [`super::conclude`].
 
-use std::sync::Arc;
+use flow::Side;
 
-use flow::{Certificate, Side};
-
+use super::certificate::Leaf;
 use super::cursor::Cursor;
 use super::hello::{ClientHello, ServerHello, extension};
-use super::ja4::{self, Carrier};
 use super::stream::{Event, Record, Stream};
-use super::{Ending, Mark, certificate, sessions};
+use super::{Ending, Mark, sessions};
 
 /// Most protected records remembered of a direction; no shape is longer.
 pub(super) const MAX_RECORDS: usize = 96;
@@ -22,7 +20,8 @@ pub(crate) struct Handshake {
     pub(super) server: Stream,
     /// The ClientHello in force: the second one after a HelloRetryRequest.
     pub(super) hello: Option<ClientHello>,
-    pub(super) ja4: Option<String>,
+    /// The first hello, where a HelloRetryRequest called for a second one.
+    pub(super) first_hello: Option<Box<ClientHello>>,
     /// Messages come from DTLS, whose ClientHello has a cookie field.
     pub(super) datagram: bool,
     pub(super) early_data: bool,
@@ -37,9 +36,9 @@ pub(crate) struct Handshake {
     pub(super) server_ccs: bool,
     /// Length of the client's Certificate message, where it is in the clear.
     pub(super) client_certificates: Option<u32>,
-    pub(super) client_certificate: Option<Arc<Certificate>>,
+    pub(super) client_certificate: Option<Leaf>,
     pub(super) client_key_exchange: bool,
-    pub(super) server_certificate: Option<Arc<Certificate>>,
+    pub(super) server_certificate: Option<Leaf>,
     /// The server sent messages that only a full handshake has.
     pub(super) server_full: bool,
     pub(super) server_group: Option<u16>,
@@ -99,7 +98,7 @@ impl Handshake {
     fn event(&mut self, side: Side, event: Event) {
         match (side, event) {
             (Side::Client, Event::Message { kind, length, body, .. }) => {
-                self.client_message(kind, length, &body)
+                self.client_message(kind, length, body)
             }
             (Side::Server, Event::Message { kind, body, .. }) => self.server_message(kind, &body),
             (Side::Client, Event::Ssl2ClientHello(body)) => {
@@ -191,25 +190,25 @@ impl Handshake {
         }
     }
 
-    pub(crate) fn client_message(&mut self, kind: u8, length: u32, body: &[u8]) {
+    pub(crate) fn client_message(&mut self, kind: u8, length: u32, body: Vec<u8>) {
         match kind {
             1 => {
                 let Some(hello) = ClientHello::read(body, self.datagram) else { return };
                 if self.hello.is_none() {
-                    let carrier = if self.datagram { Carrier::Dtls } else { Carrier::Tcp };
-                    self.ja4 = ja4::fingerprint(&hello, carrier);
                     self.early_data = hello.offers(extension::EARLY_DATA);
                 } else if !self.retry && self.answer.is_some() {
                     // A renegotiation in the clear does not exist; whatever this is, the first hello stands.
                     return;
                 }
-                self.hello = Some(hello);
+                if let Some(first) = self.hello.replace(hello) {
+                    self.first_hello.get_or_insert_with(|| Box::new(first));
+                }
                 self.client_records.clear();
             }
             11 => {
                 self.client_certificates.get_or_insert(length);
                 if self.client_certificate.is_none() {
-                    self.client_certificate = certificate::leaf(body).map(Arc::new);
+                    self.client_certificate = Leaf::of(&body);
                 }
             }
             16 => self.client_key_exchange = true,
@@ -238,7 +237,7 @@ impl Handshake {
             11 => {
                 self.server_full = true;
                 if self.server_certificate.is_none() {
-                    self.server_certificate = certificate::leaf(body).map(Arc::new);
+                    self.server_certificate = Leaf::of(&body);
                 }
             }
             12 => {

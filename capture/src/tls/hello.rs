@@ -12,24 +12,31 @@ const MAX_NAME: usize = 255;
 /// Most protocols kept of an ALPN offer.
 const MAX_PROTOCOLS: usize = 32;
 
-/// What a ClientHello says.
+/// What a ClientHello says: its body as sent, and where in it things stand.
+///
+/// Nothing is taken out before it is asked for, since most hellos of a client say the same.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ClientHello {
+    body: Vec<u8>,
     pub(crate) legacy_version: u16,
-    pub(crate) session_id: Vec<u8>,
-    pub(crate) suites: Vec<u16>,
-    /// Extension types in their order.
-    pub(crate) extensions: Vec<u16>,
-    pub(crate) sni: Option<String>,
-    pub(crate) alpn: Vec<Vec<u8>>,
-    pub(crate) supported_versions: Vec<u16>,
-    pub(crate) signature_algorithms: Vec<u16>,
-    /// Lengths of the offered PSK identities (RFC 8446 section 4.2.11), in order.
-    pub(crate) identities: Vec<u16>,
-    /// The RFC 5077 ticket; absent when none, or an empty one, was offered.
-    pub(crate) ticket: Option<Vec<u8>>,
     /// Whether the body was read to its end, so that what is absent was not sent.
     pub(crate) whole: bool,
+    session_id: Span,
+    suites: Span,
+    extensions: Span,
+    sni: Span,
+    alpn: Span,
+    supported_versions: Span,
+    signature_algorithms: Span,
+    identities: Span,
+    ticket: Span,
+}
+
+/// A range of a body.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Span {
+    from: usize,
+    length: usize,
 }
 
 /// RFC 8446 section 4.2 and the registry: the extension types that are read here.
@@ -51,64 +58,67 @@ pub(crate) mod extension {
 impl ClientHello {
     /// Reads a ClientHello's body; `None` when not even its version is there. `datagram` says that a DTLS cookie
     /// follows the session id.
-    pub(crate) fn read(body: &[u8], datagram: bool) -> Option<Self> {
-        let mut at = Cursor(body);
-        let mut hello = Self { legacy_version: at.u16()?, ..Self::default() };
-        hello.whole = hello.rest(at, datagram).is_some();
+    pub(crate) fn read(body: Vec<u8>, datagram: bool) -> Option<Self> {
+        let legacy_version = Cursor(&body).u16()?;
+        let mut hello = Self { legacy_version, ..Self::default() };
+        hello.whole = hello.rest(&body, datagram).is_some();
+        hello.body = body;
         Some(hello)
     }
 
-    fn rest(&mut self, mut at: Cursor<'_>, datagram: bool) -> Option<()> {
+    fn rest(&mut self, body: &[u8], datagram: bool) -> Option<()> {
+        let mut at = Cursor(body.get(2..)?);
         at.take(32)?;
-        self.session_id = at.vector8()?.to_vec();
+        self.session_id = Span::before(body, at.vector8()?.len(), at);
         if datagram {
             at.vector8()?;
         }
-        self.suites = Cursor(at.vector16()?).numbers();
+        self.suites = Span::before(body, at.vector16()?.len(), at);
         at.vector8()?;
         if at.0.is_empty() {
             return Some(());
         }
         let announced = usize::from(at.u16()?);
         let cut = announced > at.0.len();
-        let mut list = Cursor(at.take_up_to(announced));
+        let list = at.take_up_to(announced);
+        self.extensions = Span::before(body, list.len(), at);
+        let end = at;
+        let mut list = Cursor(list);
         while !list.0.is_empty() {
             let kind = list.u16()?;
-            let body = list.vector16()?;
-            self.extensions.push(kind);
+            let extension = list.vector16()?;
+            let after = list.0.len().saturating_add(end.0.len());
+            let from = body.len().saturating_sub(after).saturating_sub(extension.len());
             // A malformed extension says nothing; the next one still does.
-            let _ = self.extension(kind, Cursor(body));
+            let _ = self.extension(kind, extension, from);
         }
         (!cut).then_some(())
     }
 
-    fn extension(&mut self, kind: u16, mut at: Cursor<'_>) -> Option<()> {
+    /// Notes where an extension's contents stand, given where its body begins.
+    fn extension(&mut self, kind: u16, body: &[u8], from: usize) -> Option<()> {
+        let mut at = Cursor(body);
+        let span = |inner: &[u8], at: Cursor<'_>| {
+            let Span { from: offset, length } = Span::before(body, inner.len(), at);
+            Span { from: from.saturating_add(offset), length }
+        };
         match kind {
             extension::SERVER_NAME => {
-                let mut names = Cursor(at.vector16()?);
+                let list = at.vector16()?;
+                let mut names = Cursor(list);
                 while let (Some(form), Some(name)) = (names.u8(), names.vector16()) {
-                    if form == 0 && self.sni.is_none() && !name.is_empty() && name.len() <= MAX_NAME {
-                        self.sni = Some(printable(name));
+                    if form == 0 && self.sni.length == 0 && !name.is_empty() && name.len() <= MAX_NAME {
+                        let Span { from: offset, length } = Span::before(list, name.len(), names);
+                        let Span { from, .. } = span(list, at);
+                        self.sni = Span { from: from.saturating_add(offset), length };
                     }
                 }
             }
-            extension::ALPN => {
-                let mut names = Cursor(at.vector16()?);
-                while let Some(name) = names.vector8() {
-                    if self.alpn.len() < MAX_PROTOCOLS {
-                        self.alpn.push(name.to_vec());
-                    }
-                }
-            }
-            extension::SUPPORTED_VERSIONS => self.supported_versions = Cursor(at.vector8()?).numbers(),
-            extension::SIGNATURE_ALGORITHMS => self.signature_algorithms = Cursor(at.vector16()?).numbers(),
-            extension::SESSION_TICKET => self.ticket = (!at.0.is_empty()).then(|| at.0.to_vec()),
-            extension::PRE_SHARED_KEY => {
-                let mut identities = Cursor(at.vector16()?);
-                while let (Some(identity), Some(_age)) = (identities.vector16(), identities.u32()) {
-                    self.identities.push(u16::try_from(identity.len()).unwrap_or(u16::MAX));
-                }
-            }
+            extension::ALPN => self.alpn = span(at.vector16()?, at),
+            extension::SUPPORTED_VERSIONS => self.supported_versions = span(at.vector8()?, at),
+            extension::SIGNATURE_ALGORITHMS => self.signature_algorithms = span(at.vector16()?, at),
+            extension::SESSION_TICKET => self.ticket = Span { from, length: body.len() },
+            extension::PRE_SHARED_KEY => self.identities = span(at.vector16()?, at),
             _ => {}
         }
         Some(())
@@ -121,27 +131,103 @@ impl ClientHello {
         let ciphers = usize::from(at.u16()?);
         let session = usize::from(at.u16()?);
         at.u16()?;
-        let mut suites = Vec::new();
-        for triple in at.take(ciphers)?.chunks_exact(3) {
-            if let [0, high, low] = triple {
-                suites.push(u16::from_be_bytes([*high, *low]));
-            }
-        }
-        let session_id = at.take(session)?.to_vec();
-        Some(Self { legacy_version, session_id, suites, whole: true, ..Self::default() })
+        // Suites of TLS are those that begin with a zero; they are kept as TLS writes them.
+        let suites: Vec<u8> = at
+            .take(ciphers)?
+            .chunks_exact(3)
+            .filter_map(|triple| triple.strip_prefix(&[0]))
+            .flatten()
+            .copied()
+            .collect();
+        let session_id = Span { from: suites.len(), length: session };
+        let suites_span = Span { from: 0, length: suites.len() };
+        let body = [&suites, at.take(session)?].concat();
+        Some(Self { body, legacy_version, whole: true, session_id, suites: suites_span, ..Self::default() })
+    }
+
+    fn at(&self, span: Span) -> &[u8] {
+        self.body.get(span.from..span.from.saturating_add(span.length)).unwrap_or_default()
+    }
+
+    pub(crate) fn session_id(&self) -> &[u8] {
+        self.at(self.session_id)
+    }
+
+    pub(crate) fn suites(&self) -> impl Iterator<Item = u16> {
+        numbers(self.suite_bytes())
+    }
+
+    /// Returns the suites as sent.
+    pub(crate) fn suite_bytes(&self) -> &[u8] {
+        self.at(self.suites)
+    }
+
+    /// Lists the extensions in their order.
+    pub(crate) fn extensions(&self) -> impl Iterator<Item = (u16, &[u8])> {
+        let mut list = Cursor(self.at(self.extensions));
+        std::iter::from_fn(move || Some((list.u16()?, list.vector16()?)))
+    }
+
+    /// Returns the server name as sent; absent when there is none, or an empty or over-long one.
+    pub(crate) fn server_name(&self) -> Option<&[u8]> {
+        Some(self.at(self.sni)).filter(|name| !name.is_empty())
+    }
+
+    /// Lists the protocols offered, as sent.
+    pub(crate) fn protocols(&self) -> impl Iterator<Item = &[u8]> {
+        let mut names = Cursor(self.at(self.alpn));
+        std::iter::from_fn(move || names.vector8()).take(MAX_PROTOCOLS)
+    }
+
+    pub(crate) fn supported_versions(&self) -> impl Iterator<Item = u16> {
+        numbers(self.at(self.supported_versions))
+    }
+
+    pub(crate) fn signature_algorithms(&self) -> impl Iterator<Item = u16> {
+        numbers(self.at(self.signature_algorithms))
+    }
+
+    /// Lists the lengths of the offered PSK identities (RFC 8446 section 4.2.11), in order.
+    pub(crate) fn identities(&self) -> impl Iterator<Item = u16> {
+        let mut identities = Cursor(self.at(self.identities));
+        std::iter::from_fn(move || {
+            let length = u16::try_from(identities.vector16()?.len()).unwrap_or(u16::MAX);
+            identities.u32().map(|_age| length)
+        })
+    }
+
+    /// Returns the RFC 5077 ticket; absent when none, or an empty one, was offered.
+    pub(crate) fn ticket(&self) -> Option<&[u8]> {
+        Some(self.at(self.ticket)).filter(|ticket| !ticket.is_empty())
     }
 
     pub(crate) fn offers(&self, kind: u16) -> bool {
-        self.extensions.contains(&kind)
+        self.extensions().any(|(offered, _)| offered == kind)
     }
 
     pub(crate) fn offers_tls13(&self) -> bool {
-        self.supported_versions.iter().any(|version| is_tls13(*version))
+        self.supported_versions().any(is_tls13)
+    }
+
+    pub(crate) fn sni(&self) -> Option<String> {
+        self.server_name().map(printable)
     }
 
     pub(crate) fn alpn_names(&self) -> Vec<String> {
-        self.alpn.iter().filter(|name| !is_grease_name(name)).map(|name| printable(name)).collect()
+        self.protocols().filter(|name| !is_grease_name(name)).map(printable).collect()
     }
+}
+
+impl Span {
+    /// Returns where the `length` bytes stand that `rest`, the end of `whole`, follows.
+    const fn before(whole: &[u8], length: usize, rest: Cursor<'_>) -> Self {
+        Self { from: whole.len().saturating_sub(rest.0.len()).saturating_sub(length), length }
+    }
+}
+
+/// Reads 16-bit numbers; an odd last byte is dropped.
+fn numbers(bytes: &[u8]) -> impl Iterator<Item = u16> {
+    bytes.as_chunks::<2>().0.iter().map(|pair| u16::from_be_bytes(*pair))
 }
 
 /// What a ServerHello says.

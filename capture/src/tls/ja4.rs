@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use super::hello::{ClientHello, extension, is_grease};
 
 /// What carries the hello: JA4's first letter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Carrier {
     /// A TCP stream.
     Tcp,
@@ -25,17 +25,15 @@ pub(crate) fn fingerprint(hello: &ClientHello, carrier: Carrier) -> Option<Strin
         Carrier::Quic => 'q',
         Carrier::Dtls => 'd',
     };
-    let plain =
-        |numbers: &[u16]| numbers.iter().copied().filter(|number| !is_grease(*number)).collect::<Vec<u16>>();
-    let mut suites = plain(&hello.suites);
-    let mut extensions = plain(&hello.extensions);
+    let mut suites = plain(hello.suites());
+    let mut extensions = plain(hello.extensions().map(|(kind, _)| kind));
     let counts = format!("{:02}{:02}", suites.len().min(99), extensions.len().min(99));
     let name = if hello.offers(extension::SERVER_NAME) { 'd' } else { 'i' };
     suites.sort_unstable();
     extensions.retain(|kind| *kind != extension::SERVER_NAME && *kind != extension::ALPN);
     extensions.sort_unstable();
     let mut second = list(&extensions);
-    let signatures = plain(&hello.signature_algorithms);
+    let signatures = plain(hello.signature_algorithms());
     if !signatures.is_empty() {
         second.push('_');
         second.push_str(&list(&signatures));
@@ -45,8 +43,12 @@ pub(crate) fn fingerprint(hello: &ClientHello, carrier: Carrier) -> Option<Strin
     Some(format!("{letter}{version}{name}{counts}{alpn}_{}_{extensions_hash}", hash(&list(&suites))))
 }
 
+fn plain(numbers: impl Iterator<Item = u16>) -> Vec<u16> {
+    numbers.filter(|number| !is_grease(*number)).collect()
+}
+
 fn version(hello: &ClientHello) -> &'static str {
-    let highest = hello.supported_versions.iter().copied().filter(|version| !is_grease(*version));
+    let highest = hello.supported_versions().filter(|version| !is_grease(*version));
     // DTLS numbers count down.
     let offered = if hello.legacy_version >= 0xfe00 { highest.min() } else { highest.max() };
     match offered.unwrap_or(hello.legacy_version) {
@@ -66,8 +68,7 @@ fn version(hello: &ClientHello) -> &'static str {
 /// First and last character of the first protocol offered; the outer digits of its hex form when they are no letters
 /// or digits.
 fn alpn(hello: &ClientHello) -> String {
-    let (Some(first), Some(last)) =
-        (hello.alpn.first().and_then(|name| name.first()), hello.alpn.first().and_then(|name| name.last()))
+    let Some((first, last)) = hello.protocols().next().and_then(|name| Some((name.first()?, name.last()?)))
     else {
         return "00".to_owned();
     };
@@ -96,26 +97,36 @@ mod tests {
 
     #[test]
     fn a_browser_hello_has_its_published_fingerprint() {
-        let hello = ClientHello {
-            legacy_version: 0x0303,
-            suites: vec![
-                0x0a0a, 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013,
-                0xc014, 0x009c, 0x009d, 0x002f, 0x0035,
-            ],
-            extensions: vec![
-                0x1a1a, 0x0000, 0x0010, 0x0005, 0x000a, 0x000b, 0x000d, 0x0012, 0x0015, 0x0017, 0x001b,
-                0x0023, 0x002b, 0x002d, 0x0033, 0x4469, 0xff01,
-            ],
-            alpn: vec![b"h2".to_vec()],
-            supported_versions: vec![0x2a2a, 0x0304, 0x0303],
-            signature_algorithms: vec![0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601],
-            whole: true,
-            ..ClientHello::default()
-        };
+        let numbers =
+            |numbers: &[u16]| numbers.iter().flat_map(|number| number.to_be_bytes()).collect::<Vec<u8>>();
+        let vector = |bytes: &[u8]| [&u16::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat();
+        let suites = numbers(&[
+            0x0a0a, 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013, 0xc014,
+            0x009c, 0x009d, 0x002f, 0x0035,
+        ]);
+        let extensions = [
+            0x1a1a_u16, 0x0000, 0x0010, 0x0005, 0x000a, 0x000b, 0x000d, 0x0012, 0x0015, 0x0017, 0x001b,
+            0x0023, 0x002b, 0x002d, 0x0033, 0x4469, 0xff01,
+        ];
+        let extensions = extensions.map(|kind| {
+            let body = match kind {
+                extension::ALPN => vector(b"\x02h2"),
+                extension::SUPPORTED_VERSIONS => [&[6], &*numbers(&[0x2a2a, 0x0304, 0x0303])].concat(),
+                extension::SIGNATURE_ALGORITHMS => {
+                    vector(&numbers(&[0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601]))
+                }
+                _ => Vec::new(),
+            };
+            [&kind.to_be_bytes(), &*vector(&body)].concat()
+        });
+        let body =
+            [&[3, 3], &[7; 32][..], &[0], &vector(&suites), &[1, 0], &vector(&extensions.concat())].concat();
+        let hello = ClientHello::read(body.clone(), false).unwrap();
+        let cut = ClientHello::read(body[..body.len() - 3].to_vec(), false).unwrap();
         assert_eq!(
             fingerprint(&hello, Carrier::Tcp).as_deref(),
             Some("t13d1516h2_8daaf6152771_e5627efa2ab1")
         );
-        assert_eq!(fingerprint(&ClientHello { whole: false, ..hello }, Carrier::Tcp), None);
+        assert_eq!(fingerprint(&cut, Carrier::Tcp), None);
     }
 }

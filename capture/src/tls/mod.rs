@@ -11,16 +11,19 @@ pub(crate) mod groups;
 mod handshake;
 pub(crate) mod hello;
 pub(crate) mod ja4;
+mod known;
 mod probe;
 mod sessions;
 mod stream;
 pub(crate) mod suites;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use flow::{ClientAuth, Endpoint, Timestamp, TlsSession};
 
 pub(crate) use handshake::Handshake;
+use known::Known;
 pub(crate) use probe::{Probe, certificate_record, client_hello, hello_suites, record_chain, server_answer};
 pub(crate) use sessions::Sessions;
 
@@ -54,11 +57,20 @@ pub(crate) struct Ends {
     pub(crate) start: Timestamp,
 }
 
+/// What is remembered from one connection to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    /// Earlier handshakes, for the resumptions that follow them.
+    pub(crate) sessions: Sessions,
+    /// What connections show alike.
+    known: Known,
+}
+
 /// What one connection's handshake came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Conclusion {
     /// The visible facts.
-    pub(crate) session: TlsSession,
+    pub(crate) session: Arc<TlsSession>,
     /// The mTLS answer with its evidence.
     pub(crate) client: ClientAuth,
 }

@@ -21,7 +21,7 @@ const MAX_EXACT: usize = 65_536;
 /// How long a handshake is remembered, in nanoseconds: two days, the life of Envoy's tickets.
 const LIFE: i64 = 172_800 * 1_000_000_000;
 
-type Peer = (IpAddr, Endpoint, Option<String>);
+type Peer = (IpAddr, Endpoint, Option<Vec<u8>>);
 
 /// One handshake that was seen.
 #[derive(Debug, Clone)]
@@ -43,8 +43,8 @@ pub(crate) struct Sessions {
 
 impl Sessions {
     /// Remembers a TLS 1.3 handshake of these peers.
-    pub(crate) fn add(&mut self, ends: Ends, sni: Option<&str>, client: ClientAuth, tickets: Vec<u32>) {
-        let peer = peer(ends, sni);
+    pub(crate) fn add(&mut self, ends: Ends, name: Option<&[u8]>, client: ClientAuth, tickets: Vec<u32>) {
+        let peer = peer(ends, name);
         if !self.peers.contains_key(&peer) {
             if self.peers.len() >= MAX_PEERS
                 && let Some(oldest) = self.peer_order.pop_front()
@@ -80,8 +80,8 @@ impl Sessions {
 
     /// Finds what the session behind a PSK identity of this length was: the handshakes whose tickets it fits, else
     /// all of these peers, if they agree. `None` when nothing is remembered, or they differ, or one is not known.
-    pub(crate) fn find(&self, ends: Ends, sni: Option<&str>, identity: u16) -> Option<ClientAuth> {
-        let seen = self.peers.get(&peer(ends, sni))?;
+    pub(crate) fn find(&self, ends: Ends, name: Option<&[u8]>, identity: u16) -> Option<ClientAuth> {
+        let seen = self.peers.get(&peer(ends, name))?;
         let live = || seen.iter().filter(|seen| ends.start.since(seen.at) <= LIFE);
         let mut fitting =
             live().filter(|seen| seen.tickets.iter().any(|inner| fits(*inner, identity))).peekable();
@@ -96,8 +96,8 @@ pub(super) fn name(bytes: &[u8]) -> u128 {
     hasher.finish128().as_u128()
 }
 
-fn peer(ends: Ends, sni: Option<&str>) -> Peer {
-    (ends.client, ends.server, sni.map(str::to_owned))
+fn peer(ends: Ends, name: Option<&[u8]>) -> Peer {
+    (ends.client, ends.server, name.map(<[u8]>::to_vec))
 }
 
 /// Whether a record of this inner length can be one to four NewSessionTickets with an identity of that length (a

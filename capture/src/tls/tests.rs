@@ -31,14 +31,23 @@ fn extension(kind: u16, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn client_hello_with(extensions: &[Vec<u8>]) -> Vec<u8> {
+/// The body of a hello that asks for a name.
+pub(super) fn client_hello_body(name: &str, random: u8) -> Vec<u8> {
+    hello_body(&[sni(name)], random)
+}
+
+fn hello_body(extensions: &[Vec<u8>], random: u8) -> Vec<u8> {
     let list = extensions.concat();
     let mut body = vec![3, 3];
-    body.extend([5; 32]);
+    body.extend([random; 32]);
     body.extend([0, 0, 2, 0x13, 0x01, 1, 0]);
     body.extend(u16::try_from(list.len()).unwrap().to_be_bytes());
     body.extend(list);
-    record(22, &message(1, &body))
+    body
+}
+
+fn client_hello_with(extensions: &[Vec<u8>]) -> Vec<u8> {
+    record(22, &message(1, &hello_body(extensions, 5)))
 }
 
 fn sni(name: &str) -> Vec<u8> {
@@ -100,7 +109,7 @@ fn check(script: &Script, word: AuthWord, proof: Proof) -> Conclusion {
     let conclusions = [1, 7, 4096].map(|piece| {
         let mut handshake = Handshake::default();
         feed(&mut handshake, script, piece);
-        handshake.conclude(ends(), &Sessions::default())
+        handshake.conclude(ends(), &mut Memory::default())
     });
     assert_eq!(conclusions[0], conclusions[1], "the pieces that bytes come in change nothing");
     assert_eq!(conclusions[0], conclusions[2]);
@@ -137,7 +146,7 @@ fn an_alert_alone_after_the_certificate_is_a_rejection() {
     let mut handshake = Handshake::default();
     feed(&mut handshake, &script13(&[582], &[19]), 4096);
     handshake.close(Side::Server, Ending::Fin);
-    let conclusion = handshake.conclude(ends(), &Sessions::default());
+    let conclusion = handshake.conclude(ends(), &mut Memory::default());
     assert!(matches!(conclusion.client, ClientAuth::Proved(Presented::Rejected, _)), "{conclusion:?}");
     assert_eq!(conclusion.session.outcome, Outcome::Failed);
 }
@@ -146,7 +155,7 @@ fn an_alert_alone_after_the_certificate_is_a_rejection() {
 fn a_refused_hello_sent_no_certificate() {
     let mut handshake = Handshake::default();
     feed(&mut handshake, &vec![(Side::Client, hello13()), (Side::Server, record(21, &[2, 40]))], 4096);
-    let conclusion = handshake.conclude(ends(), &Sessions::default());
+    let conclusion = handshake.conclude(ends(), &mut Memory::default());
     assert!(matches!(conclusion.client, ClientAuth::Refuted(Withheld::Absent, _)), "{conclusion:?}");
     assert_eq!(conclusion.session.outcome, Outcome::Failed);
 }
@@ -157,7 +166,7 @@ fn a_lost_server_side_is_no_refusal() {
     feed(&mut handshake, &vec![(Side::Client, hello13())], 4096);
     handshake.gap(Side::Server);
     handshake.close(Side::Server, Ending::Fin);
-    let conclusion = handshake.conclude(ends(), &Sessions::default());
+    let conclusion = handshake.conclude(ends(), &mut Memory::default());
     assert_eq!(conclusion.client, ClientAuth::Hidden(Reason::Gap));
 }
 
@@ -197,7 +206,7 @@ fn what_is_lost_after_a_handshake_may_have_been_a_renegotiation() {
         handshake
     };
     let check = |handshake: &Handshake, expected| {
-        assert_eq!(handshake.conclude(ends(), &Sessions::default()).client, expected);
+        assert_eq!(handshake.conclude(ends(), &mut Memory::default()).client, expected);
     };
     let lowered = Evidence::because(Proof::Strong, Reason::Gap);
     let mut lost = read(&sealed(&[60]));
@@ -225,7 +234,7 @@ fn what_is_lost_of_a_client_that_offered_it_may_have_been_a_late_authentication(
         let mut handshake = Handshake::default();
         feed(&mut handshake, &script, 4096);
         handshake.gap(Side::Client);
-        handshake.conclude(ends(), &Sessions::default()).client
+        handshake.conclude(ends(), &mut Memory::default()).client
     };
     let offered = client_hello_with(&[extension(43, &[2, 3, 4]), extension(49, &[])]);
     assert_eq!(read(offered), ClientAuth::Hidden(Reason::Gap));
@@ -241,7 +250,7 @@ fn a_hello_that_was_cut_may_offer_anything() {
     handshake.cut(Side::Client, mark, (hello.len() - 60) as u64);
     let script = script13(&[53, 400], &[250]);
     feed(&mut handshake, &script[1..].to_vec(), 4096);
-    let without_acknowledgment = handshake.conclude(ends(), &Sessions::default()).client;
+    let without_acknowledgment = handshake.conclude(ends(), &mut Memory::default()).client;
     assert!(matches!(without_acknowledgment, ClientAuth::Hidden(_)), "{without_acknowledgment:?}");
 }
 
@@ -262,7 +271,7 @@ fn a_message_is_read_before_its_record_ends() {
         &vec![(Side::Client, hello), (Side::Server, whole[..whole.len() - 2].to_vec())],
         4096,
     );
-    let session = handshake.conclude(ends(), &Sessions::default()).session;
+    let session = handshake.conclude(ends(), &mut Memory::default()).session;
     assert_eq!((session.version, session.resumed), (Some(TlsVersion::Tls12), Some(false)));
     assert_eq!(session.group.as_deref(), Some("x25519"));
 }
@@ -274,7 +283,7 @@ fn a_hello_that_offers_no_session_resumes_none() {
             vec![(Side::Client, client_hello_with(extensions)), (Side::Server, server_hello(0xc02f, &[]))];
         let mut handshake = Handshake::default();
         feed(&mut handshake, &script, 4096);
-        handshake.conclude(ends(), &Sessions::default()).session.resumed
+        handshake.conclude(ends(), &mut Memory::default()).session.resumed
     };
     assert_eq!(read(&[]), Some(false));
     assert_eq!(read(&[extension(35, &[])]), Some(false));
@@ -298,14 +307,14 @@ fn a_resumption_is_what_the_session_it_resumes_was() {
         feed(&mut handshake, &script, 4096);
         handshake
     };
-    let mut sessions = Sessions::default();
-    let alone = resumed(208).conclude(ends(), &sessions);
+    let mut memory = Memory::default();
+    let alone = resumed(208).conclude(ends(), &mut memory);
     assert_eq!(alone.client, ClientAuth::Hidden(Reason::Resumed));
-    assert_eq!(resumed(900).conclude(ends(), &sessions).client.word(), AuthWord::Certificate);
+    assert_eq!(resumed(900).conclude(ends(), &mut memory).client.word(), AuthWord::Certificate);
     let mut original = Handshake::default();
     feed(&mut original, &script13(&[582], &[250, 250]), 4096);
-    original.remember(ends(), &mut sessions);
-    let linked = resumed(208).conclude(ends(), &sessions);
+    original.remember(ends(), &mut memory.sessions);
+    let linked = resumed(208).conclude(ends(), &mut memory);
     assert!(
         matches!(linked.client, ClientAuth::Proved(Presented::Sent, evidence) if evidence.proof == Proof::Linked),
         "{linked:?}"
@@ -330,7 +339,7 @@ fn more_bytes_never_contradict_fewer() {
         for (number, (side, bytes)) in (0..).zip(&script) {
             for byte in bytes {
                 handshake.bytes(*side, Mark { packet: number, acknowledged: None }, &[*byte]);
-                let client = handshake.conclude(ends(), &Sessions::default()).client;
+                let client = handshake.conclude(ends(), &mut Memory::default()).client;
                 assert!(known.is_none_or(|known| known == client.word()), "{known:?} then {client:?}");
                 known = (client.word() != AuthWord::Unknown).then(|| client.word());
                 assert!(settled.is_none_or(|settled| settled == client), "{settled:?} then {client:?}");
@@ -357,7 +366,7 @@ proptest! {
             let _ = handshake.settled();
         }
         handshake.remember(ends(), &mut Sessions::default());
-        let _ = handshake.conclude(ends(), &Sessions::default());
+        let _ = handshake.conclude(ends(), &mut Memory::default());
     }
 
     #[test]
@@ -370,6 +379,6 @@ proptest! {
         }
         let mut handshake = Handshake::default();
         feed(&mut handshake, &script, 4096);
-        let _ = handshake.conclude(ends(), &Sessions::default());
+        let _ = handshake.conclude(ends(), &mut Memory::default());
     }
 }

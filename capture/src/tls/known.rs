@@ -1,0 +1,243 @@
+//! What many connections show alike, read once and kept once: hellos, certificates, sessions.
+//!
+//! In a mesh a client says nearly the same in every hello. What a hello offers is therefore looked up by a hash of those
+//! of its bytes that do not change from one connection to the next, and a whole session by what it is made of. Bounded;
+//! when a bound is reached everything is forgotten and read again, which changes no answer.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use flow::{Certificate, Outcome, TlsSession};
+use hashbrown::HashMap;
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
+
+use super::certificate::Leaf;
+use super::hello::{ClientHello, ServerHello, extension, is_grease, stream_version};
+use super::ja4::{self, Carrier};
+use super::{groups, suites};
+
+/// Most hellos, most certificates, and most sessions kept at a time.
+const MOST: usize = 4096;
+
+/// What was read before.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    offers: HashMap<u128, (Arc<Offer>, u64)>,
+    certificates: HashMap<u128, (Option<Arc<Certificate>>, u64)>,
+    sessions: HashMap<Parts, Arc<TlsSession>>,
+    /// The last number given to an offer or a certificate. Numbers are never used twice.
+    last: u64,
+}
+
+/// What a hello offers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Offer {
+    sni: Option<String>,
+    alpn: Vec<String>,
+    ech: bool,
+    ja4: Option<String>,
+}
+
+/// What a session is made of: its shape as a key. Numbers stand for what is kept; 0 for what was not seen.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Parts {
+    offer: u64,
+    client_certificate: u64,
+    server_certificate: u64,
+    answer: Option<(u16, u16, Option<u16>, Option<String>)>,
+    outcome: Outcome,
+    resumed: Option<bool>,
+    early_data: bool,
+    hello_retry: bool,
+}
+
+/// What a handshake showed, to be made into a session.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shown<'a> {
+    /// The first hello, which the fingerprint is of, and the one in force.
+    pub(super) hellos: Option<(&'a ClientHello, &'a ClientHello)>,
+    pub(super) carrier: Carrier,
+    pub(super) answer: Option<&'a ServerHello>,
+    /// The group that a ServerKeyExchange names, below TLS 1.3.
+    pub(super) group: Option<u16>,
+    pub(super) client_certificate: Option<&'a Leaf>,
+    pub(super) server_certificate: Option<&'a Leaf>,
+    pub(super) outcome: Outcome,
+    pub(super) resumed: Option<bool>,
+    pub(super) early_data: bool,
+    pub(super) hello_retry: bool,
+}
+
+impl Known {
+    /// Returns the session that a handshake shows.
+    pub(super) fn session(&mut self, shown: Shown<'_>) -> Arc<TlsSession> {
+        let (offer, offer_number) = self.offer(shown.hellos, shown.carrier);
+        let (client_certificate, client_number) = self.certificate(shown.client_certificate);
+        let (server_certificate, server_number) = self.certificate(shown.server_certificate);
+        // An SSL 2.0 answer has no suite of its own.
+        let answer = shown.answer.filter(|answer| answer.version != 2);
+        let group = answer.and_then(|answer| answer.group.or(shown.group));
+        let alpn = answer.filter(|answer| !answer.is_tls13()).and_then(|answer| answer.alpn.clone());
+        let version = shown.answer.map(|answer| answer.version);
+        let parts = Parts {
+            offer: offer_number,
+            client_certificate: client_number,
+            server_certificate: server_number,
+            answer: version.map(|version| {
+                (version, answer.map(|answer| answer.suite).unwrap_or_default(), group, alpn.clone())
+            }),
+            outcome: shown.outcome,
+            resumed: shown.resumed,
+            early_data: shown.early_data,
+            hello_retry: shown.hello_retry,
+        };
+        if let Some(session) = self.sessions.get(&parts) {
+            return session.clone();
+        }
+        let session = Arc::new(TlsSession {
+            version: version.and_then(stream_version),
+            quic: None,
+            sni: offer.sni.clone(),
+            alpn_offered: offer.alpn.clone(),
+            alpn,
+            cipher: answer.map(|answer| suites::name(answer.suite)),
+            group: group.map(groups::name),
+            resumed: shown.resumed,
+            outcome: shown.outcome,
+            ja4: offer.ja4.clone(),
+            ech: offer.ech,
+            early_data: shown.early_data,
+            hello_retry: shown.hello_retry,
+            client_certificate,
+            server_certificate,
+        });
+        if self.sessions.len() >= MOST {
+            self.sessions.clear();
+        }
+        self.sessions.insert(parts, session.clone());
+        session
+    }
+
+    fn offer(&mut self, hellos: Option<(&ClientHello, &ClientHello)>, carrier: Carrier) -> (Arc<Offer>, u64) {
+        let Some((first, hello)) = hellos else { return (Arc::default(), 0) };
+        let mut hasher = SipHasher13::new();
+        carrier.hash(&mut hasher);
+        stable(first, &mut hasher);
+        if !std::ptr::eq(first, hello) {
+            stable(hello, &mut hasher);
+        }
+        let name = hasher.finish128().as_u128();
+        if let Some((offer, number)) = self.offers.get(&name) {
+            return (offer.clone(), *number);
+        }
+        let offer = Arc::new(Offer {
+            sni: hello.sni(),
+            alpn: hello.alpn_names(),
+            ech: hello.offers(extension::ENCRYPTED_CLIENT_HELLO),
+            ja4: ja4::fingerprint(first, carrier),
+        });
+        if self.offers.len() >= MOST {
+            self.offers.clear();
+        }
+        let number = self.number();
+        self.offers.insert(name, (offer.clone(), number));
+        (offer, number)
+    }
+
+    fn certificate(&mut self, leaf: Option<&Leaf>) -> (Option<Arc<Certificate>>, u64) {
+        let Some(leaf) = leaf else { return (None, 0) };
+        let mut hasher = SipHasher13::new();
+        hasher.write(&leaf.der);
+        hasher.write_usize(leaf.chain);
+        let name = hasher.finish128().as_u128();
+        if let Some((certificate, number)) = self.certificates.get(&name) {
+            return (certificate.clone(), *number);
+        }
+        let certificate = leaf.read().map(Arc::new);
+        if self.certificates.len() >= MOST {
+            self.certificates.clear();
+        }
+        let number = self.number();
+        self.certificates.insert(name, (certificate.clone(), number));
+        (certificate, number)
+    }
+
+    const fn number(&mut self) -> u64 {
+        self.last = self.last.saturating_add(1);
+        self.last
+    }
+}
+
+/// Hashes what of a hello an [`Offer`] is made of. GREASE (RFC 8701) changes with every hello and is left out there too.
+fn stable(hello: &ClientHello, hasher: &mut SipHasher13) {
+    hasher.write_u16(hello.legacy_version);
+    hasher.write_u8(u8::from(hello.whole));
+    numbers(hello.suite_bytes(), hasher);
+    for (kind, body) in hello.extensions().filter(|(kind, _)| !is_grease(*kind)) {
+        hasher.write_u16(kind);
+        match kind {
+            extension::SERVER_NAME | extension::ALPN => {
+                hasher.write_usize(body.len());
+                hasher.write(body);
+            }
+            // The length in front takes one byte here and two there.
+            extension::SUPPORTED_VERSIONS => numbers(body.get(1..).unwrap_or_default(), hasher),
+            extension::SIGNATURE_ALGORITHMS => numbers(body.get(2..).unwrap_or_default(), hasher),
+            _ => {}
+        }
+    }
+}
+
+/// Hashes a list of 16-bit numbers, less those of GREASE.
+fn numbers(bytes: &[u8], hasher: &mut SipHasher13) {
+    let numbers = || bytes.as_chunks::<2>().0.iter().map(|pair| u16::from_be_bytes(*pair));
+    hasher.write_usize(numbers().filter(|number| !is_grease(*number)).count());
+    if numbers().any(is_grease) {
+        for number in numbers().filter(|number| !is_grease(*number)) {
+            hasher.write(&number.to_be_bytes());
+        }
+    } else {
+        hasher.write(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::tests::client_hello_body;
+
+    #[test]
+    fn hellos_that_differ_in_what_is_shown_are_told_apart() {
+        let mut known = Known::default();
+        let mut shown = |name: &str, random: u8, outcome: Outcome| {
+            let hello = ClientHello::read(client_hello_body(name, random), false).unwrap();
+            known.session(Shown {
+                hellos: Some((&hello, &hello)),
+                carrier: Carrier::Tcp,
+                answer: None,
+                group: None,
+                client_certificate: None,
+                server_certificate: None,
+                outcome,
+                resumed: None,
+                early_data: false,
+                hello_retry: false,
+            })
+        };
+        let first = shown("a.example", 1, Outcome::Incomplete);
+        assert_eq!(first.sni.as_deref(), Some("a.example"));
+        assert!(Arc::ptr_eq(&first, &shown("a.example", 2, Outcome::Incomplete)), "kept once");
+        assert_eq!(shown("b.example", 1, Outcome::Incomplete).sni.as_deref(), Some("b.example"));
+        assert_eq!(shown("a.example", 1, Outcome::Failed).outcome, Outcome::Failed);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let mut known = Known::default();
+        for chain in 0..MOST.saturating_mul(2) {
+            let leaf = Leaf { der: vec![1, 2, 3], chain };
+            assert_eq!(known.certificate(Some(&leaf)).0, None, "no certificate");
+        }
+        assert!(known.certificates.len() <= MOST);
+    }
+}
