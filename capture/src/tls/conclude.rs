@@ -119,7 +119,11 @@ impl Handshake {
     }
 
     /// Tells whether no further byte can change the conclusion, so that the connection need not be fed any more.
-    pub(crate) fn settled(&self) -> bool {
+    pub(crate) fn settled(&mut self) -> bool {
+        std::mem::take(&mut self.fresh) && self.is_settled()
+    }
+
+    fn is_settled(&self) -> bool {
         let stuck = |broken: Option<Reason>| broken.is_some();
         if (stuck(self.client.broken) && stuck(self.server.broken)) || self.ended_both() {
             return true;
@@ -133,21 +137,25 @@ impl Handshake {
         }
         if server.is_tls13() {
             let Some(suite) = suites::lengths(server.suite) else { return true };
-            let lengths = self.flight_lengths(server.selected_identity.is_some(), suite);
-            let decided = server.selected_identity.is_some() && !lengths.is_empty()
-                || matches!(
-                    client_auth::read(suite, &lengths, false),
-                    Reading::Absent(_)
-                        | Reading::Declined { .. }
-                        | Reading::Certificate { proof: Proof::Exact, .. }
-                )
-                || matches!(client_auth::read(suite, &lengths, false), Reading::Certificate { .. } if lengths.len() >= 6);
-            let answered = stuck(self.server.broken)
-                || self.server_records_after(self.flight_packet()).count() >= TICKET_RECORDS;
+            let accepted = server.selected_identity.is_some();
+            let Some(start) = self.flight_start(accepted, suite) else { return false };
+            let flight = self.client_records.get(start..).unwrap_or_default();
             let late = !self.may_offer(extension::POST_HANDSHAKE_AUTH)
-                || lengths.len() >= LATE_WATCH
+                || flight.len() >= LATE_WATCH
                 || stuck(self.client.broken);
-            return decided && answered && late;
+            let packet = flight.first().map(|record| record.mark.packet);
+            let answered = stuck(self.server.broken)
+                || self.server_records_after(packet).nth(TICKET_RECORDS.saturating_sub(1)).is_some();
+            if !late || !answered || flight.is_empty() {
+                return false;
+            }
+            let lengths: Vec<u32> = flight.iter().map(|record| u32::from(record.length)).collect();
+            return accepted
+                || match client_auth::read(suite, &lengths, false) {
+                    Reading::Absent(_) | Reading::Declined { .. } => true,
+                    Reading::Certificate { proof, .. } => proof == Proof::Exact || lengths.len() >= 6,
+                    Reading::Aborted | Reading::More | Reading::Padded | Reading::Shapeless => false,
+                };
         }
         let finished = self.client_ccs && (self.server_ccs || stuck(self.server.broken));
         let certificate = self.client_certificates.is_some_and(|length| length > 3);

@@ -49,6 +49,8 @@ pub(crate) struct Handshake {
     /// Who closed first.
     pub(super) first_closed: Option<Side>,
     latest: u32,
+    /// Whether anything came since [`Handshake::settled`] was last asked.
+    pub(super) fresh: bool,
 }
 
 impl Handshake {
@@ -64,6 +66,8 @@ impl Handshake {
         while let Some(event) = self.stream(side).next(mark, &mut at) {
             self.event(side, event);
         }
+        // What broke a stream is no event.
+        self.fresh |= self.stream(side).broken.is_some();
     }
 
     /// Steps over stream bytes that were on the wire but not in the capture (snap length): their number is known.
@@ -76,11 +80,13 @@ impl Handshake {
 
     /// Notes that bytes of this direction are missing; nothing after them is fed.
     pub(crate) fn gap(&mut self, side: Side) {
+        self.fresh = true;
         self.stream(side).broken.get_or_insert(flow::Reason::Gap);
     }
 
     /// Notes the end of one direction.
     pub(crate) fn close(&mut self, side: Side, ending: Ending) {
+        self.fresh = true;
         let latest = self.latest;
         self.stream(side).ended.get_or_insert((ending, latest));
         if self.first_closed.is_none() {
@@ -96,6 +102,7 @@ impl Handshake {
     }
 
     fn event(&mut self, side: Side, event: Event) {
+        self.fresh = true;
         match (side, event) {
             (Side::Client, Event::Message { kind, length, body, .. }) => {
                 self.client_message(kind, length, body)

@@ -30,6 +30,8 @@ pub(crate) struct ClientHello {
     signature_algorithms: Span,
     identities: Span,
     ticket: Span,
+    /// Which of [`extension::MARKED`] it offers, a bit each: what is asked of a hello again and again.
+    offered: u16,
 }
 
 /// A range of a body.
@@ -53,6 +55,10 @@ pub(crate) mod extension {
     pub(crate) const KEY_SHARE: u16 = 51;
     pub(crate) const KEY_SHARE_OF_DRAFTS: u16 = 40;
     pub(crate) const ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
+
+    /// The types that [`super::ClientHello::offers`] answers for.
+    pub(super) const MARKED: [u16; 5] =
+        [SERVER_NAME, PRE_SHARED_KEY, EARLY_DATA, POST_HANDSHAKE_AUTH, ENCRYPTED_CLIENT_HELLO];
 }
 
 impl ClientHello {
@@ -87,6 +93,7 @@ impl ClientHello {
         while !list.0.is_empty() {
             let kind = list.u16()?;
             let extension = list.vector16()?;
+            self.offered |= mark(kind);
             let after = list.0.len().saturating_add(end.0.len());
             let from = body.len().saturating_sub(after).saturating_sub(extension.len());
             // A malformed extension says nothing; the next one still does.
@@ -201,8 +208,9 @@ impl ClientHello {
         Some(self.at(self.ticket)).filter(|ticket| !ticket.is_empty())
     }
 
+    /// Tells whether it has an extension of one of the types in [`extension::MARKED`].
     pub(crate) fn offers(&self, kind: u16) -> bool {
-        self.extensions().any(|(offered, _)| offered == kind)
+        self.offered & mark(kind) != 0
     }
 
     pub(crate) fn offers_tls13(&self) -> bool {
@@ -216,6 +224,11 @@ impl ClientHello {
     pub(crate) fn alpn_names(&self) -> Vec<String> {
         self.protocols().filter(|name| !is_grease_name(name)).map(printable).collect()
     }
+}
+
+/// Returns the bit of an extension type; none for types that are not marked.
+fn mark(kind: u16) -> u16 {
+    extension::MARKED.iter().position(|marked| *marked == kind).map_or(0, |bit| 1 << bit)
 }
 
 impl Span {

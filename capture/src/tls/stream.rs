@@ -98,6 +98,9 @@ impl Stream {
                 }
                 continue;
             }
+            if let Some(record) = self.protected_record(mark, bytes) {
+                return Some(Event::Protected(record));
+            }
             if let Some(event) = self.read_header(mark, bytes)? {
                 return Some(event);
             }
@@ -106,6 +109,21 @@ impl Stream {
 
     fn count(&mut self, bytes: usize) {
         self.offset = self.offset.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+
+    /// Takes a record whose content is under a key, if it is here from its first byte to its last: what most records
+    /// are.
+    fn protected_record(&mut self, mark: Mark, bytes: &mut Cursor<'_>) -> Option<Record> {
+        let &[kind, 3, 0..=4, high, low] = bytes.0.first_chunk()? else { return None };
+        let length = u16::from_be_bytes([high, low]);
+        let hidden = matches!(kind, 21..=25) && (self.protected || kind > 22);
+        if !hidden || length > MAX_RECORD || !self.header.is_empty() {
+            return None;
+        }
+        let whole = usize::from(length).saturating_add(5);
+        bytes.take(whole)?;
+        self.count(whole);
+        Some(Record { kind, length, mark })
     }
 
     /// Reads header bytes; the outer `None` says that they are used up.
@@ -231,8 +249,11 @@ impl Stream {
             self.buffer = left;
             return Some(Event::Message { kind, length, body: Vec::new(), mark: of_record });
         }
-        let body = at.take(wanted)?.to_vec();
-        self.buffer.drain(..body.len().saturating_add(4));
+        at.take(wanted)?;
+        // Most messages come alone in their records: the buffer becomes the body.
+        let rest = self.buffer.split_off(wanted.saturating_add(4));
+        let mut body = std::mem::replace(&mut self.buffer, rest);
+        body.drain(..4);
         Some(Event::Message {
             kind,
             length,
