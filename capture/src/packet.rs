@@ -617,6 +617,22 @@ mod tests {
         samples
     }
 
+    #[test]
+    fn the_short_cut_reads_what_the_steps_read_with_every_value_of_every_header_byte() {
+        for (link, mut bytes) in samples() {
+            let original_len = u32::try_from(bytes.len()).unwrap();
+            for place in 0..bytes.len().min(74) {
+                let before = bytes[place];
+                for value in 0..=u8::MAX {
+                    bytes[place] = value;
+                    let at = flow::Timestamp::default();
+                    check(&Frame { at, link, interface: 0, original_len, bytes: &bytes });
+                }
+                bytes[place] = before;
+            }
+        }
+    }
+
     /// The ways in which a frame is put into another one.
     fn wrapped(way: usize, link: LinkType, frame: &[u8]) -> (LinkType, Vec<u8>) {
         let outer = |port: u16, head: &[u8]| {
