@@ -234,6 +234,50 @@ fn other_pcapng_packets_and_blocks_that_carry_none() {
 }
 
 #[test]
+fn what_the_recorder_lost_is_told() {
+    let dropped = |file: &[u8]| {
+        let mut reader = Reader::new(file).unwrap();
+        while reader.next().is_some() {}
+        reader.dropped()
+    };
+    let statistics = |order, interface: u32, options: &[Vec<u8>]| {
+        block(order, 5, &[&Order::u32(order, interface)[..], &[0; 8], &options.concat()].concat())
+    };
+    for order in [Little, Big] {
+        let number = |value: u64| match order {
+            Little => value.to_le_bytes(),
+            Big => value.to_be_bytes(),
+        };
+        let two = [section(order), interface(order, 1, &[]), interface(order, 1, &[])].concat();
+        assert_eq!(dropped(&two), None);
+        let file = [
+            two,
+            statistics(order, 0, &[option(order, 5, &number(3))]),
+            // The latest counts; what the system dropped is added; one that says nothing changes nothing.
+            statistics(
+                order,
+                0,
+                &[option(order, 4, &number(9)), option(order, 5, &number(4)), option(order, 7, &number(1))],
+            ),
+            statistics(order, 0, &[option(order, 4, &number(9))]),
+            statistics(
+                order,
+                1,
+                &[option(order, 7, &number(10)), option(order, 0, b""), option(order, 7, &number(1))],
+            ),
+            statistics(order, 7, &[option(order, 5, &number(100))]),
+        ]
+        .concat();
+        assert_eq!(dropped(&file), Some(15));
+    }
+    let mut file = snoop(4, &[b"abcd", b"abcd"]);
+    assert_eq!(dropped(&file), Some(0));
+    file[16 + 28 + 15] = 6;
+    assert_eq!(dropped(&file), Some(6));
+    assert_eq!(dropped(&pcap(Little, 0xa1b2_c3d4, 0, b"abc")), None);
+}
+
+#[test]
 fn every_resolution_of_time() {
     for (unit, ticks, nanos) in [
         (0, 3, 3 * SECOND),

@@ -43,6 +43,13 @@ impl Order {
             Self::Big => u32::from_be_bytes(bytes),
         }
     }
+
+    pub(super) const fn u64(self, bytes: [u8; 8]) -> u64 {
+        match self {
+            Self::Little => u64::from_le_bytes(bytes),
+            Self::Big => u64::from_be_bytes(bytes),
+        }
+    }
 }
 
 impl Pcap {
