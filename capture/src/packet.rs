@@ -47,6 +47,8 @@ pub(crate) enum Skip {
     Malformed,
     /// More headers or tunnels than the bound.
     TooDeep,
+    /// Fragments of which the snap length left out a part.
+    CutFragment,
     /// Fragments whose datagram never became whole.
     Fragments,
     /// Fragments refused or dropped because the bound on them was reached.
@@ -69,6 +71,7 @@ impl Skip {
             Self::TruncatedHeader => "truncated-header",
             Self::Malformed => "malformed-header",
             Self::TooDeep => "nested-too-deep",
+            Self::CutFragment => "cut-fragment",
             Self::Fragments => "incomplete-fragments",
             Self::FragmentTable => "fragment-table-full",
             Self::TableFull => "table-full",
@@ -407,9 +410,17 @@ fn ipv4(captured: Captured<'_>) -> Result<Step<'_>, Skip> {
     let place = u16::from_be_bytes([f0, f1]);
     let (more, offset) = (place & 0x2000 != 0, usize::from(place & 0x1fff).saturating_mul(8));
     if more || offset > 0 {
-        return Ok(Step::Done(Decoded::Fragment(Fragment { network, offset, more, piece })));
+        return fragment(Fragment { network, offset, more, piece });
     }
     Ok(Step::Next(Layer::Inside(network), piece))
+}
+
+/// Lets a fragment through that is whole: with less its datagram cannot be put together.
+const fn fragment(fragment: Fragment<'_>) -> Result<Step<'_>, Skip> {
+    if fragment.piece.missing > 0 {
+        return Err(Skip::CutFragment);
+    }
+    Ok(Step::Done(Decoded::Fragment(fragment)))
 }
 
 #[inline]
@@ -472,7 +483,7 @@ fn inside<'a>(network: Network, captured: Captured<'a>, tunnels: &mut Vec<Tunnel
             if offset == 0 && !more {
                 return Ok(Step::Next(Layer::Inside(network), piece));
             }
-            Ok(Step::Done(Decoded::Fragment(Fragment { network, offset, more, piece })))
+            fragment(Fragment { network, offset, more, piece })
         }
         _ => Err(Skip::NotTcpOrUdp),
     }

@@ -495,6 +495,31 @@ fn frames_of_a_stream_come_before_more_of_it_is_read() {
     assert_eq!(batches, [2, 2]);
 }
 
+/// An input that hands over one byte a read.
+struct Trickle<'a>(&'a [u8]);
+
+impl std::io::Read for Trickle<'_> {
+    fn read(&mut self, room: &mut [u8]) -> std::io::Result<usize> {
+        let room = room.get_mut(..1).unwrap_or_default();
+        self.0.read(room)
+    }
+}
+
+#[test]
+fn every_form_may_come_byte_by_byte() {
+    for (name, file, _) in every_form() {
+        for bytes in [&file, &gzip(&file), &zstd(&file)] {
+            let mut reader = Reader::new(Trickle(bytes)).unwrap();
+            let mut count = 0;
+            while let Some(frame) = reader.next() {
+                assert_eq!(frame.unwrap().bytes, FRAME, "{name}");
+                count += 1;
+            }
+            assert_eq!(count, 2, "{name}");
+        }
+    }
+}
+
 #[test]
 fn batches_and_single_frames_are_the_same_frames() {
     let record = pcap(Little, 0xa1b2_c3d4, 0, b"").split_off(24);

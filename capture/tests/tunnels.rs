@@ -141,6 +141,10 @@ fn every_other_link_type_that_is_read() {
     headed(100, &snap);
     headed(100, &[6, 6, 3]);
     headed(8, &[0; 16]);
+    // What analysers of a manufacturer write, Ethernet with its preamble, and inside passive optical networks.
+    for (number, length) in [(240, 4), (241, 12), (259, 8), (274, 8)] {
+        headed(number, &[&vec![0x55; length][..], &ethernet(0x0800, b"")].concat());
+    }
     for raw in [12, 14] {
         headed(raw, &[]);
     }
@@ -246,6 +250,7 @@ fn every_encapsulation() {
         &[Tunnel::Vlan(3), Tunnel::Vlan(12)],
     );
     check(link, true, |inner| ethernet(0x8847, &[&[0, 0x01, 0x11, 64], inner].concat()), &[Tunnel::Mpls(17)]);
+    check(LinkType(219), true, |inner| [&[0, 0x01, 0x11, 64], inner].concat(), &[Tunnel::Mpls(17)]);
     let session = |inner: &[u8]| {
         let length = u16::try_from(inner.len() + 2).unwrap().to_be_bytes();
         ethernet(0x8864, &[&[0x11, 0, 0, 7][..], &length, &[0, 0x21], inner].concat())
@@ -307,6 +312,11 @@ fn every_encapsulation() {
         on_ethernet(&ip(47, &[&head[..], &[0; 8], &frame(inner)].concat()))
     };
     check(link, false, mirrored, &[Tunnel::Erspan(5)]);
+    let bare = |inner: &[u8]| {
+        let head = [0x10, 0, 0x22, 0xeb, 0, 0, 0, 1, 0x20, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0x08, 0];
+        on_ethernet(&ip(47, &[&head[..], inner].concat()))
+    };
+    check(link, false, bare, &[Tunnel::Erspan(5)]);
     let mirrored = |inner: &[u8]| on_ethernet(&ip(47, &[&[0, 0, 0x88, 0xbe][..], &frame(inner)].concat()));
     check(link, false, mirrored, &[Tunnel::Erspan(0)]);
     // MACsec that only signs, without and with a channel identifier.
@@ -449,6 +459,11 @@ fn fragments_that_stay_alone_are_counted() {
     let (flows, coverage) = observe(LinkType::RAW, &frames);
     assert_eq!(flows, []);
     assert_eq!(coverage.skipped.get("incomplete-fragments"), Some(&4));
+    // Cut by a snap length they are of no use, and that is another matter.
+    let frames: Vec<_> = frames.iter().map(|frame| frame[..frame.len() - 1].to_vec()).collect();
+    let (flows, coverage) = observe(LinkType::RAW, &frames);
+    assert_eq!(flows, []);
+    assert_eq!(coverage.skipped.get("cut-fragment"), Some(&4), "{:?}", coverage.skipped);
 }
 
 #[test]

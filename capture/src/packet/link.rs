@@ -27,10 +27,15 @@ const PPP_PPPD: LinkType = LinkType(166);
 const PPI: LinkType = LinkType(192);
 const PPP_WITH_DIRECTION: LinkType = LinkType(204);
 const CISCO_HDLC_WITH_DIRECTION: LinkType = LinkType(205);
+const MPLS: LinkType = LinkType(219);
 const IPNET: LinkType = LinkType(226);
 const NFLOG: LinkType = LinkType(239);
+const NETANALYZER: LinkType = LinkType(240);
+const NETANALYZER_WITH_PREAMBLE: LinkType = LinkType(241);
 const IP_OVER_INFINIBAND: LinkType = LinkType(242);
 const PKTAP: LinkType = LinkType(258);
+const EPON: LinkType = LinkType(259);
+const ETHERNET_WITH_PREAMBLE: LinkType = LinkType(274);
 
 impl LinkType {
     /// Tells whether frames of this kind are read; those of any other are only counted.
@@ -68,10 +73,15 @@ impl LinkType {
                 | PPI
                 | PPP_WITH_DIRECTION
                 | CISCO_HDLC_WITH_DIRECTION
+                | MPLS
                 | IPNET
                 | NFLOG
+                | NETANALYZER
+                | NETANALYZER_WITH_PREAMBLE
                 | IP_OVER_INFINIBAND
                 | PKTAP
+                | EPON
+                | ETHERNET_WITH_PREAMBLE
         )
     }
 }
@@ -144,6 +154,10 @@ pub(super) fn link(link: LinkType, captured: Captured<'_>) -> Result<Step<'_>, S
             (ether_type(t0, t1), 4)
         }
         IPNET => (Layer::Ip, 24),
+        MPLS => (Layer::Mpls, 0),
+        NETANALYZER => (Layer::Ethernet, 4),
+        EPON | ETHERNET_WITH_PREAMBLE => (Layer::Ethernet, 8),
+        NETANALYZER_WITH_PREAMBLE => (Layer::Ethernet, 12),
         PPI => {
             let &[_, _, l0, l1, d0, d1, ..] = captured.head::<8>()?;
             (Layer::Link(LinkType(u16::from_le_bytes([d0, d1]))), usize::from(u16::from_le_bytes([l0, l1])))
