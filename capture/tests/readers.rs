@@ -182,6 +182,21 @@ fn the_modified_pcap_of_kuznetzovs_patch() {
     }
 }
 
+#[test]
+fn the_lengths_of_a_record_may_have_changed_places_in_old_files() {
+    let mut file = pcap(Big, 0xa1b2_c3d4, 9, b"abc");
+    let (captured, original) = (32..36, 36..40);
+    file[captured].copy_from_slice(&8_u32.to_be_bytes());
+    file[original].copy_from_slice(&3_u32.to_be_bytes());
+    let (frames, error) = read(&file);
+    assert!(frames.is_empty() && error.is_some(), "not in version 2.4");
+    for minor in [2, 3] {
+        file[7] = minor;
+        check(&file, &[(7 * SECOND + 9_000, 1, 0, None, b"abc")]);
+        assert_eq!(Reader::new(file.as_slice()).unwrap().next().unwrap().unwrap().original_len, 8);
+    }
+}
+
 /// A snoop file with packets captured 7 seconds and 9 microseconds after the epoch.
 fn snoop(link: u32, packets: &[&[u8]]) -> Vec<u8> {
     let mut file = b"snoop\0\0\0\0\0\0\x02".to_vec();
