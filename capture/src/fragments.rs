@@ -49,7 +49,7 @@ pub(crate) enum Added {
     /// The datagram is whole: its payload.
     Whole(Vec<u8>),
     Waiting,
-    /// No room, or the piece is not all captured.
+    /// No room, more than a datagram can hold, or not all captured.
     Refused,
 }
 

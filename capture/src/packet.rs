@@ -5,6 +5,8 @@
 //! the bytes at hand. Lengths come from the IP headers, so padding after them falls away; what a snap length cut is
 //! remembered as missing. No checksum is verified: offloading leaves them unset on the sending host.
 
+mod link;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use flow::{Endpoint, Tunnel};
@@ -35,12 +37,18 @@ pub(crate) enum Skip {
     NotIp,
     /// IP that carries neither TCP nor UDP.
     NotTcpOrUdp,
+    /// Frames that the link itself encrypts: Wi-Fi, MACsec.
+    Encrypted,
+    /// Wi-Fi frames that carry several packets each.
+    Aggregated,
     /// The capture ends inside a header.
     TruncatedHeader,
     /// A header contradicts itself.
     Malformed,
     /// More headers or tunnels than the bound.
     TooDeep,
+    /// Fragments of which the snap length left out a part.
+    CutFragment,
     /// Fragments whose datagram never became whole.
     Fragments,
     /// Fragments refused or dropped because the bound on them was reached.
@@ -58,9 +66,12 @@ impl Skip {
             Self::UnknownLinkType => "unknown-link-type",
             Self::NotIp => "not-ip",
             Self::NotTcpOrUdp => "not-tcp-or-udp",
+            Self::Encrypted => "encrypted-link",
+            Self::Aggregated => "aggregated-frame",
             Self::TruncatedHeader => "truncated-header",
             Self::Malformed => "malformed-header",
             Self::TooDeep => "nested-too-deep",
+            Self::CutFragment => "cut-fragment",
             Self::Fragments => "incomplete-fragments",
             Self::FragmentTable => "fragment-table-full",
             Self::TableFull => "table-full",
@@ -181,6 +192,8 @@ pub(crate) enum Layer {
     Link(LinkType),
     Ethernet,
     EtherType(u16),
+    /// IEEE 802.2.
+    Llc,
     Ppp,
     Mpls,
     /// IPv4 or IPv6, by the version field.
@@ -281,7 +294,7 @@ fn plain_network(layer: Layer, captured: Captured<'_>) -> Option<(Network, Captu
         }
         Layer::EtherType(kind) => (kind, 0),
         Layer::Link(LinkType::RAW) | Layer::Ip => (IPV4, 0),
-        Layer::Link(_) | Layer::Ppp | Layer::Mpls | Layer::Inside(_) => return None,
+        Layer::Link(_) | Layer::Llc | Layer::Ppp | Layer::Mpls | Layer::Inside(_) => return None,
     };
     if !matches!(kind, IPV4 | IPV6) {
         return None;
@@ -300,12 +313,13 @@ fn plain_network(layer: Layer, captured: Captured<'_>) -> Option<(Network, Captu
 
 fn step<'a>(layer: Layer, captured: Captured<'a>, tunnels: &mut Vec<Tunnel>) -> Result<Step<'a>, Skip> {
     match layer {
-        Layer::Link(link) => self::link(link, captured),
+        Layer::Link(link) => link::link(link, captured),
         Layer::Ethernet => {
             let &[.., t0, t1] = captured.head::<14>()?;
             Ok(Step::Next(Layer::EtherType(u16::from_be_bytes([t0, t1])), captured.skip(14)?))
         }
         Layer::EtherType(kind) => ether_type(kind, captured, tunnels),
+        Layer::Llc => link::llc(captured),
         Layer::Ppp => ppp(captured),
         Layer::Mpls => tunnel::mpls::open(captured, tunnels),
         Layer::Ip => match captured.head::<1>()? {
@@ -317,53 +331,11 @@ fn step<'a>(layer: Layer, captured: Captured<'a>, tunnels: &mut Vec<Tunnel>) -> 
     }
 }
 
-impl LinkType {
-    /// Tells whether frames of this kind are read; those of any other are only counted.
-    #[must_use]
-    pub fn is_read(self) -> bool {
-        !matches!(link(self, Captured { bytes: &[], missing: 0 }), Err(Skip::UnknownLinkType))
-    }
-}
-
-fn link(link: LinkType, captured: Captured<'_>) -> Result<Step<'_>, Skip> {
-    let (layer, header) = match link {
-        LinkType::ETHERNET => (Layer::Ethernet, 0),
-        // 12 and 14 are what some systems write where the file format says 101.
-        LinkType::RAW | LinkType::IPV4 | LinkType::IPV6 | LinkType(12 | 14) => (Layer::Ip, 0),
-        LinkType::LINUX_SLL => {
-            let &[.., t0, t1] = captured.head::<16>()?;
-            (Layer::EtherType(u16::from_be_bytes([t0, t1])), 16)
-        }
-        LinkType::LINUX_SLL2 => {
-            let &[t0, t1, ..] = captured.head::<20>()?;
-            (Layer::EtherType(u16::from_be_bytes([t0, t1])), 20)
-        }
-        LinkType::NULL | LinkType::LOOP => {
-            // The numbers of AF_INET6 differ by system: 10 Linux, 24 NetBSD, 28 FreeBSD, 30 macOS.
-            match captured.head::<4>()? {
-                [2 | 10 | 24 | 28 | 30, 0, 0, 0] | [0, 0, 0, 2 | 10 | 24 | 28 | 30] => (Layer::Ip, 4),
-                // Some drivers write an EtherType where the family's second half belongs.
-                [_, _, 0x08, 0x00] | [_, _, 0x86, 0xdd] => (Layer::Ip, 4),
-                _ => return Err(Skip::NotIp),
-            }
-        }
-        // 50 is PPP in HDLC-like framing, 51 the same inside PPPoE.
-        LinkType::PPP | LinkType(50) => (Layer::Ppp, 0),
-        LinkType(51) => (Layer::EtherType(0x8864), 0),
-        // Cisco HDLC: address, control, EtherType.
-        LinkType(104) => {
-            let &[_, _, t0, t1] = captured.head::<4>()?;
-            (Layer::EtherType(u16::from_be_bytes([t0, t1])), 4)
-        }
-        _ => return Err(Skip::UnknownLinkType),
-    };
-    Ok(Step::Next(layer, captured.skip(header)?))
-}
-
 fn ether_type<'a>(kind: u16, captured: Captured<'a>, tunnels: &mut Vec<Tunnel>) -> Result<Step<'a>, Skip> {
     match kind {
         IPV4 | IPV6 => Ok(Step::Next(Layer::Ip, captured)),
-        // WCCP version 2 inside GRE: a redirect header of four bytes, then IP.
+        // WCCP inside GRE: IP, in version 2 after a redirect header of four bytes.
+        0x883e if captured.head::<1>()?[0] >> 4 == 4 => Ok(Step::Next(Layer::Ip, captured)),
         0x883e => Ok(Step::Next(Layer::Ip, captured.skip(4)?)),
         0x8100 | 0x88a8 | 0x9100 | 0x9200 => {
             let &[v0, v1, t0, t1] = captured.head::<4>()?;
@@ -379,15 +351,23 @@ fn ether_type<'a>(kind: u16, captured: Captured<'a>, tunnels: &mut Vec<Tunnel>) 
             let &[.., t0, t1] = captured.head::<8>()?;
             Ok(Step::Next(Layer::EtherType(u16::from_be_bytes([t0, t1])), captured.skip(8)?))
         }
-        // Below 0x600 the field is a length (IEEE 802.3); IP is then inside a SNAP header.
-        0..0x600 => match captured.head::<8>()? {
-            &[0xaa, 0xaa, 3, 0, 0, 0, t0, t1] => {
-                Ok(Step::Next(Layer::EtherType(u16::from_be_bytes([t0, t1])), captured.skip(8)?))
-            }
-            _ => Err(Skip::NotIp),
-        },
+        // Below 0x600 the field is a length (IEEE 802.3).
+        0..0x600 => link::llc(captured),
+        0x88e5 => macsec(captured),
+        tunnel::NSH => tunnel::nsh::open(captured),
         _ => Err(Skip::NotIp),
     }
+}
+
+/// MACsec (IEEE 802.1AE): a tag, with a channel identifier if so flagged, and what follows unless it is encrypted.
+fn macsec(captured: Captured<'_>) -> Result<Step<'_>, Skip> {
+    let &[flags, ..] = captured.head::<6>()?;
+    if flags & 0x0c != 0 {
+        return Err(Skip::Encrypted);
+    }
+    let inner = captured.skip(if flags & 0x20 == 0 { 6 } else { 14 })?;
+    let &kind = inner.head::<2>()?;
+    Ok(Step::Next(Layer::EtherType(u16::from_be_bytes(kind)), inner.skip(2)?))
 }
 
 /// PPP (RFC 1661): address and control bytes may be absent, and the protocol field compressed to one byte.
@@ -430,9 +410,17 @@ fn ipv4(captured: Captured<'_>) -> Result<Step<'_>, Skip> {
     let place = u16::from_be_bytes([f0, f1]);
     let (more, offset) = (place & 0x2000 != 0, usize::from(place & 0x1fff).saturating_mul(8));
     if more || offset > 0 {
-        return Ok(Step::Done(Decoded::Fragment(Fragment { network, offset, more, piece })));
+        return fragment(Fragment { network, offset, more, piece });
     }
     Ok(Step::Next(Layer::Inside(network), piece))
+}
+
+/// Lets a fragment through that is whole: with less its datagram cannot be put together.
+const fn fragment(fragment: Fragment<'_>) -> Result<Step<'_>, Skip> {
+    if fragment.piece.missing > 0 {
+        return Err(Skip::CutFragment);
+    }
+    Ok(Step::Done(Decoded::Fragment(fragment)))
 }
 
 #[inline]
@@ -495,7 +483,7 @@ fn inside<'a>(network: Network, captured: Captured<'a>, tunnels: &mut Vec<Tunnel
             if offset == 0 && !more {
                 return Ok(Step::Next(Layer::Inside(network), piece));
             }
-            Ok(Step::Done(Decoded::Fragment(Fragment { network, offset, more, piece })))
+            fragment(Fragment { network, offset, more, piece })
         }
         _ => Err(Skip::NotTcpOrUdp),
     }
@@ -622,7 +610,11 @@ mod tests {
 
     /// A few frames of each kind that occurs in the captures: each link type, length of headers, transport.
     fn samples() -> Vec<(LinkType, Vec<u8>)> {
-        let mut samples = Vec::new();
+        let six = || etherparse::PacketBuilder::ethernet2([0; 6], [1; 6]).ipv6([0xfd; 16], [1; 16], 64);
+        let (mut segment, mut datagram) = (Vec::new(), Vec::new());
+        six().tcp(40_000, 8080, 7, 1024).write(&mut segment, b"GET / HTTP/1.1").unwrap();
+        six().udp(40_000, 53).write(&mut datagram, b"a question").unwrap();
+        let mut samples = vec![(LinkType::ETHERNET, segment), (LinkType::ETHERNET, datagram)];
         let mut kinds = std::collections::BTreeMap::new();
         testdata(&mut |frame| {
             let Ok(Decoded::Packet(packet)) = decode(frame, &mut Vec::new()) else { return };
@@ -634,6 +626,22 @@ mod tests {
             }
         });
         samples
+    }
+
+    #[test]
+    fn the_short_cut_reads_what_the_steps_read_with_every_value_of_every_header_byte() {
+        for (link, mut bytes) in samples() {
+            let original_len = u32::try_from(bytes.len()).unwrap();
+            for place in 0..bytes.len().min(74) {
+                let before = bytes[place];
+                for value in 0..=u8::MAX {
+                    bytes[place] = value;
+                    let at = flow::Timestamp::default();
+                    check(&Frame { at, link, interface: 0, original_len, bytes: &bytes });
+                }
+                bytes[place] = before;
+            }
+        }
     }
 
     /// The ways in which a frame is put into another one.
@@ -654,7 +662,15 @@ mod tests {
             }
             (2, _) => outer(4789, &[8, 0, 0, 0, 0, 0, 1, 0]),
             (3, _) => outer(6081, &[0, 0, 0x65, 0x58, 0, 0, 1, 0]),
-            (4, _) if frame.len() > 14 => (LinkType::RAW, frame[14..].to_vec()),
+            (4.., _) if link == LinkType::ETHERNET && frame.len() > 14 => {
+                let (kind, inner) = (&frame[12..14], &frame[14..]);
+                match way {
+                    4 => (LinkType::RAW, inner.to_vec()),
+                    5 => (LinkType::LINUX_SLL, [&[0; 14], kind, inner].concat()),
+                    6 => (LinkType::LINUX_SLL2, [kind, &[0; 18], inner].concat()),
+                    _ => (LinkType::NULL, [&[2, 0, 0, 0], inner].concat()),
+                }
+            }
             _ => (link, frame.to_vec()),
         }
     }
@@ -663,7 +679,7 @@ mod tests {
         #[test]
         fn the_short_cut_reads_what_the_steps_read_in_changed_frames(
             changes in prop::collection::vec(
-                (any::<prop::sample::Index>(), 0_usize..5, prop::collection::vec((0_usize..120, any::<u8>()), 0..4),
+                (any::<prop::sample::Index>(), 0_usize..8, prop::collection::vec((0_usize..120, any::<u8>()), 0..4),
                  0_usize..220, 0_u32..2_000),
                 1..40,
             ),

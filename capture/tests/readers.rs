@@ -182,6 +182,21 @@ fn the_modified_pcap_of_kuznetzovs_patch() {
     }
 }
 
+#[test]
+fn the_lengths_of_a_record_may_have_changed_places_in_old_files() {
+    let mut file = pcap(Big, 0xa1b2_c3d4, 9, b"abc");
+    let (captured, original) = (32..36, 36..40);
+    file[captured].copy_from_slice(&8_u32.to_be_bytes());
+    file[original].copy_from_slice(&3_u32.to_be_bytes());
+    let (frames, error) = read(&file);
+    assert!(frames.is_empty() && error.is_some(), "not in version 2.4");
+    for minor in [2, 3] {
+        file[7] = minor;
+        check(&file, &[(7 * SECOND + 9_000, 1, 0, None, b"abc")]);
+        assert_eq!(Reader::new(file.as_slice()).unwrap().next().unwrap().unwrap().original_len, 8);
+    }
+}
+
 /// A snoop file with packets captured 7 seconds and 9 microseconds after the epoch.
 fn snoop(link: u32, packets: &[&[u8]]) -> Vec<u8> {
     let mut file = b"snoop\0\0\0\0\0\0\x02".to_vec();
@@ -231,6 +246,50 @@ fn other_pcapng_packets_and_blocks_that_carry_none() {
     ]
     .concat();
     check(&file, &[(5_000_000, 1, 0, None, b"abc")]);
+}
+
+#[test]
+fn what_the_recorder_lost_is_told() {
+    let dropped = |file: &[u8]| {
+        let mut reader = Reader::new(file).unwrap();
+        while reader.next().is_some() {}
+        reader.dropped()
+    };
+    let statistics = |order, interface: u32, options: &[Vec<u8>]| {
+        block(order, 5, &[&Order::u32(order, interface)[..], &[0; 8], &options.concat()].concat())
+    };
+    for order in [Little, Big] {
+        let number = |value: u64| match order {
+            Little => value.to_le_bytes(),
+            Big => value.to_be_bytes(),
+        };
+        let two = [section(order), interface(order, 1, &[]), interface(order, 1, &[])].concat();
+        assert_eq!(dropped(&two), None);
+        let file = [
+            two,
+            statistics(order, 0, &[option(order, 5, &number(3))]),
+            // The latest counts; what the system dropped is added; one that says nothing changes nothing.
+            statistics(
+                order,
+                0,
+                &[option(order, 4, &number(9)), option(order, 5, &number(4)), option(order, 7, &number(1))],
+            ),
+            statistics(order, 0, &[option(order, 4, &number(9))]),
+            statistics(
+                order,
+                1,
+                &[option(order, 7, &number(10)), option(order, 0, b""), option(order, 7, &number(1))],
+            ),
+            statistics(order, 7, &[option(order, 5, &number(100))]),
+        ]
+        .concat();
+        assert_eq!(dropped(&file), Some(15));
+    }
+    let mut file = snoop(4, &[b"abcd", b"abcd"]);
+    assert_eq!(dropped(&file), Some(0));
+    file[16 + 28 + 15] = 6;
+    assert_eq!(dropped(&file), Some(6));
+    assert_eq!(dropped(&pcap(Little, 0xa1b2_c3d4, 0, b"abc")), None);
 }
 
 #[test]
@@ -449,6 +508,31 @@ fn frames_of_a_stream_come_before_more_of_it_is_read() {
         batches.push(count);
     }
     assert_eq!(batches, [2, 2]);
+}
+
+/// An input that hands over one byte a read.
+struct Trickle<'a>(&'a [u8]);
+
+impl std::io::Read for Trickle<'_> {
+    fn read(&mut self, room: &mut [u8]) -> std::io::Result<usize> {
+        let room = room.get_mut(..1).unwrap_or_default();
+        self.0.read(room)
+    }
+}
+
+#[test]
+fn every_form_may_come_byte_by_byte() {
+    for (name, file, _) in every_form() {
+        for bytes in [&file, &gzip(&file), &zstd(&file)] {
+            let mut reader = Reader::new(Trickle(bytes)).unwrap();
+            let mut count = 0;
+            while let Some(frame) = reader.next() {
+                assert_eq!(frame.unwrap().bytes, FRAME, "{name}");
+                count += 1;
+            }
+            assert_eq!(count, 2, "{name}");
+        }
+    }
 }
 
 #[test]

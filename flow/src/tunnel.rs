@@ -30,6 +30,8 @@ pub enum Tunnel {
     GtpU(u32),
     /// Teredo (RFC 4380).
     Teredo,
+    /// L2TP session (RFC 2661).
+    L2tp(u16),
 }
 
 impl fmt::Display for Tunnel {
@@ -46,6 +48,7 @@ impl fmt::Display for Tunnel {
             Self::SixInFour => write!(f, "6in4"),
             Self::GtpU(id) => write!(f, "gtpu:{id}"),
             Self::Teredo => write!(f, "teredo"),
+            Self::L2tp(id) => write!(f, "l2tp:{id}"),
         }
     }
 }
@@ -69,6 +72,7 @@ impl FromStr for Tunnel {
             "6in4" => Ok(Self::SixInFour),
             "gtpu" => Ok(Self::GtpU(id)),
             "teredo" => Ok(Self::Teredo),
+            "l2tp" => short().map(Self::L2tp),
             _ => Err(format!("'{text}' is no tunnel")),
         }
     }

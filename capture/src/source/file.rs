@@ -162,7 +162,7 @@ impl<R: Read> Reader<R> {
             let (consumed, stop) = match &mut self.format {
                 Format::Pcap(format) => format.scan(bytes, &mut self.records, most),
                 Format::Pcapng(format) => format.scan(bytes, &mut self.records, most),
-                Format::Snoop(snoop::Snoop) => snoop::Snoop::scan(bytes, &mut self.records, most),
+                Format::Snoop(format) => format.scan(bytes, &mut self.records, most),
             };
             self.input.consume(consumed);
             self.waits = matches!(stop, Stop::Short(_));
@@ -196,6 +196,17 @@ impl<R: Read> Reader<R> {
         match &self.format {
             Format::Pcap(_) | Format::Snoop(_) => None,
             Format::Pcapng(format) => format.interface_name(interface),
+        }
+    }
+
+    /// Returns how many packets the recorder says it lost, as far as the file was read; absent where it does not say
+    /// (pcap never does).
+    #[must_use]
+    pub fn dropped(&self) -> Option<u64> {
+        match &self.format {
+            Format::Pcap(_) => None,
+            Format::Pcapng(format) => format.dropped(),
+            Format::Snoop(format) => Some(u64::from(format.dropped)),
         }
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Pcap {
     /// What one unit of the fractional time field is worth, in nanoseconds: 1,000 or 1.
     unit: i64,
     record_header: usize,
+    /// Up to version 2.3 the two lengths of a record may have changed places; the longer one is the wire's.
+    lengths_swapped: bool,
 }
 
 /// The byte order of the machine that wrote the file.
@@ -43,13 +45,21 @@ impl Order {
             Self::Big => u32::from_be_bytes(bytes),
         }
     }
+
+    pub(super) const fn u64(self, bytes: [u8; 8]) -> u64 {
+        match self {
+            Self::Little => u64::from_le_bytes(bytes),
+            Self::Big => u64::from_be_bytes(bytes),
+        }
+    }
 }
 
 impl Pcap {
     /// Reads the file header, whose magic number has been recognised.
     pub(super) const fn read(header: &[u8; FILE_HEADER]) -> Self {
-        let &[a, b, c, d, .., w, x, y, z] = header;
+        let &[a, b, c, d, major_0, major_1, minor_0, minor_1, .., w, x, y, z] = header;
         let order = if a == 0xa1 { Order::Big } else { Order::Little };
+        let version = (order.u16([major_0, major_1]), order.u16([minor_0, minor_1]));
         let (unit, record_header) = match [a, b, c, d] {
             [0xa1, 0xb2, 0x3c, 0x4d] | [0x4d, 0x3c, 0xb2, 0xa1] => (1, RECORD_HEADER),
             [0xa1, 0xb2, 0xcd, 0x34] | [0x34, 0xcd, 0xb2, 0xa1] => (1_000, PATCHED_RECORD_HEADER),
@@ -60,7 +70,13 @@ impl Pcap {
             Order::Little => [w, x],
             Order::Big => [z, y],
         };
-        Self { order, link: LinkType(u16::from_le_bytes([low, high])), unit, record_header }
+        Self {
+            order,
+            link: LinkType(u16::from_le_bytes([low, high])),
+            unit,
+            record_header,
+            lengths_swapped: matches!(version, (0..2, _) | (2, 0..=3)),
+        }
     }
 
     /// Finds whole records from the start of `bytes` on; returns how many bytes they took, and why there are no more.
@@ -72,7 +88,11 @@ impl Pcap {
             else {
                 return (taken, Stop::Short(self.record_header));
             };
-            let captured = self.order.u32([c0, c1, c2, c3]);
+            let mut captured = self.order.u32([c0, c1, c2, c3]);
+            let mut original_len = self.order.u32([o0, o1, o2, o3]);
+            if self.lengths_swapped && captured > original_len {
+                (captured, original_len) = (original_len, captured);
+            }
             let whole = self.record_header.saturating_add(captured as usize);
             if rest.len() < whole {
                 if captured as usize > MAX_RECORD {
@@ -90,7 +110,7 @@ impl Pcap {
                 at: Timestamp::from_nanos(nanos),
                 link: self.link,
                 interface: 0,
-                original_len: self.order.u32([o0, o1, o2, o3]),
+                original_len,
                 from: u32::try_from(from).unwrap_or(u32::MAX),
                 captured,
             });

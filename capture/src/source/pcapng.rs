@@ -13,6 +13,7 @@ const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 const INTERFACE: u32 = 1;
 const OBSOLETE_PACKET: u32 = 2;
 const SIMPLE_PACKET: u32 = 3;
+const STATISTICS: u32 = 5;
 const ENHANCED_PACKET: u32 = 6;
 
 /// The most interfaces that a file may introduce, over all its sections.
@@ -38,6 +39,8 @@ struct Interface {
     resolution: Resolution,
     /// Seconds to add to every time (`if_tsoffset`).
     offset: i64,
+    /// Packets that the recorder's latest statistics say it lost; absent without any.
+    dropped: Option<u64>,
 }
 
 /// What one unit of an interface's timestamps is (`if_tsresol`).
@@ -72,6 +75,10 @@ impl Resolution {
 }
 
 impl Pcapng {
+    pub(super) fn dropped(&self) -> Option<u64> {
+        self.interfaces.iter().filter_map(|interface| interface.dropped).reduce(u64::saturating_add)
+    }
+
     pub(super) fn interface_name(&self, interface: u32) -> Option<&str> {
         self.interfaces.get(interface as usize)?.name.as_deref()
     }
@@ -149,6 +156,10 @@ impl Pcapng {
             ENHANCED_PACKET => self.packet(body, |&[i0, i1, i2, i3]: &[u8; 4]| order.u32([i0, i1, i2, i3])),
             OBSOLETE_PACKET => self.packet(body, |&[i0, i1, _, _]: &[u8; 4]| u32::from(order.u16([i0, i1]))),
             SIMPLE_PACKET => self.simple_packet(body),
+            STATISTICS => {
+                self.statistics(body);
+                Ok(None)
+            }
             _ => Ok(None),
         }
     }
@@ -180,6 +191,22 @@ impl Pcapng {
         }))
     }
 
+    /// Keeps what an interface's statistics say was lost: by the interface and by the system. A block that says nothing
+    /// of an interface, or of one that was not introduced, changes nothing.
+    fn statistics(&mut self, body: &[u8]) {
+        let order = self.order;
+        let Some((&[i0, i1, i2, i3, _, _, _, _, _, _, _, _], rest)) = body.split_first_chunk() else {
+            return;
+        };
+        let index = self.section.saturating_add(order.u32([i0, i1, i2, i3]) as usize);
+        let Some(interface) = self.interfaces.get_mut(index) else { return };
+        let dropped = options(order, rest)
+            .filter(|(code, _)| matches!(code, 5 | 7))
+            .filter_map(|(_, value)| value.first_chunk().map(|bytes| order.u64(*bytes)))
+            .reduce(u64::saturating_add);
+        interface.dropped = dropped.or(interface.dropped);
+    }
+
     fn simple_packet(&self, body: &[u8]) -> Result<Option<Record>, Damage> {
         let original_len = self.order.u32(array(body)?);
         let Some(interface) = self.interfaces.get(self.section) else {
@@ -202,37 +229,33 @@ impl Pcapng {
 
 impl Interface {
     fn read(order: Order, body: &[u8]) -> Option<Self> {
-        let (&[l0, l1, _, _, s0, s1, s2, s3], mut options) = body.split_first_chunk::<8>()?;
+        let (&[l0, l1, _, _, s0, s1, s2, s3], rest) = body.split_first_chunk::<8>()?;
         let mut interface = Self {
             link: LinkType(order.u16([l0, l1])),
             snap_length: order.u32([s0, s1, s2, s3]),
             name: None,
             resolution: Resolution::Decimal(6),
             offset: 0,
+            dropped: None,
         };
-        while let Some((&[c0, c1, n0, n1], rest)) = options.split_first_chunk::<4>() {
-            let length = usize::from(order.u16([n0, n1]));
-            let Some(value) = rest.get(..length) else { break };
-            match (order.u16([c0, c1]), value) {
-                (0, _) => break,
+        for (code, value) in options(order, rest) {
+            match (code, value) {
                 (2, name) => {
                     let name = name.get(..MAX_NAME).unwrap_or(name);
                     interface.name = Some(String::from_utf8_lossy(name).into_owned());
                 }
                 (9, &[unit]) if unit & 0x80 == 0 => {
-                    interface.resolution = Resolution::Decimal(u32::from(unit))
+                    interface.resolution = Resolution::Decimal(u32::from(unit));
                 }
                 (9, &[unit]) => interface.resolution = Resolution::Binary(u32::from(unit & 0x7f)),
-                (14, &[a, b, c, d, e, f, g, h]) => {
-                    let bytes = [a, b, c, d, e, f, g, h];
-                    interface.offset = match order {
-                        Order::Little => i64::from_le_bytes(bytes),
-                        Order::Big => i64::from_be_bytes(bytes),
-                    };
+                (14, value) => {
+                    if let Some(&bytes) = value.first_chunk() {
+                        // Two's complement in either byte order.
+                        interface.offset = order.u64(bytes).cast_signed();
+                    }
                 }
                 _ => {}
             }
-            options = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         }
         Some(interface)
     }
@@ -241,6 +264,17 @@ impl Interface {
         let offset = self.offset.saturating_mul(1_000_000_000);
         Timestamp::from_nanos(self.resolution.nanos(ticks).saturating_add(offset))
     }
+}
+
+/// The options at the end of a block: codes and values, up to the end mark or to what is cut.
+fn options(order: Order, mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let (&[c0, c1, n0, n1], rest) = bytes.split_first_chunk::<4>()?;
+        let length = usize::from(order.u16([n0, n1]));
+        let value = rest.get(..length)?;
+        bytes = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((order.u16([c0, c1]), value)).filter(|(code, _)| *code != 0)
+    })
 }
 
 fn array<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Damage> {

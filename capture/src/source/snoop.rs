@@ -9,14 +9,18 @@ const FILE_HEADER: usize = 16;
 const RECORD_HEADER: usize = 24;
 
 /// A snoop file of Ethernet frames.
-pub(super) struct Snoop;
+#[derive(Default)]
+pub(super) struct Snoop {
+    /// Packets that were lost up to the record last found, as its header says.
+    pub(super) dropped: u32,
+}
 
 impl Snoop {
     /// Reads the file header, whose magic has been recognised.
-    pub(super) const fn read(header: &[u8; FILE_HEADER]) -> Result<Self, Damage> {
+    pub(super) fn read(header: &[u8; FILE_HEADER]) -> Result<Self, Damage> {
         match header {
             // IEEE 802.3 and Ethernet; one is read as the other.
-            [b's', b'n', b'o', b'o', b'p', 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0 | 4] => Ok(Self),
+            [b's', b'n', b'o', b'o', b'p', 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0 | 4] => Ok(Self::default()),
             [b's', b'n', b'o', b'o', b'p', 0, 0, 0, 0, 0, 0, 2, ..] => {
                 Err(Damage::Form("snoop of a link that is not Ethernet"))
             }
@@ -25,12 +29,37 @@ impl Snoop {
     }
 
     /// Finds whole records from the start of `bytes` on; returns how many bytes they took, and why there are no more.
-    pub(super) fn scan(bytes: &[u8], records: &mut Vec<Record>, most: usize) -> (usize, Stop) {
+    pub(super) fn scan(&mut self, bytes: &[u8], records: &mut Vec<Record>, most: usize) -> (usize, Stop) {
         let mut taken: usize = 0;
         while records.len() < most {
             let rest = bytes.get(taken..).unwrap_or_default();
             let Some(
-                &[o0, o1, o2, o3, c0, c1, c2, c3, l0, l1, l2, l3, _, _, _, _, s0, s1, s2, s3, u0, u1, u2, u3],
+                &[
+                    o0,
+                    o1,
+                    o2,
+                    o3,
+                    c0,
+                    c1,
+                    c2,
+                    c3,
+                    l0,
+                    l1,
+                    l2,
+                    l3,
+                    d0,
+                    d1,
+                    d2,
+                    d3,
+                    s0,
+                    s1,
+                    s2,
+                    s3,
+                    u0,
+                    u1,
+                    u2,
+                    u3,
+                ],
             ) = rest.first_chunk()
             else {
                 return (taken, Stop::Short(RECORD_HEADER));
@@ -48,6 +77,7 @@ impl Snoop {
             let seconds = i64::from(u32::from_be_bytes([s0, s1, s2, s3]));
             let micros = i64::from(u32::from_be_bytes([u0, u1, u2, u3]));
             let nanos = seconds.saturating_mul(1_000_000_000).saturating_add(micros.saturating_mul(1_000));
+            self.dropped = u32::from_be_bytes([d0, d1, d2, d3]);
             records.push(Record {
                 at: Timestamp::from_nanos(nanos),
                 link: LinkType::ETHERNET,

@@ -11,12 +11,13 @@ pub(super) fn open_type_2<'a>(captured: Captured<'a>, tunnels: &mut Vec<Tunnel>)
     Ok(Step::Next(Layer::Ethernet, captured.skip(8)?))
 }
 
-/// Opens type III: twelve bytes, eight more if the last bit says so, then the frame.
+/// Opens type III: twelve bytes, eight more if the last bit says so, then a frame or, if so typed, a bare IP packet.
 pub(super) fn open_type_3<'a>(captured: Captured<'a>, tunnels: &mut Vec<Tunnel>) -> Result<Step<'a>, Skip> {
-    let &[_, _, s0, s1, .., last] = captured.head::<12>()?;
+    let &[_, _, s0, s1, .., kind, last] = captured.head::<12>()?;
     tunnels.push(Tunnel::Erspan(session(s0, s1)));
     let header = if last & 1 == 1 { 20 } else { 12 };
-    Ok(Step::Next(Layer::Ethernet, captured.skip(header)?))
+    let layer = if (kind >> 2) & 0x1f == 2 { Layer::Ip } else { Layer::Ethernet };
+    Ok(Step::Next(layer, captured.skip(header)?))
 }
 
 const fn session(high: u8, low: u8) -> u16 {

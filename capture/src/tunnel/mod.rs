@@ -7,7 +7,9 @@ pub(crate) mod erspan;
 pub(crate) mod geneve;
 pub(crate) mod gre;
 pub(crate) mod gtpu;
+pub(crate) mod l2tp;
 pub(crate) mod mpls;
+pub(crate) mod nsh;
 pub(crate) mod pppoe;
 pub(crate) mod teredo;
 pub(crate) mod vxlan;
@@ -20,9 +22,14 @@ use crate::packet::{Captured, Layer};
 const VXLAN: u16 = 4789;
 /// What Linux used for VXLAN before the number was assigned, and Flannel and Cilium still do.
 const VXLAN_LINUX: u16 = 8472;
+const VXLAN_GENERIC: u16 = 4790;
 const GENEVE: u16 = 6081;
 const GTP_U: u16 = 2152;
 const TEREDO: u16 = 3544;
+const L2TP: u16 = 1701;
+
+/// The `EtherType` of the network service header.
+pub(crate) const NSH: u16 = 0x894f;
 
 /// Opens the encapsulation in a UDP datagram's payload, if it is one.
 pub(crate) fn inside_udp(
@@ -32,9 +39,11 @@ pub(crate) fn inside_udp(
 ) -> Option<(Tunnel, Layer, Captured<'_>)> {
     match (source, destination) {
         (_, VXLAN | VXLAN_LINUX) => vxlan::open(payload),
+        (_, VXLAN_GENERIC) => vxlan::open_generic(payload),
         (_, GENEVE) => geneve::open(payload),
         (_, GTP_U) | (GTP_U, _) => gtpu::open(payload),
         (_, TEREDO) | (TEREDO, _) => teredo::open(payload),
+        (_, L2TP) | (L2TP, _) => l2tp::open(payload),
         _ => None,
     }
 }

@@ -1,4 +1,5 @@
-//! VXLAN (RFC 7348): eight bytes, then an Ethernet frame.
+//! VXLAN (RFC 7348): eight bytes, then an Ethernet frame; and its generic protocol extension
+//! (draft-ietf-nvo3-vxlan-gpe), which names what follows.
 
 use flow::Tunnel;
 
@@ -15,4 +16,21 @@ pub(super) fn open(payload: Captured<'_>) -> Option<(Tunnel, Layer, Captured<'_>
         Layer::Ethernet,
         inner,
     ))
+}
+
+/// Opens a datagram of the protocol extension; nothing if its header is not one.
+pub(super) fn open_generic(payload: Captured<'_>) -> Option<(Tunnel, Layer, Captured<'_>)> {
+    let &[flags, _, _, next, v0, v1, v2, _] = payload.head::<8>().ok()?;
+    // Version 0, the identifier flag, and no management message.
+    if flags & 0x39 != 0x08 {
+        return None;
+    }
+    let layer = match (flags & 0x04 != 0, next) {
+        (false, _) | (true, 3) => Layer::Ethernet,
+        (true, 1 | 2) => Layer::Ip,
+        (true, 4) => Layer::EtherType(super::NSH),
+        (true, 5) => Layer::Mpls,
+        (true, _) => return None,
+    };
+    Some((Tunnel::Vxlan(u32::from_be_bytes([0, v0, v1, v2])), layer, payload.skip(8).ok()?))
 }
