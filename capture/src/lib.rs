@@ -9,6 +9,9 @@ mod dtls;
 pub mod engine;
 mod fragments;
 mod frame;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 mod packet;
 mod quic;
 pub mod source;
