@@ -42,6 +42,11 @@ pub fn reader(data: &[u8]) {
 
     let at_once = frames(data);
     let in_drops = frames(Dribble(data, 0));
+    if data.starts_with(&[0x1f, 0x8b]) && at_once.1.is_some() {
+        // A decompressor that fails keeps what it had unpacked of its last helping, so that damage shows earlier.
+        assert!(in_drops.0.starts_with(&at_once.0), "{:?} after {:?}", at_once.1, at_once.0.last());
+        return;
+    }
     assert_eq!(at_once, in_drops);
 }
 
