@@ -42,6 +42,10 @@ check: setup-libpcap ## Formatting, lints and documentation, warnings denied
 fuzz: setup-fuzz ## Runs each fuzz target for a minute; FUZZ_SECONDS=600 and TARGETS="reader engine" change that
 	bash fuzz/run.sh $(TARGETS)
 
+.PHONY: bench
+bench: ## Measures the parts of capture and the whole, over generated traffic
+	$(CARGO) bench --locked -p bench
+
 .PHONY: deny
 deny: setup-deny ## Licences, bans and sources of every dependency
 	$(CARGO) deny --offline --log-level warn check bans licenses sources
