@@ -2,6 +2,8 @@
 //!
 //! Also compiled into `capture/tests/cases.rs`, which replays every case in `fuzz/cases/` without a fuzzer.
 
+mod initial;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::OnceLock;
@@ -159,23 +161,30 @@ pub fn handshake(data: &[u8]) {
     }
 }
 
-/// Datagrams of both directions of QUIC.
+/// Datagrams of both directions of QUIC: as they are, or as the frames of an Initial packet to be sealed.
 pub fn quic(data: &[u8]) {
-    let first = pieces(data).next().map_or(&[][..], |(_, bytes)| bytes);
-    datagrams(data, Handshake::in_quic(first).0);
+    let mut datagrams = (0_u8..=u8::MAX).cycle().zip(pieces(data)).map(|(number, (kind, bytes))| {
+        let side = if kind & 1 == 0 { Side::Client } else { Side::Server };
+        let sealed = if kind & 2 == 2 { initial::sealed(side, number, bytes) } else { None };
+        (side, sealed.unwrap_or_else(|| bytes.to_vec()))
+    });
+    let Some((side, first)) = datagrams.next() else { return };
+    let (handshake, _) = Handshake::in_quic(&first);
+    feed(handshake, std::iter::once((side, first)).chain(datagrams));
 }
 
 /// Datagrams of both directions of DTLS.
 pub fn dtls(data: &[u8]) {
     let first = pieces(data).next().map_or(&[][..], |(_, bytes)| bytes);
-    datagrams(data, Handshake::in_dtls(first).0);
+    let (handshake, _) = Handshake::in_dtls(first);
+    let side = |kind: u8| if kind & 1 == 0 { Side::Client } else { Side::Server };
+    feed(handshake, pieces(data).map(|(kind, bytes)| (side(kind), bytes.to_vec())));
 }
 
-fn datagrams(data: &[u8], mut handshake: Handshake) {
+fn feed(mut handshake: Handshake, datagrams: impl Iterator<Item = (Side, Vec<u8>)>) {
     let mut known = Known::default();
-    for (packet, (kind, bytes)) in (0..).zip(pieces(data)) {
-        let side = if kind & 1 == 0 { Side::Client } else { Side::Server };
-        handshake.bytes(side, packet, None, bytes);
+    for (packet, (side, bytes)) in (0..).zip(datagrams) {
+        handshake.bytes(side, packet, None, &bytes);
         known.check(&handshake);
     }
 }
@@ -347,5 +356,21 @@ impl Reports {
                 assert_eq!(before, now, "a settled verdict changed");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sealed_initial_is_opened() {
+        let hello = [&[1, 0, 0, 41, 3, 3][..], &[7; 32], &[0, 0, 2, 0x13, 1, 1, 0]].concat();
+        let frames = [&[6, 0, 45][..], &hello].concat();
+        let datagram = initial::sealed(Side::Client, 0, &frames).unwrap();
+        let (mut handshake, opens) = Handshake::in_quic(&datagram);
+        assert!(opens);
+        handshake.bytes(Side::Client, 0, None, &datagram);
+        assert!(handshake.conclude().0.ja4.is_some());
     }
 }

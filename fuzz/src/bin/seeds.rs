@@ -69,6 +69,7 @@ fn main() {
             }
             write("handshake", part, &[&exchange[..], &piece(0x0e, b""), &piece(0x0f, b"")].concat());
             write("dtls", part, &over_datagrams(&exchange));
+            write("quic", part, &over_initials(&exchange));
             write("upgrade", part, &exchange);
             write("detection", part, &[&[0, 1, 187][..], &exchange].concat());
             for from in [true, false] {
@@ -191,6 +192,25 @@ fn over_datagrams(exchange: &[u8]) -> Vec<u8> {
                 out.extend(piece(kind & 1, &[&head[..], &length, &body].concat()));
             }
             streams[from].drain(..5 + length);
+        }
+    }
+    out
+}
+
+/// The hellos of a TLS stream as frames of QUIC's Initial packets, a CRYPTO frame each, for the target to seal.
+fn over_initials(exchange: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut sent = [0_u16; 2];
+    for (kind, bytes) in fuzz::pieces(exchange) {
+        let from = usize::from(kind & 1);
+        if let Some((&[22, 3, _, _, _], message)) = bytes.split_first_chunk()
+            && let &[1 | 2, 0, high, low, ..] = message
+            && let Some(message) = message.get(..usize::from(u16::from_be_bytes([high, low])) + 4)
+        {
+            let length = u16::try_from(message.len()).expect("a record's message");
+            let varints = [(sent[from] | 0x4000).to_be_bytes(), (length | 0x4000).to_be_bytes()].concat();
+            out.extend(piece(kind & 1 | 2, &[&[6][..], &varints, message].concat()));
+            sent[from] += length;
         }
     }
     out
