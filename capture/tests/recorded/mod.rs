@@ -183,6 +183,8 @@ pub(crate) fn layout(packet: &Packet) -> Option<Layout> {
         17 => (Transport::Udp, header + 8),
         _ => return None,
     };
+    // The fixed part of the header has to be there.
+    bytes.get(header..header + if transport == Transport::Tcp { 20 } else { 8 })?;
     let source = Endpoint { ip: address(0)?, port: be16(bytes, header)? };
     let destination = Endpoint { ip: address(1)?, port: be16(bytes, header + 2)? };
     Some(Layout { six, transport, source, destination, ip, header, payload: payload..end.max(payload) })
