@@ -93,3 +93,8 @@ fn one_direction_only() {
 fn frames_cut_by_a_snap_length() {
     check(&["snap 54", "snap 96", "snap 128", "snap 256"], 110);
 }
+
+#[test]
+fn one_direction_behind_the_other() {
+    check(&["one direction behind", "behind, snap 256", "behind, snap 128"], 2_000);
+}
