@@ -38,6 +38,14 @@ check: setup-libpcap ## Formatting, lints and documentation, warnings denied
 	$(CARGO) clippy --locked --workspace --all-targets --features capture/agent -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items --quiet
 
+.PHONY: fuzz
+fuzz: setup-fuzz ## Runs each fuzz target for a minute; FUZZ_SECONDS=600 and TARGETS="reader engine" change that
+	bash fuzz/run.sh $(TARGETS)
+
+.PHONY: bench
+bench: ## Measures the parts of capture and the whole, over generated traffic
+	$(CARGO) bench --locked -p bench
+
 .PHONY: deny
 deny: setup-deny ## Licences, bans and sources of every dependency
 	$(CARGO) deny --offline --log-level warn check bans licenses sources
@@ -50,7 +58,7 @@ dashboard: setup-node ## Builds the page that the API embeds
 dist: dashboard setup-libpcap ## Optimised binaries of both programs
 	$(CARGO) build --locked --profile dist --workspace --features capture/agent
 
-.PHONY: setup setup-libpcap setup-node setup-chromium setup-deny setup-nextest setup-net
+.PHONY: setup setup-libpcap setup-node setup-chromium setup-deny setup-nextest setup-net setup-fuzz
 setup: setup-libpcap setup-node setup-chromium setup-deny setup-nextest setup-net
 setup-libpcap:
 	@bash scripts/setup.sh libpcap
@@ -64,3 +72,5 @@ setup-nextest:
 	@bash scripts/setup.sh nextest
 setup-net:
 	@bash scripts/setup.sh net
+setup-fuzz:
+	@bash scripts/setup.sh fuzz

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs one tool if it is missing: setup.sh libpcap|node|chromium|deny|nextest|net
+# Installs one tool if it is missing: setup.sh libpcap|node|chromium|deny|nextest|net|fuzz
 # Debian packages need root (or sudo); the Rust tools go to cargo's own folder.
 set -euo pipefail
 
@@ -44,5 +44,7 @@ case "${1:-}" in
         has ip || apt iproute2
         has setcap || apt libcap2-bin
         ;;
-    *) echo "usage: setup.sh libpcap|node|chromium|deny|nextest|net" >&2; exit 2 ;;
+    # libFuzzer is C++, and comes as source with its crate.
+    fuzz) has c++ || apt g++ ;;
+    *) echo "usage: setup.sh libpcap|node|chromium|deny|nextest|net|fuzz" >&2; exit 2 ;;
 esac

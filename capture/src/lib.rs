@@ -10,6 +10,9 @@ pub mod engine;
 mod fragments;
 mod frame;
 mod intake;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 mod packet;
 mod partition;
 mod quic;

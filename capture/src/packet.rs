@@ -95,16 +95,19 @@ impl<'a> Captured<'a> {
     }
 
     /// Returns the length on the wire.
+    #[inline(always)]
     pub(crate) const fn on_wire(&self) -> usize {
         self.bytes.len().saturating_add(self.missing)
     }
 
     /// Reads a fixed part without stepping over it.
+    #[inline(always)]
     pub(crate) fn head<const N: usize>(&self) -> Result<&'a [u8; N], Skip> {
         self.bytes.first_chunk().ok_or(Skip::TruncatedHeader)
     }
 
     /// Steps over `count` bytes, captured or not.
+    #[inline(always)]
     pub(crate) fn skip(self, count: usize) -> Result<Self, Skip> {
         match self.bytes.get(count..) {
             Some(bytes) => Ok(Self { bytes, ..self }),
@@ -116,6 +119,7 @@ impl<'a> Captured<'a> {
     }
 
     /// Ends the bytes where a length field says; what that promises beyond the bytes at hand is missing.
+    #[inline(always)]
     pub(crate) fn limit(self, length: usize) -> Self {
         match self.bytes.get(..length) {
             Some(bytes) => Self { bytes, missing: 0 },
@@ -208,7 +212,7 @@ pub(crate) enum Step<'a> {
 }
 
 /// Reads a whole frame; the encapsulations met go to `tunnels`, outside in.
-#[inline]
+#[inline(always)]
 pub(crate) fn decode<'a>(frame: &Frame<'a>, tunnels: &mut Vec<Tunnel>) -> Result<Decoded<'a>, Skip> {
     let (layer, captured) = (Layer::Link(frame.link), Captured::of(frame));
     match plain(layer, captured) {
@@ -259,7 +263,7 @@ enum Plain<'a> {
 /// by step they would cost several times as much.
 ///
 /// Every header is read by the function that [`step`] uses, so that both read the same.
-#[inline]
+#[inline(always)]
 fn plain(layer: Layer, captured: Captured<'_>) -> Plain<'_> {
     let Some((network, inner)) = plain_network(layer, captured) else { return Plain::Other };
     let packet = match network.protocol {
@@ -277,7 +281,7 @@ fn plain(layer: Layer, captured: Captured<'_>) -> Plain<'_> {
     Plain::Packet(packet)
 }
 
-#[inline]
+#[inline(always)]
 fn plain_network(layer: Layer, captured: Captured<'_>) -> Option<(Network, Captured<'_>)> {
     let (kind, header) = match layer {
         Layer::Link(LinkType::ETHERNET) | Layer::Ethernet => {
@@ -389,7 +393,7 @@ fn ppp(captured: Captured<'_>) -> Result<Step<'_>, Skip> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn ipv4(captured: Captured<'_>) -> Result<Step<'_>, Skip> {
     let &[v, _, l0, l1, i0, i1, f0, f1, _, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
         captured.head::<20>()?;
@@ -423,7 +427,7 @@ const fn fragment(fragment: Fragment<'_>) -> Result<Step<'_>, Skip> {
     Ok(Step::Done(Decoded::Fragment(fragment)))
 }
 
-#[inline]
+#[inline(always)]
 fn ipv6(captured: Captured<'_>) -> Result<Step<'_>, Skip> {
     let header = captured.head::<40>()?;
     let &[_, _, _, _, l0, l1, protocol, _, ref addresses @ ..] = header;
@@ -489,7 +493,7 @@ fn inside<'a>(network: Network, captured: Captured<'a>, tunnels: &mut Vec<Tunnel
     }
 }
 
-#[inline]
+#[inline(always)]
 fn tcp(network: Network, captured: Captured<'_>) -> Result<Packet<'_>, Skip> {
     let header = captured.head::<20>()?;
     let &[s0, s1, d0, d1, q0, q1, q2, q3, a0, a1, a2, a3, words, flags, ..] = header;
@@ -529,7 +533,7 @@ fn udp<'a>(network: Network, captured: Captured<'a>, tunnels: &mut Vec<Tunnel>) 
 }
 
 /// Reads a UDP header (RFC 768).
-#[inline]
+#[inline(always)]
 fn datagram(network: Network, captured: Captured<'_>) -> Result<Packet<'_>, Skip> {
     let &[s0, s1, d0, d1, l0, l1, c0, c1] = captured.head::<8>()?;
     let rest = captured.skip(8)?;

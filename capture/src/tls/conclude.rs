@@ -120,7 +120,10 @@ impl Handshake {
 
     /// Tells whether no further byte can change the conclusion, so that the connection need not be fed any more.
     pub(crate) fn settled(&mut self) -> bool {
-        std::mem::take(&mut self.fresh) && self.is_settled()
+        if std::mem::take(&mut self.fresh) {
+            self.settled |= self.is_settled();
+        }
+        self.settled
     }
 
     fn is_settled(&self) -> bool {

@@ -51,6 +51,8 @@ pub(crate) struct Handshake {
     latest: u32,
     /// Whether anything came since [`Handshake::settled`] was last asked.
     pub(super) fresh: bool,
+    /// What it said then.
+    pub(super) settled: bool,
 }
 
 impl Handshake {

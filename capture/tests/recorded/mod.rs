@@ -183,6 +183,8 @@ pub(crate) fn layout(packet: &Packet) -> Option<Layout> {
         17 => (Transport::Udp, header + 8),
         _ => return None,
     };
+    // The fixed part of the header has to be there.
+    bytes.get(header..header + if transport == Transport::Tcp { 20 } else { 8 })?;
     let source = Endpoint { ip: address(0)?, port: be16(bytes, header)? };
     let destination = Endpoint { ip: address(1)?, port: be16(bytes, header + 2)? };
     Some(Layout { six, transport, source, destination, ip, header, payload: payload..end.max(payload) })
@@ -226,6 +228,9 @@ pub(crate) enum Fault {
     OneWay { from_opener: bool },
     /// The bytes of every frame beyond this length.
     Snap(usize),
+    /// Nothing, but one direction is captured later by so many nanoseconds, and frames are cut to a length: two taps, or
+    /// two queues, that are not in step.
+    Behind { from_opener: bool, by: i64, snap: usize },
 }
 
 impl Fault {
@@ -248,6 +253,13 @@ impl Fault {
             [("snap 54", 54), ("snap 96", 96), ("snap 128", 128), ("snap 256", 256)]
                 .map(|(name, length)| (name, Self::Snap(length))),
         );
+        for from_opener in [true, false] {
+            for by in [100_000, 1_000_000, 5_000_000, 25_000_000, 100_000_000] {
+                all.push(("one direction behind", Self::Behind { from_opener, by, snap: usize::MAX }));
+                all.push(("behind, snap 256", Self::Behind { from_opener, by, snap: 256 }));
+                all.push(("behind, snap 128", Self::Behind { from_opener, by, snap: 128 }));
+            }
+        }
         all
     }
 
@@ -272,13 +284,21 @@ impl Fault {
                 kept.cloned().collect()
             }
             Self::OneWay { from_opener } => {
-                let mut openers: BTreeMap<Pair, Endpoint> = BTreeMap::new();
-                let kept = packets.iter().filter(|packet| {
-                    let Some(layout) = layout(packet) else { return true };
-                    let opener = openers.entry(layout.pair()).or_insert(layout.source);
-                    (*opener == layout.source) == from_opener
+                let from_opener_is = openers(packets);
+                let kept = packets.iter().zip(from_opener_is);
+                kept.filter(|(_, opener)| opener.is_none_or(|opener| opener == from_opener))
+                    .map(|(packet, _)| packet.clone())
+                    .collect()
+            }
+            Self::Behind { from_opener, by, snap } => {
+                let delayed = packets.iter().zip(openers(packets)).map(|(packet, opener)| {
+                    let late = if opener == Some(from_opener) { by } else { 0 };
+                    let at = Timestamp::from_nanos(packet.at.as_nanos() + late);
+                    Packet { at, ..packet.clone() }
                 });
-                kept.cloned().collect()
+                let mut delayed: Vec<_> = delayed.collect();
+                delayed.sort_by_key(|packet| packet.at);
+                Self::Snap(snap).applied(&delayed)
             }
             Self::Snap(length) => packets
                 .iter()
@@ -289,4 +309,14 @@ impl Fault {
                 .collect(),
         }
     }
+}
+
+/// Tells of each packet whether it comes from whoever sent its connection's first; nothing of what is in no connection.
+fn openers(packets: &[Packet]) -> Vec<Option<bool>> {
+    let mut openers: BTreeMap<Pair, Endpoint> = BTreeMap::new();
+    let from = packets.iter().map(|packet| {
+        let layout = layout(packet)?;
+        Some(*openers.entry(layout.pair()).or_insert(layout.source) == layout.source)
+    });
+    from.collect()
 }
