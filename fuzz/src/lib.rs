@@ -4,6 +4,8 @@
 
 mod initial;
 
+use std::sync::Arc;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::OnceLock;
@@ -157,7 +159,7 @@ pub fn handshake(data: &[u8]) {
             }
         }
         sent[from] += length;
-        known.check(&handshake);
+        known.check(&mut handshake);
     }
 }
 
@@ -185,7 +187,7 @@ fn feed(mut handshake: Handshake, datagrams: impl Iterator<Item = (Side, Vec<u8>
     let mut known = Known::default();
     for (packet, (side, bytes)) in (0..).zip(datagrams) {
         handshake.bytes(side, packet, None, &bytes);
-        known.check(&handshake);
+        known.check(&mut handshake);
     }
 }
 
@@ -195,17 +197,17 @@ struct Known(Option<(AuthWord, Security)>);
 
 impl Known {
     /// Demands that what is settled stays as it is.
-    fn check(&mut self, handshake: &Handshake) {
+    fn check(&mut self, handshake: &mut Handshake) {
         let (session, client) = handshake.conclude();
         let settled = handshake.settled();
         match &self.0 {
             Some((word, before)) => {
                 assert!(settled, "settled no more");
-                let now = (client.word(), Security::Tls(Box::new(session), client));
+                let now = (client.word(), Security::Tls(Arc::new(session), client));
                 assert_eq!((*word, before.class()), (now.0, now.1.class()), "{before:?} became {now:?}");
             }
             None if settled => {
-                self.0 = Some((client.word(), Security::Tls(Box::new(session), client)));
+                self.0 = Some((client.word(), Security::Tls(Arc::new(session), client)));
             }
             None => {}
         }
@@ -286,12 +288,13 @@ pub fn engine_within(data: &[u8], live: impl Fn() -> usize) {
     let before = live();
     let limits = Limits {
         connections: 8,
+        parts: 1,
         silent: 4,
         held_bytes: 16 * 1024,
         tcp_idle: 600,
         udp_idle: 60,
         silent_idle: 30,
-        report_empty: false,
+        ..Limits::default()
     };
     let mut engine = Engine::new(limits);
     let mut reports = Reports::default();

@@ -291,7 +291,7 @@ impl Opening {
             }
             return (ended || datagrams.settled()).then_some(Answer::Tls);
         }
-        if ended && self.tls.is_none() {
+        if self.tls.is_none() && (ended || (self.stopped(Way::Up) && self.stopped(Way::Down))) {
             // A hole before everything else will not fill any more.
             for way in [Way::Up, Way::Down] {
                 let stream = self.streams.of_mut(way);
@@ -337,10 +337,8 @@ impl Opening {
         key: Key,
         ended: bool,
     ) -> Option<Settled> {
-        let stopped =
-            |way: Way| self.held.of(way).full || self.streams.of(way).gap || self.closed.of(way).is_some();
         let ended = ended
-            || (stopped(Way::Up) && stopped(Way::Down))
+            || (self.stopped(Way::Up) && self.stopped(Way::Down))
             || self.packets >= PATIENCE
             || self.held.up.bytes.len() >= OPENING
             || self.held.down.bytes.len() >= OPENING;
@@ -443,6 +441,11 @@ impl Opening {
     fn credible(&self, client: Way, start: usize) -> bool {
         let bytes = &self.held.of(client).bytes;
         bytes.is_empty() || tls::hello_suites(bytes.get(start..).unwrap_or(&[]))
+    }
+
+    /// Tells whether nothing more is kept of a direction.
+    fn stopped(&self, way: Way) -> bool {
+        self.held.of(way).full || self.streams.of(way).gap || self.closed.of(way).is_some()
     }
 
     /// Tells whether what is held of a direction begins like a TLS record.

@@ -42,8 +42,10 @@ fn probe(opening: &Opening<'_>) -> Probe {
     match ask(opening.server, greeting) {
         Probe::No if !opening.from_start => {
             let login = || {
-                client_answer(&mut Cursor::new(opening.client)) == Some(true)
-                    && first_result(&mut Cursor::new(opening.server)) == Some(true)
+                let length = Cursor::new(opening.client).le24();
+                // A user's name follows the fields that an SSLRequest has too.
+                length.is_some_and(|length| length > 32)
+                    && client_answer(&mut Cursor::new(opening.client)) == Some(true)
             };
             answer(Some(command(&mut Cursor::new(opening.client)) == Some(true) || login()))
         }
@@ -92,12 +94,6 @@ fn client_answer(cursor: &mut Cursor<'_>) -> Option<bool> {
     // MariaDB puts its extended capabilities into the last four of the 23 bytes.
     let filler = cursor.take(19)?;
     Some(flags & PROTOCOL_41 != 0 && filler.iter().all(|&byte| byte == 0))
-}
-
-/// The server's packet after a login: OK, ERR, more authentication data or a switch of its method.
-fn first_result(cursor: &mut Cursor<'_>) -> Option<bool> {
-    let length = cursor.le24()?;
-    Some(cursor.u8()? == 2 && (2..=1024).contains(&length) && matches!(cursor.u8()?, 0 | 1 | 0xfe | 0xff))
 }
 
 /// A command of a connection joined late: a COM_QUERY whose text is SQL, whole.

@@ -24,7 +24,8 @@ impl Crypto {
             let read = match kind {
                 0 | 1 => Some(()),
                 2 | 3 => acknowledgement(&mut at, kind == 3),
-                6 => self.frame(&mut at),
+                // Google's QUIC with TLS numbers the frame 8, which no other Initial packet has.
+                6 | 8 => self.frame(&mut at),
                 _ => None,
             };
             if read.is_none() {
@@ -45,19 +46,19 @@ impl Crypto {
         }
         while let Some((offset, data)) = self.waiting.first_key_value() {
             let Some(known) = self.ready.len().checked_sub(*offset) else { break };
-            let fresh = data.get(known..).unwrap_or_default().to_vec();
-            self.ready.extend_from_slice(&fresh);
+            self.ready.extend_from_slice(data.get(known..).unwrap_or_default());
             self.waiting.pop_first();
         }
         Some(())
     }
 
-    /// Returns the body of the first message, once whole, if it has this type.
-    pub(super) fn message(&self, wanted: u8) -> Option<&[u8]> {
+    /// Visits the bodies of the whole messages of this type, in order: a HelloRetryRequest makes two of each hello (RFC
+    /// 8446 section 4.1.4).
+    pub(super) fn messages(&self, wanted: u8) -> impl Iterator<Item = &[u8]> {
         let mut at = Cursor(&self.ready);
-        let kind = at.u8()?;
-        let body = at.vector24()?;
-        (kind == wanted).then_some(body)
+        std::iter::from_fn(move || Some((at.u8()?, at.vector24()?)))
+            .filter(move |(kind, _)| *kind == wanted)
+            .map(|(_, body)| body)
     }
 }
 

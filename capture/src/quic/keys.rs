@@ -19,6 +19,19 @@ const SALT_DRAFT_29: [u8; 20] = [
     0xaf, 0xbf, 0xec, 0x28, 0x99, 0x93, 0xd2, 0x4c, 0x9e, 0x97, 0x86, 0xf1, 0x9c, 0x61, 0x11, 0xe0, 0x43,
     0x90, 0xa8, 0x99,
 ];
+const SALT_DRAFT_22: [u8; 20] = [
+    0x7f, 0xbc, 0xdb, 0x0e, 0x7c, 0x66, 0xbb, 0xe9, 0x19, 0x3a, 0x96, 0xcd, 0x21, 0x51, 0x9e, 0xbd, 0x7a,
+    0x02, 0x64, 0x4a,
+];
+/// Of Google's QUIC with TLS, before and after its last change.
+const SALT_T050: [u8; 20] = [
+    0x7f, 0xf5, 0x79, 0xe5, 0xac, 0xd0, 0x72, 0x91, 0x55, 0x80, 0x30, 0x4c, 0x43, 0xa2, 0x36, 0x7c, 0x60,
+    0x48, 0x83, 0x10,
+];
+const SALT_T051: [u8; 20] = [
+    0x7a, 0x4e, 0xde, 0xf4, 0xe7, 0xcc, 0xee, 0x5f, 0xa4, 0x50, 0x6c, 0x19, 0x12, 0x4f, 0xc8, 0xcc, 0xda,
+    0x6e, 0x03, 0x3d,
+];
 const SALT_DRAFT_23: [u8; 20] = [
     0xc3, 0xee, 0xf7, 0x12, 0xc7, 0x2e, 0xbb, 0x5a, 0x11, 0xa7, 0xd2, 0x43, 0x2b, 0xb4, 0x63, 0x65, 0xbe,
     0xf9, 0xf5, 0x02,
@@ -38,7 +51,11 @@ impl Keys {
             1 | 0xff00_0021 | 0xff00_0022 => SALT_V1,
             super::VERSION_2 => SALT_V2,
             0xff00_001d..=0xff00_0020 => SALT_DRAFT_29,
-            0xff00_0017..=0xff00_001c => SALT_DRAFT_23,
+            // Facebook's own versions stand on drafts.
+            0xff00_0017..=0xff00_001c | 0xface_b002 | 0xface_b00e => SALT_DRAFT_23,
+            0xff00_0016 | 0xface_b001 => SALT_DRAFT_22,
+            super::VERSION_T050 => SALT_T050,
+            super::VERSION_T051 => SALT_T051,
             _ => return None,
         };
         let initial = Hkdf::<Sha256>::new(Some(&salt), connection);
@@ -81,6 +98,25 @@ impl Keys {
         let tag = GenericArray::from_slice(tag);
         self.seal.decrypt_in_place_detached(&nonce.into(), &header, &mut body, tag).ok()?;
         Some(body)
+    }
+}
+
+#[cfg(test)]
+impl Keys {
+    /// Protects a packet whose header ends with a packet number of one byte, the reverse of [`Keys::open`].
+    pub(super) fn seal(&self, mut packet: Vec<u8>, body: &[u8]) -> Vec<u8> {
+        let number_at = packet.len() - 1;
+        let mut nonce = self.iv;
+        nonce[11] ^= packet[number_at];
+        let mut sealed = body.to_vec();
+        let tag = self.seal.encrypt_in_place_detached(&nonce.into(), &packet, &mut sealed).unwrap();
+        packet.extend(sealed);
+        packet.extend(tag);
+        let mut mask = GenericArray::clone_from_slice(&packet[number_at + 4..number_at + 20]);
+        self.header.encrypt_block(&mut mask);
+        packet[0] ^= mask[0] & 0x0f;
+        packet[number_at] ^= mask[1];
+        packet
     }
 }
 

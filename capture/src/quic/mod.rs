@@ -19,6 +19,9 @@ use keys::Keys;
 
 /// QUIC version 2 (RFC 9369).
 const VERSION_2: u32 = 0x6b33_43cf;
+/// Google's QUIC with TLS, in the letters it is called by.
+const VERSION_T050: u32 = u32::from_be_bytes(*b"T050");
+const VERSION_T051: u32 = u32::from_be_bytes(*b"T051");
 /// Longest connection id (RFC 9000 section 17.2).
 const MAX_CONNECTION_ID: usize = 20;
 /// Smallest datagram that carries a client's Initial; a Handshake packet that fills one may be padded to it.
@@ -32,10 +35,11 @@ const SETTLED_AFTER: u32 = 8;
 /// Most datagrams read of one connection.
 const MAX_DATAGRAMS: u32 = 64;
 
-/// Tells whether a datagram begins with a QUIC long header of a version that is known.
+/// Tells whether a datagram begins with the long header of a packet with which a client opens a connection, of a version
+/// that is known: an Initial, or early data that overtook it.
 pub(crate) fn is_quic_initial(bytes: &[u8]) -> Probe {
     let Some(packet) = Long::read(bytes, bytes) else { return Probe::No };
-    if packet.kind == Kind::Initial && version_name(packet.version).is_some() {
+    if matches!(packet.kind, Kind::Initial | Kind::EarlyData) && version_name(packet.version).is_some() {
         Probe::Yes
     } else {
         Probe::No
@@ -105,13 +109,18 @@ impl<'a> Long<'a> {
 /// The opening of one QUIC connection.
 #[derive(Default)]
 pub(crate) struct Quic {
+    /// The client's version so far.
     version: Option<u32>,
     keys: Option<(Keys, Keys)>,
+    /// The version that the keys are for, and the connection id.
+    keyed: Option<(u32, Vec<u8>)>,
     client: Crypto,
     server: Crypto,
     hello: Option<ClientHello>,
     answer: Option<ServerHello>,
     retry: bool,
+    /// Whether the hello is the second one.
+    second: bool,
     early_data: bool,
     ja4: Option<String>,
     /// Length field of the client's Handshake packets, and whether their datagram may be padded.
@@ -149,9 +158,15 @@ impl Quic {
                     }
                 }
                 Kind::EarlyData => self.early_data = true,
-                Kind::Retry | Kind::VersionNegotiation => {
-                    // The client begins again: with another connection id, or in another version.
-                    self.keys = None;
+                // The client begins again with another connection id; its next Initial shows it.
+                Kind::Retry => return,
+                Kind::VersionNegotiation => {
+                    if side == Side::Server && self.answer.is_none() {
+                        // The client begins again in another version, with another hello.
+                        self.client = Crypto::default();
+                        self.hello = None;
+                        self.early_data = false;
+                    }
                     return;
                 }
             }
@@ -167,36 +182,83 @@ impl Quic {
     }
 
     fn initial(&mut self, side: Side, packet: &Long<'_>) {
-        if side == Side::Client && (self.keys.is_none() || self.version != Some(packet.version)) {
+        if side == Side::Client {
             self.version = Some(packet.version);
-            self.keys = Keys::derive(packet.version, packet.destination);
         }
-        let Some((client, server)) = &self.keys else { return };
-        let keys = if side == Side::Client { client } else { server };
-        let Some(body) = keys.open(packet.bytes, packet.number_at) else { return };
+        let Some(body) = self.open(side, packet) else { return };
         match side {
             Side::Client => {
                 self.client.frames(&body);
-                if self.hello.is_none()
-                    && let Some(body) = self.client.message(1)
-                {
-                    self.hello = ClientHello::read(body.to_vec(), false);
-                    if let Some(hello) = &self.hello {
-                        self.ja4 = ja4::fingerprint(hello, Carrier::Quic);
-                        self.early_data |= hello.offers(extension::EARLY_DATA);
-                    }
-                }
+                self.client_hellos();
             }
             Side::Server => {
                 self.server.frames(&body);
-                if let Some(hello) = self.server.message(2).and_then(ServerHello::read) {
-                    self.retry |= hello.retry;
-                    if !hello.retry && self.answer.is_none() {
+                for hello in self.server.messages(2).filter_map(ServerHello::read) {
+                    if hello.retry {
+                        self.retry = true;
+                    } else if self.answer.is_none() {
                         self.answer = Some(hello);
                     }
                 }
+                self.client_hellos();
             }
         }
+    }
+
+    /// Reads the ClientHello, and after a HelloRetryRequest the second one, which is the one in force.
+    fn client_hellos(&mut self) {
+        if self.hello.is_none()
+            && let Some(body) = self.client.messages(1).next()
+        {
+            self.hello = ClientHello::read(body.to_vec(), false);
+            if let Some(hello) = &self.hello {
+                self.ja4 = ja4::fingerprint(hello, Carrier::Quic);
+                self.early_data |= hello.offers(extension::EARLY_DATA);
+            }
+        }
+        if self.retry
+            && !self.second
+            && let Some(body) = self.client.messages(1).nth(1)
+        {
+            self.second = true;
+            self.hello = ClientHello::read(body.to_vec(), false);
+        }
+    }
+
+    /// Opens an Initial packet. A change of version in mid-handshake keeps the connection id that the keys stand on (RFC
+    /// 9368 section 4, RFC 9369 section 4.1); Retry, or a client that begins again, does not (RFC 9001 section 5.2).
+    fn open(&mut self, side: Side, packet: &Long<'_>) -> Option<Vec<u8>> {
+        let first = self.keyed.is_none();
+        if first && side == Side::Server {
+            return None;
+        }
+        let known = self.keyed.as_ref().map_or(packet.destination, |(_, connection)| connection.as_slice());
+        let known = known.to_vec();
+        if self.keyed.as_ref().is_none_or(|(version, _)| *version != packet.version) {
+            self.key(packet.version, &known);
+        }
+        let opened = self.unseal(side, packet);
+        if opened.is_some() || side == Side::Server || known == packet.destination {
+            return opened;
+        }
+        let before = (self.keys.take(), self.keyed.take());
+        self.key(packet.version, packet.destination);
+        let opened = self.unseal(side, packet);
+        if opened.is_none() {
+            (self.keys, self.keyed) = before;
+        }
+        opened
+    }
+
+    fn key(&mut self, version: u32, connection: &[u8]) {
+        self.keys = Keys::derive(version, connection);
+        self.keyed = Some((version, connection.to_vec()));
+    }
+
+    fn unseal(&self, side: Side, packet: &Long<'_>) -> Option<Vec<u8>> {
+        let (client, server) = self.keys.as_ref()?;
+        let keys = if side == Side::Client { client } else { server };
+        keys.open(packet.bytes, packet.number_at)
     }
 
     /// Tells whether no further datagram can change the conclusion.
@@ -283,7 +345,9 @@ fn version_name(version: u32) -> Option<String> {
     match version {
         1 => Some("v1".to_owned()),
         VERSION_2 => Some("v2".to_owned()),
-        0xff00_0017..=0xff00_0022 => Some(format!("draft-{}", version & 0xff)),
+        VERSION_T050 => Some("T050".to_owned()),
+        VERSION_T051 => Some("T051".to_owned()),
+        0xff00_0016..=0xff00_0022 => Some(format!("draft-{}", version & 0xff)),
         0xface_b000..=0xface_b00f => Some(format!("mvfst-{version:08x}")),
         // Reserved to exercise version negotiation (RFC 9000 section 15).
         version if version & 0x0f0f_0f0f == 0x0a0a_0a0a => Some(format!("0x{version:08x}")),
@@ -311,8 +375,127 @@ mod tests {
         let body = server.open(long.bytes, long.number_at).expect("opens");
         let mut crypto = Crypto::default();
         crypto.frames(&body);
-        let hello = ServerHello::read(crypto.message(2).unwrap()).unwrap();
+        let hello = ServerHello::read(crypto.messages(2).next().unwrap()).unwrap();
         assert_eq!((hello.version, hello.suite, hello.group), (0x0304, 0x1301, Some(29)));
+    }
+
+    /// An Initial packet under the keys of a connection id, with CRYPTO frames of these offsets.
+    fn initial(
+        side: Side,
+        version: u32,
+        keyed: &[u8],
+        to: &[u8],
+        number: u8,
+        crypto: &[(u8, &[u8])],
+    ) -> Vec<u8> {
+        let mut body = Vec::new();
+        for (offset, part) in crypto {
+            body.extend([6, *offset, 0x40, u8::try_from(part.len()).unwrap()]);
+            body.extend_from_slice(part);
+        }
+        body.extend([0; 24]);
+        let mut packet = vec![if version == VERSION_2 { 0xd0 } else { 0xc0 }];
+        packet.extend(version.to_be_bytes());
+        packet.push(u8::try_from(to.len()).unwrap());
+        packet.extend_from_slice(to);
+        packet.extend([0, 0, 0x40, u8::try_from(body.len() + 17).unwrap(), number]);
+        let (client, server) = Keys::derive(version, keyed).unwrap();
+        (if side == Side::Client { client } else { server }).seal(packet, &body)
+    }
+
+    fn message(kind: u8, rest: &[u8]) -> Vec<u8> {
+        let mut body = vec![3, 3];
+        body.extend(rest);
+        [&[kind, 0, 0, u8::try_from(body.len()).unwrap()], body.as_slice()].concat()
+    }
+
+    /// A ClientHello that offers this suite.
+    fn client_hello(suite: u8) -> Vec<u8> {
+        message(1, &[&[9; 32][..], &[0, 0, 2, 0x13, suite, 1, 0]].concat())
+    }
+
+    fn server_hello(random: &[u8; 32], suite: u8) -> Vec<u8> {
+        message(2, &[random.as_slice(), &[0, 0x13, suite, 0, 0, 6, 0, 43, 0, 2, 3, 4]].concat())
+    }
+
+    fn read(datagrams: &[(Side, Vec<u8>)]) -> Quic {
+        let mut quic = Quic::default();
+        assert_eq!(is_quic_initial(&datagrams[0].1), Probe::Yes);
+        for (side, datagram) in datagrams {
+            quic.datagram(*side, datagram);
+        }
+        quic
+    }
+
+    const CHOSEN: [u8; 8] = *b"original";
+    const C: Side = Side::Client;
+    const S: Side = Side::Server;
+
+    #[test]
+    fn hellos_of_every_version_in_frames_out_of_order() {
+        for version in [1, VERSION_2, VERSION_T050, VERSION_T051, 0xff00_001d, 0xff00_0017, 0xface_b001] {
+            let hello = client_hello(1);
+            let last = initial(C, version, &CHOSEN, &CHOSEN, 1, &[(20, &hello[20..])]);
+            let first = initial(C, version, &CHOSEN, &CHOSEN, 0, &[(8, &hello[8..25]), (0, &hello[..10])]);
+            let answer = initial(S, version, &CHOSEN, b"", 0, &[(0, &server_hello(&[7; 32], 1))]);
+            let quic = read(&[(C, last), (C, first), (S, answer)]);
+            assert_eq!(quic.hello.unwrap().suites, [0x1301], "{version:x}");
+            assert_eq!(quic.answer.unwrap().suite, 0x1301, "{version:x}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_begins_again_is_followed() {
+        let hello = client_hello(1);
+        let first = || initial(C, 1, &CHOSEN, &CHOSEN, 0, &[(0, &hello)]);
+        let answered = |quic: &Quic| quic.answer.as_ref().map(|answer| answer.suite);
+        // Retry (RFC 9000 section 17.2.5) brings another connection id, which the keys then stand on.
+        let retry = [&[0xf0, 0, 0, 0, 1, 0, 4][..], b"more", &[0; 40]].concat();
+        let again = initial(C, 1, b"more", b"more", 1, &[(0, &hello)]);
+        let answer = initial(S, 1, b"more", b"", 0, &[(0, &server_hello(&[7; 32], 1))]);
+        let quic = read(&[(C, first()), (S, retry), (C, again), (S, answer)]);
+        assert_eq!(answered(&quic), Some(0x1301));
+        // A server that changes to version 2 in mid-handshake (RFC 9368 section 4) keeps the first connection id.
+        let answer = initial(S, VERSION_2, &CHOSEN, b"", 0, &[(0, &server_hello(&[7; 32], 1))]);
+        let again = initial(C, VERSION_2, &CHOSEN, b"server's", 1, &[(0, &hello)]);
+        let quic = read(&[(C, first()), (S, answer), (C, again)]);
+        assert_eq!((answered(&quic), quic.version), (Some(0x1301), Some(VERSION_2)));
+        // Version negotiation (RFC 9000 section 6) makes the client begin again, with another hello.
+        let negotiation = [&[0xc0, 0, 0, 0, 0, 0, 0][..], &VERSION_2.to_be_bytes()].concat();
+        let again = initial(C, VERSION_2, b"another", b"another", 0, &[(0, &client_hello(2))]);
+        let answer = initial(S, VERSION_2, b"another", b"", 0, &[(0, &server_hello(&[7; 32], 2))]);
+        let quic = read(&[(C, first()), (S, negotiation), (C, again), (S, answer)]);
+        assert_eq!(answered(&quic), Some(0x1302));
+        assert_eq!(quic.hello.unwrap().suites, [0x1302]);
+    }
+
+    #[test]
+    fn after_a_hello_retry_request_the_second_hello_counts() {
+        let retry = crate::tls::hello::RETRY;
+        let hello = client_hello(1);
+        let place = u8::try_from(hello.len()).unwrap();
+        let asked = server_hello(&retry, 1);
+        let asked_length = u8::try_from(asked.len()).unwrap();
+        let quic = read(&[
+            (C, initial(C, 1, &CHOSEN, &CHOSEN, 0, &[(0, &hello)])),
+            (S, initial(S, 1, &CHOSEN, b"", 0, &[(0, &asked)])),
+            (C, initial(C, 1, &CHOSEN, b"server's", 1, &[(place, &client_hello(3))])),
+            (S, initial(S, 1, &CHOSEN, b"", 1, &[(asked_length, &server_hello(&[7; 32], 3))])),
+        ]);
+        assert!(quic.retry);
+        assert_eq!(quic.answer.unwrap().suite, 0x1303);
+        assert_eq!(quic.hello.unwrap().suites, [0x1303]);
+    }
+
+    #[test]
+    fn early_data_may_come_first() {
+        let mut packet = vec![0xd0, 0, 0, 0, 1, 8];
+        packet.extend(CHOSEN);
+        packet.extend([0, 20]);
+        packet.extend([0xaa; 20]);
+        assert_eq!(is_quic_initial(&packet), Probe::Yes);
+        packet[4] = 9;
+        assert_eq!(is_quic_initial(&packet), Probe::No);
     }
 
     proptest! {

@@ -46,6 +46,8 @@ pub(crate) mod extension {
     pub(crate) const SERVER_NAME: u16 = 0;
     pub(crate) const SIGNATURE_ALGORITHMS: u16 = 13;
     pub(crate) const ALPN: u16 = 16;
+    /// `record_size_limit` (RFC 8449).
+    pub(crate) const RECORD_SIZE_LIMIT: u16 = 28;
     pub(crate) const SESSION_TICKET: u16 = 35;
     pub(crate) const PRE_SHARED_KEY: u16 = 41;
     pub(crate) const EARLY_DATA: u16 = 42;
@@ -54,11 +56,24 @@ pub(crate) mod extension {
     /// `key_share`; drafts before 23 numbered it 40.
     pub(crate) const KEY_SHARE: u16 = 51;
     pub(crate) const KEY_SHARE_OF_DRAFTS: u16 = 40;
+    /// Next Protocol Negotiation, before ALPN: its message stands between ChangeCipherSpec and Finished.
+    pub(crate) const NEXT_PROTOCOL: u16 = 13_172;
+    /// Channel ID, of both numberings; its message stands there too, in TLS 1.3 before Finished.
+    pub(crate) const CHANNEL_ID_OLD: u16 = 30_031;
+    pub(crate) const CHANNEL_ID: u16 = 30_032;
     pub(crate) const ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
 
     /// The types that [`super::ClientHello::offers`] answers for.
-    pub(super) const MARKED: [u16; 5] =
-        [SERVER_NAME, PRE_SHARED_KEY, EARLY_DATA, POST_HANDSHAKE_AUTH, ENCRYPTED_CLIENT_HELLO];
+    pub(super) const MARKED: [u16; 8] = [
+        SERVER_NAME,
+        PRE_SHARED_KEY,
+        EARLY_DATA,
+        POST_HANDSHAKE_AUTH,
+        NEXT_PROTOCOL,
+        CHANNEL_ID_OLD,
+        CHANNEL_ID,
+        ENCRYPTED_CLIENT_HELLO,
+    ];
 }
 
 impl ClientHello {
@@ -154,6 +169,12 @@ impl ClientHello {
 
     fn at(&self, span: Span) -> &[u8] {
         self.body.get(span.from..span.from.saturating_add(span.length)).unwrap_or_default()
+    }
+
+    /// Names the very hello, by its random bytes, its session id and its length; absent where the body was cut.
+    pub(crate) fn name(&self) -> Option<u128> {
+        let random = self.body.get(..self.suites.from).filter(|_| self.whole)?;
+        Some(super::sessions::name(&[random, &self.body.len().to_be_bytes()].concat()))
     }
 
     pub(crate) fn session_id(&self) -> &[u8] {
@@ -255,11 +276,13 @@ pub(crate) struct ServerHello {
     /// Index of the PSK identity that the server chose; absent when it chose none.
     pub(crate) selected_identity: Option<u16>,
     pub(crate) alpn: Option<String>,
+    /// How many messages it makes the client send between ChangeCipherSpec and Finished.
+    pub(crate) before_finished: usize,
 }
 
 /// The random value that makes a ServerHello a HelloRetryRequest: SHA-256 of "HelloRetryRequest" (RFC 8446
 /// section 4.1.3).
-const RETRY: [u8; 32] = [
+pub(crate) const RETRY: [u8; 32] = [
     0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91, 0xc2,
     0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
 ];
@@ -294,6 +317,9 @@ impl ServerHello {
             extension::KEY_SHARE | extension::KEY_SHARE_OF_DRAFTS => self.group = Some(at.u16()?),
             extension::PRE_SHARED_KEY => self.selected_identity = Some(at.u16()?),
             extension::ALPN => self.alpn = Some(printable(Cursor(at.vector16()?).vector8()?)),
+            extension::NEXT_PROTOCOL | extension::CHANNEL_ID_OLD | extension::CHANNEL_ID => {
+                self.before_finished = self.before_finished.saturating_add(1);
+            }
             _ => {}
         }
         Some(())

@@ -51,8 +51,8 @@ pub(crate) fn hello_suites(bytes: &[u8]) -> bool {
     let mut read = || {
         at.take(38)?;
         let session = at.vector8()?.len();
-        let suites = at.u16()?;
-        Some(session <= 32 && suites >= 2)
+        at.u16()?;
+        Some(session <= 32)
     };
     read() == Some(true)
 }

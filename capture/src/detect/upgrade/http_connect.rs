@@ -28,6 +28,10 @@ fn turn(opening: &Opening<'_>) -> Turn {
         let Some(asked) = end_of_head(request) else { return Turn::Possible };
         client = client.saturating_add(asked);
         let response = opening.server.get(server..).unwrap_or(&[]);
+        if tls::server_answer(response) == Probe::Yes {
+            // The answer was not captured, but what it allowed was.
+            return tunnel(client, server);
+        }
         let Some(answered) = end_of_head(response) else {
             // Only the client's side was captured: what follows the request is the tunnel.
             let unanswered = response.is_empty() && opening.ended && client < opening.client.len();
