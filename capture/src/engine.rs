@@ -98,14 +98,14 @@ impl Default for Engine {
 }
 
 /// A frame that was read and whose turn has not come.
-#[derive(Clone, Copy)]
 struct Ahead<'a> {
-    frame: Frame<'a>,
+    at: Timestamp,
+    point: u16,
+    /// The encapsulations around it: where they begin and end among the batch's.
+    tunnels: (usize, usize),
     decoded: Result<Decoded<'a>, Skip>,
     /// Where its packet belongs; absent for fragments and for what is of no use.
     route: Option<Route>,
-    /// The encapsulations around it: where they begin among the batch's, and how many there are.
-    tunnels: (usize, usize),
 }
 
 #[derive(Clone, Copy)]
@@ -113,6 +113,7 @@ struct Route {
     key: Key,
     way: Way,
     part: usize,
+    /// Where its connection stood when the frame was read.
     hint: Option<u32>,
 }
 
@@ -147,54 +148,60 @@ impl Engine {
 
     /// Takes captured frames, in order: the same as one after the other, and faster.
     pub fn frames<'a>(&mut self, frames: impl IntoIterator<Item = Frame<'a>>) {
-        let mut frames = frames.into_iter().peekable();
-        while frames.peek().is_some() {
-            let mut ahead: [Option<Ahead<'_>>; BATCH] = [None; BATCH];
+        let mut frames = frames.into_iter();
+        // All of a batch are looked up before the first is taken, so that their ways through memory overlap.
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
             self.tunnels.clear();
-            for (slot, frame) in ahead.iter_mut().zip(&mut frames) {
-                *slot = Some(self.read(frame));
+            for frame in frames.by_ref().take(BATCH) {
+                batch.push(self.read(&frame));
             }
-            for route in ahead.iter_mut().map_while(Option::as_mut).filter_map(|ahead| ahead.route.as_mut()) {
-                route.hint = self.parts.get(route.part).and_then(|part| part.find(&route.key));
+            if batch.is_empty() {
+                return;
             }
-            for ahead in ahead.iter().map_while(Option::as_ref) {
-                self.advance(ahead.frame.at);
-                self.turn(ahead);
+            for ahead in batch.drain(..) {
+                self.advance(ahead.at);
+                self.turn(&ahead);
             }
         }
     }
 
-    fn read<'a>(&mut self, frame: Frame<'a>) -> Ahead<'a> {
+    #[inline]
+    fn read<'a>(&mut self, frame: &Frame<'a>) -> Ahead<'a> {
+        let point = self.intake.point(frame);
+        let decoded = self.intake.read(frame);
         let begin = self.tunnels.len();
-        let decoded = self.intake.read(&frame);
         self.tunnels.extend_from_slice(self.intake.tunnels());
         let route = match &decoded {
-            Ok(Decoded::Packet(packet)) => Some(Route::of(packet, self.parts.len())),
+            Ok(Decoded::Packet(packet)) => {
+                let mut route = Route::of(packet, self.parts.len());
+                route.hint = self.parts.get(route.part).and_then(|part| part.find(&route.key));
+                Some(route)
+            }
             Ok(Decoded::Fragment(_)) | Err(_) => None,
         };
-        Ahead { frame, decoded, route, tunnels: (begin, self.tunnels.len().saturating_sub(begin)) }
+        Ahead { at: frame.at, point, tunnels: (begin, self.tunnels.len()), decoded, route }
     }
 
+    #[inline]
     fn turn(&mut self, ahead: &Ahead<'_>) {
-        let frame = &ahead.frame;
-        let point = self.intake.point(frame);
         let count = self.parts.len();
         let Self { intake, parts, memory, now, out, tunnels, .. } = self;
-        let (begin, length) = ahead.tunnels;
-        let tunnels = tunnels.get(begin..begin.saturating_add(length)).unwrap_or_default();
+        let (begin, end) = ahead.tunnels;
+        let tunnels = tunnels.get(begin..end).unwrap_or_default();
         let mut take = |packet: &Packet<'_>, route: Route, tunnels: &[Tunnel]| {
             let Some(part) = parts.get_mut(route.part) else { return };
-            let context = Context { at: frame.at, point, tunnels };
+            let context = Context { at: ahead.at, point: ahead.point, tunnels };
             part.packet((route.key, route.way), route.hint, packet, context, *now, memory);
-            out.extend(part.out.drain(..));
+            if !part.out.is_empty() {
+                out.extend(part.out.drain(..));
+            }
         };
         match (&ahead.decoded, ahead.route) {
             (Ok(Decoded::Packet(packet)), Some(route)) => take(packet, route, tunnels),
-            (decoded, _) => {
-                intake.resolve(*decoded, frame.at, tunnels, &mut |packet, tunnels| {
-                    take(packet, Route::of(packet, count), tunnels);
-                });
-            }
+            (decoded, _) => intake.resolve(*decoded, ahead.at, tunnels, &mut |packet, tunnels| {
+                take(packet, Route::of(packet, count), tunnels);
+            }),
         }
     }
 
@@ -206,13 +213,17 @@ impl Engine {
         }
         self.ticked = self.now;
         let mut ended = Vec::new();
-        for part in &mut self.parts {
-            part.expire(self.now, &mut self.memory);
-            ended.append(&mut part.out);
+        for (number, part) in self.parts.iter_mut().enumerate() {
+            part.overdue(self.now, &mut self.memory, |end, id, place| ended.push((end, id, number, place)));
         }
         // The parts know nothing of each other, so their number must not show in the order.
-        ended.sort_by_key(|report| (report.flow.end, report.flow.id));
-        self.out.extend(ended);
+        ended.sort_unstable();
+        for (_, _, number, place) in ended {
+            if let Some(part) = self.parts.get_mut(number) {
+                part.end(place, Close::Idle, &mut self.memory);
+                self.out.extend(part.out.drain(..));
+            }
+        }
         self.intake.expire(self.now);
     }
 

@@ -95,19 +95,19 @@ impl<'a> Captured<'a> {
     }
 
     /// Returns the length on the wire.
-    #[inline(always)]
+    #[inline]
     pub(crate) const fn on_wire(&self) -> usize {
         self.bytes.len().saturating_add(self.missing)
     }
 
     /// Reads a fixed part without stepping over it.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn head<const N: usize>(&self) -> Result<&'a [u8; N], Skip> {
         self.bytes.first_chunk().ok_or(Skip::TruncatedHeader)
     }
 
     /// Steps over `count` bytes, captured or not.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn skip(self, count: usize) -> Result<Self, Skip> {
         match self.bytes.get(count..) {
             Some(bytes) => Ok(Self { bytes, ..self }),
@@ -119,7 +119,7 @@ impl<'a> Captured<'a> {
     }
 
     /// Ends the bytes where a length field says; what that promises beyond the bytes at hand is missing.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn limit(self, length: usize) -> Self {
         match self.bytes.get(..length) {
             Some(bytes) => Self { bytes, missing: 0 },
@@ -137,6 +137,13 @@ pub(crate) struct Packet<'a> {
     pub(crate) payload: Captured<'a>,
     /// The IPv4 identification, or 0 where there is none (IPv6 without fragments).
     pub(crate) identification: u32,
+}
+
+impl Packet<'_> {
+    /// Tells whether it is a SYN that answers none, which may open a connection.
+    pub(crate) const fn begins(&self) -> bool {
+        matches!(self.header, Header::Tcp(Tcp { syn: true, acknowledgment: None, .. }))
+    }
 }
 
 /// What the transport header says.
@@ -212,8 +219,11 @@ pub(crate) enum Step<'a> {
 }
 
 /// Reads a whole frame; the encapsulations met go to `tunnels`, outside in.
-#[inline(always)]
+#[inline]
 pub(crate) fn decode<'a>(frame: &Frame<'a>, tunnels: &mut Vec<Tunnel>) -> Result<Decoded<'a>, Skip> {
+    if let Some(packet) = plainest(frame) {
+        return Ok(Decoded::Packet(packet));
+    }
     let (layer, captured) = (Layer::Link(frame.link), Captured::of(frame));
     match plain(layer, captured) {
         Plain::Packet(packet) => Ok(Decoded::Packet(packet)),
@@ -259,11 +269,60 @@ enum Plain<'a> {
     Other,
 }
 
+/// Reads what nearly every frame is: a TCP segment, whole, in IPv4 without options, in Ethernet. Nothing where
+/// anything else shows: what it then is, is for the walk below to say.
+#[inline]
+fn plainest<'a>(frame: &Frame<'a>) -> Option<Packet<'a>> {
+    if frame.link != LinkType::ETHERNET || frame.original_len as usize != frame.bytes.len() {
+        return None;
+    }
+    let (&[.., 0x08, 0x00], bytes) = frame.bytes.split_first_chunk::<14>()? else { return None };
+    let (ip, bytes) = bytes.split_first_chunk::<20>()?;
+    let &[0x45, _, l0, l1, i0, i1, place, 0, _, TCP, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = ip else {
+        return None;
+    };
+    // Neither more fragments nor an offset.
+    if place & 0x3f != 0 {
+        return None;
+    }
+    let bytes = bytes.get(..usize::from(u16::from_be_bytes([l0, l1])).checked_sub(20)?)?;
+    let (tcp, options) = bytes.split_first_chunk::<20>()?;
+    let &[p0, p1, q0, q1, n0, n1, n2, n3, a0, a1, a2, a3, words, flags, ..] = tcp;
+    let length = usize::from(words >> 4).saturating_mul(4);
+    let options_length = length.checked_sub(20)?;
+    let stamp = match options.first_chunk::<8>() {
+        Some(&[1, 1, 8, 10, t0, t1, t2, t3]) if options_length >= 12 => {
+            Some(u32::from_be_bytes([t0, t1, t2, t3]))
+        }
+        _ => None,
+    };
+    Some(Packet {
+        source: Endpoint {
+            ip: IpAddr::V4(Ipv4Addr::new(s0, s1, s2, s3)),
+            port: u16::from_be_bytes([p0, p1]),
+        },
+        destination: Endpoint {
+            ip: IpAddr::V4(Ipv4Addr::new(d0, d1, d2, d3)),
+            port: u16::from_be_bytes([q0, q1]),
+        },
+        header: Header::Tcp(Tcp {
+            sequence: u32::from_be_bytes([n0, n1, n2, n3]),
+            acknowledgment: (flags & 0x10 != 0).then_some(u32::from_be_bytes([a0, a1, a2, a3])),
+            syn: flags & 0x02 != 0,
+            fin: flags & 0x01 != 0,
+            reset: flags & 0x04 != 0,
+            stamp,
+        }),
+        payload: Captured { bytes: options.get(options_length..)?, missing: 0 },
+        identification: u32::from(u16::from_be_bytes([i0, i1])),
+    })
+}
+
 /// Takes link, IP and transport header at once where nothing else is there: so it is in nearly every frame, and step
 /// by step they would cost several times as much.
 ///
 /// Every header is read by the function that [`step`] uses, so that both read the same.
-#[inline(always)]
+#[inline]
 fn plain(layer: Layer, captured: Captured<'_>) -> Plain<'_> {
     let Some((network, inner)) = plain_network(layer, captured) else { return Plain::Other };
     let packet = match network.protocol {
@@ -281,7 +340,7 @@ fn plain(layer: Layer, captured: Captured<'_>) -> Plain<'_> {
     Plain::Packet(packet)
 }
 
-#[inline(always)]
+#[inline]
 fn plain_network(layer: Layer, captured: Captured<'_>) -> Option<(Network, Captured<'_>)> {
     let (kind, header) = match layer {
         Layer::Link(LinkType::ETHERNET) | Layer::Ethernet => {
@@ -393,7 +452,7 @@ fn ppp(captured: Captured<'_>) -> Result<Step<'_>, Skip> {
     }
 }
 
-#[inline(always)]
+#[inline]
 fn ipv4(captured: Captured<'_>) -> Result<Step<'_>, Skip> {
     let &[v, _, l0, l1, i0, i1, f0, f1, _, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
         captured.head::<20>()?;
@@ -427,7 +486,7 @@ const fn fragment(fragment: Fragment<'_>) -> Result<Step<'_>, Skip> {
     Ok(Step::Done(Decoded::Fragment(fragment)))
 }
 
-#[inline(always)]
+#[inline]
 fn ipv6(captured: Captured<'_>) -> Result<Step<'_>, Skip> {
     let header = captured.head::<40>()?;
     let &[_, _, _, _, l0, l1, protocol, _, ref addresses @ ..] = header;
@@ -493,7 +552,7 @@ fn inside<'a>(network: Network, captured: Captured<'a>, tunnels: &mut Vec<Tunnel
     }
 }
 
-#[inline(always)]
+#[inline]
 fn tcp(network: Network, captured: Captured<'_>) -> Result<Packet<'_>, Skip> {
     let header = captured.head::<20>()?;
     let &[s0, s1, d0, d1, q0, q1, q2, q3, a0, a1, a2, a3, words, flags, ..] = header;
@@ -533,7 +592,7 @@ fn udp<'a>(network: Network, captured: Captured<'a>, tunnels: &mut Vec<Tunnel>) 
 }
 
 /// Reads a UDP header (RFC 768).
-#[inline(always)]
+#[inline]
 fn datagram(network: Network, captured: Captured<'_>) -> Result<Packet<'_>, Skip> {
     let &[s0, s1, d0, d1, l0, l1, c0, c1] = captured.head::<8>()?;
     let rest = captured.skip(8)?;

@@ -3,7 +3,7 @@
 //! The table is split by [`Key::part`] into a fixed number of parts that share nothing, so that threads can work on
 //! them and one thread gives the same answers as many. In come decoded packets, out come reports.
 
-use flow::{Close, Flow, Timestamp, Transport};
+use flow::{Close, Flow, FlowId, Timestamp, Transport};
 
 use crate::connection::key::{Key, Way};
 use crate::connection::points::Points;
@@ -74,16 +74,16 @@ impl Partition {
         now: Timestamp,
         memory: &mut Memory,
     ) {
-        let current = hint.filter(|place| self.table.get(*place).is_some_and(|found| found.key == key));
-        let mut place = current.or_else(|| self.table.find(&key));
-        if let Some(found) = place
-            && self.table.get(found).is_some_and(|connection| connection.replaced_by(way, packet))
-        {
-            self.end(found, Close::Reused, memory);
-            place = None;
-        }
-        let place = place.unwrap_or_else(|| self.track(key, way, packet, context, now, memory));
-        let Some(connection) = self.table.get_mut(place) else { return };
+        let place = match self.current(&key, hint) {
+            Some(place) if !self.is_replaced(place, way, packet) => place,
+            Some(place) => {
+                self.end(place, Close::Reused, memory);
+                self.track(key, way, packet, context, now, memory)
+            }
+            None => self.track(key, way, packet, context, now, memory),
+        };
+        let Some(slot) = self.table.slot_mut(place) else { return };
+        let connection = &mut slot.connection;
         let mut change = connection.packet(way, packet, context, memory);
         let (before, after) = change.held;
         if before != after {
@@ -118,7 +118,19 @@ impl Partition {
         } else {
             Queue::Open
         };
-        self.table.touch(place, queue, now);
+        if slot.is_stale(queue, now) {
+            self.table.touch(place, queue, now);
+        }
+    }
+
+    /// Finds a connection, at the place where it was found a moment ago if it still stands there.
+    fn current(&self, key: &Key, hint: Option<u32>) -> Option<u32> {
+        hint.filter(|place| self.table.get(*place).is_some_and(|found| found.key == *key))
+            .or_else(|| self.table.find(key))
+    }
+
+    fn is_replaced(&self, place: u32, way: Way, packet: &Packet<'_>) -> bool {
+        packet.begins() && self.table.get(place).is_some_and(|connection| connection.replaced_by(way, packet))
     }
 
     fn track(
@@ -148,21 +160,35 @@ impl Partition {
         self.end(place, Close::Evicted, memory);
     }
 
-    /// Ends what has been silent for too long.
-    pub(crate) fn expire(&mut self, now: Timestamp, memory: &mut Memory) {
+    /// Lists what has been silent for too long and will be reported: when each connection ended, its name and its
+    /// place. What will not be is counted and dropped.
+    pub(crate) fn overdue(
+        &mut self,
+        now: Timestamp,
+        memory: &mut Memory,
+        mut each: impl FnMut(Timestamp, FlowId, u32),
+    ) {
+        let empty = self.idle(Queue::Silent);
+        while !self.limits.report_empty
+            && let Some((place, last)) = self.table.oldest(Queue::Silent)
+            && now.since(last) > empty
+        {
+            self.end(place, Close::Idle, memory);
+        }
         for queue in Queue::ALL {
             let idle = self.idle(queue);
-            while let Some((place, last)) = self.table.oldest(queue) {
-                if now.since(last) <= idle {
+            for place in self.table.queued(queue) {
+                let Some(connection) = self.table.get(place) else { break };
+                if now.since(connection.last()) <= idle {
                     break;
                 }
-                self.end(place, Close::Idle, memory);
+                each(connection.last(), connection.id(), place);
             }
         }
     }
 
     /// Lists what is still tracked and will be reported, by place; what will not be is counted and dropped.
-    pub(crate) fn remaining(&mut self, memory: &mut Memory) -> Vec<(Timestamp, flow::FlowId, u32)> {
+    pub(crate) fn remaining(&mut self, memory: &mut Memory) -> Vec<(Timestamp, FlowId, u32)> {
         if !self.limits.report_empty {
             let silent = |place: &u32| self.table.get(*place).is_some_and(Connection::silent);
             let empty: Vec<u32> = self.table.places().filter(silent).collect();

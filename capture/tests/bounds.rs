@@ -35,7 +35,7 @@ fn closes(flows: &[Flow]) -> Vec<(u16, Close)> {
 
 #[test]
 fn a_full_table_reports_what_gives_way_and_counts_it() {
-    let limits = Limits { connections: 2, ..Limits::default() };
+    let limits = Limits { parts: 1, connections: 2, ..Limits::default() };
     let requests = [1, 2, 3].map(|port| (port, false, REQUEST.to_vec()));
     let (flows, coverage) = observe(limits, requests);
     assert_eq!(closes(&flows), [(1, Close::Evicted), (2, Close::CaptureEnd), (3, Close::CaptureEnd)]);
@@ -45,7 +45,7 @@ fn a_full_table_reports_what_gives_way_and_counts_it() {
 
 #[test]
 fn a_flood_of_openings_costs_no_connection_that_speaks() {
-    let limits = Limits { connections: 100, silent: 10, ..Limits::default() };
+    let limits = Limits { parts: 1, connections: 100, silent: 10, ..Limits::default() };
     let flood = (100..200).map(|port| (port, true, Vec::new()));
     let (flows, coverage) = observe(limits, [(1, false, REQUEST.to_vec())].into_iter().chain(flood));
     assert_eq!(closes(&flows), [(1, Close::CaptureEnd)]);

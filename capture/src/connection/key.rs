@@ -1,5 +1,6 @@
 //! What makes packets one connection, in a form that is cheap to compare and to hash.
 
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use flow::{Endpoint, Transport};
@@ -48,7 +49,7 @@ impl<T> Both<T> {
 }
 
 /// Addresses, ports and transport of a connection: both directions have the same key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Key {
     low: Address,
     high: Address,
@@ -63,6 +64,16 @@ type Address = [u64; 2];
 const SIX: u64 = 1 << 32;
 /// Set in [`Key::ports`] for UDP.
 const DATAGRAM: u64 = 1 << 33;
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // Word by word: hashing arrays goes through their bytes and their lengths.
+        let ([a, b], [c, d]) = (self.low, self.high);
+        for word in [a, b, c, d, self.ports] {
+            state.write_u64(word);
+        }
+    }
+}
 
 impl Key {
     /// Returns the key of a packet, and which way it goes.
@@ -108,10 +119,13 @@ impl Key {
     /// parts changes no answer.
     #[expect(clippy::cast_possible_truncation, reason = "a part's number is small")]
     pub(crate) fn part(&self, count: usize) -> usize {
+        let ([a, b], [c, d]) = (self.low, self.high);
         let mut mixed = self.ports;
-        for word in [self.low, self.high].as_flattened() {
-            mixed = (mixed ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23);
+        for word in [a ^ c, b.rotate_left(32) ^ d] {
+            mixed = (mixed ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            mixed ^= mixed >> 29;
         }
+        mixed = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (u128::from(mixed).wrapping_mul(count as u128) >> 64) as usize
     }
 }

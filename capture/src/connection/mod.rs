@@ -82,8 +82,9 @@ pub(crate) struct Connection {
     pub(crate) key: Key,
     start: Timestamp,
     end: Timestamp,
-    /// The first packet's sequence number, for the flow's name.
+    /// The first packet's sequence number, for the flow's name, and which way it went.
     first_sequence: u32,
+    first: Way,
     /// Which way the client sends.
     client: Way,
     roles: Roles,
@@ -116,6 +117,7 @@ impl Connection {
             start: context.at,
             end: context.at,
             first_sequence,
+            first: way,
             client: way,
             roles: Roles::Guessed,
             tunnels: context.tunnels.into(),
@@ -126,18 +128,16 @@ impl Connection {
         }
     }
 
-    /// Tells whether a packet belongs to a later connection between the same ends.
+    /// Tells whether a SYN belongs to a later connection between the same ends.
     pub(crate) fn replaced_by(&self, way: Way, packet: &Packet<'_>) -> bool {
         let Header::Tcp(tcp) = packet.header else { return false };
-        if !tcp.syn || tcp.acknowledgment.is_some() {
-            return false;
-        }
+        let own = tcp.sequence.wrapping_add(1);
         match self.halves.of(way).syn {
             Some(syn) => syn != tcp.sequence,
             // Without a SYN so far, this may be the connection's own, captured after the segment it precedes.
             None => match &self.state {
-                State::Opening(opening) => !opening.may_begin_at(way, tcp.sequence.wrapping_add(1)),
-                State::Settled(_) => true,
+                State::Opening(opening) => !opening.may_begin_at(way, own),
+                State::Settled(_) => self.first != way || !reassembly::may_precede(own, self.first_sequence),
                 State::Silent => false,
             },
         }

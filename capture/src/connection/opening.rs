@@ -6,7 +6,7 @@ use flow::{ClientAuth, Evidence, Proof, Protocol, Reason, Security, Transport, U
 
 use super::datagrams::Datagrams;
 use super::key::{Both, Key, Way};
-use super::reassembly::{Origin, Piece, Segment, Stream, after};
+use super::reassembly::{Origin, Piece, Segment, Stream, after, may_precede};
 use super::{Settled, side};
 use crate::detect::upgrade::tds::Unwrapper;
 use crate::detect::{self, Detected, OPENING};
@@ -15,9 +15,6 @@ use crate::tls::{self, Ending, Ends, Handshake, Mark, Memory, Probe};
 
 /// After how many packets detection has to do with what it has.
 const PATIENCE: u32 = 512;
-
-/// How far before the first segment seen a late one may begin and still count as the connection's opening.
-const LATE: u32 = 1 << 18;
 
 /// What the opening says.
 pub(crate) enum Answer {
@@ -121,7 +118,7 @@ impl Opening {
 
     /// Tells whether the connection's stream may begin at this sequence number, given what was seen.
     pub(crate) fn may_begin_at(&self, way: Way, sequence: u32) -> bool {
-        self.streams.of(way).start.is_none_or(|start| start.wrapping_sub(sequence) < LATE)
+        self.streams.of(way).start.is_none_or(|start| may_precede(sequence, start))
     }
 
     /// Begins a stream anew where an acknowledgment of it points far away from the SYN that was seen, as long as no
@@ -129,7 +126,7 @@ impl Opening {
     /// client has taken one of them.
     fn restart(&mut self, way: Way, acknowledged: u32) {
         let stream = self.streams.of_mut(way);
-        let far = stream.start.is_some_and(|start| acknowledged.wrapping_sub(start) >= LATE);
+        let far = stream.start.is_some_and(|start| !may_precede(start, acknowledged));
         if far && !stream.begun() && !stream.has_hole() {
             *stream = Stream::starting_at(acknowledged);
         }
@@ -161,8 +158,7 @@ impl Opening {
         if segment.payload.on_wire() > 0 {
             let stream = self.streams.of(way);
             let early = stream.start.is_some_and(|start| {
-                let before = start.wrapping_sub(segment.sequence);
-                before != 0 && before < LATE
+                start != segment.sequence && may_precede(segment.sequence, start)
             });
             // A single zero byte before anything else is how some systems keep a connection alive (RFC 9293, 3.8.4).
             if !from_start && !stream.begun() && segment.payload.bytes == [0] && segment.payload.missing == 0

@@ -231,6 +231,14 @@ impl Stream {
     }
 }
 
+/// How far before the first segment seen a late one may begin and still count as the connection's opening.
+const LATE: u32 = 1 << 18;
+
+/// Tells whether a stream may begin at this sequence number, given the first one seen.
+pub(crate) const fn may_precede(sequence: u32, seen: u32) -> bool {
+    seen.wrapping_sub(sequence) < LATE
+}
+
 /// Tells whether sequence number `a` lies after `b` (RFC 9293 section 3.4).
 pub(crate) const fn after(a: u32, b: u32) -> bool {
     a.wrapping_sub(b).cast_signed() > 0

@@ -48,13 +48,21 @@ struct Ends {
     count: usize,
 }
 
+/// A tracked connection and its place in its queue.
 #[derive(Debug)]
-struct Slot {
-    connection: Connection,
+pub(crate) struct Slot {
+    pub(crate) connection: Connection,
     queued_at: Timestamp,
     earlier: u32,
     later: u32,
     queue: Queue,
+}
+
+impl Slot {
+    /// Tells whether the connection belongs at the end of a queue and is not near it.
+    pub(crate) fn is_stale(&self, queue: Queue, now: Timestamp) -> bool {
+        self.queue != queue || now.since(self.queued_at) > STALE
+    }
 }
 
 /// The connections being tracked.
@@ -105,11 +113,10 @@ impl Table {
         self.index.find(self.hasher.hash_one(key), same).copied()
     }
 
-    pub(crate) fn get_mut(&mut self, place: u32) -> Option<&mut Connection> {
-        slot_mut(&mut self.chunks, place)?.as_mut().map(|slot| &mut slot.connection)
+    pub(crate) fn slot_mut(&mut self, place: u32) -> Option<&mut Slot> {
+        slot_mut(&mut self.chunks, place)?.as_mut()
     }
 
-    /// Returns a connection and tells whether its place in its queue is out of date, given where it stands now.
     pub(crate) fn get(&self, place: u32) -> Option<&Connection> {
         slot(&self.chunks, place).map(|slot| &slot.connection)
     }
@@ -145,13 +152,10 @@ impl Table {
         u32::try_from(place).unwrap_or(NONE)
     }
 
-    /// Puts a connection at the end of a queue, if it is not near it already.
+    /// Puts a connection at the end of a queue.
     pub(crate) fn touch(&mut self, place: u32, queue: Queue, now: Timestamp) {
-        let Some(slot) = slot(&self.chunks, place) else { return };
-        if slot.queue != queue || now.since(slot.queued_at) > STALE {
-            self.unlink(place);
-            self.append(place, queue, now);
-        }
+        self.unlink(place);
+        self.append(place, queue, now);
     }
 
     /// Returns the connection of a queue that has been silent for longest.
@@ -160,14 +164,17 @@ impl Table {
         Some((place, slot(&self.chunks, place)?.connection.last()))
     }
 
-    /// Lists the places of all connections, oldest first within each queue.
-    pub(crate) fn places(&self) -> impl Iterator<Item = u32> {
-        Queue::ALL.into_iter().flat_map(|queue| {
-            let head = Some(self.ends(queue).head).filter(|place| *place != NONE);
-            std::iter::successors(head, |place| {
-                slot(&self.chunks, *place).map(|slot| slot.later).filter(|place| *place != NONE)
-            })
+    /// Lists the places of a queue, oldest first.
+    pub(crate) fn queued(&self, queue: Queue) -> impl Iterator<Item = u32> {
+        let known = |place: u32| Some(place).filter(|place| *place != NONE);
+        std::iter::successors(known(self.ends(queue).head), move |place| {
+            slot(&self.chunks, *place).and_then(|slot| known(slot.later))
         })
+    }
+
+    /// Lists the places of all connections, queue by queue.
+    pub(crate) fn places(&self) -> impl Iterator<Item = u32> {
+        Queue::ALL.into_iter().flat_map(|queue| self.queued(queue))
     }
 
     pub(crate) fn remove(&mut self, place: u32) -> Option<Connection> {

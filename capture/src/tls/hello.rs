@@ -63,7 +63,7 @@ pub(crate) mod extension {
     pub(crate) const CHANNEL_ID: u16 = 30_032;
     pub(crate) const ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
 
-    /// The types that [`super::ClientHello::offers`] answers for.
+    /// The types that are asked for more than once of every hello.
     pub(super) const MARKED: [u16; 8] = [
         SERVER_NAME,
         PRE_SHARED_KEY,
@@ -229,9 +229,11 @@ impl ClientHello {
         Some(self.at(self.ticket)).filter(|ticket| !ticket.is_empty())
     }
 
-    /// Tells whether it has an extension of one of the types in [`extension::MARKED`].
     pub(crate) fn offers(&self, kind: u16) -> bool {
-        self.offered & mark(kind) != 0
+        match mark(kind) {
+            0 => self.extensions().any(|(offered, _)| offered == kind),
+            bit => self.offered & bit != 0,
+        }
     }
 
     pub(crate) fn offers_tls13(&self) -> bool {
