@@ -6,12 +6,11 @@
 
 use std::collections::VecDeque;
 
-use flow::{Close, Coverage, Flow, FlowId, Timestamp, Tunnel};
+use flow::{Close, Coverage, Flow, FlowId, Timestamp};
 
 use crate::connection::Context;
-use crate::connection::key::{Key, Way};
 use crate::intake::Intake;
-use crate::packet::{Decoded, Packet, Skip};
+use crate::packet::{self, Packet};
 use crate::partition::{Partition, Report};
 use crate::tls::Memory;
 
@@ -82,8 +81,6 @@ pub struct Engine {
     intake: Intake,
     parts: Vec<Partition>,
     memory: Memory,
-    /// The encapsulations around the packets of a batch.
-    tunnels: Vec<Tunnel>,
     now: Timestamp,
     ticked: Timestamp,
     out: VecDeque<Report>,
@@ -97,24 +94,18 @@ impl Default for Engine {
     }
 }
 
-/// A frame that was read and whose turn has not come.
+/// A frame whose turn has not come.
 struct Ahead<'a> {
     at: Timestamp,
     point: u16,
-    /// The encapsulations around it: where they begin and end among the batch's.
-    tunnels: (usize, usize),
-    decoded: Result<Decoded<'a>, Skip>,
-    /// Where its packet belongs; absent for fragments and for what is of no use.
-    route: Option<Route>,
+    what: What<'a>,
 }
 
-#[derive(Clone, Copy)]
-struct Route {
-    key: Key,
-    way: Way,
-    part: usize,
-    /// Where its connection stood when the frame was read.
-    hint: Option<u32>,
+enum What<'a> {
+    /// A packet without encapsulation: the part that it belongs to, and where its connection stood when it was read.
+    Packet(Packet<'a>, u16, Option<u32>),
+    /// Anything else.
+    Frame(Frame<'a>),
 }
 
 impl Engine {
@@ -126,7 +117,6 @@ impl Engine {
             intake: Intake::default(),
             parts,
             memory: Memory::default(),
-            tunnels: Vec::new(),
             now: Timestamp::default(),
             ticked: Timestamp::default(),
             out: VecDeque::new(),
@@ -152,9 +142,8 @@ impl Engine {
         // All of a batch are looked up before the first is taken, so that their ways through memory overlap.
         let mut batch = Vec::with_capacity(BATCH);
         loop {
-            self.tunnels.clear();
             for frame in frames.by_ref().take(BATCH) {
-                batch.push(self.read(&frame));
+                batch.push(self.read(frame));
             }
             if batch.is_empty() {
                 return;
@@ -167,40 +156,39 @@ impl Engine {
     }
 
     #[inline]
-    fn read<'a>(&mut self, frame: &Frame<'a>) -> Ahead<'a> {
-        let point = self.intake.point(frame);
-        let decoded = self.intake.read(frame);
-        let begin = self.tunnels.len();
-        self.tunnels.extend_from_slice(self.intake.tunnels());
-        let route = match &decoded {
-            Ok(Decoded::Packet(packet)) => {
-                let mut route = Route::of(packet, self.parts.len());
-                route.hint = self.parts.get(route.part).and_then(|part| part.find(&route.key));
-                Some(route)
+    fn read<'a>(&mut self, frame: Frame<'a>) -> Ahead<'a> {
+        self.intake.count(&frame);
+        let point = self.intake.point(&frame);
+        let what = match packet::plain(&frame) {
+            Some(packet) => {
+                let part = packet.key.part(self.parts.len());
+                let hint = self.parts.get(part).and_then(|part| part.find(&packet.key));
+                What::Packet(packet, u16::try_from(part).unwrap_or(u16::MAX), hint)
             }
-            Ok(Decoded::Fragment(_)) | Err(_) => None,
+            None => What::Frame(frame),
         };
-        Ahead { at: frame.at, point, tunnels: (begin, self.tunnels.len()), decoded, route }
+        Ahead { at: frame.at, point, what }
     }
 
     #[inline]
     fn turn(&mut self, ahead: &Ahead<'_>) {
-        let count = self.parts.len();
-        let Self { intake, parts, memory, now, out, tunnels, .. } = self;
-        let (begin, end) = ahead.tunnels;
-        let tunnels = tunnels.get(begin..end).unwrap_or_default();
-        let mut take = |packet: &Packet<'_>, route: Route, tunnels: &[Tunnel]| {
-            let Some(part) = parts.get_mut(route.part) else { return };
-            let context = Context { at: ahead.at, point: ahead.point, tunnels };
-            part.packet((route.key, route.way), route.hint, packet, context, *now, memory);
-            if !part.out.is_empty() {
-                out.extend(part.out.drain(..));
+        let Self { intake, parts, memory, now, out, .. } = self;
+        let (at, point) = (ahead.at, ahead.point);
+        match &ahead.what {
+            What::Packet(packet, part, hint) => {
+                if let Some(part) = parts.get_mut(usize::from(*part)) {
+                    part.packet(*hint, packet, Context { at, point, tunnels: &[] }, *now, memory);
+                    if !part.out.is_empty() {
+                        out.extend(part.out.drain(..));
+                    }
+                }
             }
-        };
-        match (&ahead.decoded, ahead.route) {
-            (Ok(Decoded::Packet(packet)), Some(route)) => take(packet, route, tunnels),
-            (decoded, _) => intake.resolve(*decoded, ahead.at, tunnels, &mut |packet, tunnels| {
-                take(packet, Route::of(packet, count), tunnels);
+            What::Frame(frame) => intake.read(frame, &mut |packet, tunnels| {
+                let number = packet.key.part(parts.len());
+                if let Some(part) = parts.get_mut(number) {
+                    part.packet(None, packet, Context { at, point, tunnels }, *now, memory);
+                    out.extend(part.out.drain(..));
+                }
             }),
         }
     }
@@ -255,13 +243,6 @@ impl Engine {
     #[must_use]
     pub fn coverage(&self) -> Coverage {
         self.intake.coverage(self.parts.iter().map(|part| part.counts))
-    }
-}
-
-impl Route {
-    fn of(packet: &Packet<'_>, parts: usize) -> Self {
-        let (key, way) = Key::of(packet);
-        Self { key, way, part: key.part(parts), hint: None }
     }
 }
 

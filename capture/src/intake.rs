@@ -44,29 +44,21 @@ impl Intake {
         self.names.insert(interface, name.to_owned());
     }
 
-    /// Reads a frame; the encapsulations around its packet are then in [`Intake::tunnels`].
-    pub(crate) fn read<'a>(&mut self, frame: &Frame<'a>) -> Result<Decoded<'a>, Skip> {
+    /// Counts a frame.
+    #[inline]
+    pub(crate) const fn count(&mut self, frame: &Frame<'_>) {
         self.packets = self.packets.saturating_add(1);
         self.bytes = self.bytes.saturating_add(frame.bytes.len() as u64);
-        self.tunnels.clear();
-        packet::decode(frame, &mut self.tunnels)
     }
 
-    /// Returns the encapsulations around the packet last read, outside in.
-    pub(crate) fn tunnels(&self) -> &[Tunnel] {
-        &self.tunnels
-    }
-
-    /// Gives what was read to `each`, with the encapsulations around it, once it is a packet: that takes several frames
-    /// where it came in fragments.
-    pub(crate) fn resolve(
-        &mut self,
-        decoded: Result<Decoded<'_>, Skip>,
-        at: Timestamp,
-        tunnels: &[Tunnel],
-        each: &mut dyn FnMut(&Packet<'_>, &[Tunnel]),
-    ) {
-        self.step(decoded, at, &mut tunnels.to_vec(), 0, each);
+    /// Reads a frame that holds no plain packet, and gives it to `each`, with the encapsulations around it, once it is
+    /// one: that takes several frames where it came in fragments.
+    pub(crate) fn read(&mut self, frame: &Frame<'_>, each: &mut dyn FnMut(&Packet<'_>, &[Tunnel])) {
+        let mut tunnels = std::mem::take(&mut self.tunnels);
+        tunnels.clear();
+        let decoded = packet::decode(frame, &mut tunnels);
+        self.step(decoded, frame.at, &mut tunnels, 0, each);
+        self.tunnels = tunnels;
     }
 
     fn step(

@@ -13,6 +13,7 @@ mod intake;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals;
+mod key;
 mod packet;
 mod partition;
 mod quic;

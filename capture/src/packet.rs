@@ -9,9 +9,10 @@ mod link;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use flow::{Endpoint, Tunnel};
+use flow::{Endpoint, Transport, Tunnel};
 
 use crate::frame::{Frame, LinkType};
+use crate::key::{Key, Way};
 use crate::tunnel;
 
 /// The most headers read in one frame, extension headers and tunnels included.
@@ -131,15 +132,32 @@ impl<'a> Captured<'a> {
 /// A TCP segment or UDP datagram with its innermost addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Packet<'a> {
-    pub(crate) source: Endpoint,
-    pub(crate) destination: Endpoint,
+    /// The connection that it belongs to, and which way it goes there.
+    pub(crate) key: Key,
+    pub(crate) way: Way,
     pub(crate) header: Header,
     pub(crate) payload: Captured<'a>,
     /// The IPv4 identification, or 0 where there is none (IPv6 without fragments).
     pub(crate) identification: u32,
 }
 
+impl Network {
+    /// Returns the key of a packet between these addresses and ports, and which way it goes.
+    fn key(&self, transport: Transport, source: [u8; 2], destination: [u8; 2]) -> (Key, Way) {
+        let end = |ip: IpAddr, port: [u8; 2]| Endpoint { ip, port: u16::from_be_bytes(port) };
+        Key::of(transport, end(self.source, source), end(self.destination, destination))
+    }
+}
+
 impl Packet<'_> {
+    const fn source_port(&self) -> u16 {
+        self.key.port(self.way)
+    }
+
+    const fn destination_port(&self) -> u16 {
+        self.key.port(self.way.other())
+    }
+
     /// Tells whether it is a SYN that answers none, which may open a connection.
     pub(crate) const fn begins(&self) -> bool {
         matches!(self.header, Header::Tcp(Tcp { syn: true, acknowledgment: None, .. }))
@@ -221,17 +239,17 @@ pub(crate) enum Step<'a> {
 /// Reads a whole frame; the encapsulations met go to `tunnels`, outside in.
 #[inline]
 pub(crate) fn decode<'a>(frame: &Frame<'a>, tunnels: &mut Vec<Tunnel>) -> Result<Decoded<'a>, Skip> {
-    if let Some(packet) = plainest(frame) {
+    if let Some(packet) = plain(frame) {
         return Ok(Decoded::Packet(packet));
     }
     let (layer, captured) = (Layer::Link(frame.link), Captured::of(frame));
-    match plain(layer, captured) {
-        Plain::Packet(packet) => Ok(Decoded::Packet(packet)),
-        Plain::Tunnel(tunnel, layer, inner) => {
+    match short(layer, captured) {
+        Short::Packet(packet) => Ok(Decoded::Packet(packet)),
+        Short::Tunnel(tunnel, layer, inner) => {
             tunnels.push(tunnel);
             decode_from(layer, inner, tunnels)
         }
-        Plain::Other => decode_from(layer, captured, tunnels),
+        Short::Other => decode_from(layer, captured, tunnels),
     }
 }
 
@@ -249,20 +267,20 @@ pub(crate) fn decode_from<'a>(
         if tunnels.len() > MAX_TUNNELS {
             return Err(Skip::TooDeep);
         }
-        match plain(layer, captured) {
-            Plain::Packet(packet) => return Ok(Decoded::Packet(packet)),
-            Plain::Tunnel(tunnel, inner, rest) => {
+        match short(layer, captured) {
+            Short::Packet(packet) => return Ok(Decoded::Packet(packet)),
+            Short::Tunnel(tunnel, inner, rest) => {
                 tunnels.push(tunnel);
                 (layer, captured) = (inner, rest);
             }
-            Plain::Other => {}
+            Short::Other => {}
         }
     }
     Err(Skip::TooDeep)
 }
 
 /// What a short cut through the most frequent headers led to.
-enum Plain<'a> {
+enum Short<'a> {
     Packet(Packet<'a>),
     Tunnel(Tunnel, Layer, Captured<'a>),
     /// Anything else, be it only unusual or damaged: left to [`step`].
@@ -272,7 +290,7 @@ enum Plain<'a> {
 /// Reads what nearly every frame is: a TCP segment, whole, in IPv4 without options, in Ethernet. Nothing where
 /// anything else shows: what it then is, is for the walk below to say.
 #[inline]
-fn plainest<'a>(frame: &Frame<'a>) -> Option<Packet<'a>> {
+pub(crate) fn plain<'a>(frame: &Frame<'a>) -> Option<Packet<'a>> {
     if frame.link != LinkType::ETHERNET || frame.original_len as usize != frame.bytes.len() {
         return None;
     }
@@ -296,15 +314,13 @@ fn plainest<'a>(frame: &Frame<'a>) -> Option<Packet<'a>> {
         }
         _ => None,
     };
+    let (key, way) = Key::of_tcp4(
+        (u32::from_be_bytes([s0, s1, s2, s3]), u16::from_be_bytes([p0, p1])),
+        (u32::from_be_bytes([d0, d1, d2, d3]), u16::from_be_bytes([q0, q1])),
+    );
     Some(Packet {
-        source: Endpoint {
-            ip: IpAddr::V4(Ipv4Addr::new(s0, s1, s2, s3)),
-            port: u16::from_be_bytes([p0, p1]),
-        },
-        destination: Endpoint {
-            ip: IpAddr::V4(Ipv4Addr::new(d0, d1, d2, d3)),
-            port: u16::from_be_bytes([q0, q1]),
-        },
+        key,
+        way,
         header: Header::Tcp(Tcp {
             sequence: u32::from_be_bytes([n0, n1, n2, n3]),
             acknowledgment: (flags & 0x10 != 0).then_some(u32::from_be_bytes([a0, a1, a2, a3])),
@@ -323,25 +339,25 @@ fn plainest<'a>(frame: &Frame<'a>) -> Option<Packet<'a>> {
 ///
 /// Every header is read by the function that [`step`] uses, so that both read the same.
 #[inline]
-fn plain(layer: Layer, captured: Captured<'_>) -> Plain<'_> {
-    let Some((network, inner)) = plain_network(layer, captured) else { return Plain::Other };
+fn short(layer: Layer, captured: Captured<'_>) -> Short<'_> {
+    let Some((network, inner)) = short_network(layer, captured) else { return Short::Other };
     let packet = match network.protocol {
         TCP => tcp(network, inner),
         UDP => datagram(network, inner),
-        _ => return Plain::Other,
+        _ => return Short::Other,
     };
-    let Ok(packet) = packet else { return Plain::Other };
+    let Ok(packet) = packet else { return Short::Other };
     if matches!(packet.header, Header::Udp { .. })
         && let Some((tunnel, layer, inner)) =
-            tunnel::inside_udp(packet.source.port, packet.destination.port, packet.payload)
+            tunnel::inside_udp(packet.source_port(), packet.destination_port(), packet.payload)
     {
-        return Plain::Tunnel(tunnel, layer, inner);
+        return Short::Tunnel(tunnel, layer, inner);
     }
-    Plain::Packet(packet)
+    Short::Packet(packet)
 }
 
 #[inline]
-fn plain_network(layer: Layer, captured: Captured<'_>) -> Option<(Network, Captured<'_>)> {
+fn short_network(layer: Layer, captured: Captured<'_>) -> Option<(Network, Captured<'_>)> {
     let (kind, header) = match layer {
         Layer::Link(LinkType::ETHERNET) | Layer::Ethernet => {
             let &[.., t0, t1] = captured.head::<14>().ok()?;
@@ -564,9 +580,10 @@ fn tcp(network: Network, captured: Captured<'_>) -> Result<Packet<'_>, Skip> {
         Some(&[1, 1, 8, 10, t0, t1, t2, t3]) if length >= 32 => Some(u32::from_be_bytes([t0, t1, t2, t3])),
         _ => None,
     };
+    let (key, way) = network.key(Transport::Tcp, [s0, s1], [d0, d1]);
     Ok(Packet {
-        source: Endpoint { ip: network.source, port: u16::from_be_bytes([s0, s1]) },
-        destination: Endpoint { ip: network.destination, port: u16::from_be_bytes([d0, d1]) },
+        key,
+        way,
         header: Header::Tcp(Tcp {
             sequence: u32::from_be_bytes([q0, q1, q2, q3]),
             acknowledgment: (flags & 0x10 != 0).then_some(u32::from_be_bytes([a0, a1, a2, a3])),
@@ -583,7 +600,7 @@ fn tcp(network: Network, captured: Captured<'_>) -> Result<Packet<'_>, Skip> {
 fn udp<'a>(network: Network, captured: Captured<'a>, tunnels: &mut Vec<Tunnel>) -> Result<Step<'a>, Skip> {
     let packet = datagram(network, captured)?;
     if let Some((tunnel, layer, inner)) =
-        tunnel::inside_udp(packet.source.port, packet.destination.port, packet.payload)
+        tunnel::inside_udp(packet.source_port(), packet.destination_port(), packet.payload)
     {
         tunnels.push(tunnel);
         return Ok(Step::Next(layer, inner));
@@ -600,9 +617,10 @@ fn datagram(network: Network, captured: Captured<'_>) -> Result<Packet<'_>, Skip
         0 => rest,
         length => rest.limit(length.checked_sub(8).ok_or(Skip::Malformed)?.min(rest.on_wire())),
     };
+    let (key, way) = network.key(Transport::Udp, [s0, s1], [d0, d1]);
     Ok(Packet {
-        source: Endpoint { ip: network.source, port: u16::from_be_bytes([s0, s1]) },
-        destination: Endpoint { ip: network.destination, port: u16::from_be_bytes([d0, d1]) },
+        key,
+        way,
         header: Header::Udp { checksum: u16::from_be_bytes([c0, c1]) },
         payload,
         identification: network.identification,

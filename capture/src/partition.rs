@@ -5,7 +5,7 @@
 
 use flow::{Close, Flow, FlowId, Timestamp, Transport};
 
-use crate::connection::key::{Key, Way};
+use crate::key::Key;
 use crate::connection::points::Points;
 use crate::connection::table::{Queue, Table};
 use crate::connection::{Connection, Context};
@@ -65,26 +65,26 @@ impl Partition {
     }
 
     /// Takes a packet. `hint` is what [`Partition::find`] said a moment ago.
+    #[inline]
     pub(crate) fn packet(
         &mut self,
-        (key, way): (Key, Way),
         hint: Option<u32>,
         packet: &Packet<'_>,
         context: Context<'_>,
         now: Timestamp,
         memory: &mut Memory,
     ) {
-        let place = match self.current(&key, hint) {
-            Some(place) if !self.is_replaced(place, way, packet) => place,
+        let place = match self.current(&packet.key, hint) {
+            Some(place) if !self.is_replaced(place, packet) => place,
             Some(place) => {
                 self.end(place, Close::Reused, memory);
-                self.track(key, way, packet, context, now, memory)
+                self.track(packet, context, now, memory)
             }
-            None => self.track(key, way, packet, context, now, memory),
+            None => self.track(packet, context, now, memory),
         };
         let Some(slot) = self.table.slot_mut(place) else { return };
         let connection = &mut slot.connection;
-        let mut change = connection.packet(way, packet, context, memory);
+        let mut change = connection.packet(packet, context, memory);
         let (before, after) = change.held;
         if before != after {
             let mut total = self.held.saturating_sub(before).saturating_add(after);
@@ -100,7 +100,7 @@ impl Partition {
         }
         if change.spoke {
             self.counts.flows = self.counts.flows.saturating_add(1);
-            if key.transport() == Transport::Tcp {
+            if packet.key.transport() == Transport::Tcp {
                 let count = if connection.seen_from_start() {
                     &mut self.counts.from_start
                 } else {
@@ -113,7 +113,7 @@ impl Partition {
             Queue::Closed
         } else if connection.silent() {
             Queue::Silent
-        } else if key.transport() == Transport::Udp {
+        } else if packet.key.transport() == Transport::Udp {
             Queue::Datagram
         } else {
             Queue::Open
@@ -129,14 +129,12 @@ impl Partition {
             .or_else(|| self.table.find(key))
     }
 
-    fn is_replaced(&self, place: u32, way: Way, packet: &Packet<'_>) -> bool {
-        packet.begins() && self.table.get(place).is_some_and(|connection| connection.replaced_by(way, packet))
+    fn is_replaced(&self, place: u32, packet: &Packet<'_>) -> bool {
+        packet.begins() && self.table.get(place).is_some_and(|connection| connection.replaced_by(packet))
     }
 
     fn track(
         &mut self,
-        key: Key,
-        way: Way,
         packet: &Packet<'_>,
         context: Context<'_>,
         now: Timestamp,
@@ -152,7 +150,7 @@ impl Partition {
             let Some((oldest, _)) = self.table.oldest(Queue::Silent) else { break };
             self.evict(oldest, memory);
         }
-        self.table.insert(Connection::new(key, way, packet, context), Queue::Silent, now)
+        self.table.insert(Connection::new(packet, context), Queue::Silent, now)
     }
 
     fn evict(&mut self, place: u32, memory: &mut Memory) {

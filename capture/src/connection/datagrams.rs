@@ -2,7 +2,7 @@
 
 use flow::{Security, Side};
 
-use super::key::Way;
+use crate::key::Way;
 use super::{Settled, side};
 use crate::dtls::{Dtls, hello, is_dtls};
 use crate::quic::{Quic, is_quic_initial};

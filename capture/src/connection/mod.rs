@@ -4,7 +4,6 @@
 //! until the security settles. After that a packet costs its look-up and a few counters.
 
 pub(crate) mod datagrams;
-pub(crate) mod key;
 mod opening;
 pub(crate) mod points;
 pub(crate) mod reassembly;
@@ -17,10 +16,10 @@ use flow::{
 };
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
+use crate::key::{self, Both, Key, Way};
 use crate::packet::{Header, Packet, Tcp};
 use crate::partition::Report;
 use crate::tls::{Ending, Ends, Memory};
-use key::{Both, Key, Way};
 use opening::Opening;
 use points::Points;
 use reassembly::{Origin, Segment};
@@ -107,7 +106,8 @@ pub(crate) struct Change {
 }
 
 impl Connection {
-    pub(crate) fn new(key: Key, way: Way, packet: &Packet<'_>, context: Context<'_>) -> Self {
+    pub(crate) fn new(packet: &Packet<'_>, context: Context<'_>) -> Self {
+        let (key, way) = (packet.key, packet.way);
         let first_sequence = match packet.header {
             Header::Tcp(tcp) => tcp.sequence,
             Header::Udp { .. } => 0,
@@ -129,7 +129,8 @@ impl Connection {
     }
 
     /// Tells whether a SYN belongs to a later connection between the same ends.
-    pub(crate) fn replaced_by(&self, way: Way, packet: &Packet<'_>) -> bool {
+    pub(crate) fn replaced_by(&self, packet: &Packet<'_>) -> bool {
+        let way = packet.way;
         let Header::Tcp(tcp) = packet.header else { return false };
         let own = tcp.sequence.wrapping_add(1);
         match self.halves.of(way).syn {
@@ -145,11 +146,11 @@ impl Connection {
 
     pub(crate) fn packet(
         &mut self,
-        way: Way,
         packet: &Packet<'_>,
         context: Context<'_>,
         memory: &mut Memory,
     ) -> Change {
+        let way = packet.way;
         let several = self.points.add(context.point);
         self.end = self.end.max(context.at);
         let half = self.halves.of_mut(way);
@@ -232,28 +233,23 @@ impl Connection {
 
     /// Asks the opening for its answer; returns whether there is one now.
     fn settle(&mut self, ended: bool, memory: &mut Memory) -> bool {
-        let ends = self.ends();
         let from_start = self.seen_from_start();
         let State::Opening(opening) = &mut self.state else { return false };
         let roles_known = self.roles == Roles::Known;
         let answer = opening.answer(&mut self.client, roles_known, from_start, self.key, ended);
-        let answer = match answer {
-            Some(answer) => answer,
-            None if ended => opening::Answer::Settled(Settled {
+        let settled = match answer {
+            None if !ended => return false,
+            None => Settled {
                 security: Security::Unknown(Reason::Incomplete),
                 protocol: None,
                 upgrade: None,
-            }),
-            None => return false,
-        };
-        let ends = Ends {
-            client: self.key.sender(self.client).ip,
-            server: self.key.sender(self.client.other()),
-            ..ends
-        };
-        let settled = match answer {
-            opening::Answer::Settled(settled) => settled,
-            opening::Answer::Tls => opening.conclude(ends, memory),
+            },
+            Some(opening::Answer::Settled(settled)) => settled,
+            Some(opening::Answer::Tls) => {
+                let ends = self.ends();
+                let State::Opening(opening) = &mut self.state else { return false };
+                opening.conclude(ends, memory)
+            }
         };
         self.state = State::Settled(settled);
         true
@@ -351,17 +347,19 @@ impl Connection {
 
     /// Names the flow: a hash with a fixed key, so that the same capture gives the same names everywhere.
     pub(crate) fn id(&self) -> FlowId {
-        let mut hash = SipHasher13::new();
+        let mut named = Vec::with_capacity(2 * 18 + 3 + 12);
         for end in [self.key.sender(Way::Up), self.key.sender(Way::Down)] {
             match end.ip {
-                std::net::IpAddr::V4(ip) => hash.write(&ip.octets()),
-                std::net::IpAddr::V6(ip) => hash.write(&ip.octets()),
+                std::net::IpAddr::V4(ip) => named.extend_from_slice(&ip.octets()),
+                std::net::IpAddr::V6(ip) => named.extend_from_slice(&ip.octets()),
             }
-            hash.write(&end.port.to_be_bytes());
+            named.extend_from_slice(&end.port.to_be_bytes());
         }
-        hash.write(self.key.transport().name().as_bytes());
-        hash.write(&self.start.as_nanos().to_be_bytes());
-        hash.write(&self.first_sequence.to_be_bytes());
+        named.extend_from_slice(self.key.transport().name().as_bytes());
+        named.extend_from_slice(&self.start.as_nanos().to_be_bytes());
+        named.extend_from_slice(&self.first_sequence.to_be_bytes());
+        let mut hash = SipHasher13::new();
+        hash.write(&named);
         FlowId(hash.finish128().as_u128())
     }
 }
@@ -376,36 +374,18 @@ const fn side(client: Way, way: Way) -> Side {
 
 /// Fingerprints a packet by what stays the same at every capture point (hop limits and checksums of headers do not),
 /// and tells whether a retransmission would look different.
+#[inline]
 fn fingerprint(packet: &Packet<'_>) -> (u32, bool) {
-    let mut mixed = Mix(0);
-    mixed.add(u64::from(packet.identification));
-    mixed.add(packet.payload.on_wire() as u64);
-    let telling = match packet.header {
+    let pair = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
+    let shape = pair(packet.identification, u32::try_from(packet.payload.on_wire()).unwrap_or(u32::MAX));
+    let (words, telling) = match packet.header {
         Header::Tcp(tcp) => {
-            mixed.add(u64::from(tcp.sequence));
-            mixed.add(u64::from(tcp.acknowledgment.unwrap_or_default()));
-            mixed.add(u64::from(tcp.stamp.unwrap_or_default()));
-            mixed.add(u64::from(tcp.syn) | u64::from(tcp.fin) << 1 | u64::from(tcp.reset) << 2);
-            tcp.stamp.is_some() || packet.identification != 0
+            let flags = u32::from(tcp.syn) | u32::from(tcp.fin) << 1 | u32::from(tcp.reset) << 2;
+            let numbers = pair(tcp.sequence, tcp.acknowledgment.unwrap_or_default());
+            ([numbers, pair(tcp.stamp.unwrap_or_default(), flags)], tcp.stamp.is_some() || packet.identification != 0)
         }
-        Header::Udp { checksum } => {
-            mixed.add(u64::from(checksum));
-            packet.identification != 0 && checksum != 0
-        }
+        Header::Udp { checksum } => ([u64::from(checksum), 0], packet.identification != 0 && checksum != 0),
     };
     // 0 is what an empty place holds.
-    (mixed.low().max(1), telling)
-}
-
-struct Mix(u64);
-
-impl Mix {
-    const fn add(&mut self, value: u64) {
-        self.0 = (self.0 ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "a fingerprint")]
-    const fn low(&self) -> u32 {
-        (self.0 ^ (self.0 >> 32)) as u32
-    }
+    (key::mix([shape, words[0], words[1]]).max(1), telling)
 }

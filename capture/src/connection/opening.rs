@@ -5,7 +5,7 @@ use std::sync::Arc;
 use flow::{ClientAuth, Evidence, Proof, Protocol, Reason, Security, Transport, Upgrade};
 
 use super::datagrams::Datagrams;
-use super::key::{Both, Key, Way};
+use crate::key::{Both, Key, Way};
 use super::reassembly::{Origin, Piece, Segment, Stream, after, may_precede};
 use super::{Settled, side};
 use crate::detect::upgrade::tds::Unwrapper;
@@ -42,6 +42,8 @@ pub(crate) struct Opening {
     late: bool,
     /// Whether anything came since detection was last asked.
     fresh: bool,
+    /// Whether anything came since [`Opening::answer`] was last asked.
+    stirred: bool,
     tls: Option<Box<Tls>>,
     /// A handshake that comes in datagrams.
     datagrams: Option<Datagrams>,
@@ -111,6 +113,7 @@ impl Opening {
             packets: 0,
             late: false,
             fresh: false,
+            stirred: false,
             tls: None,
             datagrams: None,
         }
@@ -144,6 +147,11 @@ impl Opening {
     /// Takes a segment, with or without payload.
     pub(crate) fn segment(&mut self, way: Way, segment: Segment<'_>, from_start: bool) {
         self.packets = self.packets.saturating_add(1);
+        self.take(way, segment, from_start);
+        self.stirred |= segment.payload.on_wire() > 0 || self.streams.up.gap || self.streams.down.gap;
+    }
+
+    fn take(&mut self, way: Way, segment: Segment<'_>, from_start: bool) {
         self.streams.of_mut(way.other()).acknowledge(segment.origin.acknowledgment);
         if from_start
             && let Some(number) = segment.origin.acknowledgment
@@ -202,6 +210,7 @@ impl Opening {
             *self.last.of_mut(way) = last;
         }
         self.fresh = true;
+        self.stirred = true;
     }
 
     /// Tells whether bytes before others, or before the stream's end, are missing so far.

@@ -7,13 +7,11 @@
 //! Connections live in chunks that never move, so that growing costs neither a copy nor twice the memory; the index
 //! beside them holds a number of four bytes for each.
 
-use std::hash::BuildHasher as _;
-
 use flow::Timestamp;
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::HashTable;
 
 use super::Connection;
-use super::key::Key;
+use crate::key::{Key, Secret};
 
 /// How stale a connection's place in its queue may be, in nanoseconds.
 const STALE: i64 = 1_000_000_000;
@@ -68,7 +66,7 @@ impl Slot {
 /// The connections being tracked.
 #[derive(Debug)]
 pub(crate) struct Table {
-    hasher: DefaultHashBuilder,
+    secret: Secret,
     index: HashTable<u32>,
     chunks: Vec<Vec<Option<Slot>>>,
     free: Vec<u32>,
@@ -79,7 +77,7 @@ impl Default for Table {
     fn default() -> Self {
         let empty = Ends { head: NONE, tail: NONE, count: 0 };
         Self {
-            hasher: DefaultHashBuilder::default(),
+            secret: Secret::default(),
             index: HashTable::new(),
             chunks: Vec::new(),
             free: Vec::new(),
@@ -110,7 +108,7 @@ impl Table {
     /// Finds a connection. Lookups of several packets in a row, without a change in between, overlap in memory.
     pub(crate) fn find(&self, key: &Key) -> Option<u32> {
         let same = |place: &u32| slot(&self.chunks, *place).is_some_and(|slot| slot.connection.key == *key);
-        self.index.find(self.hasher.hash_one(key), same).copied()
+        self.index.find(key.hash(&self.secret), same).copied()
     }
 
     pub(crate) fn slot_mut(&mut self, place: u32) -> Option<&mut Slot> {
@@ -122,7 +120,7 @@ impl Table {
     }
 
     pub(crate) fn insert(&mut self, connection: Connection, queue: Queue, now: Timestamp) -> u32 {
-        let hash = self.hasher.hash_one(connection.key);
+        let hash = connection.key.hash(&self.secret);
         let slot = Slot { connection, queue, queued_at: now, earlier: NONE, later: NONE };
         let place = match self.free.pop() {
             Some(place) => {
@@ -133,9 +131,9 @@ impl Table {
             }
             None => self.push(slot),
         };
-        let Self { index, chunks, hasher, .. } = self;
+        let Self { index, chunks, secret, .. } = self;
         index.insert_unique(hash, place, |place| {
-            self::slot(chunks, *place).map_or(0, |slot| hasher.hash_one(slot.connection.key))
+            self::slot(chunks, *place).map_or(0, |slot| slot.connection.key.hash(secret))
         });
         self.append(place, queue, now);
         place
@@ -180,7 +178,7 @@ impl Table {
     pub(crate) fn remove(&mut self, place: u32) -> Option<Connection> {
         self.unlink(place);
         let slot = slot_mut(&mut self.chunks, place)?.take()?;
-        let hash = self.hasher.hash_one(slot.connection.key);
+        let hash = slot.connection.key.hash(&self.secret);
         if let Ok(entry) = self.index.find_entry(hash, |found| *found == place) {
             entry.remove();
         }

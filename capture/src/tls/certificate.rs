@@ -12,7 +12,7 @@ const MAX_NAMES: usize = 64;
 const MAX_CHAIN: usize = 32;
 
 /// The first certificate of a Certificate message, as sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Leaf {
     pub(super) der: Vec<u8>,
     /// How many certificates the message holds, up to [`MAX_CHAIN`].

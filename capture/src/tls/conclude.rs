@@ -7,6 +7,7 @@ use super::handshake::{Handshake, MAX_RECORDS};
 use super::hello::{ClientHello, extension};
 use super::ja4::Carrier;
 use super::known::Shown;
+use super::sessions::{TICKET_RECORDS, Tickets};
 use super::stream::Record;
 use super::suites::Lengths;
 use super::{Conclusion, Ending, Ends, Memory, Sessions, sessions, suites};
@@ -25,8 +26,6 @@ const LATE_WATCH: usize = 32;
 const DECIDED: usize = 6;
 /// How many records after refused early data may hide the client's flight.
 const EARLY_WATCH: usize = 16;
-/// How many server records after the client's flight may hold tickets.
-const TICKET_RECORDS: usize = 4;
 
 struct Answer {
     client: ClientAuth,
@@ -130,14 +129,13 @@ impl Handshake {
         }
         if server.is_tls13() {
             let tag = suites::lengths(server.suite).map_or(16, |suite| suite.tag);
-            let tickets = self
-                .server_records_after(self.flight_packet())
-                .take(TICKET_RECORDS)
-                .map(|record| u32::from(record.length).saturating_sub(tag).saturating_sub(1))
-                .collect::<Vec<u32>>();
+            let mut tickets = Tickets::default();
+            for (ticket, record) in tickets.iter_mut().zip(self.server_records_after(self.flight_packet())) {
+                *ticket = u32::from(record.length).saturating_sub(tag).saturating_sub(1);
+            }
             let full = answer.resumed == Some(false) && answer.outcome == Outcome::Established;
             if full && hello.identities().next().is_none() {
-                sessions.add_sibling(ends, hello.server_name(), answer.client, &tickets);
+                sessions.add_sibling(ends, hello.server_name(), answer.client, tickets);
             }
             sessions.add(ends, hello.server_name(), answer.client, tickets);
         } else if !matches!(answer.client, ClientAuth::Hidden(_)) {

@@ -13,6 +13,9 @@ use super::{Ending, Mark, sessions};
 /// Most protected records remembered of a direction; no shape is longer.
 pub(super) const MAX_RECORDS: usize = 96;
 
+/// For how many there is room from the first on: what most connections come to before they settle.
+const FIRST_RECORDS: usize = 8;
+
 /// The TLS opening of one connection, fed in stream order from the first byte of TLS in each direction.
 #[derive(Debug, Default)]
 pub(crate) struct Handshake {
@@ -66,9 +69,18 @@ impl Handshake {
     /// Reads the next bytes of one direction.
     pub(crate) fn bytes(&mut self, side: Side, mark: Mark, bytes: &[u8]) {
         self.latest = self.latest.max(mark.packet);
+        if self.stream(side).within_protected(bytes) {
+            return;
+        }
         let mut at = Cursor(bytes);
-        while let Some(event) = self.stream(side).next(mark, &mut at) {
-            self.event(side, event);
+        loop {
+            if let Some(record) = self.stream(side).protected_record(mark, &mut at) {
+                self.protected(side, record);
+            } else if let Some(event) = self.stream(side).next(mark, &mut at) {
+                self.event(side, event);
+            } else {
+                break;
+            }
         }
         // What broke a stream is no event.
         self.fresh |= self.stream(side).broken.is_some();
@@ -141,6 +153,21 @@ impl Handshake {
         }
     }
 
+    fn protected(&mut self, side: Side, record: Record) {
+        self.fresh = true;
+        match side {
+            Side::Client => self.client_record(record),
+            Side::Server => {
+                if self.server_records.is_empty() {
+                    self.server_records.reserve(FIRST_RECORDS);
+                }
+                if self.server_records.len() < MAX_RECORDS {
+                    self.server_records.push(record);
+                }
+            }
+        }
+    }
+
     /// Notes a ChangeCipherSpec that came outside a stream (DTLS).
     pub(crate) fn change_cipher_spec(&mut self, side: Side, mark: Mark) {
         self.event(side, Event::ChangeCipherSpec(mark));
@@ -200,6 +227,9 @@ impl Handshake {
             if record.mark.acknowledged.is_some_and(|acknowledged| acknowledged < end) {
                 return;
             }
+        }
+        if self.client_records.is_empty() {
+            self.client_records.reserve(FIRST_RECORDS);
         }
         if self.client_records.len() < MAX_RECORDS {
             self.client_records.push(record);

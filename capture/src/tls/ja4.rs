@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use super::hello::{ClientHello, extension, is_grease};
 
 /// What carries the hello: JA4's first letter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Carrier {
     /// A TCP stream.
     Tcp,

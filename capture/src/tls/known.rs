@@ -4,12 +4,10 @@
 //! of its bytes that do not change from one connection to the next, and a whole session by what it is made of. Bounded;
 //! when a bound is reached everything is forgotten and read again, which changes no answer.
 
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use flow::{Certificate, Outcome, TlsSession};
 use hashbrown::HashMap;
-use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
 use super::certificate::Leaf;
 use super::hello::{ClientHello, ServerHello, extension, is_grease, stream_version};
@@ -22,11 +20,15 @@ const MOST: usize = 4096;
 /// What was read before.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
-    offers: HashMap<u128, (Arc<Offer>, u64)>,
-    certificates: HashMap<u128, (Option<Arc<Certificate>>, u64)>,
+    /// By what of a hello they are made of.
+    offers: HashMap<Vec<u8>, (Arc<Offer>, u64)>,
+    /// By their length in the chain and their bytes.
+    certificates: HashMap<Leaf, (Option<Arc<Certificate>>, u64)>,
     sessions: HashMap<Parts, Arc<TlsSession>>,
     /// The last number given to an offer or a certificate. Numbers are never used twice.
     last: u64,
+    /// Where the next hello's parts are put together.
+    parts: Vec<u8>,
 }
 
 /// What a hello offers.
@@ -120,14 +122,13 @@ impl Known {
 
     fn offer(&mut self, hellos: Option<(&ClientHello, &ClientHello)>, carrier: Carrier) -> (Arc<Offer>, u64) {
         let Some((first, hello)) = hellos else { return (Arc::default(), 0) };
-        let mut hasher = SipHasher13::new();
-        carrier.hash(&mut hasher);
-        stable(first, &mut hasher);
+        self.parts.clear();
+        self.parts.push(carrier as u8);
+        stable(first, &mut self.parts);
         if !std::ptr::eq(first, hello) {
-            stable(hello, &mut hasher);
+            stable(hello, &mut self.parts);
         }
-        let name = hasher.finish128().as_u128();
-        if let Some((offer, number)) = self.offers.get(&name) {
+        if let Some((offer, number)) = self.offers.get(&self.parts) {
             return (offer.clone(), *number);
         }
         let offer = Arc::new(Offer {
@@ -140,17 +141,13 @@ impl Known {
             self.offers.clear();
         }
         let number = self.number();
-        self.offers.insert(name, (offer.clone(), number));
+        self.offers.insert(self.parts.clone(), (offer.clone(), number));
         (offer, number)
     }
 
     fn certificate(&mut self, leaf: Option<&Leaf>) -> (Option<Arc<Certificate>>, u64) {
         let Some(leaf) = leaf else { return (None, 0) };
-        let mut hasher = SipHasher13::new();
-        hasher.write(&leaf.der);
-        hasher.write_usize(leaf.chain);
-        let name = hasher.finish128().as_u128();
-        if let Some((certificate, number)) = self.certificates.get(&name) {
+        if let Some((certificate, number)) = self.certificates.get(leaf) {
             return (certificate.clone(), *number);
         }
         let certificate = leaf.read().map(Arc::new);
@@ -158,7 +155,7 @@ impl Known {
             self.certificates.clear();
         }
         let number = self.number();
-        self.certificates.insert(name, (certificate.clone(), number));
+        self.certificates.insert(leaf.clone(), (certificate.clone(), number));
         (certificate, number)
     }
 
@@ -168,36 +165,36 @@ impl Known {
     }
 }
 
-/// Hashes what of a hello an [`Offer`] is made of. GREASE (RFC 8701) changes with every hello and is left out there too.
-fn stable(hello: &ClientHello, hasher: &mut SipHasher13) {
-    hasher.write_u16(hello.legacy_version);
-    hasher.write_u8(u8::from(hello.whole));
-    numbers(hello.suite_bytes(), hasher);
+/// Lists what of a hello an [`Offer`] is made of. GREASE (RFC 8701) changes with every hello and is left out there too.
+fn stable(hello: &ClientHello, parts: &mut Vec<u8>) {
+    parts.extend_from_slice(&hello.legacy_version.to_be_bytes());
+    parts.push(u8::from(hello.whole));
+    numbers(hello.suite_bytes(), parts);
     for (kind, body) in hello.extensions().filter(|(kind, _)| !is_grease(*kind)) {
-        hasher.write_u16(kind);
+        parts.extend_from_slice(&kind.to_be_bytes());
         match kind {
             extension::SERVER_NAME | extension::ALPN => {
-                hasher.write_usize(body.len());
-                hasher.write(body);
+                parts.extend_from_slice(&body.len().to_be_bytes());
+                parts.extend_from_slice(body);
             }
             // The length in front takes one byte here and two there.
-            extension::SUPPORTED_VERSIONS => numbers(body.get(1..).unwrap_or_default(), hasher),
-            extension::SIGNATURE_ALGORITHMS => numbers(body.get(2..).unwrap_or_default(), hasher),
+            extension::SUPPORTED_VERSIONS => numbers(body.get(1..).unwrap_or_default(), parts),
+            extension::SIGNATURE_ALGORITHMS => numbers(body.get(2..).unwrap_or_default(), parts),
             _ => {}
         }
     }
+    // What no extension begins with: a second hello may follow.
+    parts.extend_from_slice(&[0xff; 2]);
 }
 
-/// Hashes a list of 16-bit numbers, less those of GREASE.
-fn numbers(bytes: &[u8], hasher: &mut SipHasher13) {
-    let numbers = || bytes.as_chunks::<2>().0.iter().map(|pair| u16::from_be_bytes(*pair));
-    hasher.write_usize(numbers().filter(|number| !is_grease(*number)).count());
-    if numbers().any(is_grease) {
-        for number in numbers().filter(|number| !is_grease(*number)) {
-            hasher.write(&number.to_be_bytes());
-        }
+/// Lists 16-bit numbers, less those of GREASE, behind the length that they had with them.
+fn numbers(bytes: &[u8], parts: &mut Vec<u8>) {
+    parts.extend_from_slice(&bytes.len().to_be_bytes());
+    let pairs = bytes.as_chunks::<2>().0;
+    if pairs.iter().any(|pair| is_grease(u16::from_be_bytes(*pair))) {
+        parts.extend(pairs.iter().filter(|pair| !is_grease(u16::from_be_bytes(**pair))).flatten());
     } else {
-        hasher.write(bytes);
+        parts.extend_from_slice(bytes);
     }
 }
 

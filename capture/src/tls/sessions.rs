@@ -29,31 +29,72 @@ const SIBLINGS: usize = 3;
 /// How long a handshake is remembered, in nanoseconds: two days, the life of Envoy's tickets.
 const LIFE: i64 = 172_800 * 1_000_000_000;
 
-type Peer = (IpAddr, Endpoint, Option<Vec<u8>>);
-
 /// One handshake that was seen.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 struct Seen {
     at: Timestamp,
     client: ClientAuth,
-    /// Length without overhead of the server's first records after the client's flight, where tickets are.
-    tickets: Vec<u32>,
+    tickets: Tickets,
+}
+
+/// How many server records after the client's flight may hold tickets.
+pub(super) const TICKET_RECORDS: usize = 4;
+
+/// Lengths without overhead of the server's first records after the client's flight, where tickets are; 0 for none.
+pub(super) type Tickets = [u32; TICKET_RECORDS];
+
+/// Values by a hash, as many as the bound lets: the oldest gives way.
+#[derive(Debug)]
+struct Bounded<V> {
+    values: HashMap<u128, V>,
+    order: VecDeque<u128>,
+    most: usize,
+    forgotten: u64,
+}
+
+impl<V: Default> Bounded<V> {
+    fn of(most: usize) -> Self {
+        Self { values: HashMap::new(), order: VecDeque::new(), most, forgotten: 0 }
+    }
+
+    fn get(&self, name: u128) -> Option<&V> {
+        self.values.get(&name)
+    }
+
+    /// Returns the value of a name, which it has from here on.
+    fn of_name(&mut self, name: u128) -> &mut V {
+        if !self.values.contains_key(&name) {
+            if self.order.len() >= self.most
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.values.remove(&oldest);
+                self.forgotten = self.forgotten.saturating_add(1);
+            }
+            self.order.push_back(name);
+        }
+        self.values.entry(name).or_default()
+    }
 }
 
 /// Earlier handshakes, bounded, for linking resumptions to them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sessions {
-    peers: HashMap<Peer, VecDeque<Seen>>,
-    peer_order: VecDeque<Peer>,
-    exact: HashMap<u128, (ClientAuth, Timestamp)>,
-    exact_order: VecDeque<u128>,
-    ports: HashMap<Port, Siblings>,
-    port_order: VecDeque<Port>,
-    hops: HashMap<u128, (ClientAuth, Timestamp)>,
-    hop_order: VecDeque<u128>,
+    peers: Bounded<VecDeque<Seen>>,
+    exact: Bounded<Option<(ClientAuth, Timestamp)>>,
+    ports: Bounded<Siblings>,
+    hops: Bounded<Option<(ClientAuth, Timestamp)>>,
 }
 
-type Port = (Endpoint, Option<Vec<u8>>);
+impl Default for Sessions {
+    fn default() -> Self {
+        Self {
+            peers: Bounded::of(MAX_PEERS),
+            exact: Bounded::of(MAX_EXACT),
+            ports: Bounded::of(MAX_PORTS),
+            hops: Bounded::of(MAX_HOPS),
+        }
+    }
+}
 
 /// The full handshakes at one server port.
 #[derive(Debug, Default)]
@@ -68,18 +109,19 @@ struct Siblings {
 }
 
 impl Sessions {
+    /// Returns how many sessions were forgotten because a bound was reached: resumptions of theirs are not linked.
+    pub(crate) const fn forgotten(&self) -> u64 {
+        let Self { peers, exact, ports, hops } = self;
+        peers
+            .forgotten
+            .saturating_add(exact.forgotten)
+            .saturating_add(ports.forgotten)
+            .saturating_add(hops.forgotten)
+    }
+
     /// Remembers a TLS 1.3 handshake of these peers.
-    pub(crate) fn add(&mut self, ends: Ends, name: Option<&[u8]>, client: ClientAuth, tickets: Vec<u32>) {
-        let peer = peer(ends, name);
-        if !self.peers.contains_key(&peer) {
-            if self.peers.len() >= MAX_PEERS
-                && let Some(oldest) = self.peer_order.pop_front()
-            {
-                self.peers.remove(&oldest);
-            }
-            self.peer_order.push_back(peer.clone());
-        }
-        let seen = self.peers.entry(peer).or_default();
+    pub(crate) fn add(&mut self, ends: Ends, name: Option<&[u8]>, client: ClientAuth, tickets: Tickets) {
+        let seen = self.peers.of_name(peer(Some(ends.client), ends.server, name));
         if seen.len() >= MAX_HANDSHAKES {
             seen.pop_front();
         }
@@ -92,18 +134,9 @@ impl Sessions {
         ends: Ends,
         name: Option<&[u8]>,
         client: ClientAuth,
-        tickets: &[u32],
+        tickets: Tickets,
     ) {
-        let port = (ends.server, name.map(<[u8]>::to_vec));
-        if !self.ports.contains_key(&port) {
-            if self.ports.len() >= MAX_PORTS
-                && let Some(oldest) = self.port_order.pop_front()
-            {
-                self.ports.remove(&oldest);
-            }
-            self.port_order.push_back(port.clone());
-        }
-        let siblings = self.ports.entry(port).or_default();
+        let siblings = self.ports.of_name(peer(None, ends.server, name));
         let first = *siblings.client.get_or_insert(ends.client);
         siblings.several |= first != ends.client;
         // An empty Certificate is the client's choice, not the server's: it tells nothing of the others.
@@ -117,13 +150,13 @@ impl Sessions {
         if siblings.seen.len() >= MAX_HANDSHAKES {
             siblings.seen.pop_front();
         }
-        siblings.seen.push_back(Seen { at: ends.start, client, tickets: tickets.to_vec() });
+        siblings.seen.push_back(Seen { at: ends.start, client, tickets });
     }
 
     /// Infers what a session was that was not seen from the full handshakes at the same server port: all of them went
     /// one way, and the tickets given out in them are as long as this identity.
     pub(super) fn siblings(&self, ends: Ends, name: Option<&[u8]>, identity: u16) -> Option<ClientAuth> {
-        let siblings = self.ports.get(&(ends.server, name.map(<[u8]>::to_vec)))?;
+        let siblings = self.ports.get(peer(None, ends.server, name))?;
         let live = || siblings.seen.iter().filter(|seen| ends.start.since(seen.at) <= LIFE);
         let fit = live().all(|seen| seen.tickets.iter().any(|inner| fits(*inner, identity)));
         if siblings.mixed || !siblings.several || !fit || live().count() < SIBLINGS {
@@ -139,44 +172,30 @@ impl Sessions {
 
     /// Remembers what the session came to that began with this hello.
     pub(super) fn add_hop(&mut self, name: u128, client: ClientAuth, at: Timestamp) {
-        if self.hops.insert(name, (client, at)).is_none() {
-            self.hop_order.push_back(name);
-            if self.hop_order.len() > MAX_HOPS
-                && let Some(oldest) = self.hop_order.pop_front()
-            {
-                self.hops.remove(&oldest);
-            }
-        }
+        *self.hops.of_name(name) = Some((client, at));
     }
 
     /// Finds what a session came to that began with this hello at about this time.
     pub(super) fn find_hop(&self, name: u128, now: Timestamp) -> Option<ClientAuth> {
-        let (client, at) = self.hops.get(&name)?;
-        (now.since(*at) <= HOP).then_some(*client)
+        let (client, at) = (*self.hops.get(name)?)?;
+        (now.since(at) <= HOP).then_some(client)
     }
 
     /// Remembers what a ticket or session id stands for.
     pub(super) fn add_exact(&mut self, name: u128, client: ClientAuth, at: Timestamp) {
-        if self.exact.insert(name, (client, at)).is_none() {
-            self.exact_order.push_back(name);
-            if self.exact_order.len() > MAX_EXACT
-                && let Some(oldest) = self.exact_order.pop_front()
-            {
-                self.exact.remove(&oldest);
-            }
-        }
+        *self.exact.of_name(name) = Some((client, at));
     }
 
     /// Finds the session that a ticket or session id names.
     pub(super) fn find_exact(&self, name: u128, now: Timestamp) -> Option<ClientAuth> {
-        let (client, at) = self.exact.get(&name)?;
-        (now.since(*at) <= LIFE).then_some(*client)
+        let (client, at) = (*self.exact.get(name)?)?;
+        (now.since(at) <= LIFE).then_some(client)
     }
 
     /// Finds what the session behind a PSK identity of this length was: the handshakes whose tickets it fits, else
     /// all of these peers, if they agree. `None` when nothing is remembered, or they differ, or one is not known.
     pub(crate) fn find(&self, ends: Ends, name: Option<&[u8]>, identity: u16) -> Option<ClientAuth> {
-        let seen = self.peers.get(&peer(ends, name))?;
+        let seen = self.peers.get(peer(Some(ends.client), ends.server, name))?;
         let live = || seen.iter().filter(|seen| ends.start.since(seen.at) <= LIFE);
         let mut fitting =
             live().filter(|seen| seen.tickets.iter().any(|inner| fits(*inner, identity))).peekable();
@@ -191,8 +210,19 @@ pub(super) fn name(bytes: &[u8]) -> u128 {
     hasher.finish128().as_u128()
 }
 
-fn peer(ends: Ends, name: Option<&[u8]>) -> Peer {
-    (ends.client, ends.server, name.map(<[u8]>::to_vec))
+/// Hashes a server's port with the name that is asked for there, and the client if it is to count.
+fn peer(client: Option<IpAddr>, server: Endpoint, name: Option<&[u8]>) -> u128 {
+    let mut hasher = SipHasher13::new();
+    for ip in [client, Some(server.ip)].into_iter().flatten() {
+        match ip {
+            IpAddr::V4(ip) => hasher.write(&ip.octets()),
+            IpAddr::V6(ip) => hasher.write(&ip.octets()),
+        }
+    }
+    hasher.write(&server.port.to_be_bytes());
+    hasher.write_u8(u8::from(name.is_some()));
+    hasher.write(name.unwrap_or_default());
+    hasher.finish128().as_u128()
 }
 
 /// Whether a record of this inner length can be one to four NewSessionTickets with an identity of that length (a

@@ -98,9 +98,6 @@ impl Stream {
                 }
                 continue;
             }
-            if let Some(record) = self.protected_record(mark, bytes) {
-                return Some(Event::Protected(record));
-            }
             if let Some(event) = self.read_header(mark, bytes)? {
                 return Some(event);
             }
@@ -113,17 +110,34 @@ impl Stream {
 
     /// Takes a record whose content is under a key, if it is here from its first byte to its last: what most records
     /// are.
-    fn protected_record(&mut self, mark: Mark, bytes: &mut Cursor<'_>) -> Option<Record> {
+    pub(super) fn protected_record(&mut self, mark: Mark, bytes: &mut Cursor<'_>) -> Option<Record> {
+        if self.open.is_some() || !self.header.is_empty() || self.broken.is_some() {
+            return None;
+        }
         let &[kind, 3, 0..=4, high, low] = bytes.0.first_chunk()? else { return None };
         let length = u16::from_be_bytes([high, low]);
         let hidden = matches!(kind, 21..=25) && (self.protected || kind > 22);
-        if !hidden || length > MAX_RECORD || !self.header.is_empty() {
+        if !hidden || length > MAX_RECORD {
             return None;
         }
         let whole = usize::from(length).saturating_add(5);
         bytes.take(whole)?;
         self.count(whole);
         Some(Record { kind, length, mark })
+    }
+
+    /// Steps over bytes within such a record; returns whether they were all of `bytes`.
+    pub(super) fn within_protected(&mut self, bytes: &[u8]) -> bool {
+        match &mut self.open {
+            Some(Open { record, remaining })
+                if *remaining > bytes.len() && (self.protected || record.kind > 22) && record.kind > 20 =>
+            {
+                *remaining = remaining.saturating_sub(bytes.len());
+                self.count(bytes.len());
+                true
+            }
+            Some(_) | None => false,
+        }
     }
 
     /// Reads header bytes; the outer `None` says that they are used up.
