@@ -102,10 +102,18 @@ struct Ahead<'a> {
 }
 
 enum What<'a> {
-    /// A packet without encapsulation: the part that it belongs to, and where its connection stood when it was read.
-    Packet(Packet<'a>, u16, Option<u32>),
+    /// A packet without encapsulation, and where it belongs.
+    Packet(Packet<'a>, Place),
     /// Anything else.
     Frame(Frame<'a>),
+}
+
+/// Where a connection stands, as far as is known before its packet's turn.
+#[derive(Clone, Copy)]
+struct Place {
+    part: usize,
+    hash: u64,
+    hint: Option<u32>,
 }
 
 impl Engine {
@@ -148,6 +156,7 @@ impl Engine {
             if batch.is_empty() {
                 return;
             }
+            self.look_up(&mut batch);
             for ahead in batch.drain(..) {
                 self.advance(ahead.at);
                 self.turn(&ahead);
@@ -162,12 +171,34 @@ impl Engine {
         let what = match packet::plain(&frame) {
             Some(packet) => {
                 let part = packet.key.part(self.parts.len());
-                let hint = self.parts.get(part).and_then(|part| part.find(&packet.key));
-                What::Packet(packet, u16::try_from(part).unwrap_or(u16::MAX), hint)
+                let hash = self.parts.get(part).map_or(0, |part| part.hash(&packet.key));
+                What::Packet(packet, Place { part, hash, hint: None })
             }
             None => What::Frame(frame),
         };
         Ahead { at: frame.at, point, what }
+    }
+
+    /// Finds the connections of a batch: first all their places, then the connections, then what is known of their
+    /// openings, so that the memory of one is on its way while the next one's is asked for.
+    fn look_up(&self, batch: &mut [Ahead<'_>]) {
+        for ahead in &mut *batch {
+            if let What::Packet(_, place) = &mut ahead.what {
+                place.hint = self.parts.get(place.part).and_then(|part| part.guess(place.hash));
+            }
+        }
+        for ahead in &mut *batch {
+            if let What::Packet(packet, place) = &mut ahead.what {
+                let part = self.parts.get(place.part);
+                place.hint =
+                    place.hint.filter(|hint| part.is_some_and(|part| part.is_at(*hint, &packet.key)));
+            }
+        }
+        for ahead in batch {
+            if let What::Packet(_, Place { part, hint: Some(hint), .. }) = ahead.what {
+                std::hint::black_box(self.parts.get(part).map(|part| part.opening(hint)));
+            }
+        }
     }
 
     #[inline]
@@ -175,9 +206,9 @@ impl Engine {
         let Self { intake, parts, memory, now, out, .. } = self;
         let (at, point) = (ahead.at, ahead.point);
         match &ahead.what {
-            What::Packet(packet, part, hint) => {
-                if let Some(part) = parts.get_mut(usize::from(*part)) {
-                    part.packet(*hint, packet, Context { at, point, tunnels: &[] }, *now, memory);
+            What::Packet(packet, Place { part, hash, hint }) => {
+                if let Some(part) = parts.get_mut(*part) {
+                    part.packet((*hash, *hint), packet, Context { at, point, tunnels: &[] }, *now, memory);
                     if !part.out.is_empty() {
                         out.extend(part.out.drain(..));
                     }
@@ -186,7 +217,8 @@ impl Engine {
             What::Frame(frame) => intake.read(frame, &mut |packet, tunnels| {
                 let number = packet.key.part(parts.len());
                 if let Some(part) = parts.get_mut(number) {
-                    part.packet(None, packet, Context { at, point, tunnels }, *now, memory);
+                    let hash = part.hash(&packet.key);
+                    part.packet((hash, None), packet, Context { at, point, tunnels }, *now, memory);
                     out.extend(part.out.drain(..));
                 }
             }),

@@ -5,11 +5,11 @@
 
 use flow::{Close, Flow, FlowId, Timestamp, Transport};
 
-use crate::key::Key;
 use crate::connection::points::Points;
 use crate::connection::table::{Queue, Table};
 use crate::connection::{Connection, Context};
 use crate::engine::Limits;
+use crate::key::Key;
 use crate::packet::{Packet, Skip};
 use crate::tls::Memory;
 
@@ -59,22 +59,41 @@ impl Partition {
         Self { limits, table: Table::default(), held: 0, counts: Counts::default(), out: Vec::new() }
     }
 
-    /// Looks a connection up ahead of its packet; the answer may be out of date when the packet's turn comes.
-    pub(crate) fn find(&self, key: &Key) -> Option<u32> {
-        self.table.find(key)
+    /// Hashes a key as this part of the table does.
+    #[inline]
+    pub(crate) const fn hash(&self, key: &Key) -> u64 {
+        self.table.hash(key)
     }
 
-    /// Takes a packet. `hint` is what [`Partition::find`] said a moment ago.
+    /// Tells where a connection may stand, ahead of its packet and without looking there.
+    #[inline]
+    pub(crate) fn guess(&self, hash: u64) -> Option<u32> {
+        self.table.guess(hash)
+    }
+
+    /// Tells whether a connection stands at a place.
+    #[inline]
+    pub(crate) fn is_at(&self, place: u32, key: &Key) -> bool {
+        self.table.is_at(place, key)
+    }
+
+    /// Looks at what is known of the opening of the connection at a place, and says how much of it was seen.
+    #[inline]
+    pub(crate) fn opening(&self, place: u32) -> u64 {
+        self.table.get(place).map_or(0, Connection::opening)
+    }
+
+    /// Takes a packet, given its key's hash and where its connection stood a moment ago.
     #[inline]
     pub(crate) fn packet(
         &mut self,
-        hint: Option<u32>,
+        (hash, hint): (u64, Option<u32>),
         packet: &Packet<'_>,
         context: Context<'_>,
         now: Timestamp,
         memory: &mut Memory,
     ) {
-        let place = match self.current(&packet.key, hint) {
+        let place = match self.current(hash, hint, &packet.key) {
             Some(place) if !self.is_replaced(place, packet) => place,
             Some(place) => {
                 self.end(place, Close::Reused, memory);
@@ -124,9 +143,9 @@ impl Partition {
     }
 
     /// Finds a connection, at the place where it was found a moment ago if it still stands there.
-    fn current(&self, key: &Key, hint: Option<u32>) -> Option<u32> {
-        hint.filter(|place| self.table.get(*place).is_some_and(|found| found.key == *key))
-            .or_else(|| self.table.find(key))
+    #[inline]
+    fn current(&self, hash: u64, hint: Option<u32>, key: &Key) -> Option<u32> {
+        hint.filter(|place| self.table.is_at(*place, key)).or_else(|| self.table.find(hash, key))
     }
 
     fn is_replaced(&self, place: u32, packet: &Packet<'_>) -> bool {

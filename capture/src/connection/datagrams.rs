@@ -2,9 +2,9 @@
 
 use flow::{Security, Side};
 
-use crate::key::Way;
 use super::{Settled, side};
 use crate::dtls::{Dtls, hello, is_dtls};
+use crate::key::Way;
 use crate::quic::{Quic, is_quic_initial};
 use crate::tls::{Ends, Memory, Probe};
 

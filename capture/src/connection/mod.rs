@@ -4,6 +4,7 @@
 //! until the security settles. After that a packet costs its look-up and a few counters.
 
 pub(crate) mod datagrams;
+mod index;
 mod opening;
 pub(crate) mod points;
 pub(crate) mod reassembly;
@@ -239,11 +240,9 @@ impl Connection {
         let answer = opening.answer(&mut self.client, roles_known, from_start, self.key, ended);
         let settled = match answer {
             None if !ended => return false,
-            None => Settled {
-                security: Security::Unknown(Reason::Incomplete),
-                protocol: None,
-                upgrade: None,
-            },
+            None => {
+                Settled { security: Security::Unknown(Reason::Incomplete), protocol: None, upgrade: None }
+            }
             Some(opening::Answer::Settled(settled)) => settled,
             Some(opening::Answer::Tls) => {
                 let ends = self.ends();
@@ -281,6 +280,14 @@ impl Connection {
     /// Tells whether both sides, or a reset, have ended it.
     pub(crate) const fn closed(&self) -> bool {
         self.reset || (self.halves.up.fin && self.halves.down.fin)
+    }
+
+    /// Returns how many bytes of its opening were seen so far; 0 when that is over.
+    pub(crate) fn opening(&self) -> u64 {
+        match &self.state {
+            State::Opening(opening) => opening.seen(),
+            State::Silent | State::Settled(_) => 0,
+        }
     }
 
     /// Returns how many payload bytes it holds.
@@ -382,7 +389,10 @@ fn fingerprint(packet: &Packet<'_>) -> (u32, bool) {
         Header::Tcp(tcp) => {
             let flags = u32::from(tcp.syn) | u32::from(tcp.fin) << 1 | u32::from(tcp.reset) << 2;
             let numbers = pair(tcp.sequence, tcp.acknowledgment.unwrap_or_default());
-            ([numbers, pair(tcp.stamp.unwrap_or_default(), flags)], tcp.stamp.is_some() || packet.identification != 0)
+            (
+                [numbers, pair(tcp.stamp.unwrap_or_default(), flags)],
+                tcp.stamp.is_some() || packet.identification != 0,
+            )
         }
         Header::Udp { checksum } => ([u64::from(checksum), 0], packet.identification != 0 && checksum != 0),
     };

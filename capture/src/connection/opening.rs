@@ -5,11 +5,11 @@ use std::sync::Arc;
 use flow::{ClientAuth, Evidence, Proof, Protocol, Reason, Security, Transport, Upgrade};
 
 use super::datagrams::Datagrams;
-use crate::key::{Both, Key, Way};
 use super::reassembly::{Origin, Piece, Segment, Stream, after, may_precede};
 use super::{Settled, side};
 use crate::detect::upgrade::tds::Unwrapper;
 use crate::detect::{self, Detected, OPENING};
+use crate::key::{Both, Key, Way};
 use crate::packet::Captured;
 use crate::tls::{self, Ending, Ends, Handshake, Mark, Memory, Probe};
 
@@ -165,9 +165,9 @@ impl Opening {
         }
         if segment.payload.on_wire() > 0 {
             let stream = self.streams.of(way);
-            let early = stream.start.is_some_and(|start| {
-                start != segment.sequence && may_precede(segment.sequence, start)
-            });
+            let early = stream
+                .start
+                .is_some_and(|start| start != segment.sequence && may_precede(segment.sequence, start));
             // A single zero byte before anything else is how some systems keep a connection alive (RFC 9293, 3.8.4).
             if !from_start && !stream.begun() && segment.payload.bytes == [0] && segment.payload.missing == 0
             {
@@ -221,6 +221,14 @@ impl Opening {
             (None, _) | (_, None) => false,
         };
         short || stream.has_hole()
+    }
+
+    /// Returns how many bytes were seen: of TLS once that has begun.
+    pub(crate) fn seen(&self) -> u64 {
+        match &self.tls {
+            Some(tls) => tls.position.up.saturating_add(tls.position.down),
+            None => self.streams.up.position().saturating_add(self.streams.down.position()),
+        }
     }
 
     /// Returns how many payload bytes are held.

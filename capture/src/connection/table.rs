@@ -7,11 +7,10 @@
 //! Connections live in chunks that never move, so that growing costs neither a copy nor twice the memory; the index
 //! beside them holds a number of four bytes for each.
 
-use flow::Timestamp;
-use hashbrown::HashTable;
-
 use super::Connection;
+use super::index::Index;
 use crate::key::{Key, Secret};
+use flow::Timestamp;
 
 /// How stale a connection's place in its queue may be, in nanoseconds.
 const STALE: i64 = 1_000_000_000;
@@ -67,7 +66,7 @@ impl Slot {
 #[derive(Debug)]
 pub(crate) struct Table {
     secret: Secret,
-    index: HashTable<u32>,
+    index: Index,
     chunks: Vec<Vec<Option<Slot>>>,
     free: Vec<u32>,
     queues: [Ends; 4],
@@ -78,7 +77,7 @@ impl Default for Table {
         let empty = Ends { head: NONE, tail: NONE, count: 0 };
         Self {
             secret: Secret::default(),
-            index: HashTable::new(),
+            index: Index::default(),
             chunks: Vec::new(),
             free: Vec::new(),
             queues: [empty; 4],
@@ -89,6 +88,10 @@ impl Default for Table {
 fn slot(chunks: &[Vec<Option<Slot>>], place: u32) -> Option<&Slot> {
     let place = place as usize;
     chunks.get(place / CHUNK)?.get(place % CHUNK)?.as_ref()
+}
+
+fn hash_at(chunks: &[Vec<Option<Slot>>], secret: &Secret, place: u32) -> u64 {
+    slot(chunks, place).map_or(0, |slot| slot.connection.key.hash(secret))
 }
 
 fn slot_mut(chunks: &mut [Vec<Option<Slot>>], place: u32) -> Option<&mut Option<Slot>> {
@@ -105,10 +108,26 @@ impl Table {
         self.ends(queue).count
     }
 
-    /// Finds a connection. Lookups of several packets in a row, without a change in between, overlap in memory.
-    pub(crate) fn find(&self, key: &Key) -> Option<u32> {
-        let same = |place: &u32| slot(&self.chunks, *place).is_some_and(|slot| slot.connection.key == *key);
-        self.index.find(key.hash(&self.secret), same).copied()
+    /// Hashes a key as this table does.
+    pub(crate) const fn hash(&self, key: &Key) -> u64 {
+        key.hash(&self.secret)
+    }
+
+    /// Tells where a connection may stand, without looking there.
+    #[inline]
+    pub(crate) fn guess(&self, hash: u64) -> Option<u32> {
+        self.index.find(hash, |_| true)
+    }
+
+    /// Tells whether a connection stands at a place.
+    #[inline]
+    pub(crate) fn is_at(&self, place: u32, key: &Key) -> bool {
+        slot(&self.chunks, place).is_some_and(|slot| slot.connection.key == *key)
+    }
+
+    /// Finds a connection.
+    pub(crate) fn find(&self, hash: u64, key: &Key) -> Option<u32> {
+        self.index.find(hash, |place| self.is_at(place, key))
     }
 
     pub(crate) fn slot_mut(&mut self, place: u32) -> Option<&mut Slot> {
@@ -120,7 +139,7 @@ impl Table {
     }
 
     pub(crate) fn insert(&mut self, connection: Connection, queue: Queue, now: Timestamp) -> u32 {
-        let hash = connection.key.hash(&self.secret);
+        let hash = self.hash(&connection.key);
         let slot = Slot { connection, queue, queued_at: now, earlier: NONE, later: NONE };
         let place = match self.free.pop() {
             Some(place) => {
@@ -132,9 +151,7 @@ impl Table {
             None => self.push(slot),
         };
         let Self { index, chunks, secret, .. } = self;
-        index.insert_unique(hash, place, |place| {
-            self::slot(chunks, *place).map_or(0, |slot| slot.connection.key.hash(secret))
-        });
+        index.insert(hash, place, |place| hash_at(chunks, secret, place));
         self.append(place, queue, now);
         place
     }
@@ -178,10 +195,8 @@ impl Table {
     pub(crate) fn remove(&mut self, place: u32) -> Option<Connection> {
         self.unlink(place);
         let slot = slot_mut(&mut self.chunks, place)?.take()?;
-        let hash = slot.connection.key.hash(&self.secret);
-        if let Ok(entry) = self.index.find_entry(hash, |found| *found == place) {
-            entry.remove();
-        }
+        let Self { index, chunks, secret, .. } = self;
+        index.remove(slot.connection.key.hash(secret), place, |place| hash_at(chunks, secret, place));
         self.free.push(place);
         Some(slot.connection)
     }
