@@ -15,8 +15,14 @@ const CERTIFICATE_TICKET: usize = 500;
 const SMALLEST_TICKET: usize = 32;
 /// Largest ticket without a client certificate that Envoy issues.
 const SMALL_TICKET: usize = 260;
+/// How much longer than in the clear a ClientKeyExchange may be under a key: its header, a block, a larger group.
+const ROUNDING: u32 = 80;
 /// How many client records after the handshake are watched for an authentication that comes late.
 const LATE_WATCH: usize = 32;
+/// How many client records show whether the first one is padded to blocks.
+const DECIDED: usize = 6;
+/// How many records after refused early data may hide the client's flight.
+const EARLY_WATCH: usize = 16;
 /// How many server records after the client's flight may hold tickets.
 const TICKET_RECORDS: usize = 4;
 
@@ -80,8 +86,25 @@ impl Handshake {
             session.alpn = if hello.is_tls13() { None } else { hello.alpn.clone() };
             session.group = hello.group.or(self.server_group).map(groups::name);
         }
-        let client = self.contradicted(answer.client, &session);
+        let client = match self.contradicted(answer.client, &session) {
+            // A gateway that passes the session on repeats the hello: another hop may have shown what this one hides.
+            ClientAuth::Hidden(reason) => {
+                self.other_hop(ends, sessions).unwrap_or(ClientAuth::Hidden(reason))
+            }
+            known @ (ClientAuth::Proved(..) | ClientAuth::Refuted(..)) => known,
+        };
         Conclusion { session, client }
+    }
+
+    /// What another connection with the same hello, random and all, came to: the same session on its way through a
+    /// gateway (Istio's `AUTO_PASSTHROUGH`) or an address translation.
+    fn other_hop(&self, ends: Ends, sessions: &Sessions) -> Option<ClientAuth> {
+        let seen = sessions.find_hop(self.hello.as_ref()?.name?, ends.start)?;
+        Some(match seen {
+            // The very session, so also what became of the certificate.
+            ClientAuth::Proved(how, evidence) => ClientAuth::Proved(how, evidence_of_link(evidence.proof)),
+            ClientAuth::Refuted(..) | ClientAuth::Hidden(_) => linked(seen),
+        })
     }
 
     /// Istio's ALPN says that the client meant to authenticate; a full handshake without a certificate says that the
@@ -103,17 +126,26 @@ impl Handshake {
     /// Leaves behind what a later resumption needs. Called once, when the connection settles or ends.
     pub(crate) fn remember(&self, ends: Ends, sessions: &mut Sessions) {
         let answer = self.answer_question(ends, sessions);
+        let (Some(hello), Some(server)) = (&self.hello, &self.answer) else { return };
+        if !matches!(answer.client, ClientAuth::Hidden(_))
+            && let Some(name) = hello.name
+        {
+            sessions.add_hop(name, answer.client, ends.start);
+        }
         if answer.outcome == Outcome::Failed {
             return;
         }
-        let (Some(hello), Some(server)) = (&self.hello, &self.answer) else { return };
         if server.is_tls13() {
             let tag = suites::lengths(server.suite).map_or(16, |suite| suite.tag);
             let tickets = self
                 .server_records_after(self.flight_packet())
                 .take(TICKET_RECORDS)
                 .map(|record| u32::from(record.length).saturating_sub(tag).saturating_sub(1))
-                .collect();
+                .collect::<Vec<u32>>();
+            let full = answer.resumed == Some(false) && answer.outcome == Outcome::Established;
+            if full && hello.identities.is_empty() {
+                sessions.add_sibling(ends, hello.sni.as_deref(), answer.client, &tickets);
+            }
             sessions.add(ends, hello.sni.as_deref(), answer.client, tickets);
         } else if !matches!(answer.client, ClientAuth::Hidden(_)) {
             if let Some(ticket) = self.issued {
@@ -148,7 +180,7 @@ impl Handshake {
                         | Reading::Declined { .. }
                         | Reading::Certificate { proof: Proof::Exact, .. }
                 )
-                || matches!(client_auth::read(suite, &lengths, false), Reading::Certificate { .. } if lengths.len() >= 6);
+                || matches!(client_auth::read(suite, &lengths, false), Reading::Certificate { .. } if lengths.len() >= DECIDED);
             let answered = stuck(self.server.broken)
                 || self.server_records_after(self.flight_packet()).count() >= TICKET_RECORDS;
             let late = !self.may_offer(extension::POST_HANDSHAKE_AUTH)
@@ -173,6 +205,10 @@ impl Handshake {
 
     const fn ended_either(&self) -> bool {
         self.client.ended.is_some() || self.server.ended.is_some()
+    }
+
+    fn offers(&self, kind: u16) -> bool {
+        self.hello.as_ref().is_some_and(|hello| hello.offers(kind))
     }
 
     /// Whether the hello offers an extension, or was cut so that it may.
@@ -337,7 +373,8 @@ impl Handshake {
             return Answer { client, outcome: Outcome::Failed, resumed };
         }
         let shape = Reason::FlightSize;
-        let (client, last) = match client_auth::read(suite, &lengths, self.ended_either()) {
+        let reading = client_auth::read(suite, &lengths, self.ended_either());
+        let (client, last) = match self.doubted(reading, suite, &lengths) {
             Reading::Absent(proof) => (withheld(Withheld::Absent, proof, shape), 0),
             Reading::Declined { proof, last } => (withheld(Withheld::Declined, proof, shape), last),
             Reading::Certificate { proof, last } => {
@@ -386,6 +423,41 @@ impl Handshake {
             ClientAuth::Proved(..) | ClientAuth::Refuted(..) | ClientAuth::Hidden(_) => client,
         };
         Answer { client, outcome, resumed }
+    }
+
+    /// What else may look like a flight of this reading: then its shape tells nothing.
+    fn doubted(&self, reading: Reading, suite: Lengths, lengths: &[u32]) -> Reading {
+        let doubtful = match reading {
+            Reading::Certificate { proof, .. } if proof < Proof::Exact => {
+                self.offers(extension::CHANNEL_ID) || self.after_early_data(suite, lengths)
+            }
+            // Records all as long as a limit that the server may have set are pieces of something longer (RFC 8449).
+            Reading::Absent(proof) | Reading::Declined { proof, .. } if proof < Proof::Exact => {
+                self.may_offer(extension::RECORD_SIZE_LIMIT) && lengths.first() == lengths.get(1)
+            }
+            Reading::Certificate { .. }
+            | Reading::Absent(_)
+            | Reading::Declined { .. }
+            | Reading::Aborted
+            | Reading::More
+            | Reading::Padded
+            | Reading::Shapeless => false,
+        };
+        if doubtful { Reading::Shapeless } else { reading }
+    }
+
+    /// Whether what looks like the flight may be early data that was refused. Its segment may acknowledge a ServerHello
+    /// that the client's system had, but the client had not read; then a Finished comes soon after it.
+    fn after_early_data(&self, suite: Lengths, lengths: &[u32]) -> bool {
+        let size = Arithmetic::of(suite);
+        let open = lengths.len() < DECIDED && !self.ended_either();
+        let later = lengths.get(1..EARLY_WATCH.min(lengths.len())).unwrap_or_default();
+        self.may_offer(extension::EARLY_DATA)
+            && !self.retry
+            && (open
+                || later.iter().any(|length| {
+                    length.checked_sub(size.finished).is_some_and(|more| matches!(more, 0 | 8 | 16 | 24))
+                }))
     }
 
     /// Whether the server's only reaction to the flight was an alert, or a close without a word, before the client
@@ -440,6 +512,9 @@ impl Handshake {
             .iter()
             .rfind(|record| first.is_none_or(|packet| record.mark.packet <= packet))
             .is_none_or(|record| u32::from(record.length) == size.finished.saturating_add(16));
+        if let Some(client) = sessions.siblings(ends, sni, identity) {
+            return answer(client);
+        }
         answer(if length >= CERTIFICATE_TICKET && !padded && finished {
             sent(Proof::Inferred, Reason::TicketSize)
         } else {
@@ -588,9 +663,11 @@ impl Handshake {
         }
         let mut answer = client;
         let mut rounds = self.client_records.split(|record| record.kind == 20).peekable();
+        let before_finished = self.answer.as_ref().map_or(0, |hello| hello.before_finished);
         while let Some(round) = rounds.next() {
-            let lengths: Vec<u16> =
-                round.iter().filter(|record| record.kind == 22).map(|record| record.length).collect();
+            let handshakes =
+                round.iter().filter(|record| record.kind == 22).map(|record| u32::from(record.length));
+            let lengths: Vec<u32> = handshakes.skip(before_finished).collect();
             if rounds.peek().is_none() {
                 // No ChangeCipherSpec ends this one: whatever it is, it is no whole flight.
                 if lengths.len() > 1 {
@@ -600,13 +677,18 @@ impl Handshake {
             }
             // The Finished of the handshake before, the hello, and the flight.
             let [finished, _hello, flight @ ..] = lengths.as_slice() else { continue };
-            let empty = finished.saturating_sub(16).saturating_add(7);
+            let overhead = finished.saturating_sub(16);
+            // Block ciphers round lengths up. The exchange is as long as in the clear, unless another group was chosen.
+            let exchange = self.key_exchange_length.saturating_add(overhead).saturating_add(ROUNDING);
             match *flight {
-                [] | [_] => {}
-                [first, _] if first == empty => {
+                [] => {}
+                [only] if only <= exchange => {}
+                // An empty Certificate of 7 bytes is shorter than a Finished of 16.
+                [first, only] if first < *finished && only <= exchange => {
                     answer = withheld(Withheld::Declined, Proof::Inferred, Reason::Renegotiation);
                 }
-                [_, _] => {}
+                // Some stacks put the whole flight into one record.
+                [_] | [_, _] => return ClientAuth::Hidden(Reason::Renegotiation),
                 [_, _, _, ..] => return sent(Proof::Inferred, Reason::Renegotiation),
             }
         }

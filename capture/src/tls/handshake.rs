@@ -37,6 +37,8 @@ pub(crate) struct Handshake {
     pub(super) client_certificates: Option<u32>,
     pub(super) client_certificate: Option<Certificate>,
     pub(super) client_key_exchange: bool,
+    /// Length of the ClientKeyExchange message.
+    pub(super) key_exchange_length: u32,
     pub(super) server_certificate: Option<Certificate>,
     /// The server sent messages that only a full handshake has.
     pub(super) server_full: bool,
@@ -144,6 +146,11 @@ impl Handshake {
         self.client_ccs && self.server_ccs
     }
 
+    /// Tells whether the server took a pre-shared key; absent before its ServerHello.
+    pub(crate) fn took_key(&self) -> Option<bool> {
+        self.answer.as_ref().map(|hello| hello.selected_identity.is_some())
+    }
+
     /// Returns the version number that the server chose; absent before its ServerHello.
     pub(crate) fn negotiated(&self) -> Option<u16> {
         self.answer.as_ref().map(|hello| hello.version)
@@ -210,7 +217,10 @@ impl Handshake {
                     self.client_certificate = certificate::leaf(body);
                 }
             }
-            16 => self.client_key_exchange = true,
+            16 => {
+                self.client_key_exchange = true;
+                self.key_exchange_length = length;
+            }
             _ => {}
         }
     }

@@ -16,6 +16,9 @@ const MAX_PROTOCOLS: usize = 32;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ClientHello {
     pub(crate) legacy_version: u16,
+    /// Hash of the whole body, random bytes and key share included, by which the very hello is known again; absent
+    /// where the body was cut.
+    pub(crate) name: Option<u128>,
     pub(crate) session_id: Vec<u8>,
     pub(crate) suites: Vec<u16>,
     /// Extension types in their order.
@@ -37,6 +40,8 @@ pub(crate) mod extension {
     pub(crate) const SERVER_NAME: u16 = 0;
     pub(crate) const SIGNATURE_ALGORITHMS: u16 = 13;
     pub(crate) const ALPN: u16 = 16;
+    /// `record_size_limit` (RFC 8449).
+    pub(crate) const RECORD_SIZE_LIMIT: u16 = 28;
     pub(crate) const SESSION_TICKET: u16 = 35;
     pub(crate) const PRE_SHARED_KEY: u16 = 41;
     pub(crate) const EARLY_DATA: u16 = 42;
@@ -45,6 +50,11 @@ pub(crate) mod extension {
     /// `key_share`; drafts before 23 numbered it 40.
     pub(crate) const KEY_SHARE: u16 = 51;
     pub(crate) const KEY_SHARE_OF_DRAFTS: u16 = 40;
+    /// Next Protocol Negotiation, before ALPN: its message stands between ChangeCipherSpec and Finished.
+    pub(crate) const NEXT_PROTOCOL: u16 = 13_172;
+    /// Channel ID, of both numberings; its message stands there too, in TLS 1.3 before Finished.
+    pub(crate) const CHANNEL_ID_OLD: u16 = 30_031;
+    pub(crate) const CHANNEL_ID: u16 = 30_032;
     pub(crate) const ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
 }
 
@@ -55,6 +65,7 @@ impl ClientHello {
         let mut at = Cursor(body);
         let mut hello = Self { legacy_version: at.u16()?, ..Self::default() };
         hello.whole = hello.rest(at, datagram).is_some();
+        hello.name = hello.whole.then(|| super::sessions::name(body));
         Some(hello)
     }
 
@@ -156,6 +167,8 @@ pub(crate) struct ServerHello {
     /// Index of the PSK identity that the server chose; absent when it chose none.
     pub(crate) selected_identity: Option<u16>,
     pub(crate) alpn: Option<String>,
+    /// How many messages it makes the client send between ChangeCipherSpec and Finished.
+    pub(crate) before_finished: usize,
 }
 
 /// The random value that makes a ServerHello a HelloRetryRequest: SHA-256 of "HelloRetryRequest" (RFC 8446
@@ -195,6 +208,9 @@ impl ServerHello {
             extension::KEY_SHARE | extension::KEY_SHARE_OF_DRAFTS => self.group = Some(at.u16()?),
             extension::PRE_SHARED_KEY => self.selected_identity = Some(at.u16()?),
             extension::ALPN => self.alpn = Some(printable(Cursor(at.vector16()?).vector8()?)),
+            extension::NEXT_PROTOCOL | extension::CHANNEL_ID_OLD | extension::CHANNEL_ID => {
+                self.before_finished = self.before_finished.saturating_add(1);
+            }
             _ => {}
         }
         Some(())

@@ -281,23 +281,25 @@ fn a_hello_that_offers_no_session_resumes_none() {
     assert_eq!(read(&[extension(35, &[7; 100])]), None);
 }
 
+/// A connection that resumes a session with an identity of this length.
+fn resumed(ticket: usize) -> Handshake {
+    let mut keys = u16::try_from(ticket + 6).unwrap().to_be_bytes().to_vec();
+    keys.extend(u16::try_from(ticket).unwrap().to_be_bytes());
+    keys.resize(keys.len() + ticket + 4, 9);
+    let hello = client_hello_with(&[extension(43, &[2, 3, 4]), sni("a.example"), extension(41, &keys)]);
+    let answer = server_hello(0x1301, &[extension(43, &[3, 4]), extension(41, &[0, 0])]);
+    let script = vec![
+        (Side::Client, hello),
+        (Side::Server, [answer, sealed(&[60, 53])].concat()),
+        (Side::Client, sealed(&[53])),
+    ];
+    let mut handshake = Handshake::default();
+    feed(&mut handshake, &script, 4096);
+    handshake
+}
+
 #[test]
 fn a_resumption_is_what_the_session_it_resumes_was() {
-    let resumed = |ticket: usize| {
-        let mut keys = u16::try_from(ticket + 6).unwrap().to_be_bytes().to_vec();
-        keys.extend(u16::try_from(ticket).unwrap().to_be_bytes());
-        keys.resize(keys.len() + ticket + 4, 9);
-        let hello = client_hello_with(&[extension(43, &[2, 3, 4]), sni("a.example"), extension(41, &keys)]);
-        let answer = server_hello(0x1301, &[extension(43, &[3, 4]), extension(41, &[0, 0])]);
-        let script = vec![
-            (Side::Client, hello),
-            (Side::Server, [answer, sealed(&[60, 53])].concat()),
-            (Side::Client, sealed(&[53])),
-        ];
-        let mut handshake = Handshake::default();
-        feed(&mut handshake, &script, 4096);
-        handshake
-    };
     let mut sessions = Sessions::default();
     let alone = resumed(208).conclude(ends(), &sessions);
     assert_eq!(alone.client, ClientAuth::Hidden(Reason::Resumed));
@@ -310,6 +312,114 @@ fn a_resumption_is_what_the_session_it_resumes_was() {
         matches!(linked.client, ClientAuth::Proved(Presented::Sent, evidence) if evidence.proof == Proof::Linked),
         "{linked:?}"
     );
+}
+
+#[test]
+fn siblings_tell_of_a_session_that_was_not_seen() {
+    let client = |last: u8| Ends { client: IpAddr::from([192, 0, 2, last]), ..ends() };
+    let check = |flights: &[(u8, &[u16])], identity: usize, expected| {
+        let mut sessions = Sessions::default();
+        for (last, flight) in flights {
+            let mut full = Handshake::default();
+            feed(&mut full, &script13(flight, &[250, 250]), 4096);
+            full.remember(client(*last), &mut sessions);
+        }
+        assert_eq!(
+            resumed(identity).conclude(client(9), &sessions).client,
+            expected,
+            "{flights:?} {identity}"
+        );
+    };
+    let (sent, absent): (&[u16], &[u16]) = (&[856, 95, 53], &[53, 400]);
+    let evidence = Evidence::because(Proof::Inferred, Reason::Siblings);
+    let hidden = ClientAuth::Hidden(Reason::Resumed);
+    check(&[(2, sent), (3, sent), (2, sent)], 208, ClientAuth::Proved(Presented::Sent, evidence));
+    check(&[(2, absent), (3, absent), (2, absent)], 208, ClientAuth::Refuted(Withheld::Absent, evidence));
+    check(&[(2, sent), (3, sent)], 208, hidden);
+    check(&[(2, sent), (2, sent), (2, sent)], 208, hidden);
+    check(&[(2, sent), (3, sent), (2, sent)], 100, hidden);
+    check(&[(2, sent), (3, absent), (2, sent), (3, sent), (2, sent)], 208, hidden);
+    check(&[(2, &[61, 400]), (3, &[61, 400]), (2, &[61, 400])], 208, hidden);
+}
+
+#[test]
+fn another_hop_with_the_same_hello_shows_what_one_hides() {
+    let mut sessions = Sessions::default();
+    let mut shown = Handshake::default();
+    feed(&mut shown, &script13(&[582], &[250, 250]), 4096);
+    shown.remember(ends(), &mut sessions);
+    let mut hidden = Handshake::default();
+    feed(&mut hidden, &script13(&[], &[]), 4096);
+    hidden.gap(Side::Client);
+    let behind = |seconds: i64| Ends {
+        client: IpAddr::from([192, 0, 2, 2]),
+        start: Timestamp::from_nanos(seconds * 1_000_000_000),
+        ..ends()
+    };
+    let link = Evidence::because(Proof::Linked, Reason::SessionLink);
+    let linked = ClientAuth::Proved(Presented::Sent, link);
+    assert_eq!(hidden.conclude(behind(1), &sessions).client, linked);
+    assert_eq!(hidden.conclude(behind(60), &sessions).client, ClientAuth::Hidden(Reason::Gap));
+    assert_eq!(hidden.conclude(behind(1), &Sessions::default()).client, ClientAuth::Hidden(Reason::Gap));
+}
+
+#[test]
+fn a_renegotiation_is_read_by_its_records() {
+    let check = |flight: &[u16], expected| {
+        let mut script = script12(&[message(16, &[0; 33])]);
+        let mut second = record(22, &[0; 300]);
+        second.extend(flight.iter().flat_map(|length| record(22, &vec![0; usize::from(*length)])));
+        second.extend(record(20, &[1]));
+        script.push((Side::Client, second));
+        let mut handshake = Handshake::default();
+        feed(&mut handshake, &script, 4096);
+        assert_eq!(handshake.conclude(ends(), &Sessions::default()).client, expected, "{flight:?}");
+    };
+    let evidence = Evidence::because(Proof::Inferred, Reason::Renegotiation);
+    check(&[61], ClientAuth::Refuted(Withheld::Absent, Evidence::WIRE));
+    check(&[31, 61], ClientAuth::Refuted(Withheld::Declined, evidence));
+    check(&[600, 61, 300], ClientAuth::Proved(Presented::Sent, evidence));
+    // The whole flight in one record, or in two, as some stacks send it.
+    check(&[900], ClientAuth::Hidden(Reason::Renegotiation));
+    check(&[700, 300], ClientAuth::Hidden(Reason::Renegotiation));
+}
+
+#[test]
+fn refused_early_data_is_not_taken_for_a_flight() {
+    let read = |flight: &[u16]| {
+        let hello = client_hello_with(&[extension(43, &[2, 3, 4]), extension(42, &[])]);
+        let mut handshake = Handshake::default();
+        let server = [answer13(), sealed(&[60, 53])].concat();
+        handshake.bytes(Side::Client, Mark { packet: 0, acknowledged: Some(0) }, &hello);
+        handshake.bytes(Side::Client, Mark { packet: 1, acknowledged: Some(0) }, &sealed(&[900]));
+        handshake.bytes(Side::Server, Mark { packet: 2, acknowledged: Some(1000) }, &server);
+        let all = Some(server.len() as u64);
+        handshake.bytes(Side::Client, Mark { packet: 3, acknowledged: all }, &sealed(flight));
+        handshake.close(Side::Client, Ending::Fin);
+        handshake.conclude(ends(), &Sessions::default()).client.word()
+    };
+    assert_eq!(read(&[53, 400]), AuthWord::Absent);
+    assert_eq!(read(&[856, 95, 53, 400]), AuthWord::Certificate);
+    assert_eq!(read(&[582, 401]), AuthWord::Certificate);
+    // The client's system had the ServerHello, the client had not.
+    assert_eq!(read(&[700, 53, 400]), AuthWord::Unknown);
+    assert_eq!(read(&[700, 61, 400]), AuthWord::Unknown);
+}
+
+#[test]
+fn pieces_of_a_flight_are_not_padding() {
+    let read = |extensions: &[Vec<u8>], flight: &[u16]| {
+        let mut script = script13(flight, &[250]);
+        script[0].1 = client_hello_with(extensions);
+        let mut handshake = Handshake::default();
+        feed(&mut handshake, &script, 4096);
+        handshake.conclude(ends(), &Sessions::default()).client.word()
+    };
+    let (tls13, limit) = (extension(43, &[2, 3, 4]), extension(28, &[0x40, 1]));
+    let both = [tls13.clone(), limit];
+    assert_eq!(read(&[tls13], &[80; 7]), AuthWord::Absent);
+    assert_eq!(read(&both, &[80; 7]), AuthWord::Unknown);
+    assert_eq!(read(&both, &[53, 53, 80]), AuthWord::Absent);
 }
 
 #[test]
