@@ -11,6 +11,8 @@ use crate::tls::{Conclusion, Ends, Handshake, Mark, Probe, Sessions};
 
 /// Longest handshake message put together from fragments.
 const MAX_MESSAGE: usize = 32 * 1024;
+/// Most bytes kept of a message in the making: repeated parts that overlap count too.
+const MAX_HELD: usize = 2 * MAX_MESSAGE;
 /// Most handshake messages of a direction in the making at once.
 const MAX_MESSAGES: usize = 8;
 /// Most datagrams read of one connection.
@@ -53,9 +55,30 @@ impl<'a> Record<'a> {
 #[derive(Debug)]
 struct Fragments {
     kind: u8,
-    bytes: Vec<u8>,
-    /// Parts that are there, as start to end, apart from each other.
-    have: BTreeMap<usize, usize>,
+    length: usize,
+    /// Parts by where they start; the first copy of one stays, unless a longer one comes.
+    parts: BTreeMap<usize, Vec<u8>>,
+    held: usize,
+}
+
+impl Fragments {
+    /// Keeps a part; returns the message once it is whole.
+    fn add(&mut self, start: usize, part: &[u8]) -> Option<Vec<u8>> {
+        let kept = self.parts.entry(start).or_default();
+        if kept.len() < part.len() {
+            self.held = self.held.saturating_add(part.len()).saturating_sub(kept.len());
+            *kept = part.to_vec();
+        }
+        if self.held < self.length {
+            return None;
+        }
+        let mut whole = Vec::with_capacity(self.length);
+        for (start, part) in &self.parts {
+            let known = whole.len().checked_sub(*start)?;
+            whole.extend_from_slice(part.get(known..).unwrap_or_default());
+        }
+        (whole.len() == self.length).then_some(whole)
+    }
 }
 
 /// One direction's messages.
@@ -132,28 +155,20 @@ impl Dtls {
         }
         let making = messages.making.entry(sequence).or_insert_with(|| Fragments {
             kind,
-            bytes: vec![0; length],
-            have: BTreeMap::new(),
+            length,
+            parts: BTreeMap::new(),
+            held: 0,
         });
-        if making.kind != kind || making.bytes.len() != length {
+        if making.kind != kind || making.length != length || making.held >= MAX_HELD {
             return Some(());
         }
-        making.bytes.get_mut(start..end)?.copy_from_slice(part);
-        let known = making.have.entry(start).or_insert(end);
-        *known = end.max(*known);
-        let reach = making
-            .have
-            .iter()
-            .fold(0, |reach, (start, end)| if *start <= reach { reach.max(*end) } else { reach });
-        if reach < length {
-            return Some(());
-        }
-        let whole = messages.making.remove(&sequence)?;
+        let Some(whole) = making.add(start, part) else { return Some(()) };
+        messages.making.remove(&sequence);
         messages.next = messages.next.max(sequence.saturating_add(1));
         let announced = u32::try_from(length).unwrap_or(u32::MAX);
         match side {
-            Side::Client => self.handshake.client_message(kind, announced, &whole.bytes),
-            Side::Server => self.handshake.server_message(kind, &whole.bytes),
+            Side::Client => self.handshake.client_message(kind, announced, &whole),
+            Side::Server => self.handshake.server_message(kind, &whole),
         }
         Some(())
     }
@@ -177,6 +192,7 @@ impl Dtls {
         let blind = matches!(conclusion.client, ClientAuth::Hidden(Reason::OneSided | Reason::Incomplete));
         if hidden {
             conclusion.session.outcome = Outcome::Incomplete;
+            conclusion.session.resumed = self.handshake.took_key();
         }
         if hidden || blind {
             conclusion.client = ClientAuth::Hidden(Reason::Datagram);
@@ -251,6 +267,18 @@ mod tests {
         assert!(matches!(after.client, ClientAuth::Proved(..)), "{after:?}");
         assert_eq!(after.session.version, Some(TlsVersion::Dtls12));
         assert_eq!(after.session.resumed, Some(false));
+    }
+
+    #[test]
+    fn parts_in_any_order_make_a_message_and_no_more_is_held() {
+        let message: Vec<u8> = (0..10).collect();
+        let mut fragments = Fragments { kind: 1, length: 10, parts: BTreeMap::new(), held: 0 };
+        assert_eq!(fragments.add(6, &message[6..]), None);
+        assert_eq!(fragments.add(0, &message[..2]), None);
+        assert_eq!(fragments.add(0, &message[..4]), None);
+        assert_eq!(fragments.add(0, &message[..1]), None);
+        assert_eq!(fragments.held, 8);
+        assert_eq!(fragments.add(3, &message[3..7]), Some(message));
     }
 
     proptest! {
