@@ -378,6 +378,7 @@ mod tests {
     }
 
     /// An Initial packet under the keys of a connection id, with CRYPTO frames of these offsets.
+    #[expect(clippy::arithmetic_side_effects, reason = "lengths of samples")]
     fn initial(
         side: Side,
         version: u32,
