@@ -391,13 +391,14 @@ impl Opening {
             Detected::Plaintext { protocol, .. } if self.late && self.goes_on_in_records() => {
                 Some(Settled { security: Security::Unknown(Reason::Gap), protocol, upgrade: None })
             }
-            Detected::Plaintext { protocol, refused } => {
+            Detected::Plaintext { protocol, refused, inside } => {
                 let evidence = match (protocol, refused) {
                     (_, Some(_)) => Evidence::because(Proof::Wire, Reason::UpgradeRefused),
                     (Some(_), None) => Evidence::WIRE,
                     (None, None) => Evidence::because(Proof::Strong, Reason::TextLike),
                 };
-                Some(Settled { security: Security::Plaintext(evidence), protocol, upgrade: refused })
+                let upgrade = refused.or(inside);
+                Some(Settled { security: Security::Plaintext(evidence), protocol, upgrade })
             }
             // A hello that is not known to come first is payload that looks like one until the other side answers it,
             // unless it is there as far as its list of suites and nothing else answers.

@@ -129,6 +129,8 @@ pub(crate) enum Detected {
         protocol: Option<Protocol>,
         /// An upgrade that was asked for and refused.
         refused: Option<Upgrade>,
+        /// The wrapper that it runs inside.
+        inside: Option<Upgrade>,
     },
     /// Readable so far, but TLS may still begin inside (STARTTLS not decided yet): ask again with more bytes, and
     /// report plaintext if none come.
@@ -239,7 +241,7 @@ fn settle(detector: &Detector, opening: &Opening<'_>, nested: u8) -> Detected {
         Form::Encrypted => return Detected::Opaque(protocol),
         Form::Readable => {}
     }
-    let plain = Detected::Plaintext { protocol: Some(protocol), refused: None };
+    let plain = Detected::Plaintext { protocol: Some(protocol), refused: None, inside: None };
     if opening.transport == Transport::Udp {
         // STUN finds the path on which DTLS then begins (RFC 5764 section 5.1.2).
         return if protocol == Protocol::Stun { Detected::Upgradable(protocol) } else { plain };
@@ -248,7 +250,9 @@ fn settle(detector: &Detector, opening: &Opening<'_>, nested: u8) -> Detected {
     match (known.turn)(opening) {
         Turn::Possible => Detected::Upgradable(protocol),
         Turn::Past => plain,
-        Turn::Refused => Detected::Plaintext { protocol: Some(protocol), refused: Some(known.upgrade) },
+        Turn::Refused => {
+            Detected::Plaintext { protocol: Some(protocol), refused: Some(known.upgrade), inside: None }
+        }
         Turn::Foreign => Detected::Unknown(Reason::NotTls),
         Turn::Begun { client, server } => {
             Detected::Tls { upgrade: Some(known.upgrade), client, server, protocol: Some(protocol) }
@@ -269,7 +273,7 @@ fn tunnelled(
     opening: &Opening<'_>,
     nested: u8,
 ) -> Detected {
-    let plain = Detected::Plaintext { protocol: Some(outer), refused: None };
+    let plain = Detected::Plaintext { protocol: Some(outer), refused: None, inside: None };
     let Some(nested) = nested.checked_sub(1) else { return plain };
     let inner = opening.inner(client, server);
     match recognise(&inner, nested).or_else(|| late_tls(&inner)) {
@@ -313,9 +317,11 @@ fn moved(detected: Detected, wrapper: Upgrade, by_client: usize, by_server: usiz
             client: client.saturating_add(by_client),
             server: server.saturating_add(by_server),
         },
+        Detected::Plaintext { protocol, refused, inside } => {
+            Detected::Plaintext { protocol, refused, inside: inside.or(Some(wrapper)) }
+        }
         Detected::More
         | Detected::Reversed
-        | Detected::Plaintext { .. }
         | Detected::Upgradable(_)
         | Detected::TlsMidStream
         | Detected::Opaque(_)
@@ -376,7 +382,7 @@ fn unrecognised(opening: &Opening<'_>) -> Detected {
         return Detected::Unknown(Reason::NotTls);
     }
     if entropy::both_readable(opening.client, opening.server) {
-        Detected::Plaintext { protocol: None, refused: None }
+        Detected::Plaintext { protocol: None, refused: None, inside: None }
     } else {
         Detected::Unknown(Reason::NotTls)
     }

@@ -234,6 +234,9 @@ impl Handshake {
         if let Some(reason) = self.client.broken.or(self.server.broken) {
             return reason;
         }
+        if self.client_records.len() >= MAX_RECORDS {
+            return Reason::Bound;
+        }
         if self.client.offset == 0 || self.server.offset == 0 { Reason::OneSided } else { Reason::Incomplete }
     }
 
