@@ -135,6 +135,8 @@ pub(crate) enum Detected {
     /// Readable so far, but TLS may still begin inside (STARTTLS not decided yet): ask again with more bytes, and
     /// report plaintext if none come.
     Upgradable(Protocol),
+    /// The same, and TLS was asked for: what comes next decides.
+    Asked(Protocol),
     /// TLS begins at these offsets of the two streams.
     Tls {
         /// The protocol inside which it begins.
@@ -168,6 +170,7 @@ impl Detected {
         match self {
             Self::Plaintext { protocol, .. } => protocol.is_some(),
             Self::Upgradable(_)
+            | Self::Asked(_)
             | Self::Tls { .. }
             | Self::TlsInTds { .. }
             | Self::TlsMidStream
@@ -249,6 +252,7 @@ fn settle(detector: &Detector, opening: &Opening<'_>, nested: u8) -> Detected {
     let Some(known) = UPGRADES.iter().find(|known| known.protocol == protocol) else { return plain };
     match (known.turn)(opening) {
         Turn::Possible => Detected::Upgradable(protocol),
+        Turn::Asked => Detected::Asked(protocol),
         Turn::Past => plain,
         Turn::Refused => {
             Detected::Plaintext { protocol: Some(protocol), refused: Some(known.upgrade), inside: None }
@@ -279,7 +283,7 @@ fn tunnelled(
     match recognise(&inner, nested).or_else(|| late_tls(&inner)) {
         Some(Detected::More) => Detected::Upgradable(outer),
         Some(detected) => match moved(detected, upgrade, client, server) {
-            Detected::Upgradable(_) => Detected::Upgradable(outer),
+            Detected::Upgradable(_) | Detected::Asked(_) => Detected::Upgradable(outer),
             settled @ (Detected::More
             | Detected::Reversed
             | Detected::Plaintext { .. }
@@ -296,6 +300,7 @@ fn tunnelled(
             Detected::Plaintext { .. }
             | Detected::Reversed
             | Detected::Upgradable(_)
+            | Detected::Asked(_)
             | Detected::Tls { .. }
             | Detected::TlsInTds { .. }
             | Detected::TlsMidStream
@@ -323,6 +328,7 @@ fn moved(detected: Detected, wrapper: Upgrade, by_client: usize, by_server: usiz
         Detected::More
         | Detected::Reversed
         | Detected::Upgradable(_)
+        | Detected::Asked(_)
         | Detected::TlsMidStream
         | Detected::Opaque(_)
         | Detected::Unknown(_) => detected,

@@ -42,14 +42,14 @@ fn settle(messages: Sample<'_>, transport: Transport) -> Detected {
         if let Some(before) = settled {
             assert_eq!(last, before, "an answer changed after {streams:02x?}");
         }
-        if !matches!(last, Detected::More | Detected::Upgradable(_)) {
+        if !matches!(last, Detected::More | Detected::Upgradable(_) | Detected::Asked(_)) {
             settled = Some(last);
         }
     }
     if settled.is_none() {
         let all = prefixes(messages, transport).pop().unwrap();
         last = match detect(&Opening { ended: true, ..opening(&all, first, transport) }) {
-            Detected::Upgradable(protocol) => {
+            Detected::Upgradable(protocol) | Detected::Asked(protocol) => {
                 Detected::Plaintext { protocol: Some(protocol), refused: None, inside: None }
             }
             Detected::More => panic!("nothing more comes"),
@@ -277,6 +277,19 @@ fn plaintext_inside_a_wrapper_names_it() {
     };
     check(&[(C, b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"), (C, request)], Upgrade::ProxyV1);
     check(&[(C, CONNECT), (S, b"HTTP/1.1 200 OK\r\n\r\n"), (C, request)], Upgrade::HttpConnect);
+}
+
+#[test]
+fn an_upgrade_that_was_asked_for_is_not_decided_by_the_end_of_the_capture() {
+    let check = |client: &[u8], server: &[u8], first, expected| {
+        let transport = Transport::Tcp;
+        let seen = Opening { client, server, first, from_start: true, transport, port: 0, ended: true };
+        assert_eq!(detect(&seen), expected, "{:?}", client.escape_ascii());
+    };
+    let greeting = b"220 mx ESMTP\r\n";
+    check(b"EHLO a\r\n", greeting, S, Detected::Upgradable(Protocol::Smtp));
+    check(b"EHLO a\r\nSTARTTLS\r\n", greeting, S, Detected::Asked(Protocol::Smtp));
+    check(SSL_REQUEST, b"S", C, Detected::Asked(Protocol::Postgres));
 }
 
 #[test]

@@ -559,7 +559,9 @@ impl Handshake {
     /// Whether a handshake below TLS 1.3 was abbreviated: the server changed cipher without the full handshake's
     /// messages.
     fn resumed12(&self) -> Option<bool> {
-        if self.server_full || self.nothing_to_resume() {
+        // Certificate, ServerKeyExchange, CertificateRequest or ServerHelloDone, whole or in part.
+        let full = self.server_full || matches!(self.server.begun(), Some(11..=14));
+        if full || self.nothing_to_resume() {
             Some(false)
         } else if self.server_ccs && !self.client_key_exchange {
             Some(true)
