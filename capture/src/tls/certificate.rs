@@ -26,10 +26,12 @@ pub(super) fn leaf(body: &[u8]) -> Option<Certificate> {
     let mut spiffe_id = None;
     if let Ok(Some(names)) = parsed.subject_alternative_name() {
         sans.extend(names.value.general_names.iter().filter_map(name).take(MAX_NAMES));
-        spiffe_id = names.value.general_names.iter().find_map(|name| match name {
-            GeneralName::URI(uri) if uri.starts_with("spiffe://") => Some(text(uri)),
-            _ => None,
-        });
+        let uris = names
+            .value
+            .general_names
+            .iter()
+            .filter_map(|name| if let GeneralName::URI(uri) = name { Some(*uri) } else { None });
+        spiffe_id = uris.into_iter().find(|uri| uri.starts_with("spiffe://")).map(text);
     }
     let time = |seconds: i64| seconds.checked_mul(1_000_000_000).map(Timestamp::from_nanos);
     Some(Certificate {
