@@ -274,7 +274,7 @@ impl Engine {
     /// Returns what was read and what was not, so far.
     #[must_use]
     pub fn coverage(&self) -> Coverage {
-        self.intake.coverage(self.parts.iter().map(|part| part.counts))
+        self.intake.coverage(self.parts.iter().map(|part| part.counts), self.memory.sessions.forgotten())
     }
 }
 

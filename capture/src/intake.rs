@@ -142,8 +142,8 @@ impl Intake {
         points.iter().filter_map(named).collect()
     }
 
-    /// Returns the account, given what the parts of the table counted.
-    pub(crate) fn coverage(&self, parts: impl Iterator<Item = Counts>) -> Coverage {
+    /// Returns the account, given what the parts of the table counted and how many sessions were forgotten.
+    pub(crate) fn coverage(&self, parts: impl Iterator<Item = Counts>, forgotten: u64) -> Coverage {
         let mut coverage = Coverage {
             packets: self.packets,
             bytes: self.bytes,
@@ -159,6 +159,9 @@ impl Intake {
                 let total = coverage.skipped.entry(reason.name().to_owned()).or_default();
                 *total = total.saturating_add(count);
             }
+        }
+        if forgotten > 0 {
+            coverage.skipped.insert(Skip::SessionsForgotten.name().to_owned(), forgotten);
         }
         coverage
     }

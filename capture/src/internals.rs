@@ -89,7 +89,7 @@ pub fn detect(
 ) -> Found {
     let opening = Opening { client, server, first, from_start, transport, port, ended };
     match detect::detect(&opening) {
-        Detected::More | Detected::Reversed | Detected::Upgradable(_) => Found::Open,
+        Detected::More | Detected::Reversed | Detected::Upgradable(_) | Detected::Asked(_) => Found::Open,
         Detected::Tls { client, server, .. } | Detected::TlsInTds { client, server } => {
             Found::At(client, server)
         }
@@ -106,7 +106,7 @@ pub fn upgrades(client: &[u8], server: &[u8], first: Side, ended: bool) -> Vec<F
     let transport = Transport::Tcp;
     let opening = Opening { client, server, first, from_start: true, transport, port: 0, ended };
     let found = UPGRADES.iter().map(|known| match (known.turn)(&opening) {
-        Turn::Possible => Found::Open,
+        Turn::Possible | Turn::Asked => Found::Open,
         Turn::Past | Turn::Refused | Turn::Foreign => Found::Settled,
         Turn::Begun { client, server }
         | Turn::BegunInTds { client, server }

@@ -58,6 +58,8 @@ pub(crate) enum Skip {
     TableFull,
     /// Stream bytes not looked at because the bound on held bytes was reached (in segments).
     BytesHeld,
+    /// Sessions forgotten because the bound on them was reached: resumptions of theirs are not linked.
+    SessionsForgotten,
 }
 
 impl Skip {
@@ -77,6 +79,7 @@ impl Skip {
             Self::FragmentTable => "fragment-table-full",
             Self::TableFull => "table-full",
             Self::BytesHeld => "held-bytes-full",
+            Self::SessionsForgotten => "sessions-forgotten",
         }
     }
 }

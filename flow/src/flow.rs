@@ -34,7 +34,8 @@ pub struct Flow {
     pub security: Security,
     /// The application protocol, where recognised; inside TLS only what ALPN or the upgrade says.
     pub protocol: Option<Protocol>,
-    /// The protocol inside which TLS began (or was offered and refused); absent when TLS came first.
+    /// The protocol inside which TLS began (or was offered and refused), or the wrapper that the connection runs inside;
+    /// absent when TLS, or the application's own protocol, came first.
     pub upgrade: Option<Upgrade>,
     /// Whether the capture holds the connection's opening (TCP: its SYN).
     pub from_start: bool,

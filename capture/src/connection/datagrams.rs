@@ -67,7 +67,7 @@ impl Datagrams {
             }
             Self::Dtls(dtls, _) => {
                 let conclusion = dtls.conclude(ends, memory);
-                dtls.remember(ends, &mut memory.sessions);
+                dtls.remember(ends, memory);
                 conclusion
             }
         };

@@ -16,6 +16,9 @@ use crate::tls::{self, Ending, Ends, Handshake, Mark, Memory, Probe};
 /// After how many packets detection has to do with what it has.
 const PATIENCE: u32 = 512;
 
+/// How far from a SYN an acknowledgment points that belongs to another SYN: more bytes than an opening has.
+const FAR: u32 = 1 << 28;
+
 /// What the opening says.
 pub(crate) enum Answer {
     /// Settled without a handshake.
@@ -129,7 +132,7 @@ impl Opening {
     /// client has taken one of them.
     fn restart(&mut self, way: Way, acknowledged: u32) {
         let stream = self.streams.of_mut(way);
-        let far = stream.start.is_some_and(|start| !may_precede(start, acknowledged));
+        let far = stream.start.is_some_and(|start| acknowledged.wrapping_sub(start) >= FAR);
         if far && !stream.begun() && !stream.has_hole() {
             *stream = Stream::starting_at(acknowledged);
         }
@@ -152,6 +155,9 @@ impl Opening {
     }
 
     fn take(&mut self, way: Way, segment: Segment<'_>, from_start: bool) {
+        if let Some(number) = segment.origin.acknowledgment {
+            self.restart(way.other(), number);
+        }
         self.streams.of_mut(way.other()).acknowledge(segment.origin.acknowledgment);
         if from_start
             && let Some(number) = segment.origin.acknowledgment
@@ -159,9 +165,6 @@ impl Opening {
         {
             // The other side's SYN was not captured; its stream begins where the first acknowledgment points.
             self.streams.of_mut(way.other()).start = Some(number);
-        }
-        if let Some(number) = segment.origin.acknowledgment {
-            self.restart(way.other(), number);
         }
         if segment.payload.on_wire() > 0 {
             let stream = self.streams.of(way);
@@ -383,11 +386,13 @@ impl Opening {
             }
             Detected::More if !ended => None,
             Detected::More => settled(Security::Unknown(self.why_unknown(Reason::Incomplete, from_start))),
-            Detected::Upgradable(_) if !ended => None,
-            Detected::Upgradable(protocol) => {
+            Detected::Upgradable(_) | Detected::Asked(_) if !ended => None,
+            detected @ (Detected::Upgradable(protocol) | Detected::Asked(protocol)) => {
                 let open = self.closed.up.is_none() && self.closed.down.is_none();
-                let security = if open && matches!(protocol, Protocol::Postgres | Protocol::Mysql) {
-                    // Here the client's first message decides, and the capture ends before it or its answer.
+                let pending = matches!(protocol, Protocol::Postgres | Protocol::Mysql)
+                    || matches!(detected, Detected::Asked(_));
+                let security = if open && pending {
+                    // The client's next message, or the answer to its last, decides, and the capture ends before it.
                     Security::Unknown(self.why_unknown(Reason::Incomplete, from_start))
                 } else if self.transport == Transport::Tcp && self.lossy() {
                     // What was lost may have been the upgrade.
@@ -407,13 +412,14 @@ impl Opening {
             Detected::Plaintext { protocol, .. } if self.late && self.goes_on_in_records() => {
                 Some(Settled { security: Security::Unknown(Reason::Gap), protocol, upgrade: None })
             }
-            Detected::Plaintext { protocol, refused } => {
+            Detected::Plaintext { protocol, refused, inside } => {
                 let evidence = match (protocol, refused) {
                     (_, Some(_)) => Evidence::because(Proof::Wire, Reason::UpgradeRefused),
                     (Some(_), None) => Evidence::WIRE,
                     (None, None) => Evidence::because(Proof::Strong, Reason::TextLike),
                 };
-                Some(Settled { security: Security::Plaintext(evidence), protocol, upgrade: refused })
+                let upgrade = refused.or(inside);
+                Some(Settled { security: Security::Plaintext(evidence), protocol, upgrade })
             }
             // A hello that is not known to come first is payload that looks like one until the other side answers it,
             // unless it is there as far as its list of suites and nothing else answers.
@@ -621,5 +627,29 @@ fn of_alpn(name: &str) -> Option<Protocol> {
         "http/1.1" | "http/1.0" => Some(Protocol::Http1),
         "h3" => Some(Protocol::Http3),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_begins_where_it_is_acknowledged_if_its_syn_was_another() {
+        let mut opening = Opening::new(Transport::Tcp, Way::Up);
+        opening.begins_at(Way::Up, 1000);
+        opening.begins_at(Way::Down, 3_212_050_951);
+        let mut send = |way, sequence, acknowledgment, bytes| {
+            let origin = Origin { packet: 0, acknowledgment: Some(acknowledgment) };
+            let payload = Captured { bytes, missing: 0 };
+            opening.segment(way, Segment { sequence, payload, origin }, true);
+        };
+        send(Way::Up, 1000, 97_577_739, b"hello");
+        send(Way::Down, 97_577_739, 1005, b"who");
+        // Once bytes came, nothing moves the stream.
+        send(Way::Up, 1005, 3_212_050_951, b"");
+        assert_eq!(opening.held.of(Way::Down).bytes, b"who");
+        assert_eq!(opening.held.of(Way::Up).bytes, b"hello");
+        assert_eq!(opening.streams.of(Way::Down).next(), Some(97_577_742));
     }
 }

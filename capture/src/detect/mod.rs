@@ -129,10 +129,14 @@ pub(crate) enum Detected {
         protocol: Option<Protocol>,
         /// An upgrade that was asked for and refused.
         refused: Option<Upgrade>,
+        /// The wrapper that it runs inside.
+        inside: Option<Upgrade>,
     },
     /// Readable so far, but TLS may still begin inside (STARTTLS not decided yet): ask again with more bytes, and
     /// report plaintext if none come.
     Upgradable(Protocol),
+    /// The same, and TLS was asked for: what comes next decides.
+    Asked(Protocol),
     /// TLS begins at these offsets of the two streams.
     Tls {
         /// The protocol inside which it begins.
@@ -166,6 +170,7 @@ impl Detected {
         match self {
             Self::Plaintext { protocol, .. } => protocol.is_some(),
             Self::Upgradable(_)
+            | Self::Asked(_)
             | Self::Tls { .. }
             | Self::TlsInTds { .. }
             | Self::TlsMidStream
@@ -239,7 +244,7 @@ fn settle(detector: &Detector, opening: &Opening<'_>, nested: u8) -> Detected {
         Form::Encrypted => return Detected::Opaque(protocol),
         Form::Readable => {}
     }
-    let plain = Detected::Plaintext { protocol: Some(protocol), refused: None };
+    let plain = Detected::Plaintext { protocol: Some(protocol), refused: None, inside: None };
     if opening.transport == Transport::Udp {
         // STUN finds the path on which DTLS then begins (RFC 5764 section 5.1.2).
         return if protocol == Protocol::Stun { Detected::Upgradable(protocol) } else { plain };
@@ -247,8 +252,11 @@ fn settle(detector: &Detector, opening: &Opening<'_>, nested: u8) -> Detected {
     let Some(known) = UPGRADES.iter().find(|known| known.protocol == protocol) else { return plain };
     match (known.turn)(opening) {
         Turn::Possible => Detected::Upgradable(protocol),
+        Turn::Asked => Detected::Asked(protocol),
         Turn::Past => plain,
-        Turn::Refused => Detected::Plaintext { protocol: Some(protocol), refused: Some(known.upgrade) },
+        Turn::Refused => {
+            Detected::Plaintext { protocol: Some(protocol), refused: Some(known.upgrade), inside: None }
+        }
         Turn::Foreign => Detected::Unknown(Reason::NotTls),
         Turn::Begun { client, server } => {
             Detected::Tls { upgrade: Some(known.upgrade), client, server, protocol: Some(protocol) }
@@ -269,13 +277,13 @@ fn tunnelled(
     opening: &Opening<'_>,
     nested: u8,
 ) -> Detected {
-    let plain = Detected::Plaintext { protocol: Some(outer), refused: None };
+    let plain = Detected::Plaintext { protocol: Some(outer), refused: None, inside: None };
     let Some(nested) = nested.checked_sub(1) else { return plain };
     let inner = opening.inner(client, server);
     match recognise(&inner, nested).or_else(|| late_tls(&inner)) {
         Some(Detected::More) => Detected::Upgradable(outer),
         Some(detected) => match moved(detected, upgrade, client, server) {
-            Detected::Upgradable(_) => Detected::Upgradable(outer),
+            Detected::Upgradable(_) | Detected::Asked(_) => Detected::Upgradable(outer),
             settled @ (Detected::More
             | Detected::Reversed
             | Detected::Plaintext { .. }
@@ -292,6 +300,7 @@ fn tunnelled(
             Detected::Plaintext { .. }
             | Detected::Reversed
             | Detected::Upgradable(_)
+            | Detected::Asked(_)
             | Detected::Tls { .. }
             | Detected::TlsInTds { .. }
             | Detected::TlsMidStream
@@ -313,10 +322,13 @@ fn moved(detected: Detected, wrapper: Upgrade, by_client: usize, by_server: usiz
             client: client.saturating_add(by_client),
             server: server.saturating_add(by_server),
         },
+        Detected::Plaintext { protocol, refused, inside } => {
+            Detected::Plaintext { protocol, refused, inside: inside.or(Some(wrapper)) }
+        }
         Detected::More
         | Detected::Reversed
-        | Detected::Plaintext { .. }
         | Detected::Upgradable(_)
+        | Detected::Asked(_)
         | Detected::TlsMidStream
         | Detected::Opaque(_)
         | Detected::Unknown(_) => detected,
@@ -376,7 +388,7 @@ fn unrecognised(opening: &Opening<'_>) -> Detected {
         return Detected::Unknown(Reason::NotTls);
     }
     if entropy::both_readable(opening.client, opening.server) {
-        Detected::Plaintext { protocol: None, refused: None }
+        Detected::Plaintext { protocol: None, refused: None, inside: None }
     } else {
         Detected::Unknown(Reason::NotTls)
     }

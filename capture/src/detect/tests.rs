@@ -42,14 +42,16 @@ fn settle(messages: Sample<'_>, transport: Transport) -> Detected {
         if let Some(before) = settled {
             assert_eq!(last, before, "an answer changed after {streams:02x?}");
         }
-        if !matches!(last, Detected::More | Detected::Upgradable(_)) {
+        if !matches!(last, Detected::More | Detected::Upgradable(_) | Detected::Asked(_)) {
             settled = Some(last);
         }
     }
     if settled.is_none() {
         let all = prefixes(messages, transport).pop().unwrap();
         last = match detect(&Opening { ended: true, ..opening(&all, first, transport) }) {
-            Detected::Upgradable(protocol) => Detected::Plaintext { protocol: Some(protocol), refused: None },
+            Detected::Upgradable(protocol) | Detected::Asked(protocol) => {
+                Detected::Plaintext { protocol: Some(protocol), refused: None, inside: None }
+            }
             Detected::More => panic!("nothing more comes"),
             settled @ (Detected::Reversed
             | Detected::Plaintext { .. }
@@ -65,7 +67,9 @@ fn settle(messages: Sample<'_>, transport: Transport) -> Detected {
 
 fn expected(detector: &Detector) -> Detected {
     match detector.form {
-        Form::Readable => Detected::Plaintext { protocol: Some(detector.protocol), refused: None },
+        Form::Readable => {
+            Detected::Plaintext { protocol: Some(detector.protocol), refused: None, inside: None }
+        }
         Form::Encrypted => Detected::Opaque(detector.protocol),
     }
 }
@@ -248,7 +252,7 @@ fn a_refused_upgrade_is_plaintext_that_says_so() {
     let check = |messages: Sample<'_>, protocol, refused| {
         assert_eq!(
             settle(messages, Transport::Tcp),
-            Detected::Plaintext { protocol: Some(protocol), refused },
+            Detected::Plaintext { protocol: Some(protocol), refused, inside: None },
             "{protocol}"
         );
     };
@@ -264,6 +268,31 @@ fn a_refused_upgrade_is_plaintext_that_says_so() {
 }
 
 #[test]
+fn plaintext_inside_a_wrapper_names_it() {
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let check = |messages: Sample<'_>, wrapper| {
+        let protocol = Some(Protocol::Http1);
+        let expected = Detected::Plaintext { protocol, refused: None, inside: Some(wrapper) };
+        assert_eq!(settle(messages, Transport::Tcp), expected);
+    };
+    check(&[(C, b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"), (C, request)], Upgrade::ProxyV1);
+    check(&[(C, CONNECT), (S, b"HTTP/1.1 200 OK\r\n\r\n"), (C, request)], Upgrade::HttpConnect);
+}
+
+#[test]
+fn an_upgrade_that_was_asked_for_is_not_decided_by_the_end_of_the_capture() {
+    let check = |client: &[u8], server: &[u8], first, expected| {
+        let transport = Transport::Tcp;
+        let seen = Opening { client, server, first, from_start: true, transport, port: 0, ended: true };
+        assert_eq!(detect(&seen), expected, "{:?}", client.escape_ascii());
+    };
+    let greeting = b"220 mx ESMTP\r\n";
+    check(b"EHLO a\r\n", greeting, S, Detected::Upgradable(Protocol::Smtp));
+    check(b"EHLO a\r\nSTARTTLS\r\n", greeting, S, Detected::Asked(Protocol::Smtp));
+    check(SSL_REQUEST, b"S", C, Detected::Asked(Protocol::Postgres));
+}
+
+#[test]
 fn tds_wrapped_tls_is_told_apart() {
     let prelogin = |kind: u8, encryption: u8| {
         let mut packet = vec![kind, 1, 0, 26, 0, 0, 1, 0];
@@ -274,9 +303,17 @@ fn tds_wrapped_tls_is_told_apart() {
     wrapped.extend(hello());
     for (client, server, expected) in [
         (1, 1, Detected::TlsInTds { client: 26, server: 26 }),
-        (0, 0, Detected::Plaintext { protocol: Some(Protocol::Tds), refused: Some(Upgrade::Tds) }),
-        (1, 2, Detected::Plaintext { protocol: Some(Protocol::Tds), refused: Some(Upgrade::Tds) }),
-        (2, 0, Detected::Plaintext { protocol: Some(Protocol::Tds), refused: None }),
+        (
+            0,
+            0,
+            Detected::Plaintext { protocol: Some(Protocol::Tds), refused: Some(Upgrade::Tds), inside: None },
+        ),
+        (
+            1,
+            2,
+            Detected::Plaintext { protocol: Some(Protocol::Tds), refused: Some(Upgrade::Tds), inside: None },
+        ),
+        (2, 0, Detected::Plaintext { protocol: Some(Protocol::Tds), refused: None, inside: None }),
     ] {
         let (client, server) = (prelogin(0x12, client), prelogin(4, server));
         assert_eq!(settle(&[(C, &client), (S, &server), (C, &wrapped)], Transport::Tcp), expected);
@@ -322,7 +359,7 @@ fn what_a_hole_took_is_not_what_follows_it() {
     let begins = granted.len() - answer.len();
     check(&hello, &granted, S, false, tls(Some(Upgrade::Smtp), Some(Protocol::Smtp), 0, begins));
     // The request is lost: a response with content answers no CONNECT, one without may.
-    let plain = Detected::Plaintext { protocol: Some(Protocol::Http1), refused: None };
+    let plain = Detected::Plaintext { protocol: Some(Protocol::Http1), refused: None, inside: None };
     check(b"", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", S, true, plain);
     check(b"", b"HTTP/1.1 200 OK\r\n\r\n", S, true, Detected::Upgradable(Protocol::Http1));
     // The server alone, taken for the client.
@@ -337,7 +374,10 @@ fn a_conversation_joined_late_is_known_by_both_its_sides() {
     let check = |client: &[u8], server: &[u8], protocol| {
         let transport = Transport::Tcp;
         let late = Opening { client, server, first: C, from_start: false, transport, port: 0, ended: true };
-        assert_eq!(detect(&late), Detected::Plaintext { protocol: Some(protocol), refused: None });
+        assert_eq!(
+            detect(&late),
+            Detected::Plaintext { protocol: Some(protocol), refused: None, inside: None }
+        );
         assert_ne!(detect(&Opening { from_start: true, ..late }), detect(&late), "only of a late start");
     };
     check(b"PASS secret\r\n", b"230 Login successful.\r\n", Protocol::Ftp);
@@ -363,7 +403,7 @@ fn unrecognised_bytes_are_judged_by_their_look() {
         };
         assert_eq!(detect(&seen), expected);
     };
-    let text = Detected::Plaintext { protocol: None, refused: None };
+    let text = Detected::Plaintext { protocol: None, refused: None, inside: None };
     let noise: Vec<u8> = (0..512_u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[2]).collect();
     check(b"lookup example.org and more\r\n", true, text);
     check(&noise, true, Detected::Unknown(Reason::NotTls));

@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use flow::{ClientAuth, Outcome, Reason, Side, TlsVersion};
+use flow::{ClientAuth, Outcome, Reason, Side, TlsVersion, Withheld};
 
 use crate::tls::cursor::Cursor;
-use crate::tls::{Conclusion, Ends, Handshake, Mark, Memory, Probe, Sessions};
+use crate::tls::{Conclusion, Ends, Handshake, Mark, Memory, Probe};
 
 /// Longest handshake message put together from fragments.
 const MAX_MESSAGE: usize = 32 * 1024;
@@ -85,7 +85,6 @@ impl Fragments {
 /// One direction's messages.
 #[derive(Debug, Default)]
 struct Messages {
-    next: u16,
     making: BTreeMap<u16, Fragments>,
 }
 
@@ -95,13 +94,17 @@ pub(crate) struct Dtls {
     handshake: Handshake,
     client: Messages,
     server: Messages,
+    /// Numbers of the client's last hello and of its ClientKeyExchange (RFC 6347 section 4.2.2).
+    hello: Option<u16>,
+    key_exchange: Option<u16>,
     datagrams: u32,
 }
 
 impl Default for Dtls {
     fn default() -> Self {
         let handshake = Handshake::of_datagrams();
-        Self { handshake, client: Messages::default(), server: Messages::default(), datagrams: 0 }
+        let (client, server) = (Messages::default(), Messages::default());
+        Self { handshake, client, server, hello: None, key_exchange: None, datagrams: 0 }
     }
 }
 
@@ -148,7 +151,7 @@ impl Dtls {
             Side::Client => &mut self.client,
             Side::Server => &mut self.server,
         };
-        if length > MAX_MESSAGE || end > length || (sequence < messages.next && kind != 1) {
+        if length > MAX_MESSAGE || end > length {
             return Some(());
         }
         if !messages.making.contains_key(&sequence) && messages.making.len() >= MAX_MESSAGES {
@@ -165,10 +168,16 @@ impl Dtls {
         }
         let Some(whole) = making.add(start, part) else { return Some(()) };
         messages.making.remove(&sequence);
-        messages.next = messages.next.max(sequence.saturating_add(1));
         let announced = u32::try_from(length).unwrap_or(u32::MAX);
         match side {
-            Side::Client => self.handshake.client_message(kind, announced, whole),
+            Side::Client => {
+                match kind {
+                    1 => self.hello = self.hello.max(Some(sequence)),
+                    16 => self.key_exchange = Some(sequence),
+                    _ => {}
+                }
+                self.handshake.client_message(kind, announced, whole);
+            }
             Side::Server => self.handshake.server_message(kind, &whole),
         }
         Some(())
@@ -196,16 +205,25 @@ impl Dtls {
             session.outcome = Outcome::Incomplete;
             session.resumed = self.handshake.took_key();
         }
-        if hidden || blind {
+        if hidden || blind || self.lacks(conclusion.client) {
             conclusion.client = ClientAuth::Hidden(Reason::Datagram);
         }
         conclusion
     }
 
+    /// Tells whether a message may be missing on which an answer of no certificate depends. A datagram that was not
+    /// captured leaves no hole: only the messages' numbers tell that none stood between hello and key exchange.
+    fn lacks(&self, client: ClientAuth) -> bool {
+        let ClientAuth::Refuted(Withheld::Absent, evidence) = client else { return false };
+        let next = self.hello.and_then(|hello| hello.checked_add(1));
+        evidence.reason != Some(Reason::SessionLink) && (next.is_none() || next != self.key_exchange)
+    }
+
     /// Leaves behind what a later resumption needs. Called once, when the connection settles or ends.
-    pub(crate) fn remember(&self, ends: Ends, sessions: &mut Sessions) {
-        if self.handshake.negotiated() != Some(0xfefc) {
-            self.handshake.remember(ends, sessions);
+    pub(crate) fn remember(&self, ends: Ends, memory: &mut Memory) {
+        let client = self.handshake.conclude(ends, memory).client;
+        if self.handshake.negotiated() != Some(0xfefc) && !self.lacks(client) {
+            self.handshake.remember(ends, &mut memory.sessions);
         }
     }
 }
@@ -269,6 +287,38 @@ mod tests {
         assert!(matches!(after.client, ClientAuth::Proved(..)), "{after:?}");
         assert_eq!(after.session.version, Some(TlsVersion::Dtls12));
         assert_eq!(after.session.resumed, Some(false));
+    }
+
+    #[test]
+    fn a_certificate_that_was_not_captured_leaves_a_number_out() {
+        let mut hello = vec![0xfe, 0xfd];
+        hello.extend([7; 32]);
+        let mut answer = hello.clone();
+        hello.extend([0, 0, 0, 2, 0xc0, 0x2f, 1, 0]);
+        answer.extend([0, 0xc0, 0x2f, 0]);
+        for (key_exchange, expected) in [(1, true), (2, false)] {
+            let mut dtls = Dtls::default();
+            dtls.datagram(Side::Client, &piece(1, 0, &hello, 0..hello.len()));
+            dtls.datagram(Side::Server, &piece(2, 0, &answer, 0..answer.len()));
+            dtls.datagram(Side::Server, &piece(14, 1, &[], 0..0));
+            dtls.datagram(Side::Client, &piece(16, key_exchange, &[1], 0..1));
+            let client = dtls.conclude(ends(), &mut Memory::default()).client;
+            assert_eq!(matches!(client, ClientAuth::Refuted(Withheld::Absent, _)), expected, "{client:?}");
+            assert_eq!(client == ClientAuth::Hidden(Reason::Datagram), !expected, "{client:?}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_behind_the_key_exchange_is_read() {
+        let mut dtls = Dtls::default();
+        let mut hello = vec![0xfe, 0xfd];
+        hello.extend([7; 32]);
+        hello.extend([0, 0, 0, 2, 0xc0, 0x2f, 1, 0]);
+        dtls.datagram(Side::Client, &piece(1, 0, &hello, 0..hello.len()));
+        dtls.datagram(Side::Client, &piece(16, 2, &[1], 0..1));
+        dtls.datagram(Side::Client, &piece(11, 1, &[0, 0, 8, 0, 0, 5, 1, 2, 3, 4, 5], 0..11));
+        let client = dtls.conclude(ends(), &mut Memory::default()).client;
+        assert!(matches!(client, ClientAuth::Proved(..)), "{client:?}");
     }
 
     #[test]

@@ -102,6 +102,7 @@ impl Keys {
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "a test may panic")]
 impl Keys {
     /// Protects a packet whose header ends with a packet number of one byte, the reverse of [`Keys::open`].
     pub(super) fn seal(&self, mut packet: Vec<u8>, body: &[u8]) -> Vec<u8> {

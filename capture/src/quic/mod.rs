@@ -28,6 +28,8 @@ const MAX_CONNECTION_ID: usize = 20;
 const FULL_DATAGRAM: usize = 1200;
 /// Smallest Handshake packet that holds a certificate.
 const CERTIFICATE_PACKET: u64 = 500;
+/// Largest Handshake packet that holds an acknowledgement only.
+const ACKNOWLEDGEMENT: u64 = 40;
 /// Most client Handshake packets remembered.
 const MAX_PACKETS: usize = 32;
 /// How many protected packets show that the handshake is over.
@@ -330,7 +332,14 @@ impl Quic {
         if self.flight.iter().any(|(length, _)| *length >= CERTIFICATE_PACKET) {
             return ClientAuth::Hidden(Reason::Datagram);
         }
-        if self.flight.iter().any(|(length, _)| *length == finished.saturating_add(8)) {
+        // A packet that holds more than an acknowledgement, and is neither of the two known, may be part of something
+        // whose rest was not captured.
+        let declined = finished.saturating_add(8);
+        let odd = |length: u64| length > ACKNOWLEDGEMENT && length != finished && length != declined;
+        if self.flight.iter().any(|(length, _)| odd(*length)) {
+            return ClientAuth::Hidden(Reason::Datagram);
+        }
+        if self.flight.iter().any(|(length, _)| *length == declined) {
             return ClientAuth::Refuted(Withheld::Declined, evidence);
         }
         if self.flight.iter().any(|(length, _)| *length == finished) {
@@ -380,6 +389,7 @@ mod tests {
     }
 
     /// An Initial packet under the keys of a connection id, with CRYPTO frames of these offsets.
+    #[expect(clippy::arithmetic_side_effects, reason = "lengths of samples")]
     fn initial(
         side: Side,
         version: u32,
@@ -485,6 +495,33 @@ mod tests {
         assert!(quic.retry);
         assert_eq!(quic.answer.unwrap().suite, 0x1303);
         assert_eq!(quic.hello.unwrap().suites().collect::<Vec<_>>(), [0x1303]);
+    }
+
+    #[test]
+    fn the_clients_handshake_packets_are_read_by_their_lengths() {
+        let ip = std::net::IpAddr::from([192, 0, 2, 1]);
+        let ends =
+            Ends { client: ip, server: flow::Endpoint { ip, port: 1 }, start: flow::Timestamp::default() };
+        let check = |flight: &[(u64, bool)], expected| {
+            let quic = Quic {
+                hello: Some(ClientHello::default()),
+                answer: Some(ServerHello { version: 0x0304, suite: 0x1302, ..ServerHello::default() }),
+                flight: flight.to_vec(),
+                ..Quic::default()
+            };
+            assert_eq!(quic.client_auth(ends, &Sessions::default()), expected, "{flight:?}");
+        };
+        let evidence = Evidence::because(Proof::Inferred, Reason::FlightSize);
+        let hidden = ClientAuth::Hidden(Reason::Datagram);
+        check(&[(24, false), (80, false)], ClientAuth::Refuted(Withheld::Absent, evidence));
+        check(&[(88, true)], ClientAuth::Refuted(Withheld::Declined, evidence));
+        check(&[(609, false)], ClientAuth::Proved(Presented::Sent, evidence));
+        check(&[(1140, true), (534, false)], ClientAuth::Proved(Presented::Sent, evidence));
+        // Padded to fill its datagram, of another stack's size, or the end of a flight whose beginning was lost.
+        for flight in [&[(1123, true)][..], &[(84, false)], &[(300, false), (80, false)], &[(24, false)], &[]]
+        {
+            check(flight, hidden);
+        }
     }
 
     #[test]

@@ -8,6 +8,8 @@ use super::cursor::Cursor;
 
 /// Most alternative names kept of one certificate.
 const MAX_NAMES: usize = 64;
+/// Most characters kept of a name; SPIFFE allows 2048 bytes (SPIFFE-ID section 2.3).
+const MAX_TEXT: usize = 2048;
 /// Most certificates of a chain counted.
 const MAX_CHAIN: usize = 32;
 
@@ -40,18 +42,20 @@ impl Leaf {
 fn certificate(der: &[u8], chain: usize) -> Option<Certificate> {
     let (_, parsed) = X509Certificate::from_der(der).ok()?;
     let mut sans = Vec::new();
+    let mut spiffe_id = None;
     if let Ok(Some(names)) = parsed.subject_alternative_name() {
         sans.extend(names.value.general_names.iter().filter_map(name).take(MAX_NAMES));
+        let uris = names
+            .value
+            .general_names
+            .iter()
+            .filter_map(|name| if let GeneralName::URI(uri) = name { Some(*uri) } else { None });
+        spiffe_id = uris.into_iter().find(|uri| uri.starts_with("spiffe://")).map(text);
     }
-    let spiffe_id = sans
-        .iter()
-        .filter_map(|name| name.strip_prefix("uri:"))
-        .find(|uri| uri.starts_with("spiffe://"))
-        .map(str::to_owned);
     let time = |seconds: i64| seconds.checked_mul(1_000_000_000).map(Timestamp::from_nanos);
     Some(Certificate {
-        subject: parsed.subject().to_string(),
-        issuer: parsed.issuer().to_string(),
+        subject: text(&parsed.subject().to_string()),
+        issuer: text(&parsed.issuer().to_string()),
         sans,
         spiffe_id,
         not_before: time(parsed.validity().not_before.timestamp()),
@@ -61,11 +65,24 @@ fn certificate(der: &[u8], chain: usize) -> Option<Certificate> {
     })
 }
 
+/// Text from the wire, as long as it may be; control characters are escaped, so that nothing runs in a terminal.
+fn text(text: &str) -> String {
+    let mut kept = String::new();
+    for character in text.chars().take(MAX_TEXT) {
+        if character.is_control() {
+            kept.extend(character.escape_default());
+        } else {
+            kept.push(character);
+        }
+    }
+    kept
+}
+
 fn name(name: &GeneralName<'_>) -> Option<String> {
     match name {
-        GeneralName::DNSName(dns) => Some(format!("dns:{dns}")),
-        GeneralName::URI(uri) => Some(format!("uri:{uri}")),
-        GeneralName::RFC822Name(address) => Some(format!("email:{address}")),
+        GeneralName::DNSName(dns) => Some(format!("dns:{}", text(dns))),
+        GeneralName::URI(uri) => Some(format!("uri:{}", text(uri))),
+        GeneralName::RFC822Name(address) => Some(format!("email:{}", text(address))),
         GeneralName::IPAddress(bytes) => {
             let ip = match bytes.len() {
                 4 => std::net::IpAddr::from(<[u8; 4]>::try_from(*bytes).ok()?),
@@ -93,5 +110,38 @@ fn key(certificate: &X509Certificate<'_>) -> String {
             "1.3.101.113" => "ed448".to_owned(),
             oid => oid.to_owned(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn leaf(body: &[u8]) -> Option<Certificate> {
+        Leaf::of(body)?.read()
+    }
+
+    #[test]
+    fn text_from_the_wire_is_short_and_harmless() {
+        assert_eq!(text("spiffe://cluster.local/ns/shop/sa/cart"), "spiffe://cluster.local/ns/shop/sa/cart");
+        assert_eq!(text("CN=Bücher\u{1b}[2J"), "CN=Bücher\\u{1b}[2J");
+        assert_eq!(text(&"a".repeat(5000)).len(), MAX_TEXT);
+    }
+
+    #[test]
+    fn an_empty_list_has_no_leaf() {
+        assert_eq!(leaf(&[0, 0, 0]), None);
+        assert_eq!(leaf(&[]), None);
+        assert_eq!(leaf(&[0, 0, 8, 0, 0, 5, 0x30, 0x82, 0xff, 0xff, 0]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let length = u8::try_from(bytes.len()).unwrap();
+            let _ = leaf(&[&[0, 0, length.saturating_add(3), 0, 0, length][..], &bytes].concat());
+        }
     }
 }

@@ -13,13 +13,11 @@ use super::suites::Lengths;
 use super::{Conclusion, Ending, Ends, Memory, Sessions, sessions, suites};
 
 /// Smallest PSK identity or ticket that holds a client's certificate on known stacks.
-const CERTIFICATE_TICKET: usize = 500;
+pub(super) const CERTIFICATE_TICKET: usize = 500;
 /// Below this an identity is no ticket but an external key's name.
 const SMALLEST_TICKET: usize = 32;
 /// Largest ticket without a client certificate that Envoy issues.
 const SMALL_TICKET: usize = 260;
-/// How much longer than in the clear a ClientKeyExchange may be under a key: its header, a block, a larger group.
-const ROUNDING: u32 = 80;
 /// How many client records after the handshake are watched for an authentication that comes late.
 const LATE_WATCH: usize = 32;
 /// How many client records show whether the first one is padded to blocks.
@@ -27,23 +25,24 @@ const DECIDED: usize = 6;
 /// How many records after refused early data may hide the client's flight.
 const EARLY_WATCH: usize = 16;
 
-struct Answer {
-    client: ClientAuth,
-    outcome: Outcome,
-    resumed: Option<bool>,
+/// The answer so far, with how far the handshake came.
+pub(super) struct Answer {
+    pub(super) client: ClientAuth,
+    pub(super) outcome: Outcome,
+    pub(super) resumed: Option<bool>,
 }
 
 impl Answer {
-    const fn hidden(reason: Reason, outcome: Outcome) -> Self {
+    pub(super) const fn hidden(reason: Reason, outcome: Outcome) -> Self {
         Self { client: ClientAuth::Hidden(reason), outcome, resumed: None }
     }
 }
 
-const fn sent(proof: Proof, reason: Reason) -> ClientAuth {
+pub(super) const fn sent(proof: Proof, reason: Reason) -> ClientAuth {
     ClientAuth::Proved(Presented::Sent, evidence(proof, reason))
 }
 
-const fn withheld(how: Withheld, proof: Proof, reason: Reason) -> ClientAuth {
+pub(super) const fn withheld(how: Withheld, proof: Proof, reason: Reason) -> ClientAuth {
     ClientAuth::Refuted(how, evidence(proof, reason))
 }
 
@@ -55,7 +54,7 @@ const fn evidence(proof: Proof, reason: Reason) -> Evidence {
     }
 }
 
-const fn lowered(proof: Proof) -> Proof {
+pub(super) const fn lowered(proof: Proof) -> Proof {
     match proof {
         Proof::Wire | Proof::Exact => Proof::Strong,
         Proof::Strong | Proof::Linked | Proof::Inferred | Proof::None => Proof::Inferred,
@@ -218,7 +217,7 @@ impl Handshake {
         self.hello.as_ref().is_some_and(|hello| hello.offers(kind) || !hello.whole)
     }
 
-    fn failed_or(&self, otherwise: Outcome) -> Outcome {
+    pub(super) fn failed_or(&self, otherwise: Outcome) -> Outcome {
         let reset = matches!(self.client.ended, Some((Ending::Reset, _)))
             || matches!(self.server.ended, Some((Ending::Reset, _)));
         if self.client_alert || self.server_alert || reset || self.ended_both() {
@@ -229,12 +228,15 @@ impl Handshake {
     }
 
     /// What hides the answer, when the messages that carry it were not read.
-    fn blindness(&self) -> Reason {
+    pub(super) fn blindness(&self) -> Reason {
         if self.client.snapped || self.server.snapped {
             return Reason::SnapLength;
         }
         if let Some(reason) = self.client.broken.or(self.server.broken) {
             return reason;
+        }
+        if self.client_records.len() >= MAX_RECORDS {
+            return Reason::Bound;
         }
         if self.client.offset == 0 || self.server.offset == 0 { Reason::OneSided } else { Reason::Incomplete }
     }
@@ -525,7 +527,7 @@ impl Handshake {
     }
 
     /// A small ticket proves nothing by itself; with the mesh's marks the server is Envoy, whose tickets are known.
-    fn small_ticket(&self, length: usize) -> ClientAuth {
+    pub(super) fn small_ticket(&self, length: usize) -> ClientAuth {
         if self.mesh() && length > SMALLEST_TICKET && length <= SMALL_TICKET {
             withheld(Withheld::Absent, Proof::Inferred, Reason::TicketSize)
         } else {
@@ -534,172 +536,16 @@ impl Handshake {
     }
 
     /// Whether the hello carries Istio's marks: its ALPN names, or a sidecar's server name.
-    fn mesh(&self) -> bool {
+    pub(super) fn mesh(&self) -> bool {
         self.hello.as_ref().is_some_and(|hello| {
             hello.protocols().any(|name| name == b"istio" || name.starts_with(b"istio-"))
                 || hello.server_name().is_some_and(|name| name.starts_with(b"outbound_."))
         })
     }
-
-    fn cleartext_certificate(&self) -> Option<ClientAuth> {
-        match self.client_certificates {
-            Some(length) if length > 3 => Some(ClientAuth::Proved(Presented::Sent, Evidence::WIRE)),
-            Some(_) => Some(ClientAuth::Refuted(Withheld::Declined, Evidence::WIRE)),
-            // With part of the opening missing, that no Certificate was read is no plain reading.
-            None if self.client_key_exchange && (self.answer.is_none() || self.client.snapped) => {
-                let reason = if self.client.snapped { Reason::SnapLength } else { Reason::OneSided };
-                Some(withheld(Withheld::Absent, Proof::Inferred, reason))
-            }
-            None if self.client_key_exchange => Some(ClientAuth::Refuted(Withheld::Absent, Evidence::WIRE)),
-            None => None,
-        }
-    }
-
-    /// Whether a handshake below TLS 1.3 was abbreviated: the server changed cipher without the full handshake's
-    /// messages.
-    fn resumed12(&self) -> Option<bool> {
-        if self.server_full || self.nothing_to_resume() {
-            Some(false)
-        } else if self.server_ccs && !self.client_key_exchange {
-            Some(true)
-        } else {
-            None
-        }
-    }
-
-    /// Tells whether the ServerHello answers a hello that offers no session: neither a ticket, nor an id that comes
-    /// back (RFC 5246 section 7.4.1.3).
-    fn nothing_to_resume(&self) -> bool {
-        let (Some(hello), Some(server)) = (&self.hello, &self.answer) else { return false };
-        let offered = hello.ticket().is_some()
-            || (!hello.session_id().is_empty() && hello.session_id() == server.session_id);
-        hello.whole && !offered && !server.is_tls13()
-    }
-
-    /// TLS 1.2 and below: certificates are in the clear, unless the session is resumed or renegotiated.
-    fn below13(&self, ends: Ends, sessions: &Sessions) -> Answer {
-        let resumed = self.resumed12();
-        let outcome = if self.client_ccs && self.server_ccs {
-            Outcome::Established
-        } else {
-            self.failed_or(Outcome::Incomplete)
-        };
-        if resumed == Some(true) {
-            let client = self.original(ends, sessions);
-            return Answer { client: self.renegotiated(client), outcome, resumed };
-        }
-        let Some(client) = self.cleartext_certificate() else {
-            if outcome == Outcome::Failed
-                && resumed == Some(false)
-                && self.client.broken.is_none()
-                && self.client_alert
-            {
-                // The client gave up on the server before its own flight.
-                return Answer {
-                    client: ClientAuth::Refuted(Withheld::Absent, Evidence::WIRE),
-                    outcome,
-                    resumed,
-                };
-            }
-            return Answer { resumed, ..Answer::hidden(self.blindness(), outcome) };
-        };
-        let client = match client {
-            ClientAuth::Proved(_, evidence) if !self.server_ccs && self.refused12() => {
-                ClientAuth::Proved(Presented::Rejected, evidence)
-            }
-            ClientAuth::Proved(..) | ClientAuth::Refuted(..) | ClientAuth::Hidden(_) => {
-                self.renegotiated(client)
-            }
-        };
-        Answer { client, outcome, resumed: resumed.or(Some(false)) }
-    }
-
-    /// Answers where part of the client's stream is lost, which may have been a renegotiation with a certificate: the
-    /// server's half of one is handshake records after its Finished, and where the server's stream is whole and has
-    /// none, there was none.
-    fn unless_renegotiated_unseen(&self, client: ClientAuth) -> ClientAuth {
-        let (ClientAuth::Refuted(how, evidence), Some(reason)) = (client, self.client.broken) else {
-            return client;
-        };
-        let handshakes = self.server_records.iter().filter(|record| record.kind == 22).count();
-        if self.server.broken.is_some() || !self.server_ccs || handshakes > 1 {
-            return ClientAuth::Hidden(reason);
-        }
-        withheld(
-            how,
-            if evidence.proof == Proof::Wire { lowered(evidence.proof) } else { evidence.proof },
-            reason,
-        )
-    }
-
-    const fn refused12(&self) -> bool {
-        self.server.broken.is_none()
-            && (self.server_alert || self.server.ended.is_some())
-            && self.server.offset > 0
-    }
-
-    /// What the session did that an abbreviated handshake resumes.
-    fn original(&self, ends: Ends, sessions: &Sessions) -> ClientAuth {
-        let Some(hello) = &self.hello else { return ClientAuth::Hidden(Reason::Resumed) };
-        let named = |bytes: &[u8]| sessions.find_exact(sessions::name(bytes), ends.start);
-        let by_ticket = hello.ticket().and_then(named);
-        let echoed = self.answer.as_ref().is_some_and(|server| server.session_id == hello.session_id());
-        let by_id = (echoed && !hello.session_id().is_empty()).then(|| named(hello.session_id())).flatten();
-        if let Some(original) = by_ticket.or(by_id) {
-            return linked(original);
-        }
-        match hello.ticket() {
-            Some(ticket) if self.mesh() && ticket.len() >= CERTIFICATE_TICKET => {
-                sent(Proof::Inferred, Reason::TicketSize)
-            }
-            Some(ticket) => self.small_ticket(ticket.len()),
-            None => ClientAuth::Hidden(Reason::Resumed),
-        }
-    }
-
-    /// A renegotiation keeps outer types: the handshake records between its encrypted ClientHello and the next
-    /// ChangeCipherSpec are the client's second flight (RFC 5246 section 7.4).
-    fn renegotiated(&self, client: ClientAuth) -> ClientAuth {
-        if matches!(client, ClientAuth::Proved(..)) {
-            return client;
-        }
-        let mut answer = client;
-        let mut rounds = self.client_records.split(|record| record.kind == 20).peekable();
-        let before_finished = self.answer.as_ref().map_or(0, |hello| hello.before_finished);
-        while let Some(round) = rounds.next() {
-            let handshakes =
-                round.iter().filter(|record| record.kind == 22).map(|record| u32::from(record.length));
-            let lengths: Vec<u32> = handshakes.skip(before_finished).collect();
-            if rounds.peek().is_none() {
-                // No ChangeCipherSpec ends this one: whatever it is, it is no whole flight.
-                if lengths.len() > 1 {
-                    return ClientAuth::Hidden(self.client.broken.unwrap_or(Reason::Renegotiation));
-                }
-                break;
-            }
-            // The Finished of the handshake before, the hello, and the flight.
-            let [finished, _hello, flight @ ..] = lengths.as_slice() else { continue };
-            let overhead = finished.saturating_sub(16);
-            // Block ciphers round lengths up. The exchange is as long as in the clear, unless another group was chosen.
-            let exchange = self.key_exchange_length.saturating_add(overhead).saturating_add(ROUNDING);
-            match *flight {
-                [] => {}
-                [only] if only <= exchange => {}
-                // An empty Certificate of 7 bytes is shorter than a Finished of 16.
-                [first, only] if first < *finished && only <= exchange => {
-                    answer = withheld(Withheld::Declined, Proof::Inferred, Reason::Renegotiation);
-                }
-                // Some stacks put the whole flight into one record.
-                [_] | [_, _] => return ClientAuth::Hidden(Reason::Renegotiation),
-                [_, _, _, ..] => return sent(Proof::Inferred, Reason::Renegotiation),
-            }
-        }
-        self.unless_renegotiated_unseen(answer)
-    }
 }
 
 /// A resumed session keeps its original's client authentication, on evidence no stronger than the link.
-fn linked(original: ClientAuth) -> ClientAuth {
+pub(super) fn linked(original: ClientAuth) -> ClientAuth {
     let link = |evidence: Evidence| evidence_of_link(evidence.proof);
     match original {
         ClientAuth::Proved(_, evidence) => ClientAuth::Proved(Presented::Sent, link(evidence)),

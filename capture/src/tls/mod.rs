@@ -3,6 +3,7 @@
 //! In come stream bytes in order, with the marks of the segments they came in; out comes a [`Conclusion`].
 //! Records, not sockets; no key is ever used, nothing is decrypted.
 
+mod below13;
 mod certificate;
 mod client_auth;
 mod conclude;

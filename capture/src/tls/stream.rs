@@ -276,6 +276,12 @@ impl Stream {
         })
     }
 
+    /// Returns the type of the cleartext handshake message that has begun and is not whole.
+    pub(super) fn begun(&self) -> Option<u8> {
+        self.open.filter(|open| open.record.kind == 22 && !self.protected && !self.lost && self.skip == 0)?;
+        self.buffer.first().copied()
+    }
+
     /// Steps over bytes that the capture cut.
     pub(super) fn cut(&mut self, count: u64) -> Vec<Event> {
         let mut events = Vec::new();

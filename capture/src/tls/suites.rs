@@ -12,7 +12,8 @@ pub(crate) struct Lengths {
 /// Returns the lengths of a TLS 1.3 suite; `None` for any other.
 pub(crate) const fn lengths(suite: u16) -> Option<Lengths> {
     match suite {
-        0x1301 | 0x1303 | 0x1304 => Some(Lengths { hash: 32, tag: 16 }),
+        // The last two are those of ShangMi (RFC 8998 section 3.2).
+        0x1301 | 0x1303 | 0x1304 | 0x00c6 | 0x00c7 => Some(Lengths { hash: 32, tag: 16 }),
         0x1302 => Some(Lengths { hash: 48, tag: 16 }),
         0x1305 => Some(Lengths { hash: 32, tag: 8 }),
         _ => None,
@@ -106,6 +107,8 @@ const NAMES: &[(u16, &str)] = &[
     (0x00c3, "TLS_DHE_DSS_WITH_CAMELLIA_256_CBC_SHA256"),
     (0x00c4, "TLS_DHE_RSA_WITH_CAMELLIA_256_CBC_SHA256"),
     (0x00c5, "TLS_DH_anon_WITH_CAMELLIA_256_CBC_SHA256"),
+    (0x00c6, "TLS_SM4_GCM_SM3"),
+    (0x00c7, "TLS_SM4_CCM_SM3"),
     (0x1301, "TLS_AES_128_GCM_SHA256"),
     (0x1302, "TLS_AES_256_GCM_SHA384"),
     (0x1303, "TLS_CHACHA20_POLY1305_SHA256"),

@@ -291,6 +291,7 @@ fn a_hello_that_offers_no_session_resumes_none() {
 }
 
 /// A connection that resumes a session with an identity of this length.
+#[expect(clippy::arithmetic_side_effects, reason = "lengths of samples")]
 fn resumed(ticket: usize) -> Handshake {
     let mut keys = u16::try_from(ticket + 6).unwrap().to_be_bytes().to_vec();
     keys.extend(u16::try_from(ticket).unwrap().to_be_bytes());

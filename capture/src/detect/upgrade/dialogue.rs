@@ -30,7 +30,7 @@ impl Dialogue {
             if (self.asks)(line) {
                 match tls::client_hello(opening.client.get(end..).unwrap_or(&[])) {
                     Probe::Yes => return self.granted(opening, end),
-                    Probe::More => return Turn::Possible,
+                    Probe::More => return Turn::Asked,
                     Probe::No => refused = true,
                 }
             } else if refused {

@@ -48,7 +48,7 @@ fn answered(opening: &Opening<'_>, client: usize, number: &[u8]) -> Turn {
             Some(Some(response)) => response,
             Some(None) => return Turn::Past,
             None if opening.ended && opening.server.is_empty() => return begun(opening, client, server),
-            None => return Turn::Possible,
+            None => return Turn::Asked,
         };
         server = server.saturating_add(response.length);
         if response.number == number && response.operation == EXTENDED_RESPONSE {

@@ -43,6 +43,8 @@ pub(crate) struct Known {
 pub(crate) enum Turn {
     /// TLS may still begin.
     Possible,
+    /// It was asked for; the answer, or the hello after it, is not there yet.
+    Asked,
     /// It was not asked for, and what matters (credentials, data) went in the clear.
     Past,
     /// It was asked for and refused.
@@ -98,7 +100,7 @@ pub(crate) const UPGRADES: &[Known] = &[
 fn begun(opening: &Opening<'_>, client: usize, server: usize) -> Turn {
     match tls::client_hello(opening.client.get(client..).unwrap_or(&[])) {
         Probe::Yes => Turn::Begun { client, server },
-        Probe::More => Turn::Possible,
+        Probe::More => Turn::Asked,
         Probe::No => Turn::Past,
     }
 }

@@ -35,6 +35,6 @@ fn turn(opening: &Opening<'_>) -> Turn {
             begun(opening, client, server.saturating_add(own_end))
         }
         None if opening.ended => begun(opening, client, opening.server.len()),
-        None => Turn::Possible,
+        None => Turn::Asked,
     }
 }
