@@ -8,16 +8,14 @@ use std::collections::VecDeque;
 
 use flow::{Close, Coverage, Flow, FlowId, Timestamp};
 
+use crate::clock::Clock;
 use crate::connection::Context;
 use crate::intake::Intake;
 use crate::packet::{self, Packet};
-use crate::partition::{Partition, Report};
+use crate::partition::{Counts, Partition, Report};
 use crate::tls::Memory;
 
 pub use crate::frame::{Frame, LinkType};
-
-/// How often time-outs are looked at, in nanoseconds.
-const TICK: i64 = 1_000_000_000;
 
 /// How many packets are looked up at a time, so that their ways through memory overlap.
 const BATCH: usize = 32;
@@ -81,8 +79,7 @@ pub struct Engine {
     intake: Intake,
     parts: Vec<Partition>,
     memory: Memory,
-    now: Timestamp,
-    ticked: Timestamp,
+    clock: Clock,
     out: VecDeque<Report>,
     /// What is left to report after the end, latest end first: a flow is made from its entry only when it is asked for.
     remaining: Vec<(Timestamp, FlowId, usize, u32)>,
@@ -125,8 +122,7 @@ impl Engine {
             intake: Intake::default(),
             parts,
             memory: Memory::default(),
-            now: Timestamp::default(),
-            ticked: Timestamp::default(),
+            clock: Clock::default(),
             out: VecDeque::new(),
             remaining: Vec::new(),
         }
@@ -203,12 +199,13 @@ impl Engine {
 
     #[inline]
     fn turn(&mut self, ahead: &Ahead<'_>) {
-        let Self { intake, parts, memory, now, out, .. } = self;
+        let Self { intake, parts, memory, clock, out, .. } = self;
+        let now = clock.now();
         let (at, point) = (ahead.at, ahead.point);
         match &ahead.what {
             What::Packet(packet, Place { part, hash, hint }) => {
                 if let Some(part) = parts.get_mut(*part) {
-                    part.packet((*hash, *hint), packet, Context { at, point, tunnels: &[] }, *now, memory);
+                    part.packet((*hash, *hint), packet, Context { at, point, tunnels: &[] }, now, memory);
                     if !part.out.is_empty() {
                         out.extend(part.out.drain(..));
                     }
@@ -218,7 +215,7 @@ impl Engine {
                 let number = packet.key.part(parts.len());
                 if let Some(part) = parts.get_mut(number) {
                     let hash = part.hash(&packet.key);
-                    part.packet((hash, None), packet, Context { at, point, tunnels }, *now, memory);
+                    part.packet((hash, None), packet, Context { at, point, tunnels }, now, memory);
                     out.extend(part.out.drain(..));
                 }
             }),
@@ -227,14 +224,10 @@ impl Engine {
 
     /// Lets capture time pass up to `now`: what has been silent for too long ends.
     pub fn advance(&mut self, now: Timestamp) {
-        self.now = self.now.max(now);
-        if self.now.since(self.ticked) < TICK {
-            return;
-        }
-        self.ticked = self.now;
+        let Some(now) = self.clock.advance(now) else { return };
         let mut ended = Vec::new();
         for (number, part) in self.parts.iter_mut().enumerate() {
-            part.overdue(self.now, &mut self.memory, |end, id, place| ended.push((end, id, number, place)));
+            part.overdue(now, &mut self.memory, |end, id, place| ended.push((end, id, number, place)));
         }
         // The parts know nothing of each other, so their number must not show in the order.
         ended.sort_unstable();
@@ -244,7 +237,7 @@ impl Engine {
                 self.out.extend(part.out.drain(..));
             }
         }
-        self.intake.expire(self.now);
+        self.intake.expire(now);
     }
 
     /// Ends the observation: everything still tracked is reported, by its last packet.
@@ -266,7 +259,7 @@ impl Engine {
             part.end(place, Close::CaptureEnd, &mut self.memory);
             self.out.extend(part.out.drain(..));
         }
-        let Report { mut flow, points } = self.out.pop_front()?;
+        let Report { mut flow, points, .. } = self.out.pop_front()?;
         flow.seen_at = self.intake.seen_at(&points);
         Some(flow)
     }
@@ -274,7 +267,11 @@ impl Engine {
     /// Returns what was read and what was not, so far.
     #[must_use]
     pub fn coverage(&self) -> Coverage {
-        self.intake.coverage(self.parts.iter().map(|part| part.counts), self.memory.sessions.forgotten())
+        let mut counts = Counts::default();
+        for part in &self.parts {
+            counts += part.counts;
+        }
+        self.intake.coverage(counts, self.memory.sessions.forgotten())
     }
 }
 

@@ -142,28 +142,28 @@ impl Intake {
         points.iter().filter_map(named).collect()
     }
 
-    /// Returns the account, given what the parts of the table counted and how many sessions were forgotten.
-    pub(crate) fn coverage(&self, parts: impl Iterator<Item = Counts>, forgotten: u64) -> Coverage {
-        let mut coverage = Coverage {
-            packets: self.packets,
-            bytes: self.bytes,
-            skipped: self.skipped.iter().map(|(reason, count)| (reason.name().to_owned(), *count)).collect(),
-            ..Coverage::default()
-        };
-        for counts in parts {
-            coverage.flows = coverage.flows.saturating_add(counts.flows);
-            coverage.from_start = coverage.from_start.saturating_add(counts.from_start);
-            coverage.mid_stream = coverage.mid_stream.saturating_add(counts.mid_stream);
-            coverage.empty = coverage.empty.saturating_add(counts.empty);
-            for (reason, count) in counts.skipped().into_iter().filter(|(_, count)| *count > 0) {
-                let total = coverage.skipped.entry(reason.name().to_owned()).or_default();
-                *total = total.saturating_add(count);
+    /// Returns the account, given what the table counted and how many sessions were forgotten.
+    pub(crate) fn coverage(&self, table: Counts, forgotten: u64) -> Coverage {
+        let mut skipped = self.skipped.clone();
+        for (reason, count) in [
+            (Skip::TableFull, table.evicted),
+            (Skip::BytesHeld, table.given_up),
+            (Skip::SessionsForgotten, forgotten),
+        ] {
+            if count > 0 {
+                skipped.insert(reason, count);
             }
         }
-        if forgotten > 0 {
-            coverage.skipped.insert(Skip::SessionsForgotten.name().to_owned(), forgotten);
+        Coverage {
+            packets: self.packets,
+            bytes: self.bytes,
+            flows: table.flows,
+            from_start: table.from_start,
+            mid_stream: table.mid_stream,
+            empty: table.empty,
+            skipped: skipped.into_iter().map(|(reason, count)| (reason.name().to_owned(), count)).collect(),
+            ..Coverage::default()
         }
-        coverage
     }
 
     fn skip(&mut self, reason: Skip, count: u64) {

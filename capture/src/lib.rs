@@ -3,6 +3,7 @@
 //! Knows no Istio resource and no policy. The engine reads no clock and does no I/O: time comes from the capture.
 #![warn(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
 
+mod clock;
 mod connection;
 mod detect;
 mod dtls;
@@ -20,3 +21,4 @@ mod quic;
 pub mod source;
 mod tls;
 mod tunnel;
+pub mod workers;

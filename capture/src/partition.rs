@@ -7,11 +7,10 @@ use flow::{Close, Flow, FlowId, Timestamp, Transport};
 
 use crate::connection::points::Points;
 use crate::connection::table::{Queue, Table};
-use crate::connection::{Connection, Context};
+use crate::connection::{Conclude, Connection, Context};
 use crate::engine::Limits;
 use crate::key::Key;
-use crate::packet::{Packet, Skip};
-use crate::tls::Memory;
+use crate::packet::Packet;
 
 /// How long a closed connection waits for stragglers, in nanoseconds.
 const LINGER: i64 = 5_000_000_000;
@@ -21,6 +20,8 @@ const LINGER: i64 = 5_000_000_000;
 pub(crate) struct Report {
     pub(crate) flow: Flow,
     pub(crate) points: Points,
+    /// Under which number the flow's security is settled elsewhere; it is in `flow` where this is absent.
+    pub(crate) away: Option<u64>,
 }
 
 /// What a part of the table came to, to be added up over the parts.
@@ -30,16 +31,21 @@ pub(crate) struct Counts {
     pub(crate) from_start: u64,
     pub(crate) mid_stream: u64,
     pub(crate) empty: u64,
-    /// [`Skip::TableFull`].
+    /// Connections that gave way because the table was full.
     pub(crate) evicted: u64,
-    /// [`Skip::BytesHeld`].
+    /// Openings given up because too many bytes were held.
     pub(crate) given_up: u64,
 }
 
-impl Counts {
-    /// Returns what the bounds cost, by reason.
-    pub(crate) const fn skipped(&self) -> [(Skip, u64); 2] {
-        [(Skip::TableFull, self.evicted), (Skip::BytesHeld, self.given_up)]
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        let Self { flows, from_start, mid_stream, empty, evicted, given_up } = other;
+        self.flows = self.flows.saturating_add(flows);
+        self.from_start = self.from_start.saturating_add(from_start);
+        self.mid_stream = self.mid_stream.saturating_add(mid_stream);
+        self.empty = self.empty.saturating_add(empty);
+        self.evicted = self.evicted.saturating_add(evicted);
+        self.given_up = self.given_up.saturating_add(given_up);
     }
 }
 
@@ -91,25 +97,25 @@ impl Partition {
         packet: &Packet<'_>,
         context: Context<'_>,
         now: Timestamp,
-        memory: &mut Memory,
+        conclude: &mut impl Conclude,
     ) {
         let place = match self.current(hash, hint, &packet.key) {
             Some(place) if !self.is_replaced(place, packet) => place,
             Some(place) => {
-                self.end(place, Close::Reused, memory);
-                self.track(packet, context, now, memory)
+                self.end(place, Close::Reused, conclude);
+                self.track(packet, context, now, conclude)
             }
-            None => self.track(packet, context, now, memory),
+            None => self.track(packet, context, now, conclude),
         };
         let Some(slot) = self.table.slot_mut(place) else { return };
         let connection = &mut slot.connection;
-        let mut change = connection.packet(packet, context, memory);
+        let mut change = connection.packet(packet, context, conclude);
         let (before, after) = change.held;
         if before != after {
             let mut total = self.held.saturating_sub(before).saturating_add(after);
             if total > self.limits.held_bytes {
                 total = total.saturating_sub(after);
-                change.settled |= connection.give_up(memory);
+                change.settled |= connection.give_up(conclude);
                 self.counts.given_up = self.counts.given_up.saturating_add(1);
             }
             self.held = total;
@@ -157,24 +163,24 @@ impl Partition {
         packet: &Packet<'_>,
         context: Context<'_>,
         now: Timestamp,
-        memory: &mut Memory,
+        conclude: &mut impl Conclude,
     ) -> u32 {
         while self.table.len() >= self.limits.connections.max(1) {
             let Some((oldest, _)) = Queue::ALL.into_iter().find_map(|queue| self.table.oldest(queue)) else {
                 break;
             };
-            self.evict(oldest, memory);
+            self.evict(oldest, conclude);
         }
         while self.table.count(Queue::Silent) >= self.limits.silent.max(1) {
             let Some((oldest, _)) = self.table.oldest(Queue::Silent) else { break };
-            self.evict(oldest, memory);
+            self.evict(oldest, conclude);
         }
         self.table.insert(Connection::new(packet, context), Queue::Silent, now)
     }
 
-    fn evict(&mut self, place: u32, memory: &mut Memory) {
+    fn evict(&mut self, place: u32, conclude: &mut impl Conclude) {
         self.counts.evicted = self.counts.evicted.saturating_add(1);
-        self.end(place, Close::Evicted, memory);
+        self.end(place, Close::Evicted, conclude);
     }
 
     /// Lists what has been silent for too long and will be reported: when each connection ended, its name and its
@@ -182,7 +188,7 @@ impl Partition {
     pub(crate) fn overdue(
         &mut self,
         now: Timestamp,
-        memory: &mut Memory,
+        conclude: &mut impl Conclude,
         mut each: impl FnMut(Timestamp, FlowId, u32),
     ) {
         let empty = self.idle(Queue::Silent);
@@ -190,7 +196,7 @@ impl Partition {
             && let Some((place, last)) = self.table.oldest(Queue::Silent)
             && now.since(last) > empty
         {
-            self.end(place, Close::Idle, memory);
+            self.end(place, Close::Idle, conclude);
         }
         for queue in Queue::ALL {
             let idle = self.idle(queue);
@@ -205,12 +211,12 @@ impl Partition {
     }
 
     /// Lists what is still tracked and will be reported, by place; what will not be is counted and dropped.
-    pub(crate) fn remaining(&mut self, memory: &mut Memory) -> Vec<(Timestamp, FlowId, u32)> {
+    pub(crate) fn remaining(&mut self, conclude: &mut impl Conclude) -> Vec<(Timestamp, FlowId, u32)> {
         if !self.limits.report_empty {
             let silent = |place: &u32| self.table.get(*place).is_some_and(Connection::silent);
             let empty: Vec<u32> = self.table.places().filter(silent).collect();
             for place in empty {
-                self.end(place, Close::CaptureEnd, memory);
+                self.end(place, Close::CaptureEnd, conclude);
             }
         }
         self.table
@@ -219,7 +225,7 @@ impl Partition {
             .collect()
     }
 
-    pub(crate) fn end(&mut self, place: u32, close: Close, memory: &mut Memory) {
+    pub(crate) fn end(&mut self, place: u32, close: Close, conclude: &mut impl Conclude) {
         let Some(connection) = self.table.remove(place) else { return };
         self.held = self.held.saturating_sub(connection.held());
         if connection.silent() {
@@ -228,7 +234,7 @@ impl Partition {
                 return;
             }
         }
-        self.out.push(connection.finish(close, memory));
+        self.out.push(connection.finish(close, conclude));
     }
 
     fn idle(&self, queue: Queue) -> i64 {

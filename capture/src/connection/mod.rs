@@ -5,7 +5,7 @@
 
 pub(crate) mod datagrams;
 mod index;
-mod opening;
+pub(crate) mod opening;
 pub(crate) mod points;
 pub(crate) mod reassembly;
 pub(crate) mod table;
@@ -51,11 +51,26 @@ struct Half {
 
 /// How far a connection is known.
 #[derive(Debug)]
-enum State {
+pub(crate) enum State {
     /// No payload byte yet.
     Silent,
     Opening(Box<Opening>),
     Settled(Settled),
+    /// Settled elsewhere, under this number.
+    Away(u64),
+}
+
+/// Concludes openings of TLS. What they come to depends on the connections before them, so it takes place in the order
+/// of their packets, wherever the connections are tracked.
+pub(crate) trait Conclude {
+    /// Takes an opening whose answer is settled, and says how its connection stands now.
+    fn conclude(&mut self, opening: Box<Opening>, ends: Ends) -> State;
+}
+
+impl Conclude for Memory {
+    fn conclude(&mut self, opening: Box<Opening>, ends: Ends) -> State {
+        State::Settled(opening.conclude(ends, self))
+    }
 }
 
 /// What the opening came to.
@@ -139,7 +154,7 @@ impl Connection {
             // Without a SYN so far, this may be the connection's own, captured after the segment it precedes.
             None => match &self.state {
                 State::Opening(opening) => !opening.may_begin_at(way, own),
-                State::Settled(_) => self.first != way || !reassembly::may_precede(own, self.first_sequence),
+                State::Settled(_) | State::Away(_) => self.first != way || !reassembly::may_precede(own, self.first_sequence),
                 State::Silent => false,
             },
         }
@@ -149,7 +164,7 @@ impl Connection {
         &mut self,
         packet: &Packet<'_>,
         context: Context<'_>,
-        memory: &mut Memory,
+        conclude: &mut impl Conclude,
     ) -> Change {
         let way = packet.way;
         let several = self.points.add(context.point);
@@ -170,7 +185,7 @@ impl Connection {
             self.flags(way, &tcp);
         }
         match self.state {
-            State::Settled(_) => Change::default(),
+            State::Settled(_) | State::Away(_) => Change::default(),
             State::Silent if packet.payload.on_wire() == 0 => Change::default(),
             State::Silent => {
                 let mut opening = Opening::new(self.key.transport(), way);
@@ -180,14 +195,14 @@ impl Connection {
                     }
                 }
                 self.state = State::Opening(Box::new(opening));
-                Change { spoke: true, ..self.open(way, packet, memory) }
+                Change { spoke: true, ..self.open(way, packet, conclude) }
             }
-            State::Opening(_) => self.open(way, packet, memory),
+            State::Opening(_) => self.open(way, packet, conclude),
         }
     }
 
     /// Takes a packet of a connection whose security is not settled.
-    fn open(&mut self, way: Way, packet: &Packet<'_>, memory: &mut Memory) -> Change {
+    fn open(&mut self, way: Way, packet: &Packet<'_>, conclude: &mut impl Conclude) -> Change {
         let from_start = self.seen_from_start();
         let number = self.halves.up.packets.saturating_add(self.halves.down.packets).saturating_sub(1);
         let number = u32::try_from(number).unwrap_or(u32::MAX);
@@ -211,7 +226,7 @@ impl Connection {
             }
             Header::Udp { .. } => opening.datagram(way, packet.payload),
         }
-        let settled = self.settle(false, memory);
+        let settled = self.settle(false, conclude);
         Change { spoke: false, settled, held: (before, self.held()) }
     }
 
@@ -233,7 +248,7 @@ impl Connection {
     }
 
     /// Asks the opening for its answer; returns whether there is one now.
-    fn settle(&mut self, ended: bool, memory: &mut Memory) -> bool {
+    fn settle(&mut self, ended: bool, conclude: &mut impl Conclude) -> bool {
         let from_start = self.seen_from_start();
         let State::Opening(opening) = &mut self.state else { return false };
         let roles_known = self.roles == Roles::Known;
@@ -246,8 +261,10 @@ impl Connection {
             Some(opening::Answer::Settled(settled)) => settled,
             Some(opening::Answer::Tls) => {
                 let ends = self.ends();
-                let State::Opening(opening) = &mut self.state else { return false };
-                opening.conclude(ends, memory)
+                if let State::Opening(opening) = std::mem::replace(&mut self.state, State::Silent) {
+                    self.state = conclude.conclude(opening, ends);
+                }
+                return true;
             }
         };
         self.state = State::Settled(settled);
@@ -286,7 +303,7 @@ impl Connection {
     pub(crate) fn opening(&self) -> u64 {
         match &self.state {
             State::Opening(opening) => opening.seen(),
-            State::Silent | State::Settled(_) => 0,
+            State::Silent | State::Settled(_) | State::Away(_) => 0,
         }
     }
 
@@ -294,7 +311,7 @@ impl Connection {
     pub(crate) fn held(&self) -> usize {
         match &self.state {
             State::Opening(opening) => opening.held(),
-            State::Silent | State::Settled(_) => 0,
+            State::Silent | State::Settled(_) | State::Away(_) => 0,
         }
     }
 
@@ -303,13 +320,13 @@ impl Connection {
     }
 
     /// Gives up the opening because the bound on held bytes was reached.
-    pub(crate) fn give_up(&mut self, memory: &mut Memory) -> bool {
-        self.settle(true, memory)
+    pub(crate) fn give_up(&mut self, conclude: &mut impl Conclude) -> bool {
+        self.settle(true, conclude)
     }
 
     /// Reports the connection at its end.
-    pub(crate) fn finish(mut self, otherwise: Close, memory: &mut Memory) -> Report {
-        self.settle(true, memory);
+    pub(crate) fn finish(mut self, otherwise: Close, conclude: &mut impl Conclude) -> Report {
+        self.settle(true, conclude);
         let close = if self.reset {
             Close::Reset
         } else if self.halves.up.fin || self.halves.down.fin {
@@ -327,9 +344,13 @@ impl Connection {
             State::Silent => {
                 Settled { security: Security::Unknown(Reason::NoPayload), protocol: None, upgrade: None }
             }
-            State::Opening(_) => {
+            State::Opening(_) | State::Away(_) => {
                 Settled { security: Security::Unknown(Reason::Incomplete), protocol: None, upgrade: None }
             }
+        };
+        let away = match self.state {
+            State::Away(number) => Some(number),
+            State::Silent | State::Opening(_) | State::Settled(_) => None,
         };
         let (client, server) = (self.halves.of(self.client), self.halves.of(self.client.other()));
         let flow = Flow {
@@ -349,7 +370,7 @@ impl Connection {
             packets: PerSide { client: client.packets, server: server.packets },
             bytes: PerSide { client: client.bytes, server: server.bytes },
         };
-        Report { flow, points: self.points.clone() }
+        Report { flow, points: self.points.clone(), away }
     }
 
     /// Names the flow: a hash with a fixed key, so that the same capture gives the same names everywhere.
