@@ -52,6 +52,9 @@ pub(crate) struct Captures {
     /// Captures (pcap or pcapng); `-` reads standard input. Several are read as one, in order of time
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
+    /// Threads to work on: one reads, the others classify; 1 does both. Their number changes no answer
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub(crate) threads: u8,
 }
 
 /// Where declarations come from.

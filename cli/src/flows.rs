@@ -16,11 +16,11 @@ const BLOCK: usize = 64 * 1024;
 
 pub(crate) fn run(options: &Flows) -> Result<Status, Fatal> {
     let limits = Limits { report_empty: options.all, ..Limits::default() };
-    let files = &options.captures.files;
+    let (files, threads) = (&options.captures.files, usize::from(options.captures.threads));
     match options.output {
-        FlowsOutput::Ndjson => ndjson(files, limits),
+        FlowsOutput::Ndjson => ndjson(files, limits, threads),
         FlowsOutput::Table => {
-            let observed = input::captures(files, limits);
+            let observed = input::captures(files, limits, threads);
             let mut out = anstream::stdout().lock();
             if !observed.flows.is_empty() {
                 write!(out, "{}", table(&observed.flows))?;
@@ -33,13 +33,14 @@ pub(crate) fn run(options: &Flows) -> Result<Status, Fatal> {
 }
 
 /// Prints every flow when it is over, so that a capture of any length takes no more memory than what is open.
-fn ndjson(files: &[PathBuf], limits: Limits) -> Result<Status, Fatal> {
+fn ndjson(files: &[PathBuf], limits: Limits, threads: usize) -> Result<Status, Fatal> {
     let out = BufWriter::with_capacity(BLOCK, io::stdout().lock());
     let out = RefCell::new(out);
     let mut line = Vec::new();
     let (_, status) = input::observe(
         files,
         limits,
+        threads,
         |flow| -> io::Result<()> {
             line.clear();
             flow.write_json(&mut line);

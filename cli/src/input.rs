@@ -11,6 +11,7 @@ use analyzer::report::InputError;
 use anyhow::{Context as _, anyhow};
 use capture::engine::{Engine, Frame, Limits, LinkType};
 use capture::source::file::Reader;
+use capture::workers::Workers;
 use flow::{Coverage, Flow, Timestamp};
 
 use crate::args::Declarations;
@@ -28,13 +29,13 @@ pub(crate) struct Observed {
 }
 
 /// Reads captures as one and keeps every flow.
-pub(crate) fn captures(paths: &[PathBuf], limits: Limits) -> Observed {
+pub(crate) fn captures(paths: &[PathBuf], limits: Limits, threads: usize) -> Observed {
     let mut flows = Vec::new();
     let keep = |flow| -> Result<(), Infallible> {
         flows.push(flow);
         Ok(())
     };
-    let Ok((coverage, status)) = observe(paths, limits, keep, || Ok(()));
+    let Ok((coverage, status)) = observe(paths, limits, threads, keep, || Ok(()));
     flows.sort_by_key(|flow| (flow.start, flow.id));
     Observed { flows, coverage, status }
 }
@@ -44,7 +45,7 @@ const BATCH: usize = 256;
 
 /// Reads captures as one, in order of time, so that a connection that spans rotated files is one flow, and gives every
 /// flow to `each` once it is over, in the order in which that became known. `pause` is called when all that the input
-/// held so far has been given away.
+/// held so far has been given away. `threads` work on it; their number changes no answer.
 ///
 /// Damage in one file ends that file; what came before it and the other files count.
 ///
@@ -54,10 +55,11 @@ const BATCH: usize = 256;
 pub(crate) fn observe<E>(
     paths: &[PathBuf],
     limits: Limits,
+    threads: usize,
     mut each: impl FnMut(Flow) -> Result<(), E>,
     mut pause: impl FnMut() -> Result<(), E>,
 ) -> Result<(Coverage, Status), E> {
-    let mut engine = Engine::new(Limits { report_settled: false, ..limits });
+    let mut observer = Observer::new(Limits { report_settled: false, ..limits }, threads);
     let mut damaged = Vec::new();
     let mut unread = Unread::default();
     let mut opened = Vec::new();
@@ -72,7 +74,7 @@ pub(crate) fn observe<E>(
         while let Some(next) = reader.batch(BATCH) {
             let mut met = unnamed;
             match next {
-                Ok(frames) => engine.frames(frames.inspect(|frame| {
+                Ok(frames) => observer.frames(frames.inspect(|frame| {
                     unread.note(path, frame.link);
                     met = met.max(frame.interface.saturating_add(1));
                 })),
@@ -80,11 +82,11 @@ pub(crate) fn observe<E>(
             }
             for interface in unnamed..met {
                 if let Some(name) = reader.interface_name(interface) {
-                    engine.name_interface(interface, name);
+                    observer.name_interface(interface, name);
                 }
             }
             unnamed = met;
-            drain(&mut engine, &mut each)?;
+            drain(&mut observer, &mut each)?;
             if !reader.has_more_at_hand() {
                 pause()?;
             }
@@ -93,26 +95,77 @@ pub(crate) fn observe<E>(
         let mut interfaces = Interfaces::default();
         merge(opened, &mut damaged, |path, frame, name| {
             unread.note(path, frame.link);
-            let interface = interfaces.number(frame.interface, name, &mut engine);
-            engine.frame(&Frame { interface, ..*frame });
-            drain(&mut engine, &mut each)
+            let interface = interfaces.number(frame.interface, name, &mut observer);
+            observer.frames(std::iter::once(Frame { interface, ..*frame }));
+            drain(&mut observer, &mut each)
         })?;
     }
     damaged.extend(unread.messages());
-    engine.finish();
-    drain(&mut engine, &mut each)?;
+    observer.finish();
+    drain(&mut observer, &mut each)?;
 
     for damage in &damaged {
         anstream::eprintln!("wireproof: {damage}");
     }
     let status = if damaged.is_empty() { Status::Clean } else { Status::Input };
-    let mut coverage = engine.coverage();
+    let mut coverage = observer.coverage();
     coverage.damaged.extend(damaged);
     Ok((coverage, status))
 }
 
-fn drain<E>(engine: &mut Engine, each: &mut impl FnMut(Flow) -> Result<(), E>) -> Result<(), E> {
-    while let Some(flow) = engine.poll() {
+/// The engine, on one thread or on several: the answers are the same.
+enum Observer {
+    Alone(Box<Engine>),
+    Together(Box<Workers>),
+}
+
+impl Observer {
+    fn new(limits: Limits, threads: usize) -> Self {
+        match threads {
+            0 | 1 => Self::Alone(Box::new(Engine::new(limits))),
+            // One of them reads.
+            _ => Self::Together(Box::new(Workers::new(&limits, threads.saturating_sub(1)))),
+        }
+    }
+
+    fn name_interface(&mut self, interface: u32, name: &str) {
+        match self {
+            Self::Alone(engine) => engine.name_interface(interface, name),
+            Self::Together(workers) => workers.name_interface(interface, name),
+        }
+    }
+
+    fn frames<'a>(&mut self, frames: impl IntoIterator<Item = Frame<'a>>) {
+        match self {
+            Self::Alone(engine) => engine.frames(frames),
+            Self::Together(workers) => workers.frames(frames),
+        }
+    }
+
+    fn finish(&mut self) {
+        match self {
+            Self::Alone(engine) => engine.finish(),
+            Self::Together(workers) => workers.finish(),
+        }
+    }
+
+    fn poll(&mut self) -> Option<Flow> {
+        match self {
+            Self::Alone(engine) => engine.poll(),
+            Self::Together(workers) => workers.poll(),
+        }
+    }
+
+    fn coverage(&self) -> Coverage {
+        match self {
+            Self::Alone(engine) => engine.coverage(),
+            Self::Together(workers) => workers.coverage(),
+        }
+    }
+}
+
+fn drain<E>(observer: &mut Observer, each: &mut impl FnMut(Flow) -> Result<(), E>) -> Result<(), E> {
+    while let Some(flow) = observer.poll() {
         each(flow)?;
     }
     Ok(())
@@ -123,7 +176,7 @@ fn drain<E>(engine: &mut Engine, each: &mut impl FnMut(Flow) -> Result<(), E>) -
 struct Interfaces(BTreeMap<String, u32>);
 
 impl Interfaces {
-    fn number(&mut self, in_file: u32, name: Option<&str>, engine: &mut Engine) -> u32 {
+    fn number(&mut self, in_file: u32, name: Option<&str>, observer: &mut Observer) -> u32 {
         let Some(name) = name else { return in_file };
         if let Some(number) = self.0.get(name) {
             return *number;
@@ -131,7 +184,7 @@ impl Interfaces {
         // Counted down from the top, where no interface without a name is.
         let number = u32::MAX.saturating_sub(u32::try_from(self.0.len()).unwrap_or(u32::MAX));
         self.0.insert(name.to_owned(), number);
-        engine.name_interface(number, name);
+        observer.name_interface(number, name);
         number
     }
 }

@@ -14,7 +14,8 @@ use crate::{input, render};
 pub(crate) fn run(options: &Replay) -> Result<Status, Fatal> {
     let declared = input::mesh(&options.mesh)?;
     let declared_status = declared.report_errors();
-    let observed = input::captures(&options.captures.files, Limits::default());
+    let observed =
+        input::captures(&options.captures.files, Limits::default(), usize::from(options.captures.threads));
     let auditor = Auditor::new(Arc::new(declared.mesh));
     let mut ledger = Ledger::default();
     for flow in &observed.flows {

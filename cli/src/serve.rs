@@ -59,7 +59,7 @@ async fn audit(files: &[PathBuf], auditor: &Auditor, store: &dyn Store) -> Resul
     if files.is_empty() {
         return Ok(Status::Clean);
     }
-    let observed = input::captures(files, Limits::default());
+    let observed = input::captures(files, Limits::default(), 1);
     let source = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" ");
     for flows in observed.flows.chunks(BATCH) {
         let flows = flows.iter().map(|flow| auditor.judge(flow)).collect();

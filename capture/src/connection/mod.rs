@@ -154,7 +154,9 @@ impl Connection {
             // Without a SYN so far, this may be the connection's own, captured after the segment it precedes.
             None => match &self.state {
                 State::Opening(opening) => !opening.may_begin_at(way, own),
-                State::Settled(_) | State::Away(_) => self.first != way || !reassembly::may_precede(own, self.first_sequence),
+                State::Settled(_) | State::Away(_) => {
+                    self.first != way || !reassembly::may_precede(own, self.first_sequence)
+                }
                 State::Silent => false,
             },
         }
