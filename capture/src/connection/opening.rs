@@ -38,6 +38,8 @@ pub(crate) struct Opening {
     last: Both<Option<u32>>,
     /// Who sent the first payload byte.
     first: Way,
+    /// Whether a SYN told where the stream begins.
+    told: Both<bool>,
     /// Whether a byte that may have been a keep-alive was left out before the stream's first.
     preceded: Both<bool>,
     packets: u32,
@@ -112,6 +114,7 @@ impl Opening {
             closed: Both::default(),
             last: Both::default(),
             first,
+            told: Both::default(),
             preceded: Both::default(),
             packets: 0,
             late: false,
@@ -140,6 +143,7 @@ impl Opening {
 
     /// Notes where a SYN says that a stream begins.
     pub(crate) fn begins_at(&mut self, way: Way, sequence: u32) {
+        *self.told.of_mut(way) = true;
         match self.streams.of(way).start {
             None => self.streams.of_mut(way).start = Some(sequence),
             Some(start) if start == sequence => {}
@@ -279,8 +283,7 @@ impl Opening {
         }
         let old = self.streams.of(way).start.unwrap_or(sequence);
         let held = std::mem::take(self.held.of_mut(way));
-        let stream = self.streams.of_mut(way);
-        *stream = Stream::starting_at(sequence);
+        self.streams.of_mut(way).begin_anew(sequence);
         let mut at = old;
         let mut rest = held.bytes.as_slice();
         for run in held.runs {
@@ -402,9 +405,9 @@ impl Opening {
                 };
                 Some(Settled { security, protocol: Some(protocol), upgrade: None })
             }
-            // What was lost may have been anything but text.
+            // What was lost, or may have been where no SYN says that this is the beginning, need not have been text.
             Detected::Plaintext { protocol: None, .. }
-                if self.transport == Transport::Tcp && self.lossy() =>
+                if self.transport == Transport::Tcp && (self.lossy() || !(self.told.up && self.told.down)) =>
             {
                 settled(Security::Unknown(self.why_unknown(Reason::Gap, from_start)))
             }

@@ -75,6 +75,12 @@ impl Stream {
         Self { start: Some(sequence), ..Self::default() }
     }
 
+    /// Forgets every byte, and begins at this sequence number. What the other side acknowledged stays acknowledged: it
+    /// tells what is missing.
+    pub(crate) fn begin_anew(&mut self, sequence: u32) {
+        *self = Self { acknowledged: self.acknowledged, ..Self::starting_at(sequence) };
+    }
+
     /// Returns the sequence number of the next byte in order.
     pub(crate) fn next(&self) -> Option<u32> {
         self.start.map(|start| start.wrapping_add(low_half(self.position)))

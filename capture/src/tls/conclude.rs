@@ -327,7 +327,7 @@ impl Handshake {
     /// Where the client's flight starts among its records: with early data, at the first record whose segment
     /// acknowledges the ServerHello, and where that was accepted, after EndOfEarlyData (RFC 8446 section 4.5).
     fn flight_start(&self, accepted: bool, suite: Lengths) -> Option<usize> {
-        if !self.may_offer(extension::EARLY_DATA) || self.retry {
+        if !self.may_offer(extension::EARLY_DATA) || self.again() {
             return (!self.client_records.is_empty()).then_some(0);
         }
         if accepted {
@@ -457,7 +457,7 @@ impl Handshake {
         let open = lengths.len() < DECIDED && !self.ended_either();
         let later = lengths.get(1..EARLY_WATCH.min(lengths.len())).unwrap_or_default();
         self.may_offer(extension::EARLY_DATA)
-            && !self.retry
+            && !self.again()
             && (open
                 || later.iter().any(|length| {
                     length.checked_sub(size.finished).is_some_and(|more| matches!(more, 0 | 8 | 16 | 24))

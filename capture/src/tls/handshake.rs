@@ -35,6 +35,8 @@ pub(crate) struct Handshake {
     /// Type-23 records in TLS 1.3, all protected ones below, after the hello in force.
     pub(super) client_records: Vec<Record>,
     pub(super) server_records: Vec<Record>,
+    /// Whether the client sent a ChangeCipherSpec, a dummy one or not; and whether one that changes cipher.
+    client_changed: bool,
     pub(super) client_ccs: bool,
     pub(super) server_ccs: bool,
     /// Length of the client's Certificate message, where it is in the clear.
@@ -121,7 +123,11 @@ impl Handshake {
         self.fresh = true;
         match (side, event) {
             (Side::Client, Event::Message { kind, length, body, .. }) => {
-                self.client_message(kind, length, body)
+                // After a ChangeCipherSpec only the dummy one's second hello is in the clear: what reads like another
+                // message is a protected one, while it is not known yet that it is not TLS 1.3.
+                if !self.client_changed || kind == 1 {
+                    self.client_message(kind, length, body);
+                }
             }
             (Side::Server, Event::Message { kind, body, .. }) => self.server_message(kind, &body),
             (Side::Client, Event::Ssl2ClientHello(body)) => {
@@ -193,6 +199,20 @@ impl Handshake {
         self.answer.as_ref().map(|hello| hello.version)
     }
 
+    /// Whether a second ClientHello was read: no early data comes after it (RFC 8446 section 4.2.10), and what came before
+    /// is forgotten.
+    pub(super) const fn again(&self) -> bool {
+        self.first_hello.is_some()
+    }
+
+    /// Drops client records that were taken for protected ones below TLS 1.3, now that it is TLS 1.3: a handshake record
+    /// in the clear is a second ClientHello, and nothing up to its end belongs to the client's flight.
+    fn forget_hellos(&mut self) {
+        let hello = self.client_records.iter().rposition(|record| record.kind == 22);
+        self.client_records.drain(..hello.map_or(0, |at| at.saturating_add(1)));
+        self.client_records.retain(|record| record.kind == 23);
+    }
+
     pub(super) fn is_tls13(&self) -> bool {
         self.answer.as_ref().is_some_and(ServerHello::is_tls13)
     }
@@ -200,8 +220,10 @@ impl Handshake {
     /// A TLS 1.3 client sends a dummy ChangeCipherSpec, even before its second ClientHello (RFC 8446 appendix D.4):
     /// only below TLS 1.3 are handshake records protected after it.
     fn client_change_cipher_spec(&mut self, mark: Mark) {
+        self.client_changed |= !self.datagram;
         let below = match &self.answer {
             Some(answer) => !answer.is_tls13(),
+            // A hello that was cut may offer TLS 1.3; what is taken for protected then is put right by the ServerHello.
             None => {
                 self.client_key_exchange
                     || (!self.retry && !self.hello.as_ref().is_some_and(ClientHello::offers_tls13))
@@ -222,7 +244,7 @@ impl Handshake {
             return;
         }
         let cut = self.hello.as_ref().is_some_and(|hello| !hello.whole);
-        if (self.early_data || cut) && !self.retry {
+        if (self.early_data || cut) && !self.again() {
             let end = self.answer_end.unwrap_or(1);
             if record.mark.acknowledged.is_some_and(|acknowledged| acknowledged < end) {
                 return;
@@ -274,6 +296,9 @@ impl Handshake {
                 } else if self.answer.is_none() {
                     self.answer_end = Some(self.server.offset);
                     self.server.protected = hello.is_tls13();
+                    if hello.is_tls13() {
+                        self.forget_hellos();
+                    }
                     self.answer = Some(hello);
                 }
             }
