@@ -16,6 +16,9 @@ use flow::{AuthWord, Class, ClientAuth, Close, Flow, FlowId, Security, Side, Tim
 /// Most bytes of frames that one input is allowed to unpack to: compression makes much out of little.
 const UNPACKED: usize = 4 << 20;
 
+/// About how many bytes of a direction an engine shows to detection.
+const OPENING: usize = 16 * 1024;
+
 /// Cuts an input into pieces: one byte that says what a piece is for, two of length, then so many bytes.
 pub fn pieces(mut data: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     std::iter::from_fn(move || {
@@ -232,9 +235,11 @@ fn exchange(data: &[u8], mut each: impl FnMut(&[u8], &[u8], Side, bool)) {
     for (kind, bytes) in pieces(data) {
         let side = if kind & 1 == 0 { Side::Client } else { Side::Server };
         first.get_or_insert(side);
-        match side {
-            Side::Client => client.extend_from_slice(bytes),
-            Side::Server => server.extend_from_slice(bytes),
+        let stream = if side == Side::Client { &mut client } else { &mut server };
+        stream.extend_from_slice(bytes);
+        if stream.len() > OPENING {
+            // An engine asks no more.
+            break;
         }
         each(&client, &server, first.unwrap_or(side), false);
     }
