@@ -9,7 +9,7 @@ use std::io::Read;
 use std::sync::OnceLock;
 
 use capture::engine::{Engine, Frame, Limits, LinkType};
-use capture::internals::{self, Found, Handshake};
+use capture::internals::{self, Handshake};
 use capture::source::file::Reader;
 use flow::{AuthWord, Class, ClientAuth, Close, Flow, FlowId, Security, Side, Timestamp, Transport};
 
@@ -251,11 +251,9 @@ fn exchange(data: &[u8], mut each: impl FnMut(&[u8], &[u8], Side, bool)) {
 /// Every upgrade over an exchange, and the packets that one of them wraps TLS in.
 pub fn upgrade(data: &[u8]) {
     exchange(data, |client, server, first, ended| {
-        for found in internals::upgrades(client, server, first, ended) {
-            if let Found::At(in_client, _) = found {
-                // Where the server's TLS begins may still have to come.
-                assert!(in_client <= client.len(), "{found:?}");
-            }
+        for (in_client, _) in internals::upgrades(client, server, first, ended) {
+            // Where the server's TLS begins may still have to come.
+            assert!(in_client <= client.len(), "{in_client}");
         }
     });
     let whole: Vec<u8> = pieces(data).flat_map(|(_, bytes)| bytes).copied().collect();
@@ -272,9 +270,7 @@ pub fn detection(data: &[u8]) {
     let port = u16::from_be_bytes([high, low]);
     exchange(rest, |client, server, first, ended| {
         let found = internals::detect(client, server, first, transport, port, flags & 2 == 0, ended);
-        if let Found::At(in_client, _) = found {
-            assert!(in_client <= client.len(), "{found:?}");
-        }
+        assert!(found.is_none_or(|(in_client, _)| in_client <= client.len()), "{found:?}");
     });
 }
 
