@@ -79,7 +79,7 @@ fn handshake(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("handshake");
     for (name, capture) in [
         ("TLS 1.2 with certificates", "wire/tls12-certificate.pcap"),
-        ("TLS 1.3 with a client certificate", "lab/nss-nss_tls13_cert-p256.pcap"),
+        ("TLS 1.3 with a client certificate", "wire/istio-mtls.pcap"),
     ] {
         let conversations = conversations_of(capture);
         let conversation = conversations.first().expect("a connection");

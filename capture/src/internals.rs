@@ -63,19 +63,8 @@ pub fn reassemble<'a>(
     (read, stream.gap)
 }
 
-/// What detection or an upgrade says of where TLS begins.
-#[doc(hidden)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
-    /// More bytes may tell.
-    Open,
-    /// TLS begins at these offsets of the client's and the server's stream, or something else that offsets name.
-    At(usize, usize),
-    /// Something else, settled.
-    Settled,
-}
-
-/// Asks detection what an opening is.
+/// Asks detection what an opening is; returns the offsets of the client's and the server's stream at which TLS begins, if
+/// it does.
 #[doc(hidden)]
 #[must_use]
 pub fn detect(
@@ -86,31 +75,33 @@ pub fn detect(
     port: u16,
     from_start: bool,
     ended: bool,
-) -> Found {
+) -> Option<(usize, usize)> {
     let opening = Opening { client, server, first, from_start, transport, port, ended };
-    match detect::detect(&opening) {
-        Detected::More | Detected::Reversed | Detected::Upgradable(_) | Detected::Asked(_) => Found::Open,
-        Detected::Tls { client, server, .. } | Detected::TlsInTds { client, server } => {
-            Found::At(client, server)
-        }
-        Detected::Plaintext { .. } | Detected::TlsMidStream | Detected::Opaque(_) | Detected::Unknown(_) => {
-            Found::Settled
-        }
+    if let Detected::Tls { client, server, .. } | Detected::TlsInTds { client, server } =
+        detect::detect(&opening)
+    {
+        Some((client, server))
+    } else {
+        None
     }
 }
 
-/// Asks every upgrade about an exchange, whatever its protocol.
+/// Asks every upgrade about an exchange, whatever its protocol; returns the offsets that those name which came to
+/// something.
 #[doc(hidden)]
 #[must_use]
-pub fn upgrades(client: &[u8], server: &[u8], first: Side, ended: bool) -> Vec<Found> {
+pub fn upgrades(client: &[u8], server: &[u8], first: Side, ended: bool) -> Vec<(usize, usize)> {
     let transport = Transport::Tcp;
     let opening = Opening { client, server, first, from_start: true, transport, port: 0, ended };
-    let found = UPGRADES.iter().map(|known| match (known.turn)(&opening) {
-        Turn::Possible | Turn::Asked => Found::Open,
-        Turn::Past | Turn::Refused | Turn::Foreign => Found::Settled,
-        Turn::Begun { client, server }
+    let found = UPGRADES.iter().filter_map(|known| {
+        if let Turn::Begun { client, server }
         | Turn::BegunInTds { client, server }
-        | Turn::Tunnel { client, server, .. } => Found::At(client, server),
+        | Turn::Tunnel { client, server, .. } = (known.turn)(&opening)
+        {
+            Some((client, server))
+        } else {
+            None
+        }
     });
     found.collect()
 }

@@ -134,3 +134,10 @@ fn the_tail_of_a_lost_opening_is_not_judged_by_its_look() {
     let flow = observe(&[(false, Syn(4999, Some(1000))), (true, Segment(1079, &tail, false))]);
     assert_eq!(flow.security.class(), Class::Unknown, "{:?}", flow.security);
 }
+
+#[test]
+fn an_empty_record_of_ssl_2_ends_the_reading() {
+    let hello = record(&hello());
+    let flow = observe(&[(true, Segment(0, &hello, false)), (false, Segment(1, &[0x80, 0, 0x96], false))]);
+    assert_eq!(flow.security.class(), Class::Tls);
+}

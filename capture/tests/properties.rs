@@ -411,12 +411,12 @@ fn what_loses_nothing_changes_no_verdict() {
 
 #[test]
 fn a_single_change_leaves_verdicts_the_same_or_weaker() {
-    check(2_000, prop::collection::vec(change(), 1));
+    check(4_000, prop::collection::vec(change(), 1));
 }
 
 #[test]
 fn changes_on_top_of_changes_leave_verdicts_the_same_or_weaker() {
-    check(2_000, prop::collection::vec(change(), 2..5));
+    check(4_000, prop::collection::vec(change(), 2..5));
 }
 
 #[test]

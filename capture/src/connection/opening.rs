@@ -407,7 +407,8 @@ impl Opening {
             }
             // What was lost, or may have been where no SYN says that this is the beginning, need not have been text.
             Detected::Plaintext { protocol: None, .. }
-                if self.transport == Transport::Tcp && (self.lossy() || !(self.told.up && self.told.down)) =>
+                if self.transport == Transport::Tcp
+                    && (self.lossy() || !(self.told.up && self.told.down)) =>
             {
                 settled(Security::Unknown(self.why_unknown(Reason::Gap, from_start)))
             }

@@ -179,6 +179,11 @@ impl Stream {
     /// An SSLv2-framed first message: two bytes of length, then the type.
     fn read_ssl2(&mut self, bytes: &mut Cursor<'_>) -> Option<Option<Event>> {
         let wanted = match self.header.as_slice() {
+            // An empty record says nothing, not even what it is.
+            [0x80, 0, ..] => {
+                self.broken = Some(Reason::FlightShape);
+                return Some(None);
+            }
             [high, low, ..] => usize::from(u16::from_be_bytes([high & 0x7f, *low])).saturating_add(2),
             _ => 2,
         };

@@ -104,7 +104,9 @@ impl Label {
             | (AuthWord::Rejected, Truth::Rejected)
             | (AuthWord::Absent, Truth::Absent | Truth::ResumedWithout)
             | (AuthWord::Declined, Truth::Declined | Truth::ResumedWithout) => Judgement::Right,
-            (AuthWord::Certificate | AuthWord::Rejected, Truth::Certificate | Truth::Rejected)
+            // Whoever misses the refusal knows less; whoever sees one that was not is wrong.
+            (AuthWord::Rejected, Truth::Certificate) => Judgement::Wrong,
+            (AuthWord::Certificate, Truth::Rejected)
             | (AuthWord::Absent | AuthWord::Declined, Truth::Absent | Truth::Declined) => {
                 Judgement::WrongWord
             }

@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 use capture::engine::{Engine, Frame, Limits, LinkType};
 use capture::source::file::Reader;
 use flow::{
-    AuthWord, Class, ClientAuth, Close, Endpoint, Flow, FlowId, Proof, Security, Timestamp, Transport,
+    AuthWord, Class, ClientAuth, Close, Endpoint, Flow, FlowId, Presented, Proof, Security, Timestamp,
+    Transport,
 };
 
 /// One captured frame that owns its bytes.
@@ -117,6 +118,10 @@ pub(crate) fn stronger(less: &Security, whole: &Security) -> Option<&'static str
         (Security::Tls(..), Security::Plaintext(_) | Security::Opaque(_) | Security::Unknown(_)) => {
             Some("TLS out of nothing")
         }
+        (
+            Security::Tls(_, ClientAuth::Proved(Presented::Rejected, _)),
+            Security::Tls(_, ClientAuth::Proved(Presented::Sent, _)),
+        ) => Some("a refusal out of nothing"),
         (Security::Plaintext(_), Security::Plaintext(_))
         | (Security::Opaque(_), Security::Opaque(_))
         | (Security::Tls(_, ClientAuth::Proved(..)), Security::Tls(_, ClientAuth::Proved(..)))
