@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
+use crate::digits::Digits;
 use crate::{Certificate, Endpoint, Evidence, Flow, Security, TlsSession, Tunnel};
 
 impl Flow {
@@ -19,21 +20,25 @@ impl Flow {
         json.time(self.start);
         json.raw(",\"end\":");
         json.time(self.end);
-        json.raw(",\"transport\":");
-        json.name(self.transport.name());
-        json.raw(",\"client\":");
+        json.raw(",\"transport\":\"");
+        json.raw(self.transport.name());
+        json.raw("\",\"client\":");
         json.endpoint(self.client);
         json.raw(",\"server\":");
         json.endpoint(self.server);
-        json.raw(",\"tunnel\":");
-        json.list(&self.tunnel, |json, tunnel| json.tunnel(*tunnel));
-        json.raw(",\"seen_at\":");
-        json.list(&self.seen_at, |json, point| json.text(point));
-        json.raw(",\"class\":");
-        json.name(self.security.class().name());
-        json.raw(",\"proof\":");
-        json.name(proof.name());
-        json.raw(",\"reason\":");
+        if self.tunnel.is_empty() && self.seen_at.is_empty() {
+            json.raw(",\"tunnel\":[],\"seen_at\":[],\"class\":\"");
+        } else {
+            json.raw(",\"tunnel\":");
+            json.list(&self.tunnel, |json, tunnel| json.tunnel(*tunnel));
+            json.raw(",\"seen_at\":");
+            json.list(&self.seen_at, |json, point| json.text(point));
+            json.raw(",\"class\":\"");
+        }
+        json.raw(self.security.class().name());
+        json.raw("\",\"proof\":\"");
+        json.raw(proof.name());
+        json.raw("\",\"reason\":");
         json.optional(reason, |json, reason| json.name(reason.name()));
         json.raw(",\"protocol\":");
         json.optional(self.protocol, |json, protocol| json.name(protocol.name()));
@@ -44,19 +49,18 @@ impl Flow {
             Security::Tls(session, client) => json.session(session, client.word().name()),
             Security::Plaintext(_) | Security::Opaque(_) | Security::Unknown(_) => json.raw("null"),
         }
-        json.raw(",\"from_start\":");
-        json.boolean(self.from_start);
-        json.raw(",\"close\":");
-        json.name(self.close.name());
-        for (key, both) in [(",\"packets\":", self.packets), (",\"bytes\":", self.bytes)] {
-            json.raw(key);
-            json.raw("{\"client\":");
-            json.number(both.client);
-            json.raw(",\"server\":");
-            json.number(both.server);
-            json.raw("}");
-        }
-        json.raw("}");
+        json.raw(if self.from_start { ",\"from_start\":true" } else { ",\"from_start\":false" });
+        json.raw(",\"close\":\"");
+        json.raw(self.close.name());
+        json.raw("\",\"packets\":{\"client\":");
+        json.number(self.packets.client);
+        json.raw(",\"server\":");
+        json.number(self.packets.server);
+        json.raw("},\"bytes\":{\"client\":");
+        json.number(self.bytes.client);
+        json.raw(",\"server\":");
+        json.number(self.bytes.server);
+        json.raw("}}");
     }
 }
 
@@ -77,8 +81,7 @@ impl Json<'_> {
     }
 
     fn text(&mut self, text: &str) {
-        let plain = text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
-        if plain {
+        if plain(text.as_bytes()) {
             self.name(text);
             return;
         }
@@ -104,18 +107,8 @@ impl Json<'_> {
         self.raw("\"");
     }
 
-    fn number(&mut self, mut number: u64) {
-        let mut digits = [0; 20];
-        let mut begin = digits.len();
-        for digit in digits.iter_mut().rev() {
-            *digit = b'0' + (number % 10) as u8;
-            number /= 10;
-            begin -= 1;
-            if number == 0 {
-                break;
-            }
-        }
-        self.0.extend_from_slice(digits.get(begin..).unwrap_or_default());
+    fn number(&mut self, number: u64) {
+        self.0.extend_from_slice(Digits::of(number).bytes());
     }
 
     fn boolean(&mut self, value: bool) {
@@ -132,10 +125,10 @@ impl Json<'_> {
         self.raw("{\"ip\":\"");
         match end.ip {
             IpAddr::V4(ip) => {
-                for (at, octet) in ip.octets().into_iter().enumerate() {
-                    if at > 0 {
-                        self.raw(".");
-                    }
+                let [a, b, c, d] = ip.octets();
+                self.number(u64::from(a));
+                for octet in [b, c, d] {
+                    self.0.push(b'.');
                     self.number(u64::from(octet));
                 }
             }
@@ -143,7 +136,7 @@ impl Json<'_> {
         }
         self.raw("\",\"port\":");
         self.number(u64::from(end.port));
-        self.raw("}");
+        self.0.push(b'}');
     }
 
     fn tunnel(&mut self, tunnel: Tunnel) {
@@ -193,11 +186,11 @@ impl Json<'_> {
         self.optional(session.group.as_deref(), Self::text);
         self.raw(",\"resumed\":");
         self.optional(session.resumed, Self::boolean);
-        self.raw(",\"outcome\":");
-        self.name(session.outcome.name());
-        self.raw(",\"client_auth\":");
-        self.name(client_auth);
-        self.raw(",\"ja4\":");
+        self.raw(",\"outcome\":\"");
+        self.raw(session.outcome.name());
+        self.raw("\",\"client_auth\":\"");
+        self.raw(client_auth);
+        self.raw("\",\"ja4\":");
         self.optional(session.ja4.as_deref(), Self::text);
         self.raw(",\"ech\":");
         self.boolean(session.ech);
@@ -230,5 +223,43 @@ impl Json<'_> {
         self.raw(",\"chain\":");
         self.number(certificate.chain as u64);
         self.raw("}");
+    }
+}
+
+/// Tells whether a string stands for itself: no control character, quote or backslash, looked for eight bytes at a time.
+fn plain(text: &[u8]) -> bool {
+    /// The same byte eight times.
+    const fn all(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; 8])
+    }
+    /// Sets the upper bit of a byte of the result where the word has a zero byte; never elsewhere if there is none.
+    const fn zeros(word: u64) -> u64 {
+        word.wrapping_sub(all(1)) & !word & all(0x80)
+    }
+    let special = |word: u64| {
+        let control = word.wrapping_sub(all(0x20)) & !word & all(0x80);
+        control | zeros(word ^ all(b'"')) | zeros(word ^ all(b'\\'))
+    };
+    let (words, rest) = text.as_chunks();
+    let found = words.iter().fold(0, |found, word| found | special(u64::from_ne_bytes(*word)));
+    found == 0 && rest.iter().all(|byte| *byte >= 0x20 && !matches!(byte, b'"' | b'\\'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn whatever_is_escaped_is_found_wherever_it_stands() {
+        for byte in 0..=u8::MAX {
+            for around in [b'a', b' ', b'!', b'#', b'[', b']', 0x7f, 0x80, 0xff] {
+                for at in 0..17 {
+                    let mut text = [around; 17];
+                    text[at] = byte;
+                    let escaped = byte < 0x20 || byte == b'"' || byte == b'\\';
+                    assert_eq!(plain(&text), !escaped, "{byte:#x} at {at} among {around:#x}");
+                }
+            }
+        }
     }
 }

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::digits;
+
 /// Nanoseconds since the Unix epoch, UTC; written as RFC 3339 with nine fractional digits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
@@ -42,21 +44,24 @@ impl Timestamp {
         let second = seconds.rem_euclid(DAY);
         let mut text = *b"0000-00-00T00:00:00.000000000Z";
         let fields = [
-            (0..4, year),
-            (5..7, month),
-            (8..10, day),
-            (11..13, second / 3_600),
-            (14..16, second / 60 % 60),
-            (17..19, second % 60),
-            (20..29, nanos),
+            (0, year / 100),
+            (2, year % 100),
+            (5, month),
+            (8, day),
+            (11, second / 3_600),
+            (14, second / 60 % 60),
+            (17, second % 60),
+            (20, nanos / 10_000_000),
+            (22, nanos / 100_000 % 100),
+            (24, nanos / 1_000 % 100),
+            (26, nanos / 10 % 100),
         ];
         for (place, number) in fields {
-            let mut number = number.unsigned_abs() as u32;
-            for digit in text.get_mut(place).unwrap_or_default().iter_mut().rev() {
-                *digit = b'0' + (number % 10) as u8;
-                number /= 10;
-            }
+            let [tens, ones] = digits::pair(number.unsigned_abs() as usize);
+            text[place] = tens;
+            text[place + 1] = ones;
         }
+        text[28] = digits::pair(nanos.unsigned_abs() as usize % 10)[1];
         text
     }
 }

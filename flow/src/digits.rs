@@ -1,0 +1,79 @@
+//! Decimal digits, two at a time.
+
+/// The digits of every number below 100.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut number = 0;
+    while number < 100 {
+        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
+    }
+    pairs
+};
+
+/// Returns the two digits of a number below 100.
+#[inline]
+pub(crate) fn pair(number: usize) -> [u8; 2] {
+    PAIRS.get(number).copied().unwrap_or_default()
+}
+
+/// How many digits the largest number has.
+const MOST: usize = 20;
+
+/// A number's digits.
+pub(crate) struct Digits {
+    text: [u8; MOST],
+    begin: usize,
+}
+
+impl Digits {
+    /// Writes a number.
+    #[inline]
+    pub(crate) fn of(mut number: u64) -> Self {
+        let mut text = [0; MOST];
+        let mut begin = MOST;
+        while number >= 100 {
+            begin -= 2;
+            put(&mut text, begin, pair((number % 100) as usize));
+            number /= 100;
+        }
+        let [tens, ones] = pair(number as usize);
+        begin -= 1;
+        put(&mut text, begin, [ones]);
+        if number >= 10 {
+            begin -= 1;
+            put(&mut text, begin, [tens]);
+        }
+        Self { text, begin }
+    }
+
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.text.get(self.begin..).unwrap_or_default()
+    }
+}
+
+/// Puts digits at a place.
+#[inline]
+fn put<const N: usize>(text: &mut [u8], at: usize, digits: [u8; N]) {
+    if let Some(place) = text.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+        *place = digits;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Digits;
+
+    #[test]
+    fn every_length() {
+        let mut number = 1_u64;
+        for _ in 0..20 {
+            for near in [number - 1, number, number + 1, number.saturating_mul(7)] {
+                assert_eq!(Digits::of(near).bytes(), near.to_string().as_bytes());
+            }
+            number = number.saturating_mul(10);
+        }
+        assert_eq!(Digits::of(u64::MAX).bytes(), u64::MAX.to_string().as_bytes());
+    }
+}
