@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use flow::{Close, Coverage, Flow, FlowId, Timestamp};
+use flow::{Close, Coverage, Flow, Timestamp};
 
 use crate::clock::Clock;
 use crate::connection::Context;
@@ -29,7 +29,7 @@ pub struct Limits {
     pub silent: usize,
     /// The most payload bytes held for openings, over all connections.
     pub held_bytes: usize,
-    /// In how many parts the table is split; each has its share of the three bounds above.
+    /// In how many parts the table is split, up to 4,096; each has its share of the three bounds above.
     pub parts: usize,
     /// Seconds of silence after which a TCP connection counts as over.
     pub tcp_idle: u32,
@@ -60,9 +60,14 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Returns the number of parts, at least one.
+    pub(crate) fn parts(&self) -> usize {
+        self.parts.clamp(1, 4096)
+    }
+
     /// Returns the share of one part.
     pub(crate) fn share(&self) -> Self {
-        let parts = self.parts.max(1);
+        let parts = self.parts();
         Self {
             connections: self.connections.div_ceil(parts),
             silent: self.silent.div_ceil(parts),
@@ -82,7 +87,7 @@ pub struct Engine {
     clock: Clock,
     out: VecDeque<Report>,
     /// What is left to report after the end, latest end first: a flow is made from its entry only when it is asked for.
-    remaining: Vec<(Timestamp, FlowId, usize, u32)>,
+    remaining: Vec<(Timestamp, u16, u32)>,
 }
 
 impl Default for Engine {
@@ -117,7 +122,7 @@ impl Engine {
     /// Starts an observation.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        let parts = (0..limits.parts.max(1)).map(|_| Partition::new(limits.share())).collect();
+        let parts = (0..limits.parts()).map(|_| Partition::new(limits.share())).collect();
         Self {
             intake: Intake::default(),
             parts,
@@ -225,15 +230,17 @@ impl Engine {
     /// Lets capture time pass up to `now`: what has been silent for too long ends.
     pub fn advance(&mut self, now: Timestamp) {
         let Some(now) = self.clock.advance(now) else { return };
-        let mut ended = Vec::new();
+        let mut overdue = Vec::new();
         for (number, part) in self.parts.iter_mut().enumerate() {
-            part.overdue(now, &mut self.memory, |end, id, place| ended.push((end, id, number, place)));
+            part.overdue(now, &mut self.memory, |last, id, place, what| {
+                overdue.push((last, id, number, place, what));
+            });
         }
         // The parts know nothing of each other, so their number must not show in the order.
-        ended.sort_unstable();
-        for (_, _, number, place) in ended {
+        overdue.sort_unstable();
+        for (_, _, number, place, what) in overdue {
             if let Some(part) = self.parts.get_mut(number) {
-                part.end(place, Close::Idle, &mut self.memory);
+                part.settle_overdue(place, what, now, &mut self.memory);
                 self.out.extend(part.out.drain(..));
             }
         }
@@ -243,18 +250,22 @@ impl Engine {
     /// Ends the observation: everything still tracked is reported, by its last packet.
     pub fn finish(&mut self) {
         self.intake.finish();
-        for (number, part) in self.parts.iter_mut().enumerate() {
-            let remaining = part.remaining(&mut self.memory);
-            self.remaining.extend(remaining.into_iter().map(|(end, id, place)| (end, id, number, place)));
+        let Self { parts, remaining, memory, .. } = self;
+        for (number, part) in parts.iter_mut().enumerate() {
+            part.drop_unreported(memory);
+            let number = u16::try_from(number).unwrap_or(u16::MAX);
+            remaining.extend(part.remaining().map(|(end, place)| (end, number, place)));
         }
-        self.remaining.sort_unstable_by(|a, b| b.cmp(a));
+        // Names are computed only where times are equal.
+        let id = |number: u16, place: u32| parts.get(usize::from(number)).and_then(|part| part.id(place));
+        remaining.sort_unstable_by(|a, b| b.0.cmp(&a.0).then_with(|| id(b.1, b.2).cmp(&id(a.1, a.2))));
     }
 
     /// Returns the next flow that became known, if there is one.
     pub fn poll(&mut self) -> Option<Flow> {
         if self.out.is_empty()
-            && let Some((_, _, number, place)) = self.remaining.pop()
-            && let Some(part) = self.parts.get_mut(number)
+            && let Some((_, number, place)) = self.remaining.pop()
+            && let Some(part) = self.parts.get_mut(usize::from(number))
         {
             part.end(place, Close::CaptureEnd, &mut self.memory);
             self.out.extend(part.out.drain(..));

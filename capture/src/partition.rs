@@ -15,6 +15,19 @@ use crate::packet::Packet;
 /// How long a closed connection waits for stragglers, in nanoseconds.
 const LINGER: i64 = 5_000_000_000;
 
+/// How long an opening is silent before it is settled with what it shows, in nanoseconds, if nothing that may still
+/// come is likely to change that: so that an idle connection takes no more memory than any other.
+const REST: i64 = 1_000_000_000;
+
+/// What is to be done about a connection that has been silent for long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Overdue {
+    /// Its opening may rest.
+    Rest,
+    /// It is over.
+    End,
+}
+
 /// A flow as it stands, and the numbers of the capture points that saw it.
 #[derive(Debug)]
 pub(crate) struct Report {
@@ -140,8 +153,10 @@ impl Partition {
             Queue::Silent
         } else if packet.key.transport() == Transport::Udp {
             Queue::Datagram
-        } else {
+        } else if connection.settled() {
             Queue::Open
+        } else {
+            Queue::Opening
         };
         if slot.is_stale(queue, now) {
             self.table.touch(place, queue, now);
@@ -183,13 +198,13 @@ impl Partition {
         self.end(place, Close::Evicted, conclude);
     }
 
-    /// Lists what has been silent for too long and will be reported: when each connection ended, its name and its
-    /// place. What will not be is counted and dropped.
+    /// Lists what has been silent for too long and will be reported, and the openings that may rest: the last packet of
+    /// each, its name, its place, and what is to be done. What will not be reported is counted and dropped.
     pub(crate) fn overdue(
         &mut self,
         now: Timestamp,
         conclude: &mut impl Conclude,
-        mut each: impl FnMut(Timestamp, FlowId, u32),
+        mut each: impl FnMut(Timestamp, FlowId, u32, Overdue),
     ) {
         let empty = self.idle(Queue::Silent);
         while !self.limits.report_empty
@@ -200,18 +215,47 @@ impl Partition {
         }
         for queue in Queue::ALL {
             let idle = self.idle(queue);
+            let rest = if queue == Queue::Opening { REST } else { idle };
             for place in self.table.queued(queue) {
                 let Some(connection) = self.table.get(place) else { break };
-                if now.since(connection.last()) <= idle {
+                let silent = now.since(connection.last());
+                if silent <= rest {
                     break;
                 }
-                each(connection.last(), connection.id(), place);
+                let what = if silent > idle { Overdue::End } else { Overdue::Rest };
+                each(connection.last(), connection.id(), place, what);
             }
         }
     }
 
-    /// Lists what is still tracked and will be reported, by place; what will not be is counted and dropped.
-    pub(crate) fn remaining(&mut self, conclude: &mut impl Conclude) -> Vec<(Timestamp, FlowId, u32)> {
+    /// Does what [`Partition::overdue`] said.
+    pub(crate) fn settle_overdue(
+        &mut self,
+        place: u32,
+        what: Overdue,
+        now: Timestamp,
+        conclude: &mut impl Conclude,
+    ) {
+        match what {
+            Overdue::End => self.end(place, Close::Idle, conclude),
+            Overdue::Rest => {
+                let Some(slot) = self.table.slot_mut(place) else { return };
+                let connection = &mut slot.connection;
+                let held = connection.held();
+                if connection.rest(conclude) {
+                    self.held = self.held.saturating_sub(held);
+                    if self.limits.report_settled {
+                        self.out.push(connection.report(Close::Open));
+                    }
+                }
+                // Asked once: its next packet brings it back.
+                self.table.touch(place, Queue::Open, now);
+            }
+        }
+    }
+
+    /// Counts and drops what will not be reported at the end.
+    pub(crate) fn drop_unreported(&mut self, conclude: &mut impl Conclude) {
         if !self.limits.report_empty {
             let silent = |place: &u32| self.table.get(*place).is_some_and(Connection::silent);
             let empty: Vec<u32> = self.table.places().filter(silent).collect();
@@ -219,10 +263,16 @@ impl Partition {
                 self.end(place, Close::CaptureEnd, conclude);
             }
         }
-        self.table
-            .places()
-            .filter_map(|place| self.table.get(place).map(|found| (found.last(), found.id(), place)))
-            .collect()
+    }
+
+    /// Lists what is still tracked: the last packet of each connection and its place.
+    pub(crate) fn remaining(&self) -> impl Iterator<Item = (Timestamp, u32)> {
+        self.table.places().filter_map(|place| self.table.get(place).map(|found| (found.last(), place)))
+    }
+
+    /// Returns the name of the flow at a place.
+    pub(crate) fn id(&self, place: u32) -> Option<FlowId> {
+        self.table.get(place).map(Connection::id)
     }
 
     pub(crate) fn end(&mut self, place: u32, close: Close, conclude: &mut impl Conclude) {
@@ -243,7 +293,7 @@ impl Partition {
             Queue::Silent => seconds(self.limits.silent_idle),
             Queue::Closed => LINGER,
             Queue::Datagram => seconds(self.limits.udp_idle),
-            Queue::Open => seconds(self.limits.tcp_idle),
+            Queue::Opening | Queue::Open => seconds(self.limits.tcp_idle),
         }
     }
 }

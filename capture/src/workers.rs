@@ -141,7 +141,7 @@ impl Workers {
     /// parts of the table.
     #[must_use]
     pub fn new(limits: &Limits, threads: usize) -> Self {
-        let parts = limits.parts.max(1);
+        let parts = limits.parts();
         let count = threads.clamp(1, parts);
         let team: Vec<Worker> = (0..count)
             .map(|number| {
@@ -430,8 +430,9 @@ fn answer(
 fn finish(parts: &mut [Partition], outbox: &mut Outbox, done: &SyncSender<Answer>) {
     let mut left = Vec::new();
     for (number, part) in parts.iter_mut().enumerate() {
-        let remaining = part.remaining(outbox);
-        left.extend(remaining.into_iter().map(|(end, id, place)| (Reverse((end, id)), number, place)));
+        part.drop_unreported(outbox);
+        let named = part.remaining().filter_map(|(end, place)| Some((end, part.id(place)?, place)));
+        left.extend(named.map(|(end, id, place)| (Reverse((end, id)), number, place)));
     }
     // The first comes last, to be taken off the end.
     left.sort_unstable();
@@ -471,15 +472,15 @@ impl Share {
 }
 
 fn tick(parts: &mut [Partition], outbox: &mut Outbox, moment: u64, now: Timestamp) {
-    let mut ended = Vec::new();
+    let mut overdue = Vec::new();
     for (number, part) in parts.iter_mut().enumerate() {
-        part.overdue(now, outbox, |end, id, place| ended.push((end, id, number, place)));
+        part.overdue(now, outbox, |last, id, place, what| overdue.push((last, id, number, place, what)));
     }
-    ended.sort_unstable();
-    for (end, id, number, place) in ended {
+    overdue.sort_unstable();
+    for (last, id, number, place, what) in overdue {
         if let Some(part) = parts.get_mut(number) {
-            outbox.moment = (moment, end, id);
-            part.end(place, Close::Idle, outbox);
+            outbox.moment = (moment, last, id);
+            part.settle_overdue(place, what, now, outbox);
             outbox.reports(part);
         }
     }

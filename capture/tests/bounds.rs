@@ -2,7 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop here")]
 
+use std::fs::File;
+use std::path::Path;
+
 use capture::engine::{Engine, Frame, Limits, LinkType};
+use capture::source::file::Reader;
 use etherparse::PacketBuilder;
 use flow::{Close, Coverage, Flow, Timestamp};
 
@@ -70,4 +74,42 @@ fn the_bound_on_held_bytes_gives_up_openings_and_counts_them() {
     let (flows, coverage) = observe(limits, [(1, true, Vec::new()), undecided]);
     assert_eq!(closes(&flows), [(1, Close::CaptureEnd)]);
     assert_eq!(coverage.skipped.get("held-bytes-full"), Some(&1));
+}
+
+/// The frames of a capture in `testdata/wire` up to the first FIN.
+fn frames_before_the_end(name: &str) -> Vec<(Timestamp, LinkType, Vec<u8>)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/wire").join(name);
+    let mut reader = Reader::new(File::open(path).unwrap()).unwrap();
+    let mut frames = Vec::new();
+    while let Some(frame) = reader.next() {
+        let frame = frame.unwrap();
+        let sliced = etherparse::SlicedPacket::from_ethernet(frame.bytes).unwrap();
+        if matches!(sliced.transport, Some(etherparse::TransportSlice::Tcp(tcp)) if tcp.fin()) {
+            break;
+        }
+        frames.push((frame.at, frame.link, frame.bytes.to_vec()));
+    }
+    frames
+}
+
+#[test]
+fn a_connection_that_falls_silent_after_its_handshake_is_settled_before_it_ends() {
+    for (name, settles) in
+        [("tls13-none.pcap", true), ("istio-mtls.pcap", true), ("tls12-certificate.pcap", true)]
+    {
+        let mut engine = Engine::new(Limits::default());
+        let mut latest = Timestamp::default();
+        for (at, link, bytes) in &frames_before_the_end(name) {
+            let original_len = u32::try_from(bytes.len()).unwrap();
+            engine.frame(&Frame { at: *at, link: *link, interface: 0, original_len, bytes });
+            latest = latest.max(*at);
+        }
+        engine.advance(Timestamp::from_nanos(latest.as_nanos() + 10_000_000_000));
+        let flows: Vec<Flow> = std::iter::from_fn(|| engine.poll()).collect();
+        let settled = flows.iter().any(|flow| flow.close == Close::Open);
+        assert_eq!(settled, settles, "{name}: {flows:?}");
+        engine.finish();
+        let last = std::iter::from_fn(|| engine.poll()).find(|flow| flow.id == flows[0].id).unwrap();
+        assert_eq!(last.security, flows[0].security, "{name}: a settled verdict stays");
+    }
 }

@@ -296,6 +296,24 @@ impl Connection {
         matches!(self.state, State::Silent)
     }
 
+    /// Tells whether its security is settled.
+    pub(crate) const fn settled(&self) -> bool {
+        matches!(self.state, State::Settled(_) | State::Away(_))
+    }
+
+    /// Settles the opening of a connection that has fallen silent, if what it shows is enough; returns whether it is.
+    /// Otherwise it waits on, in as little room as it can.
+    pub(crate) fn rest(&mut self, conclude: &mut impl Conclude) -> bool {
+        match &mut self.state {
+            State::Opening(opening) if opening.may_rest() => self.settle(true, conclude),
+            State::Opening(opening) => {
+                opening.shrink();
+                false
+            }
+            State::Silent | State::Settled(_) | State::Away(_) => false,
+        }
+    }
+
     /// Tells whether both sides, or a reset, have ended it.
     pub(crate) const fn closed(&self) -> bool {
         self.reset || (self.halves.up.fin && self.halves.down.fin)

@@ -8,7 +8,7 @@ use super::datagrams::Datagrams;
 use super::reassembly::{Origin, Piece, Segment, Stream, after, may_precede};
 use super::{Settled, side};
 use crate::detect::upgrade::tds::Unwrapper;
-use crate::detect::{self, Detected, OPENING};
+use crate::detect::{self, Detected, OPENING, RuledOut};
 use crate::key::{Both, Key, Way};
 use crate::packet::Captured;
 use crate::tls::{self, Ending, Ends, Handshake, Mark, Memory, Probe};
@@ -47,6 +47,9 @@ pub(crate) struct Opening {
     late: bool,
     /// Whether anything came since detection was last asked.
     fresh: bool,
+    /// What detection has ruled out, and which way the client was taken to send then, and whether from its start.
+    ruled_out: RuledOut,
+    seen_as: Option<(Way, bool)>,
     /// Whether anything came since [`Opening::answer`] was last asked.
     stirred: bool,
     tls: Option<Box<Tls>>,
@@ -119,6 +122,8 @@ impl Opening {
             packets: 0,
             late: false,
             fresh: false,
+            ruled_out: RuledOut::default(),
+            seen_as: None,
             stirred: false,
             tls: None,
             datagrams: None,
@@ -230,6 +235,24 @@ impl Opening {
         short || stream.has_hole()
     }
 
+    /// Tells whether the opening of a connection that is silent for now may be settled with what it shows.
+    pub(crate) fn may_rest(&self) -> bool {
+        let whole = |way: Way| !self.incomplete(way) && !self.streams.of(way).lacks_acknowledged();
+        whole(Way::Up) && whole(Way::Down) && self.tls.as_ref().is_some_and(|tls| tls.handshake.may_rest())
+    }
+
+    /// Gives back the room that is not in use.
+    pub(crate) fn shrink(&mut self) {
+        for way in [Way::Up, Way::Down] {
+            let Held { bytes, runs, .. } = self.held.of_mut(way);
+            bytes.shrink_to_fit();
+            runs.shrink_to_fit();
+        }
+        if let Some(tls) = &mut self.tls {
+            tls.handshake.shrink();
+        }
+    }
+
     /// Returns how many bytes were seen: of TLS once that has begun.
     pub(crate) fn seen(&self) -> u64 {
         match &self.tls {
@@ -241,7 +264,10 @@ impl Opening {
     /// Returns how many payload bytes are held.
     pub(crate) fn held(&self) -> usize {
         [Way::Up, Way::Down].into_iter().fold(0, |sum, way| {
-            sum.saturating_add(self.held.of(way).bytes.capacity()).saturating_add(self.streams.of(way).held())
+            let Held { bytes, runs, .. } = self.held.of(way);
+            sum.saturating_add(bytes.capacity())
+                .saturating_add(runs.capacity().saturating_mul(size_of::<Run>()))
+                .saturating_add(self.streams.of(way).held())
         })
     }
 
@@ -269,6 +295,7 @@ impl Opening {
             if self.tls.is_none() && !begun && self.streams.of(way).has_hole() {
                 // The opening is lost, but what follows it may still show what the connection is.
                 self.late = true;
+                self.seen_as = None;
                 self.fresh = true;
                 let Self { streams, held, .. } = self;
                 streams.of_mut(way).resume(&mut |piece| held.of_mut(way).keep(&piece));
@@ -278,6 +305,8 @@ impl Opening {
 
     /// Starts a stream earlier than was thought: what is held becomes what waits.
     fn rebase(&mut self, way: Way, sequence: u32) {
+        // The opening begins elsewhere: nothing said of it holds.
+        self.seen_as = None;
         if self.tls.is_some() {
             return;
         }
@@ -372,7 +401,11 @@ impl Opening {
             ended,
         };
         let settled = |security| Some(Settled { security, protocol: None, upgrade: None });
-        match detect::detect(&opening) {
+        let seen_as = (*client, from_start);
+        if self.seen_as != Some(seen_as) {
+            (self.seen_as, self.ruled_out) = (Some(seen_as), RuledOut::default());
+        }
+        match detect::detect_on(&opening, &mut self.ruled_out) {
             Detected::Reversed if roles_known => settled(Security::Unknown(Reason::Conflict)),
             Detected::Reversed => {
                 *client = client.other();

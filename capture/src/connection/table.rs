@@ -1,6 +1,6 @@
 //! Who is tracked, and for how long: a bounded table of connections with their time-outs on capture time.
 //!
-//! Connections stand in four queues by their last packet. When the table is full the oldest without payload gives way
+//! Connections stand in five queues by their last packet. When the table is full the oldest without payload gives way
 //! first, then the oldest closed one, then the one silent for longest; what gives way is reported as evicted and
 //! counted. Queues are put in order lazily, at most once a second a connection.
 //!
@@ -30,12 +30,14 @@ pub(crate) enum Queue {
     Closed,
     /// UDP.
     Datagram,
+    /// TCP with payload whose security is not settled.
+    Opening,
     /// TCP with payload.
     Open,
 }
 
 impl Queue {
-    pub(crate) const ALL: [Self; 4] = [Self::Silent, Self::Closed, Self::Datagram, Self::Open];
+    pub(crate) const ALL: [Self; 5] = [Self::Silent, Self::Closed, Self::Datagram, Self::Opening, Self::Open];
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -69,7 +71,7 @@ pub(crate) struct Table {
     index: Index,
     chunks: Vec<Vec<Option<Slot>>>,
     free: Vec<u32>,
-    queues: [Ends; 4],
+    queues: [Ends; 5],
 }
 
 impl Default for Table {
@@ -80,7 +82,7 @@ impl Default for Table {
             index: Index::default(),
             chunks: Vec::new(),
             free: Vec::new(),
-            queues: [empty; 4],
+            queues: [empty; 5],
         }
     }
 }
@@ -202,21 +204,23 @@ impl Table {
     }
 
     const fn ends(&self, queue: Queue) -> &Ends {
-        let [silent, closed, datagram, open] = &self.queues;
+        let [silent, closed, datagram, opening, open] = &self.queues;
         match queue {
             Queue::Silent => silent,
             Queue::Closed => closed,
             Queue::Datagram => datagram,
+            Queue::Opening => opening,
             Queue::Open => open,
         }
     }
 
     const fn ends_mut(&mut self, queue: Queue) -> &mut Ends {
-        let [silent, closed, datagram, open] = &mut self.queues;
+        let [silent, closed, datagram, opening, open] = &mut self.queues;
         match queue {
             Queue::Silent => silent,
             Queue::Closed => closed,
             Queue::Datagram => datagram,
+            Queue::Opening => opening,
             Queue::Open => open,
         }
     }

@@ -180,16 +180,30 @@ impl Detected {
     }
 }
 
+/// Which detectors have said no to the beginning of an opening, a bit each: they need not be asked about more of it,
+/// since no is final.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct RuledOut(u64);
+
+const _: () = assert!(DETECTORS.len() <= u64::BITS as usize, "a bit for every detector");
+
 /// Detects what the opening is.
+#[cfg(any(test, feature = "internals"))]
 pub(crate) fn detect(opening: &Opening<'_>) -> Detected {
-    let recognised = recognise(opening, NESTED);
+    detect_on(opening, &mut RuledOut::default())
+}
+
+/// Detects what the opening is, given what earlier calls about less of the same opening ruled out.
+pub(crate) fn detect_on(opening: &Opening<'_>, ruled_out: &mut RuledOut) -> Detected {
+    let recognised = recognise(opening, NESTED, ruled_out);
     if recognised.is_some_and(|detected| detected.recognised()) {
         return recognised.unwrap_or(Detected::More);
     }
     let roles_known = opening.from_start && opening.transport == Transport::Tcp;
     if !roles_known {
         let swapped = opening.swapped();
-        let reversed = recognise(&swapped, NESTED).is_some_and(|other| other.recognised());
+        let reversed =
+            recognise(&swapped, NESTED, &mut RuledOut::default()).is_some_and(|other| other.recognised());
         // A late start may show the server first: its hello is no client's.
         if reversed
             || matches!(late_tls(&swapped), Some(Detected::Tls { .. })) && is_server_hello(opening.client)
@@ -201,7 +215,7 @@ pub(crate) fn detect(opening: &Opening<'_>) -> Detected {
 }
 
 /// Recognises TLS or a protocol; `None` when it can be neither.
-fn recognise(opening: &Opening<'_>, nested: u8) -> Option<Detected> {
+fn recognise(opening: &Opening<'_>, nested: u8, ruled_out: &mut RuledOut) -> Option<Detected> {
     if opening.transport == Transport::Tcp && !opening.client.is_empty() {
         if let Some(detected) = upgrade::proxy::strip(opening, nested) {
             return Some(detected);
@@ -222,16 +236,18 @@ fn recognise(opening: &Opening<'_>, nested: u8) -> Option<Detected> {
     }
     let mut open = false;
     // Ports put the likeliest probe first. The order cannot change the answer: no two probes claim the same bytes.
-    let likely = |detector: &&Detector| detector.ports.contains(&opening.port);
-    let unlikely = |detector: &&Detector| !detector.ports.contains(&opening.port);
-    for detector in DETECTORS.iter().filter(likely).chain(DETECTORS.iter().filter(unlikely)) {
-        if !detector.carried_by(opening.transport) {
-            continue;
-        }
-        match (detector.probe)(opening) {
-            Probe::Yes => return Some(settle(detector, opening, nested)),
-            Probe::More => open = true,
-            Probe::No => {}
+    for likely in [true, false] {
+        for (number, detector) in DETECTORS.iter().enumerate() {
+            let bit = 1 << number;
+            if ruled_out.0 & bit != 0 || detector.ports.contains(&opening.port) != likely {
+                continue;
+            }
+            let carried = detector.carried_by(opening.transport);
+            match if carried { (detector.probe)(opening) } else { Probe::No } {
+                Probe::Yes => return Some(settle(detector, opening, nested)),
+                Probe::More => open = true,
+                Probe::No => ruled_out.0 |= bit,
+            }
         }
     }
     (open && !opening.ended).then_some(Detected::More)
@@ -280,7 +296,7 @@ fn tunnelled(
     let plain = Detected::Plaintext { protocol: Some(outer), refused: None, inside: None };
     let Some(nested) = nested.checked_sub(1) else { return plain };
     let inner = opening.inner(client, server);
-    match recognise(&inner, nested).or_else(|| late_tls(&inner)) {
+    match recognise(&inner, nested, &mut RuledOut::default()).or_else(|| late_tls(&inner)) {
         Some(Detected::More) => Detected::Upgradable(outer),
         Some(detected) => match moved(detected, upgrade, client, server) {
             Detected::Upgradable(_) | Detected::Asked(_) => Detected::Upgradable(outer),

@@ -155,6 +155,26 @@ impl Handshake {
         self.settled
     }
 
+    /// Tells whether a connection that is silent for now may be settled: in TLS 1.3, once the client's flight tells all
+    /// and the server has gone on after it, what may still come is payload, unless the client can authenticate later.
+    pub(crate) fn may_rest(&self) -> bool {
+        let Some(server) = self.answer.as_ref().filter(|server| server.is_tls13()) else { return false };
+        let Some(suite) = suites::lengths(server.suite) else { return false };
+        let accepted = server.selected_identity.is_some();
+        let Some(start) = self.flight_start(accepted, suite) else { return false };
+        let flight = self.client_records.get(start..).unwrap_or_default();
+        let went_on =
+            self.server_records_after(flight.first().map(|record| record.mark.packet)).next().is_some();
+        let lengths: Vec<u32> = flight.iter().map(|record| u32::from(record.length)).collect();
+        went_on
+            && !self.may_offer(extension::POST_HANDSHAKE_AUTH)
+            && (accepted
+                || match client_auth::read(suite, &lengths, false) {
+                    Reading::Absent(_) | Reading::Declined { .. } | Reading::Certificate { .. } => true,
+                    Reading::Aborted | Reading::More | Reading::Padded | Reading::Shapeless => false,
+                })
+    }
+
     fn is_settled(&self) -> bool {
         let stuck = |broken: Option<Reason>| broken.is_some();
         if (stuck(self.client.broken) && stuck(self.server.broken)) || self.ended_both() {

@@ -96,6 +96,14 @@ impl Handshake {
         }
     }
 
+    /// Gives back the room that is not in use.
+    pub(crate) fn shrink(&mut self) {
+        self.client.shrink();
+        self.server.shrink();
+        self.client_records.shrink_to_fit();
+        self.server_records.shrink_to_fit();
+    }
+
     /// Notes that bytes of this direction are missing; nothing after them is fed.
     pub(crate) fn gap(&mut self, side: Side) {
         self.fresh = true;

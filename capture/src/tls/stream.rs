@@ -104,6 +104,12 @@ impl Stream {
         }
     }
 
+    /// Gives back the room that is not in use.
+    pub(super) fn shrink(&mut self) {
+        self.header.shrink_to_fit();
+        self.buffer.shrink_to_fit();
+    }
+
     fn count(&mut self, bytes: usize) {
         self.offset = self.offset.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
     }

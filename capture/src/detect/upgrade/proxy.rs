@@ -4,7 +4,7 @@ use flow::{Side, Upgrade};
 
 use super::super::cursor::Cursor;
 use super::super::text::find;
-use super::super::{Detected, Opening, moved, recognise, unrecognised};
+use super::super::{Detected, Opening, RuledOut, moved, recognise, unrecognised};
 
 /// Longest header of version 1, its line ending included.
 const LINE: usize = 107;
@@ -27,7 +27,8 @@ pub(crate) fn strip(opening: &Opening<'_>, nested: u8) -> Option<Detected> {
     // The header is the proxy's: whoever speaks next opens the inner protocol.
     let first = if inner.client.is_empty() { Side::Server } else { opening.first };
     let inner = Opening { first, ..inner };
-    let detected = recognise(&inner, nested).unwrap_or_else(|| unrecognised(&inner));
+    let detected =
+        recognise(&inner, nested, &mut RuledOut::default()).unwrap_or_else(|| unrecognised(&inner));
     Some(moved(detected, version, length, 0))
 }
 
