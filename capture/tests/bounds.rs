@@ -8,7 +8,7 @@ use std::path::Path;
 use capture::engine::{Engine, Frame, Limits, LinkType};
 use capture::source::file::Reader;
 use etherparse::PacketBuilder;
-use flow::{Close, Coverage, Flow, Timestamp};
+use flow::{Class, Close, Coverage, Flow, Reason, Security, Timestamp};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -74,6 +74,41 @@ fn the_bound_on_held_bytes_gives_up_openings_and_counts_them() {
     let (flows, coverage) = observe(limits, [(1, true, Vec::new()), undecided]);
     assert_eq!(closes(&flows), [(1, Close::CaptureEnd)]);
     assert_eq!(coverage.skipped.get("held-bytes-full"), Some(&1));
+    assert_eq!(flows[0].security, Security::Unknown(Reason::Bound));
+}
+
+#[test]
+fn two_fins_end_no_connection_while_bytes_before_them_are_missing() {
+    let mut engine = Engine::new(Limits::default());
+    let mut at = 0;
+    let mut send = |client: bool, sequence: u32, fin: bool, text: &[u8]| {
+        let (from, to, ports) = if client {
+            ([192, 0, 2, 1], [192, 0, 2, 2], (1, 8080))
+        } else {
+            ([192, 0, 2, 2], [192, 0, 2, 1], (8080, 1))
+        };
+        let tcp =
+            PacketBuilder::ethernet2([0; 6], [1; 6]).ipv4(from, to, 64).tcp(ports.0, ports.1, sequence, 1024);
+        let tcp = if sequence % 1000 == 0 { tcp.syn() } else { tcp };
+        let tcp = if client && sequence % 1000 == 0 { tcp } else { tcp.ack(0) };
+        let mut bytes = Vec::new();
+        if fin { tcp.fin() } else { tcp }.write(&mut bytes, text).unwrap();
+        at += 20_000_000_000;
+        let original_len = u32::try_from(bytes.len()).unwrap();
+        let at = Timestamp::from_nanos(at);
+        engine.frame(&Frame { at, link: LinkType::ETHERNET, interface: 0, original_len, bytes: &bytes });
+    };
+    send(true, 1000, false, b"");
+    send(false, 5000, false, b"");
+    send(true, 1005, true, b"/ HTTP/1.1\r\nHost: a\r\n\r\n");
+    send(false, 5001, true, b"");
+    // Twenty seconds later, what was lost comes again.
+    send(true, 1001, false, b"GET ");
+    engine.finish();
+    let flows: Vec<Flow> =
+        std::iter::from_fn(|| engine.poll()).filter(|flow| flow.close != Close::Open).collect();
+    assert_eq!(closes(&flows), [(1, Close::Fin)]);
+    assert_eq!(flows[0].security.class(), Class::Plaintext);
 }
 
 /// The frames of a capture in `testdata/wire` up to the first FIN.

@@ -314,9 +314,14 @@ impl Connection {
         }
     }
 
-    /// Tells whether both sides, or a reset, have ended it.
-    pub(crate) const fn closed(&self) -> bool {
-        self.reset || (self.halves.up.fin && self.halves.down.fin)
+    /// Tells whether both sides, or a reset, have ended it. Two FINs do not while bytes before one of them are missing:
+    /// those may still come.
+    pub(crate) fn closed(&self) -> bool {
+        let whole = match &self.state {
+            State::Opening(opening) => opening.whole(),
+            State::Silent | State::Settled(_) | State::Away(_) => true,
+        };
+        self.reset || (self.halves.up.fin && self.halves.down.fin && whole)
     }
 
     /// Returns how many bytes of its opening were seen so far; 0 when that is over.
@@ -341,6 +346,9 @@ impl Connection {
 
     /// Gives up the opening because the bound on held bytes was reached.
     pub(crate) fn give_up(&mut self, conclude: &mut impl Conclude) -> bool {
+        if let State::Opening(opening) = &mut self.state {
+            opening.give_up();
+        }
         self.settle(true, conclude)
     }
 

@@ -50,6 +50,8 @@ pub(crate) struct Opening {
     /// What detection has ruled out, and which way the client was taken to send then, and whether from its start.
     ruled_out: RuledOut,
     seen_as: Option<(Way, bool)>,
+    /// Whether a bound of the engine ended it.
+    given_up: bool,
     /// Whether anything came since [`Opening::answer`] was last asked.
     stirred: bool,
     tls: Option<Box<Tls>>,
@@ -124,6 +126,7 @@ impl Opening {
             fresh: false,
             ruled_out: RuledOut::default(),
             seen_as: None,
+            given_up: false,
             stirred: false,
             tls: None,
             datagrams: None,
@@ -239,6 +242,16 @@ impl Opening {
     pub(crate) fn may_rest(&self) -> bool {
         let whole = |way: Way| !self.incomplete(way) && !self.streams.of(way).lacks_acknowledged();
         whole(Way::Up) && whole(Way::Down) && self.tls.as_ref().is_some_and(|tls| tls.handshake.may_rest())
+    }
+
+    /// Tells whether nothing is missing before what was seen, and before the ends of the streams where those are known.
+    pub(crate) fn whole(&self) -> bool {
+        !self.incomplete(Way::Up) && !self.incomplete(Way::Down)
+    }
+
+    /// Notes that no more will be looked at because a bound of the engine was reached.
+    pub(crate) const fn give_up(&mut self) {
+        self.given_up = true;
     }
 
     /// Gives back the room that is not in use.
@@ -501,7 +514,13 @@ impl Opening {
 
     /// Tells whether nothing more is kept of a direction.
     fn stopped(&self, way: Way) -> bool {
-        self.held.of(way).full || self.streams.of(way).gap || self.closed.of(way).is_some()
+        let over = match self.closed.of(way) {
+            Some(Ending::Reset) => true,
+            // What is missing before a FIN may still come.
+            Some(Ending::Fin) => !self.incomplete(way),
+            None => false,
+        };
+        self.held.of(way).full || self.streams.of(way).gap || over
     }
 
     /// Tells whether what is held of a direction begins like a TLS record.
@@ -521,7 +540,9 @@ impl Opening {
 
     /// Prefers what the capture lacks over what detection could only say for want of it.
     fn why_unknown(&self, otherwise: Reason, from_start: bool) -> Reason {
-        if self.held.up.cut || self.held.down.cut {
+        if self.given_up {
+            Reason::Bound
+        } else if self.held.up.cut || self.held.down.cut {
             Reason::SnapLength
         } else if self.late || self.lossy() {
             Reason::Gap
@@ -606,6 +627,9 @@ impl Opening {
         if self.late && conclusion.client == ClientAuth::Hidden(Reason::MidStream) {
             // The capture did not begin late: it lost the opening.
             conclusion.client = ClientAuth::Hidden(Reason::Gap);
+        }
+        if self.given_up && conclusion.client == ClientAuth::Hidden(Reason::Incomplete) {
+            conclusion.client = ClientAuth::Hidden(Reason::Bound);
         }
         tls.handshake.remember(ends, &mut memory.sessions);
         let protocol = tls.protocol.or_else(|| conclusion.session.alpn.as_deref().and_then(of_alpn));
