@@ -405,11 +405,17 @@ impl Opening {
                 };
                 Some(Settled { security, protocol: Some(protocol), upgrade: None })
             }
-            // What was lost, or may have been where no SYN says that this is the beginning, need not have been text.
+            // What was lost may have been anything but text.
             Detected::Plaintext { protocol: None, .. }
-                if self.transport == Transport::Tcp && (self.lossy() || !(self.told.up && self.told.down)) =>
+                if self.transport == Transport::Tcp && self.lossy() =>
             {
                 settled(Security::Unknown(self.why_unknown(Reason::Gap, from_start)))
+            }
+            // So may what was sent before, as long as no SYN says of any of these bytes that they come first.
+            Detected::Plaintext { protocol: None, .. }
+                if self.transport == Transport::Tcp && !self.shows_a_beginning() =>
+            {
+                if ended { settled(Security::Unknown(self.why_unknown(Reason::Gap, from_start))) } else { None }
             }
             // After a hole, an upgrade may have been in it.
             Detected::Plaintext { protocol, .. } if self.late && self.goes_on_in_records() => {
@@ -475,6 +481,11 @@ impl Opening {
         [Way::Up, Way::Down]
             .into_iter()
             .any(|way| matches!(self.held.of(way).bytes.as_slice(), [20..=23, 3, 0..=4, ..]))
+    }
+
+    /// Tells whether bytes are held of which a SYN says that they are the first of their direction.
+    fn shows_a_beginning(&self) -> bool {
+        [Way::Up, Way::Down].into_iter().any(|way| *self.told.of(way) && !self.held.of(way).bytes.is_empty())
     }
 
     fn lossy(&self) -> bool {
