@@ -2,6 +2,8 @@
 //!
 //! In come events of the two directions; what they come to is decided in [`super::conclude`].
 
+use std::borrow::Cow;
+
 use flow::Side;
 
 use super::certificate::Leaf;
@@ -75,9 +77,14 @@ impl Handshake {
             return;
         }
         let mut at = Cursor(bytes);
-        loop {
+        // What mostly comes is taken whole; whatever does not fit goes the long way.
+        while !(at.0.is_empty() && self.stream(side).at_rest()) {
             if let Some(record) = self.stream(side).protected_record(mark, &mut at) {
                 self.protected(side, record);
+            } else if let Some(messages) = self.stream(side).whole_messages(&mut at) {
+                self.messages(side, messages);
+            } else if self.stream(side).change_cipher_spec(&mut at) {
+                self.change_cipher_spec(side, mark);
             } else if let Some(event) = self.stream(side).next(mark, &mut at) {
                 self.event(side, event);
             } else {
@@ -119,17 +126,32 @@ impl Handshake {
         }
     }
 
+    /// Reads the messages of a record, up to one after which its side's messages are protected.
+    fn messages(&mut self, side: Side, mut at: Cursor<'_>) {
+        self.fresh = true;
+        while let (false, Some(kind)) = (self.stream(side).protected, at.u8()) {
+            let body = at.vector24().unwrap_or_default();
+            let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
+            self.message(side, kind, length, Cow::Borrowed(body));
+        }
+    }
+
+    fn message(&mut self, side: Side, kind: u8, length: u32, body: Cow<'_, [u8]>) {
+        match side {
+            // After a ChangeCipherSpec only the dummy one's second hello is in the clear: what reads like another message
+            // is a protected one, while it is not known yet that it is not TLS 1.3.
+            Side::Client if self.client_changed && kind != 1 => {}
+            Side::Client => self.client_message(kind, length, body),
+            Side::Server => self.server_message(kind, &body),
+        }
+    }
+
     fn event(&mut self, side: Side, event: Event) {
         self.fresh = true;
         match (side, event) {
-            (Side::Client, Event::Message { kind, length, body, .. }) => {
-                // After a ChangeCipherSpec only the dummy one's second hello is in the clear: what reads like another
-                // message is a protected one, while it is not known yet that it is not TLS 1.3.
-                if !self.client_changed || kind == 1 {
-                    self.client_message(kind, length, body);
-                }
+            (side, Event::Message { kind, length, body, .. }) => {
+                self.message(side, kind, length, Cow::Owned(body));
             }
-            (Side::Server, Event::Message { kind, body, .. }) => self.server_message(kind, &body),
             (Side::Client, Event::Ssl2ClientHello(body)) => {
                 self.hello = ClientHello::read_ssl2(&body);
             }
@@ -174,7 +196,7 @@ impl Handshake {
         }
     }
 
-    /// Notes a ChangeCipherSpec that came outside a stream (DTLS).
+    /// Notes a ChangeCipherSpec.
     pub(crate) fn change_cipher_spec(&mut self, side: Side, mark: Mark) {
         self.event(side, Event::ChangeCipherSpec(mark));
     }
@@ -258,10 +280,10 @@ impl Handshake {
         }
     }
 
-    pub(crate) fn client_message(&mut self, kind: u8, length: u32, body: Vec<u8>) {
+    pub(crate) fn client_message(&mut self, kind: u8, length: u32, body: Cow<'_, [u8]>) {
         match kind {
             1 => {
-                let Some(hello) = ClientHello::read(body, self.datagram) else { return };
+                let Some(hello) = ClientHello::read(body.into_owned(), self.datagram) else { return };
                 if self.hello.is_none() {
                     self.early_data = hello.offers(extension::EARLY_DATA);
                 } else if !self.retry && self.answer.is_some() {

@@ -8,6 +8,8 @@ use super::cursor::Cursor;
 use super::probe::MAX_RECORD;
 use super::{Ending, Mark};
 
+/// Length of a record's header.
+const HEADER: usize = 5;
 /// Longest handshake message kept; of a longer one only type and length come out.
 const MAX_MESSAGE: usize = 64 * 1024;
 
@@ -111,7 +113,7 @@ impl Stream {
     /// Takes a record whose content is under a key, if it is here from its first byte to its last: what most records
     /// are.
     pub(super) fn protected_record(&mut self, mark: Mark, bytes: &mut Cursor<'_>) -> Option<Record> {
-        if self.open.is_some() || !self.header.is_empty() || self.broken.is_some() {
+        if !self.between_records() {
             return None;
         }
         let &[kind, 3, 0..=4, high, low] = bytes.0.first_chunk()? else { return None };
@@ -120,10 +122,53 @@ impl Stream {
         if !hidden || length > MAX_RECORD {
             return None;
         }
-        let whole = usize::from(length).saturating_add(5);
+        let whole = usize::from(length).saturating_add(HEADER);
         bytes.take(whole)?;
         self.count(whole);
         Some(Record { kind, length, mark })
+    }
+
+    /// Takes a cleartext handshake record that holds nothing but whole messages, if it is here from its first byte to its
+    /// last: the hellos mostly come so. Out come the messages, which are still to be read.
+    pub(super) fn whole_messages<'a>(&mut self, bytes: &mut Cursor<'a>) -> Option<Cursor<'a>> {
+        if self.protected || self.lost || self.skip > 0 || !self.buffer.is_empty() || !self.between_records() {
+            return None;
+        }
+        let &[22, 3, 0..=4, high, low] = bytes.0.first_chunk()? else { return None };
+        let length = u16::from_be_bytes([high, low]);
+        let whole = usize::from(length).saturating_add(HEADER);
+        let messages = Cursor(bytes.0.get(HEADER..whole)?);
+        let mut rest = messages;
+        while !rest.0.is_empty() {
+            rest.u8()?;
+            rest.vector24()?;
+        }
+        if length > MAX_RECORD {
+            return None;
+        }
+        bytes.take(whole)?;
+        self.count(whole);
+        Some(messages)
+    }
+
+    /// Takes a ChangeCipherSpec in a record of its own.
+    pub(super) fn change_cipher_spec(&mut self, bytes: &mut Cursor<'_>) -> bool {
+        if !self.between_records() || !matches!(bytes.0, [20, 3, 0..=4, 0, 1, _, ..]) {
+            return false;
+        }
+        let taken = bytes.take(HEADER.saturating_add(1)).is_some();
+        self.count(HEADER.saturating_add(1));
+        taken
+    }
+
+    /// Tells whether nothing is left over from earlier bytes, so that [`Stream::next`] has nothing to say without more.
+    pub(super) const fn at_rest(&self) -> bool {
+        self.open.is_none() && self.buffer.is_empty()
+    }
+
+    /// Tells whether the next byte begins a record.
+    const fn between_records(&self) -> bool {
+        self.open.is_none() && self.header.is_empty() && self.broken.is_none()
     }
 
     /// Steps over bytes within such a record; returns whether they were all of `bytes`.
@@ -156,14 +201,14 @@ impl Stream {
         if self.header.is_empty() {
             self.header_mark = Some(mark);
         }
-        let part = bytes.take_up_to(5_usize.saturating_sub(self.header.len()));
+        let part = bytes.take_up_to(HEADER.saturating_sub(self.header.len()));
         self.count(part.len());
         self.header.extend_from_slice(part);
         let &[kind, 3, minor, high, low] = self.header.as_slice() else {
-            if self.header.len() >= 5 {
+            if self.header.len() >= HEADER {
                 self.broken = Some(Reason::FlightShape);
             }
-            return if self.header.len() >= 5 { Some(None) } else { None };
+            return if self.header.len() >= HEADER { Some(None) } else { None };
         };
         self.header.clear();
         let length = u16::from_be_bytes([high, low]);
