@@ -133,7 +133,7 @@ pub fn unwrap_tds<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
 #[must_use]
 pub fn leaf(body: &[u8]) -> Option<Certificate> {
     let mut handshake = tls::Handshake::default();
-    handshake.client_message(11, u32::try_from(body.len()).ok()?, body.to_vec());
+    handshake.client_message(11, u32::try_from(body.len()).ok()?, body.into());
     let session = handshake.conclude(ends(), &mut Memory::default()).session;
     session.client_certificate.as_deref().cloned()
 }
