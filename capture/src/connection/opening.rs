@@ -149,13 +149,19 @@ impl Opening {
             Some(start) if start == sequence => {}
             Some(_) => self.rebase(way, sequence),
         }
+        self.stirred = true;
     }
 
     /// Takes a segment, with or without payload.
     pub(crate) fn segment(&mut self, way: Way, segment: Segment<'_>, from_start: bool) {
         self.packets = self.packets.saturating_add(1);
         self.take(way, segment, from_start);
-        self.stirred |= segment.payload.on_wire() > 0 || self.streams.up.gap || self.streams.down.gap;
+        // After a reset or a FIN even an acknowledgment tells what is missing.
+        self.stirred |= segment.payload.on_wire() > 0
+            || self.streams.up.gap
+            || self.streams.down.gap
+            || self.closed.up.is_some()
+            || self.closed.down.is_some();
     }
 
     fn take(&mut self, way: Way, segment: Segment<'_>, from_start: bool) {
@@ -193,6 +199,7 @@ impl Opening {
     /// later one opens DTLS, as it does on a path that STUN found (RFC 5764 section 5.1.2).
     pub(crate) fn datagram(&mut self, way: Way, payload: Captured<'_>) {
         self.packets = self.packets.saturating_add(1);
+        self.stirred = true;
         if self.packets == 1 {
             self.datagrams = Datagrams::begin(way, payload.bytes);
         } else if self.datagrams.is_none() {
@@ -304,6 +311,10 @@ impl Opening {
         key: Key,
         ended: bool,
     ) -> Option<Answer> {
+        // Most packets of an opening acknowledge, and say nothing: there was no answer before them, so there is none.
+        if !std::mem::take(&mut self.stirred) && !ended && self.packets < PATIENCE {
+            return None;
+        }
         if let Some(datagrams) = &self.datagrams {
             if !roles_known {
                 *client = datagrams.client();
