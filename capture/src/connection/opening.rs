@@ -590,12 +590,11 @@ impl Opening {
                 upgrade: None,
             };
         };
-        let mut conclusion = tls.handshake.conclude(ends, memory);
+        let mut conclusion = tls.handshake.settle(ends, memory);
         if self.late && conclusion.client == ClientAuth::Hidden(Reason::MidStream) {
             // The capture did not begin late: it lost the opening.
             conclusion.client = ClientAuth::Hidden(Reason::Gap);
         }
-        tls.handshake.remember(ends, &mut memory.sessions);
         let protocol = tls.protocol.or_else(|| conclusion.session.alpn.as_deref().and_then(of_alpn));
         Settled {
             security: Security::Tls(conclusion.session, conclusion.client),

@@ -73,9 +73,6 @@ impl Handshake {
     /// Reads the next bytes of one direction.
     pub(crate) fn bytes(&mut self, side: Side, mark: Mark, bytes: &[u8]) {
         self.latest = self.latest.max(mark.packet);
-        if self.stream(side).within_protected(bytes) {
-            return;
-        }
         let mut at = Cursor(bytes);
         // What mostly comes is taken whole; whatever does not fit goes the long way.
         while !(at.0.is_empty() && self.stream(side).at_rest()) {
@@ -170,13 +167,7 @@ impl Handshake {
                 // unrecognized_name is often a warning that the handshake survives (RFC 6066 section 3).
                 self.server_alert |= description != 0 && description != 112;
             }
-            (Side::Client, Event::Protected(record)) => self.client_record(record),
-            (Side::Server, Event::Protected(record)) => {
-                let belongs = record.kind == 23 || !self.is_tls13();
-                if belongs && self.server_records.len() < MAX_RECORDS {
-                    self.server_records.push(record);
-                }
-            }
+            (side, Event::Protected(record)) => self.protected(side, record),
             (Side::Client, Event::Ssl2Server) | (Side::Server, Event::Ssl2ClientHello(_)) => {}
         }
     }
@@ -185,15 +176,19 @@ impl Handshake {
         self.fresh = true;
         match side {
             Side::Client => self.client_record(record),
-            Side::Server => {
-                if self.server_records.is_empty() {
-                    self.server_records.reserve(FIRST_RECORDS);
-                }
-                if self.server_records.len() < MAX_RECORDS {
-                    self.server_records.push(record);
-                }
-            }
+            Side::Server => self.server_record(record),
         }
+    }
+
+    fn server_record(&mut self, record: Record) {
+        let belongs = record.kind == 23 || !self.is_tls13();
+        if !belongs || self.server_records.len() >= MAX_RECORDS {
+            return;
+        }
+        if self.server_records.is_empty() {
+            self.server_records.reserve(FIRST_RECORDS);
+        }
+        self.server_records.push(record);
     }
 
     /// Notes a ChangeCipherSpec.

@@ -30,7 +30,7 @@ pub(crate) struct ClientHello {
     signature_algorithms: Span,
     identities: Span,
     ticket: Span,
-    /// Which of [`extension::MARKED`] it offers, a bit each: what is asked of a hello again and again.
+    /// Which extensions it offers of those that have a [`mark`], a bit each: what is asked of a hello again and again.
     offered: u16,
 }
 
@@ -62,18 +62,6 @@ pub(crate) mod extension {
     pub(crate) const CHANNEL_ID_OLD: u16 = 30_031;
     pub(crate) const CHANNEL_ID: u16 = 30_032;
     pub(crate) const ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
-
-    /// The types that are asked for more than once of every hello.
-    pub(super) const MARKED: [u16; 8] = [
-        SERVER_NAME,
-        PRE_SHARED_KEY,
-        EARLY_DATA,
-        POST_HANDSHAKE_AUTH,
-        NEXT_PROTOCOL,
-        CHANNEL_ID_OLD,
-        CHANNEL_ID,
-        ENCRYPTED_CLIENT_HELLO,
-    ];
 }
 
 impl ClientHello {
@@ -174,7 +162,7 @@ impl ClientHello {
     /// Names the very hello, by its random bytes, its session id and its length; absent where the body was cut.
     pub(crate) fn name(&self) -> Option<u128> {
         let random = self.body.get(..self.suites.from).filter(|_| self.whole)?;
-        Some(super::sessions::name(&[random, &self.body.len().to_be_bytes()].concat()))
+        Some(super::sessions::hello_name(random, self.body.len()))
     }
 
     pub(crate) fn session_id(&self) -> &[u8] {
@@ -249,9 +237,19 @@ impl ClientHello {
     }
 }
 
-/// Returns the bit of an extension type; none for types that are not marked.
-fn mark(kind: u16) -> u16 {
-    extension::MARKED.iter().position(|marked| *marked == kind).map_or(0, |bit| 1 << bit)
+/// Returns the bit of an extension type that is asked for more than once of every hello; none for the others.
+const fn mark(kind: u16) -> u16 {
+    match kind {
+        extension::SERVER_NAME => 1,
+        extension::PRE_SHARED_KEY => 1 << 1,
+        extension::EARLY_DATA => 1 << 2,
+        extension::POST_HANDSHAKE_AUTH => 1 << 3,
+        extension::NEXT_PROTOCOL => 1 << 4,
+        extension::CHANNEL_ID_OLD => 1 << 5,
+        extension::CHANNEL_ID => 1 << 6,
+        extension::ENCRYPTED_CLIENT_HELLO => 1 << 7,
+        _ => 0,
+    }
 }
 
 impl Span {

@@ -110,22 +110,36 @@ impl Stream {
         self.offset = self.offset.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
     }
 
-    /// Takes a record whose content is under a key, if it is here from its first byte to its last: what most records
-    /// are.
+    /// Steps over records whose content is under a key, which most are, up to the end of one. What is not a header whole
+    /// and in one piece goes the long way.
     pub(super) fn protected_record(&mut self, mark: Mark, bytes: &mut Cursor<'_>) -> Option<Record> {
-        if !self.between_records() {
+        let Open { record, remaining } = match self.open {
+            Some(open) if self.hides(open.record.kind) => open,
+            None if self.between_records() => {
+                let &[kind, 3, 0..=4, high, low] = bytes.0.first_chunk()? else { return None };
+                let length = u16::from_be_bytes([high, low]);
+                if !matches!(kind, 21..=25) || !self.hides(kind) || length > MAX_RECORD {
+                    return None;
+                }
+                bytes.take(HEADER)?;
+                self.count(HEADER);
+                Open { record: Record { kind, length, mark }, remaining: usize::from(length) }
+            }
+            Some(_) | None => return None,
+        };
+        let part = bytes.take_up_to(remaining).len();
+        self.count(part);
+        if part < remaining {
+            self.open = Some(Open { record, remaining: remaining.saturating_sub(part) });
             return None;
         }
-        let &[kind, 3, 0..=4, high, low] = bytes.0.first_chunk()? else { return None };
-        let length = u16::from_be_bytes([high, low]);
-        let hidden = matches!(kind, 21..=25) && (self.protected || kind > 22);
-        if !hidden || length > MAX_RECORD {
-            return None;
-        }
-        let whole = usize::from(length).saturating_add(HEADER);
-        bytes.take(whole)?;
-        self.count(whole);
-        Some(Record { kind, length, mark })
+        self.open = None;
+        Some(record)
+    }
+
+    /// Tells whether a record of this type, other than a ChangeCipherSpec, is under a key.
+    const fn hides(&self, kind: u8) -> bool {
+        kind > 22 || (self.protected && kind > 20)
     }
 
     /// Takes a cleartext handshake record that holds nothing but whole messages, if it is here from its first byte to its
@@ -163,26 +177,12 @@ impl Stream {
 
     /// Tells whether nothing is left over from earlier bytes, so that [`Stream::next`] has nothing to say without more.
     pub(super) const fn at_rest(&self) -> bool {
-        self.open.is_none() && self.buffer.is_empty()
+        self.buffer.is_empty() && !matches!(self.open, Some(Open { remaining: 0, .. }))
     }
 
     /// Tells whether the next byte begins a record.
     const fn between_records(&self) -> bool {
         self.open.is_none() && self.header.is_empty() && self.broken.is_none()
-    }
-
-    /// Steps over bytes within such a record; returns whether they were all of `bytes`.
-    pub(super) fn within_protected(&mut self, bytes: &[u8]) -> bool {
-        match &mut self.open {
-            Some(Open { record, remaining })
-                if *remaining > bytes.len() && (self.protected || record.kind > 22) && record.kind > 20 =>
-            {
-                *remaining = remaining.saturating_sub(bytes.len());
-                self.count(bytes.len());
-                true
-            }
-            Some(_) | None => false,
-        }
     }
 
     /// Reads header bytes; the outer `None` says that they are used up.
