@@ -173,7 +173,10 @@ impl Handshake {
     /// side, or a datagram.
     pub fn bytes(&mut self, side: Side, packet: u32, acknowledged: Option<u64>, bytes: &[u8]) {
         match &mut self.0 {
-            Kind::Stream(handshake) => handshake.bytes(side, Mark { packet, acknowledged }, bytes),
+            Kind::Stream(handshake) => {
+                let acknowledged = acknowledged.map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+                handshake.bytes(side, Mark { packet, acknowledged }, bytes);
+            }
             Kind::Quic(quic) => quic.datagram(side, bytes),
             Kind::Dtls(dtls) => dtls.datagram(side, bytes),
         }

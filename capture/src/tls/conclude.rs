@@ -381,7 +381,7 @@ impl Handshake {
             }
         }
         let end = self.answer_end?;
-        self.client_records.iter().position(|record| record.mark.acknowledged.is_some_and(|seen| seen >= end))
+        self.client_records.iter().position(|record| record.mark.acknowledged.is_some_and(|seen| u64::from(seen) >= end))
     }
 
     fn flight_lengths(&self, accepted: bool, suite: Lengths) -> RecordLengths {
@@ -397,7 +397,7 @@ impl Handshake {
         self.client_records.get(start).map(|record| record.mark.packet)
     }
 
-    fn server_records_after(&self, packet: Option<u32>) -> impl Iterator<Item = &Record> {
+    fn server_records_after(&self, packet: Option<u32>) -> impl Iterator<Item = &Record> + Clone {
         self.server_records
             .iter()
             .filter(move |record| packet.is_some_and(|packet| record.mark.packet > packet))
@@ -505,23 +505,21 @@ impl Handshake {
         let size = Arithmetic::of(suite);
         let start = self.flight_start(false, suite).unwrap_or(0);
         let packet = self.client_records.get(start.saturating_add(last)).map(|record| record.mark.packet);
-        let mut after = self.server_records_after(packet).peekable();
+        let reaction = self.server_records_after(packet);
         let closed_before = |packet: u32| self.client.ended.is_some_and(|(_, at)| at < packet);
         if self.server.broken.is_some() {
             return false;
         }
-        match after.peek() {
+        match reaction.clone().next() {
             None => {
                 // A server that accepts says something: tickets, data, or at least close_notify.
                 self.first_closed == Some(flow::Side::Server)
             }
             Some(first) => {
-                let first = first.mark.packet;
-                let reaction: Vec<u32> = after.map(|record| u32::from(record.length)).collect();
                 self.ended_either()
-                    && reaction.len() <= 2
-                    && reaction.iter().all(|length| size.is_alert(*length))
-                    && !closed_before(first)
+                    && reaction.clone().nth(2).is_none()
+                    && reaction.clone().all(|record| size.is_alert(u32::from(record.length)))
+                    && !closed_before(first.mark.packet)
             }
         }
     }

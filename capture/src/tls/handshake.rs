@@ -74,22 +74,35 @@ impl Handshake {
     pub(crate) fn bytes(&mut self, side: Side, mark: Mark, bytes: &[u8]) {
         self.latest = self.latest.max(mark.packet);
         let mut at = Cursor(bytes);
-        // What mostly comes is taken whole; whatever does not fit goes the long way.
-        while !(at.0.is_empty() && self.stream(side).at_rest()) {
-            if let Some(record) = self.stream(side).protected_record(mark, &mut at) {
+        // Records under a key are most of what comes; the rest goes the long way.
+        loop {
+            let stream = self.stream(side);
+            if at.0.is_empty() && stream.at_rest() {
+                break;
+            } else if let Some(record) = stream.protected_record(mark, &mut at) {
                 self.protected(side, record);
-            } else if let Some(messages) = self.stream(side).whole_messages(&mut at) {
-                self.messages(side, messages);
-            } else if self.stream(side).change_cipher_spec(&mut at) {
-                self.change_cipher_spec(side, mark);
-            } else if let Some(event) = self.stream(side).next(mark, &mut at) {
-                self.event(side, event);
-            } else {
+            } else if !self.in_the_clear(side, mark, &mut at) {
                 break;
             }
         }
         // What broke a stream is no event.
         self.fresh |= self.stream(side).broken.is_some();
+    }
+
+    /// Reads on to the next thing said in the clear, or to the end of a record whose beginning was; `false` when the bytes
+    /// are used up.
+    #[inline(never)]
+    fn in_the_clear(&mut self, side: Side, mark: Mark, at: &mut Cursor<'_>) -> bool {
+        if let Some(messages) = self.stream(side).whole_messages(at) {
+            self.messages(side, messages);
+        } else if self.stream(side).change_cipher_spec(at) {
+            self.change_cipher_spec(side, mark);
+        } else if let Some(event) = self.stream(side).next(mark, at) {
+            self.event(side, event);
+        } else {
+            return false;
+        }
+        true
     }
 
     /// Steps over stream bytes that were on the wire but not in the capture (snap length): their number is known.
@@ -263,7 +276,7 @@ impl Handshake {
         let cut = self.hello.as_ref().is_some_and(|hello| !hello.whole);
         if (self.early_data || cut) && !self.again() {
             let end = self.answer_end.unwrap_or(1);
-            if record.mark.acknowledged.is_some_and(|acknowledged| acknowledged < end) {
+            if record.mark.acknowledged.is_some_and(|acknowledged| u64::from(acknowledged) < end) {
                 return;
             }
         }

@@ -198,19 +198,19 @@ impl Stream {
         if ssl2 && first_record {
             return self.read_ssl2(bytes);
         }
-        if self.header.is_empty() {
-            self.header_mark = Some(mark);
-        }
-        let part = bytes.take_up_to(HEADER.saturating_sub(self.header.len()));
-        self.count(part.len());
-        self.header.extend_from_slice(part);
-        let &[kind, 3, minor, high, low] = self.header.as_slice() else {
-            if self.header.len() >= HEADER {
-                self.broken = Some(Reason::FlightShape);
+        let header = match bytes.0.first_chunk() {
+            Some(header) if self.header.is_empty() => {
+                bytes.take(HEADER);
+                self.count(HEADER);
+                self.header_mark = Some(mark);
+                *header
             }
-            return if self.header.len() >= HEADER { Some(None) } else { None };
+            Some(_) | None => self.rest_of_header(mark, bytes)?,
         };
-        self.header.clear();
+        let [kind, 3, minor, high, low] = header else {
+            self.broken = Some(Reason::FlightShape);
+            return Some(None);
+        };
         let length = u16::from_be_bytes([high, low]);
         if !(20..=25).contains(&kind) || minor > 4 || length > MAX_RECORD {
             self.broken = Some(Reason::FlightShape);
@@ -219,6 +219,19 @@ impl Stream {
         let record = Record { kind, length, mark: self.header_mark.unwrap_or(mark) };
         self.open = Some(Open { record, remaining: usize::from(length) });
         Some(None)
+    }
+
+    /// Puts a header together that comes in parts; `None` until it is whole.
+    fn rest_of_header(&mut self, mark: Mark, bytes: &mut Cursor<'_>) -> Option<[u8; HEADER]> {
+        if self.header.is_empty() {
+            self.header_mark = Some(mark);
+        }
+        let part = bytes.take_up_to(HEADER.saturating_sub(self.header.len()));
+        self.count(part.len());
+        self.header.extend_from_slice(part);
+        let header = *self.header.first_chunk()?;
+        self.header.clear();
+        Some(header)
     }
 
     /// An SSLv2-framed first message: two bytes of length, then the type.
