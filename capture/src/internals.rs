@@ -124,7 +124,7 @@ pub fn unwrap_tds<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
 #[must_use]
 pub fn leaf(body: &[u8]) -> Option<Certificate> {
     let mut handshake = tls::Handshake::default();
-    handshake.client_message(11, u32::try_from(body.len()).ok()?, body.to_vec());
+    handshake.client_message(11, u32::try_from(body.len()).ok()?, body.into());
     let session = handshake.conclude(ends(), &mut Memory::default()).session;
     session.client_certificate.as_deref().cloned()
 }
@@ -164,7 +164,10 @@ impl Handshake {
     /// side, or a datagram.
     pub fn bytes(&mut self, side: Side, packet: u32, acknowledged: Option<u64>, bytes: &[u8]) {
         match &mut self.0 {
-            Kind::Stream(handshake) => handshake.bytes(side, Mark { packet, acknowledged }, bytes),
+            Kind::Stream(handshake) => {
+                let acknowledged = acknowledged.map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+                handshake.bytes(side, Mark { packet, acknowledged }, bytes);
+            }
             Kind::Quic(quic) => quic.datagram(side, bytes),
             Kind::Dtls(dtls) => dtls.datagram(side, bytes),
         }

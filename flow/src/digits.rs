@@ -1,5 +1,7 @@
 //! Decimal digits, two at a time.
 
+use std::net::Ipv4Addr;
+
 /// The digits of every number below 100.
 const PAIRS: [[u8; 2]; 100] = {
     let mut pairs = [[b'0'; 2]; 100];
@@ -53,6 +55,40 @@ impl Digits {
     }
 }
 
+/// An IPv4 address in its usual form.
+pub(crate) struct Dotted {
+    text: [u8; "255.255.255.255".len()],
+    length: usize,
+}
+
+impl Dotted {
+    /// Writes an address.
+    pub(crate) fn of(ip: Ipv4Addr) -> Self {
+        let mut dotted = Self { text: [0; _], length: 0 };
+        for octet in ip.octets() {
+            if dotted.length > 0 {
+                dotted.push([b'.']);
+            }
+            let [tens, ones] = pair(usize::from(octet % 100));
+            match octet {
+                100.. => dotted.push([b'0' + octet / 100, tens, ones]),
+                10.. => dotted.push([tens, ones]),
+                _ => dotted.push([ones]),
+            }
+        }
+        dotted
+    }
+
+    fn push<const N: usize>(&mut self, bytes: [u8; N]) {
+        put(&mut self.text, self.length, bytes);
+        self.length += N;
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.text.get(..self.length).unwrap_or_default()
+    }
+}
+
 /// Puts digits at a place.
 #[inline]
 fn put<const N: usize>(text: &mut [u8], at: usize, digits: [u8; N]) {
@@ -63,7 +99,15 @@ fn put<const N: usize>(text: &mut [u8], at: usize, digits: [u8; N]) {
 
 #[cfg(test)]
 mod tests {
-    use super::Digits;
+    use super::{Digits, Dotted, Ipv4Addr};
+
+    #[test]
+    fn every_octet() {
+        for octet in 0..=u8::MAX {
+            let ip = Ipv4Addr::new(octet, 255, octet, octet);
+            assert_eq!(Dotted::of(ip).bytes(), ip.to_string().as_bytes());
+        }
+    }
 
     #[test]
     fn every_length() {

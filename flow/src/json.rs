@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use crate::digits::Digits;
+use crate::digits::{Digits, Dotted};
 use crate::{Certificate, Endpoint, Evidence, Flow, Security, TlsSession, Tunnel};
 
 impl Flow {
@@ -124,19 +124,12 @@ impl Json<'_> {
     fn endpoint(&mut self, end: Endpoint) {
         self.raw("{\"ip\":\"");
         match end.ip {
-            IpAddr::V4(ip) => {
-                let [a, b, c, d] = ip.octets();
-                self.number(u64::from(a));
-                for octet in [b, c, d] {
-                    self.0.push(b'.');
-                    self.number(u64::from(octet));
-                }
-            }
+            IpAddr::V4(ip) => self.0.extend_from_slice(Dotted::of(ip).bytes()),
             IpAddr::V6(ip) => self.display(ip),
         }
         self.raw("\",\"port\":");
         self.number(u64::from(end.port));
-        self.0.push(b'}');
+        self.raw("}");
     }
 
     fn tunnel(&mut self, tunnel: Tunnel) {
@@ -242,7 +235,11 @@ fn plain(text: &[u8]) -> bool {
     };
     let (words, rest) = text.as_chunks();
     let found = words.iter().fold(0, |found, word| found | special(u64::from_ne_bytes(*word)));
-    found == 0 && rest.iter().all(|byte| *byte >= 0x20 && !matches!(byte, b'"' | b'\\'))
+    match text.last_chunk() {
+        // The last eight bytes, some of them seen already, are quicker than the last few one by one.
+        Some(last) => found | special(u64::from_ne_bytes(*last)) == 0,
+        None => rest.iter().all(|byte| *byte >= 0x20 && !matches!(byte, b'"' | b'\\')),
+    }
 }
 
 #[cfg(test)]

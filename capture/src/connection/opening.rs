@@ -81,7 +81,9 @@ struct Tls {
 #[derive(Debug, Default)]
 struct Held {
     bytes: Vec<u8>,
-    runs: Vec<Run>,
+    /// Where they came from: mostly from one packet.
+    first: Option<Run>,
+    later: Vec<Run>,
     /// Whether no more is kept: the bound, or a cut, was reached.
     full: bool,
     /// Whether the snap length cut bytes out.
@@ -103,10 +105,24 @@ impl Held {
         }
         self.bytes.extend_from_slice(piece.payload.bytes);
         let Captured { bytes, missing } = piece.payload;
-        self.runs.push(Run { length: bytes.len(), missing, origin: piece.origin });
+        let run = Run { length: bytes.len(), missing, origin: piece.origin };
+        match self.first {
+            None => self.first = Some(run),
+            Some(_) => self.later.push(run),
+        }
         self.cut |= missing > 0;
         // A super-packet goes in whole, so the bound may be passed by one packet.
         self.full = self.bytes.len() >= OPENING || missing > 0;
+    }
+
+    /// Lists the pieces as they came.
+    fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
+        let mut rest = self.bytes.as_slice();
+        self.first.iter().chain(&self.later).map(move |run| {
+            let (bytes, after) = rest.split_at_checked(run.length).unwrap_or((rest, &[]));
+            rest = after;
+            Piece { payload: Captured { bytes, missing: run.missing }, origin: run.origin }
+        })
     }
 }
 
@@ -157,13 +173,19 @@ impl Opening {
             Some(start) if start == sequence => {}
             Some(_) => self.rebase(way, sequence),
         }
+        self.stirred = true;
     }
 
     /// Takes a segment, with or without payload.
     pub(crate) fn segment(&mut self, way: Way, segment: Segment<'_>, from_start: bool) {
         self.packets = self.packets.saturating_add(1);
         self.take(way, segment, from_start);
-        self.stirred |= segment.payload.on_wire() > 0 || self.streams.up.gap || self.streams.down.gap;
+        // After a reset or a FIN even an acknowledgment tells what is missing.
+        self.stirred |= segment.payload.on_wire() > 0
+            || self.streams.up.gap
+            || self.streams.down.gap
+            || self.closed.up.is_some()
+            || self.closed.down.is_some();
     }
 
     fn take(&mut self, way: Way, segment: Segment<'_>, from_start: bool) {
@@ -194,13 +216,16 @@ impl Opening {
             }
             self.push(way, segment);
         }
-        self.holes();
+        if self.streams.up.gap || self.streams.down.gap {
+            self.holes();
+        }
     }
 
     /// Takes a datagram: only the first of each direction is looked at, unless the first opens QUIC or DTLS, or a
     /// later one opens DTLS, as it does on a path that STUN found (RFC 5764 section 5.1.2).
     pub(crate) fn datagram(&mut self, way: Way, payload: Captured<'_>) {
         self.packets = self.packets.saturating_add(1);
+        self.stirred = true;
         if self.packets == 1 {
             self.datagrams = Datagrams::begin(way, payload.bytes);
         } else if self.datagrams.is_none() {
@@ -211,7 +236,7 @@ impl Opening {
             return;
         }
         let held = self.held.of_mut(way);
-        if held.runs.is_empty() && payload.on_wire() > 0 {
+        if held.first.is_none() && payload.on_wire() > 0 {
             let origin = Origin { packet: self.packets, acknowledgment: None };
             held.keep(&Piece { payload, origin });
             self.fresh = true;
@@ -257,9 +282,9 @@ impl Opening {
     /// Gives back the room that is not in use.
     pub(crate) fn shrink(&mut self) {
         for way in [Way::Up, Way::Down] {
-            let Held { bytes, runs, .. } = self.held.of_mut(way);
+            let Held { bytes, later, .. } = self.held.of_mut(way);
             bytes.shrink_to_fit();
-            runs.shrink_to_fit();
+            later.shrink_to_fit();
         }
         if let Some(tls) = &mut self.tls {
             tls.handshake.shrink();
@@ -277,9 +302,9 @@ impl Opening {
     /// Returns how many payload bytes are held.
     pub(crate) fn held(&self) -> usize {
         [Way::Up, Way::Down].into_iter().fold(0, |sum, way| {
-            let Held { bytes, runs, .. } = self.held.of(way);
+            let Held { bytes, later, .. } = self.held.of(way);
             sum.saturating_add(bytes.capacity())
-                .saturating_add(runs.capacity().saturating_mul(size_of::<Run>()))
+                .saturating_add(later.capacity().saturating_mul(size_of::<Run>()))
                 .saturating_add(self.streams.of(way).held())
         })
     }
@@ -327,12 +352,8 @@ impl Opening {
         let held = std::mem::take(self.held.of_mut(way));
         self.streams.of_mut(way).begin_anew(sequence);
         let mut at = old;
-        let mut rest = held.bytes.as_slice();
-        for run in held.runs {
-            let (bytes, after) = rest.split_at_checked(run.length).unwrap_or((rest, &[]));
-            rest = after;
-            let payload = Captured { bytes, missing: run.missing };
-            self.push(way, Segment { sequence: at, payload, origin: run.origin });
+        for Piece { payload, origin } in held.pieces() {
+            self.push(way, Segment { sequence: at, payload, origin });
             at = at.wrapping_add(u32::try_from(payload.on_wire()).unwrap_or_default());
         }
     }
@@ -346,6 +367,10 @@ impl Opening {
         key: Key,
         ended: bool,
     ) -> Option<Answer> {
+        // Most packets of an opening acknowledge, and say nothing: there was no answer before them, so there is none.
+        if !std::mem::take(&mut self.stirred) && !ended && self.packets < PATIENCE {
+            return None;
+        }
         if let Some(datagrams) = &self.datagrams {
             if !roles_known {
                 *client = datagrams.client();
@@ -367,9 +392,18 @@ impl Opening {
                 return Some(Answer::Settled(settled));
             }
         }
+        let Self { streams, closed, .. } = self;
+        let gone = streams.up.gap || streams.down.gap || closed.up.is_some() || closed.down.is_some();
+        if gone || ended {
+            self.tell(*client, ended);
+        }
+        (ended | self.tls.as_mut()?.handshake.settled()).then_some(Answer::Tls)
+    }
+
+    /// Tells the handshake what is missing and what has ended.
+    fn tell(&mut self, client: Way, ended: bool) {
         let incomplete = Both { up: self.incomplete(Way::Up), down: self.incomplete(Way::Down) };
-        let Self { streams, closed, tls, .. } = self;
-        let tls = tls.as_mut()?;
+        let Self { streams, closed, tls: Some(tls), .. } = self else { return };
         // A reset ends both directions at once: what is missing then stays missing.
         let over = ended || [closed.up, closed.down].contains(&Some(Ending::Reset));
         for way in [Way::Up, Way::Down] {
@@ -377,17 +411,16 @@ impl Opening {
             let lost = stream.gap || (over && (*incomplete.of(way) || stream.lacks_acknowledged()));
             if lost && !*tls.gap_told.of(way) {
                 *tls.gap_told.of_mut(way) = true;
-                tls.handshake.gap(side(*client, way));
+                tls.handshake.gap(side(client, way));
             }
             if let Some(ending) = *closed.of(way)
                 && !*tls.close_told.of(way)
                 && (ending == Ending::Reset || !*incomplete.of(way) || ended)
             {
                 *tls.close_told.of_mut(way) = true;
-                tls.handshake.close(side(*client, way), ending);
+                tls.handshake.close(side(client, way), ending);
             }
         }
-        (ended || tls.handshake.settled()).then_some(Answer::Tls)
     }
 
     fn detect(
@@ -451,12 +484,21 @@ impl Opening {
                 };
                 Some(Settled { security, protocol: Some(protocol), upgrade: None })
             }
-            // What was lost, or may have been where no SYN says that this is the beginning, need not have been text.
+            // What was lost may have been anything but text.
             Detected::Plaintext { protocol: None, .. }
-                if self.transport == Transport::Tcp
-                    && (self.lossy() || !(self.told.up && self.told.down)) =>
+                if self.transport == Transport::Tcp && self.lossy() =>
             {
                 settled(Security::Unknown(self.why_unknown(Reason::Gap, from_start)))
+            }
+            // So may what was sent before, as long as no SYN says of any of these bytes that they come first.
+            Detected::Plaintext { protocol: None, .. }
+                if self.transport == Transport::Tcp && !self.shows_a_beginning() =>
+            {
+                if ended {
+                    settled(Security::Unknown(self.why_unknown(Reason::Gap, from_start)))
+                } else {
+                    None
+                }
             }
             // After a hole, an upgrade may have been in it.
             Detected::Plaintext { protocol, .. } if self.late && self.goes_on_in_records() => {
@@ -530,6 +572,11 @@ impl Opening {
             .any(|way| matches!(self.held.of(way).bytes.as_slice(), [20..=23, 3, 0..=4, ..]))
     }
 
+    /// Tells whether bytes are held of which a SYN says that they are the first of their direction.
+    fn shows_a_beginning(&self) -> bool {
+        [Way::Up, Way::Down].into_iter().any(|way| *self.told.of(way) && !self.held.of(way).bytes.is_empty())
+    }
+
     fn lossy(&self) -> bool {
         self.late
             || [Way::Up, Way::Down].into_iter().any(|way| {
@@ -573,23 +620,26 @@ impl Opening {
             close_told: Both::default(),
         });
         let held = std::mem::take(&mut self.held);
-        let mut pieces = Vec::new();
-        for way in [Way::Up, Way::Down] {
-            let mut rest = held.of(way).bytes.as_slice();
-            // A piece that overtook those before it in the stream waits for them.
-            let mut latest = 0;
-            for run in &held.of(way).runs {
-                let (bytes, after) = rest.split_at_checked(run.length).unwrap_or((rest, &[]));
-                rest = after;
-                latest = run.origin.packet.max(latest);
-                let payload = Captured { bytes, missing: run.missing };
-                pieces.push((latest, way, Piece { payload, origin: run.origin }));
+        let start = Both { up: self.streams.up.start, down: self.streams.down.start };
+        if held.of(client.other()).first.is_none() {
+            for piece in held.of(client).pieces() {
+                tls.feed(client, *start.of(client.other()), &piece);
             }
-        }
-        // Both directions as their bytes became readable: causality is judged by it, and neither stream is reordered.
-        pieces.sort_by_key(|(packet, ..)| *packet);
-        for (_, way, piece) in pieces {
-            tls.feed(way, self.streams.of(way.other()).start, &piece);
+        } else {
+            // Both directions as their bytes became readable: causality is judged by it, and neither stream is reordered.
+            let mut pieces = Vec::new();
+            for way in [Way::Up, Way::Down] {
+                // A piece that overtook those before it in the stream waits for them.
+                let mut latest = 0;
+                for piece in held.of(way).pieces() {
+                    latest = piece.origin.packet.max(latest);
+                    pieces.push((latest, way, piece));
+                }
+            }
+            pieces.sort_by_key(|(packet, ..)| *packet);
+            for (_, way, piece) in pieces {
+                tls.feed(way, *start.of(way.other()), &piece);
+            }
         }
         for way in [Way::Up, Way::Down] {
             if held.of(way).full && !held.of(way).cut && self.streams.of(way).begun() {
@@ -600,9 +650,10 @@ impl Opening {
                 }
             }
             if held.of(way).cut {
-                let kept = held.of(way).runs.iter().fold(0_u64, |sum, run| {
-                    sum.saturating_add(run.length as u64).saturating_add(run.missing as u64)
-                });
+                let kept = held
+                    .of(way)
+                    .pieces()
+                    .fold(0_u64, |sum, piece| sum.saturating_add(piece.payload.on_wire() as u64));
                 if self.streams.of(way).position() > kept {
                     self.streams.of_mut(way).gap = true;
                 }
@@ -623,7 +674,7 @@ impl Opening {
                 upgrade: None,
             };
         };
-        let mut conclusion = tls.handshake.conclude(ends, memory);
+        let mut conclusion = tls.handshake.settle(ends, memory);
         if self.late && conclusion.client == ClientAuth::Hidden(Reason::MidStream) {
             // The capture did not begin late: it lost the opening.
             conclusion.client = ClientAuth::Hidden(Reason::Gap);
@@ -631,7 +682,6 @@ impl Opening {
         if self.given_up && conclusion.client == ClientAuth::Hidden(Reason::Incomplete) {
             conclusion.client = ClientAuth::Hidden(Reason::Bound);
         }
-        tls.handshake.remember(ends, &mut memory.sessions);
         let protocol = tls.protocol.or_else(|| conclusion.session.alpn.as_deref().and_then(of_alpn));
         Settled {
             security: Security::Tls(conclusion.session, conclusion.client),
@@ -673,11 +723,11 @@ impl Tls {
     }
 
     /// Translates an acknowledgment number into bytes of the other side's TLS stream.
-    fn acknowledged(&self, way: Way, other: Option<u32>, origin: Origin) -> Option<u64> {
+    fn acknowledged(&self, way: Way, other: Option<u32>, origin: Origin) -> Option<u32> {
         let into_stream = origin.acknowledgment?.wrapping_sub(other?).cast_signed();
         let start = i64::try_from(*self.start.of(way.other())).ok()?;
         // What is acknowledged before TLS begins is none of its bytes.
-        Some(u64::try_from(i64::from(into_stream).saturating_sub(start)).unwrap_or(0))
+        Some(u32::try_from(i64::from(into_stream).saturating_sub(start)).unwrap_or(0))
     }
 }
 

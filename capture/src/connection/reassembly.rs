@@ -132,11 +132,26 @@ impl Stream {
     }
 
     /// Takes a segment; what is now in order goes to `out`.
+    #[inline]
     pub(crate) fn push(&mut self, segment: Segment<'_>, out: &mut impl FnMut(Piece<'_>)) {
         if self.gap {
             return;
         }
         let start = *self.start.get_or_insert(segment.sequence);
+        let next = start.wrapping_add(low_half(self.position));
+        if segment.sequence == next && self.waiting.is_empty() {
+            // What nearly every segment is: the next one.
+            self.position = self.position.saturating_add(segment.payload.on_wire() as u64);
+            if segment.payload.on_wire() > 0 {
+                out(Piece { payload: segment.payload, origin: segment.origin });
+            }
+            return;
+        }
+        self.put(start, segment, out);
+    }
+
+    /// Puts a segment that is not simply the next one where it belongs.
+    fn put(&mut self, start: u32, segment: Segment<'_>, out: &mut impl FnMut(Piece<'_>)) {
         let next = start.wrapping_add(low_half(self.position));
         let ahead = i64::from(segment.sequence.wrapping_sub(next).cast_signed());
         let place = i64::try_from(self.position).unwrap_or(i64::MAX).saturating_add(ahead);

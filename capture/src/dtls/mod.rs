@@ -176,7 +176,7 @@ impl Dtls {
                     16 => self.key_exchange = Some(sequence),
                     _ => {}
                 }
-                self.handshake.client_message(kind, announced, whole);
+                self.handshake.client_message(kind, announced, whole.into());
             }
             Side::Server => self.handshake.server_message(kind, &whole),
         }

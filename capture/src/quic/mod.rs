@@ -300,7 +300,7 @@ impl Quic {
     pub(crate) fn remember(&self, ends: Ends, sessions: &mut Sessions) {
         if let Some(hello) = self.hello.as_ref().filter(|_| self.answer.is_some()) {
             let client = self.client_auth(ends, sessions);
-            sessions.add(ends, hello.server_name(), client, [0; 4]);
+            sessions.add(ends, hello.server_name(), client, [0; 4], false);
         }
     }
 

@@ -25,6 +25,30 @@ const DECIDED: usize = 6;
 /// How many records after refused early data may hide the client's flight.
 const EARLY_WATCH: usize = 16;
 
+/// The lengths of some records of one direction.
+struct RecordLengths {
+    lengths: [u32; MAX_RECORDS],
+    count: usize,
+}
+
+impl RecordLengths {
+    fn of(records: &[Record]) -> Self {
+        let mut lengths = [0; MAX_RECORDS];
+        for (length, record) in lengths.iter_mut().zip(records) {
+            *length = u32::from(record.length);
+        }
+        Self { lengths, count: records.len().min(MAX_RECORDS) }
+    }
+}
+
+impl std::ops::Deref for RecordLengths {
+    type Target = [u32];
+
+    fn deref(&self) -> &[u32] {
+        self.lengths.get(..self.count).unwrap_or_default()
+    }
+}
+
 /// The answer so far, with how far the handshake came.
 pub(super) struct Answer {
     pub(super) client: ClientAuth,
@@ -64,7 +88,18 @@ pub(super) const fn lowered(proof: Proof) -> Proof {
 impl Handshake {
     /// Concludes from what was read so far. Never stronger than a conclusion from more bytes of the same connection.
     pub(crate) fn conclude(&self, ends: Ends, memory: &mut Memory) -> Conclusion {
+        self.conclusion(&self.answer_question(ends, &memory.sessions), ends, memory)
+    }
+
+    /// Concludes, and leaves behind what a later resumption needs. Called once, when the connection settles or ends.
+    pub(crate) fn settle(&self, ends: Ends, memory: &mut Memory) -> Conclusion {
         let answer = self.answer_question(ends, &memory.sessions);
+        let conclusion = self.conclusion(&answer, ends, memory);
+        self.leave(&answer, ends, &mut memory.sessions);
+        conclusion
+    }
+
+    fn conclusion(&self, answer: &Answer, ends: Ends, memory: &mut Memory) -> Conclusion {
         let session = memory.known.session(Shown {
             hellos: self.hello.as_ref().map(|hello| (self.first_hello.as_deref().unwrap_or(hello), hello)),
             carrier: if self.datagram { Carrier::Dtls } else { Carrier::Tcp },
@@ -116,7 +151,10 @@ impl Handshake {
 
     /// Leaves behind what a later resumption needs. Called once, when the connection settles or ends.
     pub(crate) fn remember(&self, ends: Ends, sessions: &mut Sessions) {
-        let answer = self.answer_question(ends, sessions);
+        self.leave(&self.answer_question(ends, sessions), ends, sessions);
+    }
+
+    fn leave(&self, answer: &Answer, ends: Ends, sessions: &mut Sessions) {
         let (Some(hello), Some(server)) = (&self.hello, &self.answer) else { return };
         if !matches!(answer.client, ClientAuth::Hidden(_))
             && let Some(name) = hello.name()
@@ -133,10 +171,8 @@ impl Handshake {
                 *ticket = u32::from(record.length).saturating_sub(tag).saturating_sub(1);
             }
             let full = answer.resumed == Some(false) && answer.outcome == Outcome::Established;
-            if full && hello.identities().next().is_none() {
-                sessions.add_sibling(ends, hello.server_name(), answer.client, tickets);
-            }
-            sessions.add(ends, hello.server_name(), answer.client, tickets);
+            let telling = full && hello.identities().next().is_none();
+            sessions.add(ends, hello.server_name(), answer.client, tickets, telling);
         } else if !matches!(answer.client, ClientAuth::Hidden(_)) {
             if let Some(ticket) = self.issued {
                 sessions.add_exact(ticket, answer.client, ends.start);
@@ -189,6 +225,10 @@ impl Handshake {
         }
         if server.is_tls13() {
             let Some(suite) = suites::lengths(server.suite) else { return true };
+            let silent = stuck(self.server.broken);
+            if self.client_records.is_empty() || !(silent || self.server_records.len() >= TICKET_RECORDS) {
+                return false;
+            }
             let accepted = server.selected_identity.is_some();
             let Some(start) = self.flight_start(accepted, suite) else { return false };
             let flight = self.client_records.get(start..).unwrap_or_default();
@@ -196,12 +236,12 @@ impl Handshake {
                 || flight.len() >= LATE_WATCH
                 || stuck(self.client.broken);
             let packet = flight.first().map(|record| record.mark.packet);
-            let answered = stuck(self.server.broken)
-                || self.server_records_after(packet).nth(TICKET_RECORDS.saturating_sub(1)).is_some();
+            let answered =
+                silent || self.server_records_after(packet).nth(TICKET_RECORDS.saturating_sub(1)).is_some();
             if !late || !answered || flight.is_empty() {
                 return false;
             }
-            let lengths: Vec<u32> = flight.iter().map(|record| u32::from(record.length)).collect();
+            let lengths = RecordLengths::of(flight);
             return accepted
                 || match client_auth::read(suite, &lengths, false) {
                     Reading::Absent(_) | Reading::Declined { .. } => true,
@@ -331,7 +371,7 @@ impl Handshake {
         if self.client.protected || self.client_key_exchange || hello.ticket().is_some() && self.client_ccs {
             return Answer::hidden(self.blindness(), Outcome::Incomplete);
         }
-        let lengths: Vec<u32> = self.client_records.iter().map(|record| u32::from(record.length)).collect();
+        let lengths = RecordLengths::of(&self.client_records);
         let reason = Reason::OneSided;
         let client = match client_auth::read_one_sided(&lengths) {
             Reading::Absent(proof) => withheld(Withheld::Absent, proof, reason),
@@ -361,17 +401,14 @@ impl Handshake {
             }
         }
         let end = self.answer_end?;
-        self.client_records.iter().position(|record| record.mark.acknowledged.is_some_and(|seen| seen >= end))
+        self.client_records
+            .iter()
+            .position(|record| record.mark.acknowledged.is_some_and(|seen| u64::from(seen) >= end))
     }
 
-    fn flight_lengths(&self, accepted: bool, suite: Lengths) -> Vec<u32> {
+    fn flight_lengths(&self, accepted: bool, suite: Lengths) -> RecordLengths {
         let start = self.flight_start(accepted, suite).unwrap_or(self.client_records.len());
-        self.client_records
-            .get(start..)
-            .unwrap_or_default()
-            .iter()
-            .map(|record| u32::from(record.length))
-            .collect()
+        RecordLengths::of(self.client_records.get(start..).unwrap_or_default())
     }
 
     /// The packet in which the client's first flight record starts.
@@ -382,7 +419,7 @@ impl Handshake {
         self.client_records.get(start).map(|record| record.mark.packet)
     }
 
-    fn server_records_after(&self, packet: Option<u32>) -> impl Iterator<Item = &Record> {
+    fn server_records_after(&self, packet: Option<u32>) -> impl Iterator<Item = &Record> + Clone {
         self.server_records
             .iter()
             .filter(move |record| packet.is_some_and(|packet| record.mark.packet > packet))
@@ -490,23 +527,21 @@ impl Handshake {
         let size = Arithmetic::of(suite);
         let start = self.flight_start(false, suite).unwrap_or(0);
         let packet = self.client_records.get(start.saturating_add(last)).map(|record| record.mark.packet);
-        let mut after = self.server_records_after(packet).peekable();
+        let reaction = self.server_records_after(packet);
         let closed_before = |packet: u32| self.client.ended.is_some_and(|(_, at)| at < packet);
         if self.server.broken.is_some() {
             return false;
         }
-        match after.peek() {
+        match reaction.clone().next() {
             None => {
                 // A server that accepts says something: tickets, data, or at least close_notify.
                 self.first_closed == Some(flow::Side::Server)
             }
             Some(first) => {
-                let first = first.mark.packet;
-                let reaction: Vec<u32> = after.map(|record| u32::from(record.length)).collect();
                 self.ended_either()
-                    && reaction.len() <= 2
-                    && reaction.iter().all(|length| size.is_alert(*length))
-                    && !closed_before(first)
+                    && reaction.clone().nth(2).is_none()
+                    && reaction.clone().all(|record| size.is_alert(u32::from(record.length)))
+                    && !closed_before(first.mark.packet)
             }
         }
     }

@@ -2,6 +2,8 @@
 //!
 //! In come events of the two directions; what they come to is decided in [`super::conclude`].
 
+use std::borrow::Cow;
+
 use flow::Side;
 
 use super::certificate::Leaf;
@@ -71,21 +73,36 @@ impl Handshake {
     /// Reads the next bytes of one direction.
     pub(crate) fn bytes(&mut self, side: Side, mark: Mark, bytes: &[u8]) {
         self.latest = self.latest.max(mark.packet);
-        if self.stream(side).within_protected(bytes) {
-            return;
-        }
         let mut at = Cursor(bytes);
+        // Records under a key are most of what comes; the rest goes the long way.
         loop {
-            if let Some(record) = self.stream(side).protected_record(mark, &mut at) {
+            let stream = self.stream(side);
+            if at.0.is_empty() && stream.at_rest() {
+                break;
+            } else if let Some(record) = stream.protected_record(mark, &mut at) {
                 self.protected(side, record);
-            } else if let Some(event) = self.stream(side).next(mark, &mut at) {
-                self.event(side, event);
-            } else {
+            } else if !self.in_the_clear(side, mark, &mut at) {
                 break;
             }
         }
         // What broke a stream is no event.
         self.fresh |= self.stream(side).broken.is_some();
+    }
+
+    /// Reads on to the next thing said in the clear, or to the end of a record whose beginning was; `false` when the bytes
+    /// are used up.
+    #[inline(never)]
+    fn in_the_clear(&mut self, side: Side, mark: Mark, at: &mut Cursor<'_>) -> bool {
+        if let Some(messages) = self.stream(side).whole_messages(at) {
+            self.messages(side, messages);
+        } else if self.stream(side).change_cipher_spec(at) {
+            self.change_cipher_spec(side, mark);
+        } else if let Some(event) = self.stream(side).next(mark, at) {
+            self.event(side, event);
+        } else {
+            return false;
+        }
+        true
     }
 
     /// Steps over stream bytes that were on the wire but not in the capture (snap length): their number is known.
@@ -127,17 +144,32 @@ impl Handshake {
         }
     }
 
+    /// Reads the messages of a record, up to one after which its side's messages are protected.
+    fn messages(&mut self, side: Side, mut at: Cursor<'_>) {
+        self.fresh = true;
+        while let (false, Some(kind)) = (self.stream(side).protected, at.u8()) {
+            let body = at.vector24().unwrap_or_default();
+            let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
+            self.message(side, kind, length, Cow::Borrowed(body));
+        }
+    }
+
+    fn message(&mut self, side: Side, kind: u8, length: u32, body: Cow<'_, [u8]>) {
+        match side {
+            // After a ChangeCipherSpec only the dummy one's second hello is in the clear: what reads like another message
+            // is a protected one, while it is not known yet that it is not TLS 1.3.
+            Side::Client if self.client_changed && kind != 1 => {}
+            Side::Client => self.client_message(kind, length, body),
+            Side::Server => self.server_message(kind, &body),
+        }
+    }
+
     fn event(&mut self, side: Side, event: Event) {
         self.fresh = true;
         match (side, event) {
-            (Side::Client, Event::Message { kind, length, body, .. }) => {
-                // After a ChangeCipherSpec only the dummy one's second hello is in the clear: what reads like another
-                // message is a protected one, while it is not known yet that it is not TLS 1.3.
-                if !self.client_changed || kind == 1 {
-                    self.client_message(kind, length, body);
-                }
+            (side, Event::Message { kind, length, body, .. }) => {
+                self.message(side, kind, length, Cow::Owned(body));
             }
-            (Side::Server, Event::Message { kind, body, .. }) => self.server_message(kind, &body),
             (Side::Client, Event::Ssl2ClientHello(body)) => {
                 self.hello = ClientHello::read_ssl2(&body);
             }
@@ -156,13 +188,7 @@ impl Handshake {
                 // unrecognized_name is often a warning that the handshake survives (RFC 6066 section 3).
                 self.server_alert |= description != 0 && description != 112;
             }
-            (Side::Client, Event::Protected(record)) => self.client_record(record),
-            (Side::Server, Event::Protected(record)) => {
-                let belongs = record.kind == 23 || !self.is_tls13();
-                if belongs && self.server_records.len() < MAX_RECORDS {
-                    self.server_records.push(record);
-                }
-            }
+            (side, Event::Protected(record)) => self.protected(side, record),
             (Side::Client, Event::Ssl2Server) | (Side::Server, Event::Ssl2ClientHello(_)) => {}
         }
     }
@@ -171,18 +197,22 @@ impl Handshake {
         self.fresh = true;
         match side {
             Side::Client => self.client_record(record),
-            Side::Server => {
-                if self.server_records.is_empty() {
-                    self.server_records.reserve(FIRST_RECORDS);
-                }
-                if self.server_records.len() < MAX_RECORDS {
-                    self.server_records.push(record);
-                }
-            }
+            Side::Server => self.server_record(record),
         }
     }
 
-    /// Notes a ChangeCipherSpec that came outside a stream (DTLS).
+    fn server_record(&mut self, record: Record) {
+        let belongs = record.kind == 23 || !self.is_tls13();
+        if !belongs || self.server_records.len() >= MAX_RECORDS {
+            return;
+        }
+        if self.server_records.is_empty() {
+            self.server_records.reserve(FIRST_RECORDS);
+        }
+        self.server_records.push(record);
+    }
+
+    /// Notes a ChangeCipherSpec.
     pub(crate) fn change_cipher_spec(&mut self, side: Side, mark: Mark) {
         self.event(side, Event::ChangeCipherSpec(mark));
     }
@@ -254,7 +284,7 @@ impl Handshake {
         let cut = self.hello.as_ref().is_some_and(|hello| !hello.whole);
         if (self.early_data || cut) && !self.again() {
             let end = self.answer_end.unwrap_or(1);
-            if record.mark.acknowledged.is_some_and(|acknowledged| acknowledged < end) {
+            if record.mark.acknowledged.is_some_and(|acknowledged| u64::from(acknowledged) < end) {
                 return;
             }
         }
@@ -266,10 +296,10 @@ impl Handshake {
         }
     }
 
-    pub(crate) fn client_message(&mut self, kind: u8, length: u32, body: Vec<u8>) {
+    pub(crate) fn client_message(&mut self, kind: u8, length: u32, body: Cow<'_, [u8]>) {
         match kind {
             1 => {
-                let Some(hello) = ClientHello::read(body, self.datagram) else { return };
+                let Some(hello) = ClientHello::read(body.into_owned(), self.datagram) else { return };
                 if self.hello.is_none() {
                     self.early_data = hello.offers(extension::EARLY_DATA);
                 } else if !self.retry && self.answer.is_some() {

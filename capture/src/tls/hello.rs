@@ -30,15 +30,15 @@ pub(crate) struct ClientHello {
     signature_algorithms: Span,
     identities: Span,
     ticket: Span,
-    /// Which of [`extension::MARKED`] it offers, a bit each: what is asked of a hello again and again.
+    /// Which extensions it offers of those that have a [`mark`], a bit each: what is asked of a hello again and again.
     offered: u16,
 }
 
 /// A range of a body.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Span {
-    from: usize,
-    length: usize,
+    from: u32,
+    length: u32,
 }
 
 /// RFC 8446 section 4.2 and the registry: the extension types that are read here.
@@ -62,18 +62,6 @@ pub(crate) mod extension {
     pub(crate) const CHANNEL_ID_OLD: u16 = 30_031;
     pub(crate) const CHANNEL_ID: u16 = 30_032;
     pub(crate) const ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
-
-    /// The types that are asked for more than once of every hello.
-    pub(super) const MARKED: [u16; 8] = [
-        SERVER_NAME,
-        PRE_SHARED_KEY,
-        EARLY_DATA,
-        POST_HANDSHAKE_AUTH,
-        NEXT_PROTOCOL,
-        CHANNEL_ID_OLD,
-        CHANNEL_ID,
-        ENCRYPTED_CLIENT_HELLO,
-    ];
 }
 
 impl ClientHello {
@@ -109,37 +97,32 @@ impl ClientHello {
             let kind = list.u16()?;
             let extension = list.vector16()?;
             self.offered |= mark(kind);
-            let after = list.0.len().saturating_add(end.0.len());
-            let from = body.len().saturating_sub(after).saturating_sub(extension.len());
+            let after = body.len().saturating_sub(end.0.len()).saturating_sub(list.0.len());
             // A malformed extension says nothing; the next one still does.
-            let _ = self.extension(kind, extension, from);
+            let _ = self.extension(kind, extension, after);
         }
         (!cut).then_some(())
     }
 
-    /// Notes where an extension's contents stand, given where its body begins.
-    fn extension(&mut self, kind: u16, body: &[u8], from: usize) -> Option<()> {
+    /// Notes where an extension's contents stand, given where its body ends.
+    fn extension(&mut self, kind: u16, body: &[u8], end: usize) -> Option<()> {
         let mut at = Cursor(body);
-        let span = |inner: &[u8], at: Cursor<'_>| {
-            let Span { from: offset, length } = Span::before(body, inner.len(), at);
-            Span { from: from.saturating_add(offset), length }
-        };
+        let span = |inner: &[u8], at: Cursor<'_>| Span::ending(end.saturating_sub(at.0.len()), inner.len());
         match kind {
             extension::SERVER_NAME => {
                 let list = at.vector16()?;
                 let mut names = Cursor(list);
                 while let (Some(form), Some(name)) = (names.u8(), names.vector16()) {
                     if form == 0 && self.sni.length == 0 && !name.is_empty() && name.len() <= MAX_NAME {
-                        let Span { from: offset, length } = Span::before(list, name.len(), names);
-                        let Span { from, .. } = span(list, at);
-                        self.sni = Span { from: from.saturating_add(offset), length };
+                        let after = at.0.len().saturating_add(names.0.len());
+                        self.sni = Span::ending(end.saturating_sub(after), name.len());
                     }
                 }
             }
             extension::ALPN => self.alpn = span(at.vector16()?, at),
             extension::SUPPORTED_VERSIONS => self.supported_versions = span(at.vector8()?, at),
             extension::SIGNATURE_ALGORITHMS => self.signature_algorithms = span(at.vector16()?, at),
-            extension::SESSION_TICKET => self.ticket = Span { from, length: body.len() },
+            extension::SESSION_TICKET => self.ticket = Span::ending(end, body.len()),
             extension::PRE_SHARED_KEY => self.identities = span(at.vector16()?, at),
             _ => {}
         }
@@ -161,20 +144,21 @@ impl ClientHello {
             .flatten()
             .copied()
             .collect();
-        let session_id = Span { from: suites.len(), length: session };
-        let suites_span = Span { from: 0, length: suites.len() };
+        let session_id = Span::ending(suites.len().saturating_add(session), session);
+        let suites_span = Span::ending(suites.len(), suites.len());
         let body = [&suites, at.take(session)?].concat();
         Some(Self { body, legacy_version, whole: true, session_id, suites: suites_span, ..Self::default() })
     }
 
     fn at(&self, span: Span) -> &[u8] {
-        self.body.get(span.from..span.from.saturating_add(span.length)).unwrap_or_default()
+        let (from, length) = (span.from as usize, span.length as usize);
+        self.body.get(from..from.saturating_add(length)).unwrap_or_default()
     }
 
     /// Names the very hello, by its random bytes, its session id and its length; absent where the body was cut.
     pub(crate) fn name(&self) -> Option<u128> {
-        let random = self.body.get(..self.suites.from).filter(|_| self.whole)?;
-        Some(super::sessions::name(&[random, &self.body.len().to_be_bytes()].concat()))
+        let random = self.body.get(..self.suites.from as usize).filter(|_| self.whole)?;
+        Some(super::sessions::hello_name(random, self.body.len()))
     }
 
     pub(crate) fn session_id(&self) -> &[u8] {
@@ -249,15 +233,31 @@ impl ClientHello {
     }
 }
 
-/// Returns the bit of an extension type; none for types that are not marked.
-fn mark(kind: u16) -> u16 {
-    extension::MARKED.iter().position(|marked| *marked == kind).map_or(0, |bit| 1 << bit)
+/// Returns the bit of an extension type that is asked for more than once of every hello; none for the others.
+const fn mark(kind: u16) -> u16 {
+    match kind {
+        extension::SERVER_NAME => 1,
+        extension::PRE_SHARED_KEY => 1 << 1,
+        extension::EARLY_DATA => 1 << 2,
+        extension::POST_HANDSHAKE_AUTH => 1 << 3,
+        extension::NEXT_PROTOCOL => 1 << 4,
+        extension::CHANNEL_ID_OLD => 1 << 5,
+        extension::CHANNEL_ID => 1 << 6,
+        extension::ENCRYPTED_CLIENT_HELLO => 1 << 7,
+        _ => 0,
+    }
 }
 
 impl Span {
     /// Returns where the `length` bytes stand that `rest`, the end of `whole`, follows.
-    const fn before(whole: &[u8], length: usize, rest: Cursor<'_>) -> Self {
-        Self { from: whole.len().saturating_sub(rest.0.len()).saturating_sub(length), length }
+    fn before(whole: &[u8], length: usize, rest: Cursor<'_>) -> Self {
+        Self::ending(whole.len().saturating_sub(rest.0.len()), length)
+    }
+
+    /// Returns where the `length` bytes stand that end there. A message is far shorter than 32 bits can tell.
+    fn ending(end: usize, length: usize) -> Self {
+        let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        Self { from: number(end.saturating_sub(length)), length: number(length) }
     }
 }
 
@@ -272,6 +272,7 @@ pub(crate) struct ServerHello {
     /// The negotiated version number: the one of supported_versions where there is one.
     pub(crate) version: u16,
     pub(crate) retry: bool,
+    /// The session's id; not kept in TLS 1.3, which only echoes it.
     pub(crate) session_id: Vec<u8>,
     pub(crate) suite: u16,
     pub(crate) group: Option<u16>,
@@ -297,9 +298,7 @@ impl ServerHello {
         hello.retry = at.take(32)? == RETRY;
         // The drafts up to 21 had neither session id nor compression in it.
         let draft = is_tls13(hello.version);
-        if !draft {
-            hello.session_id = at.vector8()?.to_vec();
-        }
+        let session_id = if draft { &[][..] } else { at.vector8()? };
         hello.suite = at.u16()?;
         if !draft {
             at.u8()?;
@@ -309,6 +308,9 @@ impl ServerHello {
             while let (Some(kind), Some(body)) = (list.u16(), list.vector16()) {
                 let _ = hello.extension(kind, Cursor(body));
             }
+        }
+        if !hello.is_tls13() {
+            hello.session_id = session_id.to_vec();
         }
         Some(hello)
     }

@@ -34,8 +34,9 @@ pub(crate) struct Mark {
     /// The packet's number within the connection, from 0, over both directions.
     pub(crate) packet: u32,
     /// How many bytes of the other side's TLS stream (from its own start of TLS) the segment acknowledges;
-    /// absent when the segment carries no acknowledgement or it cannot be placed.
-    pub(crate) acknowledged: Option<u64>,
+    /// absent when the segment carries no acknowledgement or it cannot be placed. Sequence numbers tell no more than half
+    /// of what 32 bits hold apart.
+    pub(crate) acknowledged: Option<u32>,
 }
 
 /// How one direction ended.

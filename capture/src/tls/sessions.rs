@@ -64,15 +64,27 @@ impl<V: Default> Bounded<V> {
     /// Returns the value of a name, which it has from here on.
     fn of_name(&mut self, name: u128) -> &mut V {
         if !self.values.contains_key(&name) {
-            if self.order.len() >= self.most
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.values.remove(&oldest);
-                self.forgotten = self.forgotten.saturating_add(1);
-            }
-            self.order.push_back(name);
+            self.make_room(name);
         }
         self.values.entry(name).or_default()
+    }
+
+    /// Gives a name a value.
+    fn set(&mut self, name: u128, value: V) {
+        if self.values.insert(name, value).is_none() {
+            self.make_room(name);
+        }
+    }
+
+    /// Makes room for a name that is new.
+    fn make_room(&mut self, name: u128) {
+        if self.order.len() >= self.most
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.values.remove(&oldest);
+            self.forgotten = self.forgotten.saturating_add(1);
+        }
+        self.order.push_back(name);
     }
 }
 
@@ -119,26 +131,33 @@ impl Sessions {
             .saturating_add(hops.forgotten)
     }
 
-    /// Remembers a TLS 1.3 handshake of these peers.
-    pub(crate) fn add(&mut self, ends: Ends, name: Option<&[u8]>, client: ClientAuth, tickets: Tickets) {
-        let seen = self.peers.of_name(peer(Some(ends.client), ends.server, name));
-        if seen.len() >= MAX_HANDSHAKES {
-            seen.pop_front();
-        }
-        seen.push_back(Seen { at: ends.start, client, tickets });
-    }
-
-    /// Remembers a full TLS 1.3 handshake at a server port, whoever its client was.
-    pub(super) fn add_sibling(
+    /// Remembers a TLS 1.3 handshake of these peers; a telling one, which was full, also at the server's port, whoever its
+    /// client was.
+    pub(crate) fn add(
         &mut self,
         ends: Ends,
         name: Option<&[u8]>,
         client: ClientAuth,
         tickets: Tickets,
+        telling: bool,
     ) {
-        let siblings = self.ports.of_name(peer(None, ends.server, name));
-        let first = *siblings.client.get_or_insert(ends.client);
-        siblings.several |= first != ends.client;
+        let port = Port::of(ends.server, name);
+        let seen = Seen { at: ends.start, client, tickets };
+        if telling {
+            self.add_sibling(port.name(), ends.client, seen);
+        }
+        let peers = self.peers.of_name(port.name_for(ends.client));
+        if peers.len() >= MAX_HANDSHAKES {
+            peers.pop_front();
+        }
+        peers.push_back(seen);
+    }
+
+    fn add_sibling(&mut self, port: u128, ip: IpAddr, seen: Seen) {
+        let client = seen.client;
+        let siblings = self.ports.of_name(port);
+        let first = *siblings.client.get_or_insert(ip);
+        siblings.several |= first != ip;
         // An empty Certificate is the client's choice, not the server's: it tells nothing of the others.
         let telling = matches!(client, ClientAuth::Proved(..) | ClientAuth::Refuted(Withheld::Absent, _));
         let alike = siblings.seen.back().is_none_or(|last| same(&last.client, &client));
@@ -150,13 +169,13 @@ impl Sessions {
         if siblings.seen.len() >= MAX_HANDSHAKES {
             siblings.seen.pop_front();
         }
-        siblings.seen.push_back(Seen { at: ends.start, client, tickets });
+        siblings.seen.push_back(seen);
     }
 
     /// Infers what a session was that was not seen from the full handshakes at the same server port: all of them went
     /// one way, and the tickets given out in them are as long as this identity.
     pub(super) fn siblings(&self, ends: Ends, name: Option<&[u8]>, identity: u16) -> Option<ClientAuth> {
-        let siblings = self.ports.get(peer(None, ends.server, name))?;
+        let siblings = self.ports.get(Port::of(ends.server, name).name())?;
         let live = || siblings.seen.iter().filter(|seen| ends.start.since(seen.at) <= LIFE);
         let fit = live().all(|seen| seen.tickets.iter().any(|inner| fits(*inner, identity)));
         if siblings.mixed || !siblings.several || !fit || live().count() < SIBLINGS {
@@ -172,7 +191,7 @@ impl Sessions {
 
     /// Remembers what the session came to that began with this hello.
     pub(super) fn add_hop(&mut self, name: u128, client: ClientAuth, at: Timestamp) {
-        *self.hops.of_name(name) = Some((client, at));
+        self.hops.set(name, Some((client, at)));
     }
 
     /// Finds what a session came to that began with this hello at about this time.
@@ -183,7 +202,7 @@ impl Sessions {
 
     /// Remembers what a ticket or session id stands for.
     pub(super) fn add_exact(&mut self, name: u128, client: ClientAuth, at: Timestamp) {
-        *self.exact.of_name(name) = Some((client, at));
+        self.exact.set(name, Some((client, at)));
     }
 
     /// Finds the session that a ticket or session id names.
@@ -195,7 +214,7 @@ impl Sessions {
     /// Finds what the session behind a PSK identity of this length was: the handshakes whose tickets it fits, else
     /// all of these peers, if they agree. `None` when nothing is remembered, or they differ, or one is not known.
     pub(crate) fn find(&self, ends: Ends, name: Option<&[u8]>, identity: u16) -> Option<ClientAuth> {
-        let seen = self.peers.get(peer(Some(ends.client), ends.server, name))?;
+        let seen = self.peers.get(Port::of(ends.server, name).name_for(ends.client))?;
         let live = || seen.iter().filter(|seen| ends.start.since(seen.at) <= LIFE);
         let mut fitting =
             live().filter(|seen| seen.tickets.iter().any(|inner| fits(*inner, identity))).peekable();
@@ -203,26 +222,52 @@ impl Sessions {
     }
 }
 
-/// Hashes a ticket, a session id or a hello.
+/// Hashes a ticket or a session id.
 pub(super) fn name(bytes: &[u8]) -> u128 {
     let mut hasher = SipHasher13::new();
     hasher.write(bytes);
     hasher.finish128().as_u128()
 }
 
-/// Hashes a server's port with the name that is asked for there, and the client if it is to count.
-fn peer(client: Option<IpAddr>, server: Endpoint, name: Option<&[u8]>) -> u128 {
+/// Hashes what tells a hello from every other: what it begins with, and how long it is.
+pub(super) fn hello_name(beginning: &[u8], length: usize) -> u128 {
     let mut hasher = SipHasher13::new();
-    for ip in [client, Some(server.ip)].into_iter().flatten() {
-        match ip {
-            IpAddr::V4(ip) => hasher.write(&ip.octets()),
-            IpAddr::V6(ip) => hasher.write(&ip.octets()),
-        }
-    }
-    hasher.write(&server.port.to_be_bytes());
-    hasher.write_u8(u8::from(name.is_some()));
-    hasher.write(name.unwrap_or_default());
+    hasher.write(beginning);
+    hasher.write_usize(length);
     hasher.finish128().as_u128()
+}
+
+/// A server's port and the name that is asked for there, hashed.
+struct Port(SipHasher13);
+
+impl Port {
+    fn of(server: Endpoint, name: Option<&[u8]>) -> Self {
+        let mut hasher = SipHasher13::new();
+        hash_ip(&mut hasher, server.ip);
+        let [high, low] = server.port.to_be_bytes();
+        hasher.write(&[high, low, u8::from(name.is_some())]);
+        hasher.write(name.unwrap_or_default());
+        Self(hasher)
+    }
+
+    /// Names the port.
+    fn name(&self) -> u128 {
+        self.0.finish128().as_u128()
+    }
+
+    /// Names the port as one client uses it.
+    fn name_for(&self, client: IpAddr) -> u128 {
+        let mut hasher = self.0;
+        hash_ip(&mut hasher, client);
+        hasher.finish128().as_u128()
+    }
+}
+
+fn hash_ip(hasher: &mut SipHasher13, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(ip) => hasher.write(&ip.octets()),
+        IpAddr::V6(ip) => hasher.write(&ip.octets()),
+    }
 }
 
 /// Whether a record of this inner length can be one to four NewSessionTickets with an identity of that length (a

@@ -8,6 +8,8 @@ use super::cursor::Cursor;
 use super::probe::MAX_RECORD;
 use super::{Ending, Mark};
 
+/// Length of a record's header.
+const HEADER: usize = 5;
 /// Longest handshake message kept; of a longer one only type and length come out.
 const MAX_MESSAGE: usize = 64 * 1024;
 
@@ -114,36 +116,80 @@ impl Stream {
         self.offset = self.offset.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
     }
 
-    /// Takes a record whose content is under a key, if it is here from its first byte to its last: what most records
-    /// are.
+    /// Steps over records whose content is under a key, which most are, up to the end of one. What is not a header whole
+    /// and in one piece goes the long way.
     pub(super) fn protected_record(&mut self, mark: Mark, bytes: &mut Cursor<'_>) -> Option<Record> {
-        if self.open.is_some() || !self.header.is_empty() || self.broken.is_some() {
+        let Open { record, remaining } = match self.open {
+            Some(open) if self.hides(open.record.kind) => open,
+            None if self.between_records() => {
+                let &[kind, 3, 0..=4, high, low] = bytes.0.first_chunk()? else { return None };
+                let length = u16::from_be_bytes([high, low]);
+                if !matches!(kind, 21..=25) || !self.hides(kind) || length > MAX_RECORD {
+                    return None;
+                }
+                bytes.take(HEADER)?;
+                self.count(HEADER);
+                Open { record: Record { kind, length, mark }, remaining: usize::from(length) }
+            }
+            Some(_) | None => return None,
+        };
+        let part = bytes.take_up_to(remaining).len();
+        self.count(part);
+        if part < remaining {
+            self.open = Some(Open { record, remaining: remaining.saturating_sub(part) });
             return None;
         }
-        let &[kind, 3, 0..=4, high, low] = bytes.0.first_chunk()? else { return None };
-        let length = u16::from_be_bytes([high, low]);
-        let hidden = matches!(kind, 21..=25) && (self.protected || kind > 22);
-        if !hidden || length > MAX_RECORD {
-            return None;
-        }
-        let whole = usize::from(length).saturating_add(5);
-        bytes.take(whole)?;
-        self.count(whole);
-        Some(Record { kind, length, mark })
+        self.open = None;
+        Some(record)
     }
 
-    /// Steps over bytes within such a record; returns whether they were all of `bytes`.
-    pub(super) fn within_protected(&mut self, bytes: &[u8]) -> bool {
-        match &mut self.open {
-            Some(Open { record, remaining })
-                if *remaining > bytes.len() && (self.protected || record.kind > 22) && record.kind > 20 =>
-            {
-                *remaining = remaining.saturating_sub(bytes.len());
-                self.count(bytes.len());
-                true
-            }
-            Some(_) | None => false,
+    /// Tells whether a record of this type, other than a ChangeCipherSpec, is under a key.
+    const fn hides(&self, kind: u8) -> bool {
+        kind > 22 || (self.protected && kind > 20)
+    }
+
+    /// Takes a cleartext handshake record that holds nothing but whole messages, if it is here from its first byte to its
+    /// last: the hellos mostly come so. Out come the messages, which are still to be read.
+    pub(super) fn whole_messages<'a>(&mut self, bytes: &mut Cursor<'a>) -> Option<Cursor<'a>> {
+        if self.protected || self.lost || self.skip > 0 || !self.buffer.is_empty() || !self.between_records()
+        {
+            return None;
         }
+        let &[22, 3, 0..=4, high, low] = bytes.0.first_chunk()? else { return None };
+        let length = u16::from_be_bytes([high, low]);
+        let whole = usize::from(length).saturating_add(HEADER);
+        let messages = Cursor(bytes.0.get(HEADER..whole)?);
+        let mut rest = messages;
+        while !rest.0.is_empty() {
+            rest.u8()?;
+            rest.vector24()?;
+        }
+        if length > MAX_RECORD {
+            return None;
+        }
+        bytes.take(whole)?;
+        self.count(whole);
+        Some(messages)
+    }
+
+    /// Takes a ChangeCipherSpec in a record of its own.
+    pub(super) fn change_cipher_spec(&mut self, bytes: &mut Cursor<'_>) -> bool {
+        if !self.between_records() || !matches!(bytes.0, [20, 3, 0..=4, 0, 1, _, ..]) {
+            return false;
+        }
+        let taken = bytes.take(HEADER.saturating_add(1)).is_some();
+        self.count(HEADER.saturating_add(1));
+        taken
+    }
+
+    /// Tells whether nothing is left over from earlier bytes, so that [`Stream::next`] has nothing to say without more.
+    pub(super) const fn at_rest(&self) -> bool {
+        self.buffer.is_empty() && !matches!(self.open, Some(Open { remaining: 0, .. }))
+    }
+
+    /// Tells whether the next byte begins a record.
+    const fn between_records(&self) -> bool {
+        self.open.is_none() && self.header.is_empty() && self.broken.is_none()
     }
 
     /// Reads header bytes; the outer `None` says that they are used up.
@@ -159,19 +205,19 @@ impl Stream {
         if ssl2 && first_record {
             return self.read_ssl2(bytes);
         }
-        if self.header.is_empty() {
-            self.header_mark = Some(mark);
-        }
-        let part = bytes.take_up_to(5_usize.saturating_sub(self.header.len()));
-        self.count(part.len());
-        self.header.extend_from_slice(part);
-        let &[kind, 3, minor, high, low] = self.header.as_slice() else {
-            if self.header.len() >= 5 {
-                self.broken = Some(Reason::FlightShape);
+        let header = match bytes.0.first_chunk() {
+            Some(header) if self.header.is_empty() => {
+                bytes.take(HEADER);
+                self.count(HEADER);
+                self.header_mark = Some(mark);
+                *header
             }
-            return if self.header.len() >= 5 { Some(None) } else { None };
+            Some(_) | None => self.rest_of_header(mark, bytes)?,
         };
-        self.header.clear();
+        let [kind, 3, minor, high, low] = header else {
+            self.broken = Some(Reason::FlightShape);
+            return Some(None);
+        };
         let length = u16::from_be_bytes([high, low]);
         if !(20..=25).contains(&kind) || minor > 4 || length > MAX_RECORD {
             self.broken = Some(Reason::FlightShape);
@@ -180,6 +226,19 @@ impl Stream {
         let record = Record { kind, length, mark: self.header_mark.unwrap_or(mark) };
         self.open = Some(Open { record, remaining: usize::from(length) });
         Some(None)
+    }
+
+    /// Puts a header together that comes in parts; `None` until it is whole.
+    fn rest_of_header(&mut self, mark: Mark, bytes: &mut Cursor<'_>) -> Option<[u8; HEADER]> {
+        if self.header.is_empty() {
+            self.header_mark = Some(mark);
+        }
+        let part = bytes.take_up_to(HEADER.saturating_sub(self.header.len()));
+        self.count(part.len());
+        self.header.extend_from_slice(part);
+        let header = *self.header.first_chunk()?;
+        self.header.clear();
+        Some(header)
     }
 
     /// An SSLv2-framed first message: two bytes of length, then the type.

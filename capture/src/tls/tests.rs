@@ -403,7 +403,7 @@ fn refused_early_data_is_not_taken_for_a_flight() {
         handshake.bytes(Side::Client, Mark { packet: 0, acknowledged: Some(0) }, &hello);
         handshake.bytes(Side::Client, Mark { packet: 1, acknowledged: Some(0) }, &sealed(&[900]));
         handshake.bytes(Side::Server, Mark { packet: 2, acknowledged: Some(1000) }, &server);
-        let all = Some(server.len() as u64);
+        let all = Some(u32::try_from(server.len()).unwrap());
         handshake.bytes(Side::Client, Mark { packet: 3, acknowledged: all }, &sealed(flight));
         handshake.close(Side::Client, Ending::Fin);
         handshake.conclude(ends(), &mut Memory::default()).client.word()
