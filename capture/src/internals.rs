@@ -187,7 +187,7 @@ impl Handshake {
     /// Ends a stream, by FIN or by RST.
     pub fn close(&mut self, side: Side, reset: bool) {
         if let Kind::Stream(handshake) = &mut self.0 {
-            handshake.close(side, if reset { Ending::Reset } else { Ending::Fin });
+            handshake.close(side, if reset { Ending::Reset } else { Ending::Fin }, None);
         }
     }
 

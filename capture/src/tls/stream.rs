@@ -18,6 +18,8 @@ pub(super) struct Record {
     pub(super) length: u16,
     /// The segment in which its header starts.
     pub(super) mark: Mark,
+    /// Where it ends in its stream.
+    pub(super) end: u64,
 }
 
 /// What a direction said next.
@@ -68,8 +70,8 @@ pub(super) struct Stream {
     /// Why nothing more can be read in this direction.
     pub(super) broken: Option<Reason>,
     pub(super) snapped: bool,
-    /// How the direction ended, and the last packet seen by then.
-    pub(super) ended: Option<(Ending, u32)>,
+    /// How the direction ended, and how many bytes of the other one the segment that ended it acknowledges.
+    pub(super) ended: Option<(Ending, Option<u64>)>,
 }
 
 impl Stream {
@@ -123,7 +125,7 @@ impl Stream {
         let whole = usize::from(length).saturating_add(5);
         bytes.take(whole)?;
         self.count(whole);
-        Some(Record { kind, length, mark })
+        Some(Record { kind, length, mark, end: self.offset })
     }
 
     /// Steps over bytes within such a record; returns whether they were all of `bytes`.
@@ -171,7 +173,8 @@ impl Stream {
             self.broken = Some(Reason::FlightShape);
             return Some(None);
         }
-        let record = Record { kind, length, mark: self.header_mark.unwrap_or(mark) };
+        let end = self.offset.saturating_add(u64::from(length));
+        let record = Record { kind, length, mark: self.header_mark.unwrap_or(mark), end };
         self.open = Some(Open { record, remaining: usize::from(length) });
         Some(None)
     }
