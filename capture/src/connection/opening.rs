@@ -623,7 +623,7 @@ impl Tls {
             self.handshake.bytes(side, mark, payload.bytes);
         }
         if payload.missing > 0 {
-            self.handshake.cut(side, mark, payload.missing as u64);
+            self.handshake.cut(side, payload.missing as u64);
         }
     }
 

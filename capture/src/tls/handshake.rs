@@ -85,7 +85,7 @@ impl Handshake {
     }
 
     /// Steps over stream bytes that were on the wire but not in the capture (snap length): their number is known.
-    pub(crate) fn cut(&mut self, side: Side, mark: Mark, count: u64) {
+    pub(crate) fn cut(&mut self, side: Side, count: u64) {
         for event in self.stream(side).cut(count) {
             self.event(side, event);
         }

@@ -293,7 +293,7 @@ fn a_hello_that_was_cut_may_offer_anything() {
     let mut handshake = Handshake::default();
     let mark = Mark { packet: 0, acknowledged: None };
     handshake.bytes(Side::Client, mark, &hello[..60]);
-    handshake.cut(Side::Client, mark, (hello.len() - 60) as u64);
+    handshake.cut(Side::Client, (hello.len() - 60) as u64);
     let script = script13(&[53, 400], &[250]);
     feed(&mut handshake, &script[1..].to_vec(), 4096);
     let without_acknowledgment = handshake.conclude(ends(), &mut Memory::default()).client;
@@ -518,7 +518,7 @@ proptest! {
             match how {
                 0 => handshake.bytes(side, mark, &body),
                 1 => handshake.bytes(side, mark, &record(22, &body)),
-                _ => handshake.cut(side, mark, body.len() as u64),
+                _ => handshake.cut(side, body.len() as u64),
             }
             let _ = handshake.settled();
         }
