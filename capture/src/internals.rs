@@ -174,9 +174,9 @@ impl Handshake {
     }
 
     /// Steps over bytes of a stream that the snap length cut.
-    pub fn cut(&mut self, side: Side, packet: u32, count: u64) {
+    pub fn cut(&mut self, side: Side, count: u64) {
         if let Kind::Stream(handshake) = &mut self.0 {
-            handshake.cut(side, Mark { packet, acknowledged: None }, count);
+            handshake.cut(side, count);
         }
     }
 
@@ -187,10 +187,10 @@ impl Handshake {
         }
     }
 
-    /// Ends a stream, by FIN or by RST.
-    pub fn close(&mut self, side: Side, reset: bool) {
+    /// Ends a stream, by FIN or by RST, in a segment that acknowledges so many bytes of the other side.
+    pub fn close(&mut self, side: Side, reset: bool, acknowledged: Option<u64>) {
         if let Kind::Stream(handshake) = &mut self.0 {
-            handshake.close(side, if reset { Ending::Reset } else { Ending::Fin });
+            handshake.close(side, if reset { Ending::Reset } else { Ending::Fin }, acknowledged);
         }
     }
 

@@ -70,7 +70,8 @@ fn silence_ends_a_connection() {
 #[test]
 fn the_bound_on_held_bytes_gives_up_openings_and_counts_them() {
     let limits = Limits { held_bytes: 64, ..Limits::default() };
-    let undecided = (1, false, b"nothing that is known, and too little to judge by its look ".repeat(3));
+    let noise = (1..=180_u32).map(|number| u8::try_from(number.wrapping_mul(0x9e37_79b1) >> 24).unwrap());
+    let undecided = (1, false, noise.collect());
     let (flows, coverage) = observe(limits, [(1, true, Vec::new()), undecided]);
     assert_eq!(closes(&flows), [(1, Close::CaptureEnd)]);
     assert_eq!(coverage.skipped.get("held-bytes-full"), Some(&1));

@@ -147,8 +147,9 @@ pub fn handshake(data: &[u8]) {
             continue;
         }
         let length = bytes.len() as u64;
+        let acknowledged = (kind & 0x20 == 0).then_some(sent[to]);
         match kind >> 1 & 7 {
-            5 => handshake.cut(side, packet, length),
+            5 => handshake.cut(side, length),
             6 => handshake.gap(side),
             // What is settled is settled against bytes; whoever asks whether it is ends no stream afterwards.
             7 if known.0.is_some() => {}
@@ -156,12 +157,9 @@ pub fn handshake(data: &[u8]) {
                 let reset = kind & 0x10 != 0;
                 ended[from] = true;
                 ended[to] |= reset;
-                handshake.close(side, reset);
+                handshake.close(side, reset, acknowledged);
             }
-            _ => {
-                let acknowledged = (kind & 0x20 == 0).then_some(sent[to]);
-                handshake.bytes(side, packet, acknowledged, bytes);
-            }
+            _ => handshake.bytes(side, packet, acknowledged, bytes),
         }
         sent[from] += length;
         known.check(&mut handshake);

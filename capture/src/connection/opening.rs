@@ -36,6 +36,9 @@ pub(crate) struct Opening {
     closed: Both<Option<Ending>>,
     /// The sequence number after the stream's last byte, where a FIN tells it.
     last: Both<Option<u32>>,
+    /// What the latest segment each way acknowledges, and what the one did that ended the direction.
+    acknowledges: Both<Option<u32>>,
+    acknowledged_at_close: Both<Option<u32>>,
     /// Who sent the first payload byte.
     first: Way,
     /// Whether a SYN told where the stream begins.
@@ -134,6 +137,8 @@ impl Opening {
             held: Both::default(),
             closed: Both::default(),
             last: Both::default(),
+            acknowledges: Both::default(),
+            acknowledged_at_close: Both::default(),
             first,
             told: Both::default(),
             preceded: Both::default(),
@@ -179,6 +184,7 @@ impl Opening {
     /// Takes a segment, with or without payload.
     pub(crate) fn segment(&mut self, way: Way, segment: Segment<'_>, from_start: bool) {
         self.packets = self.packets.saturating_add(1);
+        *self.acknowledges.of_mut(way) = segment.origin.acknowledgment;
         self.take(way, segment, from_start);
         // After a reset or a FIN even an acknowledgment tells what is missing.
         self.stirred |= segment.payload.on_wire() > 0
@@ -245,7 +251,10 @@ impl Opening {
 
     /// Notes the end of a direction, and after which byte it comes where that is certain.
     pub(crate) fn close(&mut self, way: Way, ending: Ending, last: Option<u32>) {
-        self.closed.of_mut(way).get_or_insert(ending);
+        if self.closed.of(way).is_none() {
+            *self.closed.of_mut(way) = Some(ending);
+            *self.acknowledged_at_close.of_mut(way) = *self.acknowledges.of(way);
+        }
         if self.last.of(way).is_none() {
             *self.last.of_mut(way) = last;
         }
@@ -403,7 +412,7 @@ impl Opening {
     /// Tells the handshake what is missing and what has ended.
     fn tell(&mut self, client: Way, ended: bool) {
         let incomplete = Both { up: self.incomplete(Way::Up), down: self.incomplete(Way::Down) };
-        let Self { streams, closed, tls: Some(tls), .. } = self else { return };
+        let Self { streams, closed, acknowledged_at_close, tls: Some(tls), .. } = self else { return };
         // A reset ends both directions at once: what is missing then stays missing.
         let over = ended || [closed.up, closed.down].contains(&Some(Ending::Reset));
         for way in [Way::Up, Way::Down] {
@@ -418,7 +427,9 @@ impl Opening {
                 && (ending == Ending::Reset || !*incomplete.of(way) || ended)
             {
                 *tls.close_told.of_mut(way) = true;
-                tls.handshake.close(side(client, way), ending);
+                let other = streams.of(way.other()).start;
+                let acknowledged = tls.acknowledged(way, other, *acknowledged_at_close.of(way));
+                tls.handshake.close(side(client, way), ending, acknowledged.map(u64::from));
             }
         }
     }
@@ -700,12 +711,13 @@ impl Tls {
         let before =
             usize::try_from((*self.start.of(way) as u64).saturating_sub(position)).unwrap_or(usize::MAX);
         let Ok(payload) = piece.payload.skip(before) else { return };
-        let mark =
-            Mark { packet: piece.origin.packet, acknowledged: self.acknowledged(way, other, piece.origin) };
+        let mark = Mark {
+            packet: piece.origin.packet,
+            acknowledged: self.acknowledged(way, other, piece.origin.acknowledgment),
+        };
         let side = side(self.client, way);
         if let Some(unwrap) = &mut self.unwrap {
             let mut rest = payload.bytes;
-            let mark = Mark { acknowledged: None, ..mark };
             while let Some(inner) = unwrap.of_mut(way).next(&mut rest) {
                 self.handshake.bytes(side, mark, inner);
             }
@@ -718,13 +730,17 @@ impl Tls {
             self.handshake.bytes(side, mark, payload.bytes);
         }
         if payload.missing > 0 {
-            self.handshake.cut(side, mark, payload.missing as u64);
+            self.handshake.cut(side, payload.missing as u64);
         }
     }
 
-    /// Translates an acknowledgment number into bytes of the other side's TLS stream.
-    fn acknowledged(&self, way: Way, other: Option<u32>, origin: Origin) -> Option<u32> {
-        let into_stream = origin.acknowledgment?.wrapping_sub(other?).cast_signed();
+    /// Translates an acknowledgment number into bytes of the other side's TLS stream, which has to be a part of its
+    /// bytes: inside TDS it cannot be placed.
+    fn acknowledged(&self, way: Way, other: Option<u32>, acknowledgment: Option<u32>) -> Option<u32> {
+        if self.unwrap.is_some() {
+            return None;
+        }
+        let into_stream = acknowledgment?.wrapping_sub(other?).cast_signed();
         let start = i64::try_from(*self.start.of(way.other())).ok()?;
         // What is acknowledged before TLS begins is none of its bytes.
         Some(u32::try_from(i64::from(into_stream).saturating_sub(start)).unwrap_or(0))

@@ -167,7 +167,7 @@ impl Handshake {
         if server.is_tls13() {
             let tag = suites::lengths(server.suite).map_or(16, |suite| suite.tag);
             let mut tickets = Tickets::default();
-            for (ticket, record) in tickets.iter_mut().zip(self.server_records_after(self.flight_packet())) {
+            for (ticket, record) in tickets.iter_mut().zip(self.reaction()) {
                 *ticket = u32::from(record.length).saturating_sub(tag).saturating_sub(1);
             }
             let full = answer.resumed == Some(false) && answer.outcome == Outcome::Established;
@@ -199,9 +199,10 @@ impl Handshake {
         let accepted = server.selected_identity.is_some();
         let Some(start) = self.flight_start(accepted, suite) else { return false };
         let flight = self.client_records.get(start..).unwrap_or_default();
-        let went_on =
-            self.server_records_after(flight.first().map(|record| record.mark.packet)).next().is_some();
-        let lengths: Vec<u32> = flight.iter().map(|record| u32::from(record.length)).collect();
+        // An alert would be a refusal.
+        let size = Arithmetic::of(suite);
+        let went_on = self.reaction().any(|record| !size.is_alert(u32::from(record.length)));
+        let lengths = RecordLengths::of(flight);
         went_on
             && !self.may_offer(extension::POST_HANDSHAKE_AUTH)
             && (accepted
@@ -235,9 +236,7 @@ impl Handshake {
             let late = !self.may_offer(extension::POST_HANDSHAKE_AUTH)
                 || flight.len() >= LATE_WATCH
                 || stuck(self.client.broken);
-            let packet = flight.first().map(|record| record.mark.packet);
-            let answered =
-                silent || self.server_records_after(packet).nth(TICKET_RECORDS.saturating_sub(1)).is_some();
+            let answered = silent || self.tickets_over(flight);
             if !late || !answered || flight.is_empty() {
                 return false;
             }
@@ -411,18 +410,31 @@ impl Handshake {
         RecordLengths::of(self.client_records.get(start..).unwrap_or_default())
     }
 
-    /// The packet in which the client's first flight record starts.
-    fn flight_packet(&self) -> Option<u32> {
+    /// Where the first record of the client's flight ends in its stream.
+    fn flight_end(&self) -> Option<u64> {
         let server = self.answer.as_ref()?;
         let suite = suites::lengths(server.suite)?;
         let start = self.flight_start(server.selected_identity.is_some(), suite)?;
-        self.client_records.get(start).map(|record| record.mark.packet)
+        self.client_records.get(start).map(|record| record.end)
     }
 
-    fn server_records_after(&self, packet: Option<u32>) -> impl Iterator<Item = &Record> + Clone {
-        self.server_records
-            .iter()
-            .filter(move |record| packet.is_some_and(|packet| record.mark.packet > packet))
+    /// The server's records that can be an answer to the client's flight: what their segments acknowledge tells, not
+    /// their place in the capture, since one direction may be captured later than the other.
+    fn reaction(&self) -> impl Iterator<Item = &Record> + Clone {
+        let end = self.flight_end();
+        self.server_records.iter().filter(move |record| {
+            end.is_some_and(|end| record.mark.acknowledged.is_some_and(|seen| u64::from(seen) >= end))
+        })
+    }
+
+    /// Whether the server's records that may hold tickets are all there. Where nothing tells what they acknowledge, they
+    /// are not remembered, and any that came later will do.
+    fn tickets_over(&self, flight: &[Record]) -> bool {
+        let packet = flight.first().map(|record| record.mark.packet);
+        let unknown = self.server_records.iter().filter(|record| {
+            record.mark.acknowledged.is_none() && packet.is_some_and(|packet| record.mark.packet > packet)
+        });
+        self.reaction().chain(unknown).nth(TICKET_RECORDS.saturating_sub(1)).is_some()
     }
 
     /// A full TLS 1.3 handshake.
@@ -521,27 +533,31 @@ impl Handshake {
                 }))
     }
 
-    /// Whether the server's only reaction to the flight was an alert, or a close without a word, before the client
-    /// closed.
+    /// Whether the server's only reaction to the flight was an alert, or a close without a word, while the client was
+    /// still there. What the server had seen by then is what its segments acknowledge.
     fn rejected(&self, suite: Lengths, last: usize) -> bool {
         let size = Arithmetic::of(suite);
+        let placed = self.server_records.iter().all(|record| record.mark.acknowledged.is_some());
+        let (Some(end), true, None) = (self.flight_end(), placed, self.server.broken) else { return false };
         let start = self.flight_start(false, suite).unwrap_or(0);
-        let packet = self.client_records.get(start.saturating_add(last)).map(|record| record.mark.packet);
-        let reaction = self.server_records_after(packet);
-        let closed_before = |packet: u32| self.client.ended.is_some_and(|(_, at)| at < packet);
-        if self.server.broken.is_some() {
-            return false;
-        }
-        match reaction.clone().next() {
-            None => {
-                // A server that accepts says something: tickets, data, or at least close_notify.
-                self.first_closed == Some(flow::Side::Server)
-            }
+        let later =
+            self.client_records.get(start.saturating_add(last).saturating_add(1)..).unwrap_or_default();
+        // One byte beyond the client's last is its FIN; an alert of its own is a close as well.
+        let left = |seen: u64| {
+            seen > self.client.offset
+                || later.iter().any(|record| record.end <= seen && size.is_alert(u32::from(record.length)))
+        };
+        let mut reaction = self.reaction().peekable();
+        match reaction.peek() {
+            // A server that accepts says something: tickets, data, or at least close_notify.
+            None => matches!(self.server.ended, Some((_, Some(seen))) if seen >= end && !left(seen)),
             Some(first) => {
+                let seen = first.mark.acknowledged.map_or(u64::MAX, u64::from);
+                let lengths: Vec<u32> = reaction.map(|record| u32::from(record.length)).collect();
                 self.ended_either()
-                    && reaction.clone().nth(2).is_none()
-                    && reaction.clone().all(|record| size.is_alert(u32::from(record.length)))
-                    && !closed_before(first.mark.packet)
+                    && lengths.len() <= 2
+                    && lengths.iter().all(|length| size.is_alert(*length))
+                    && !left(seen)
             }
         }
     }
@@ -565,11 +581,11 @@ impl Handshake {
             return answer(linked(original));
         }
         let size = Arithmetic::of(suite);
-        let first = self.flight_packet();
+        let end = self.flight_end().unwrap_or(u64::MAX);
         let padded = self
             .server_records
             .iter()
-            .rfind(|record| first.is_none_or(|packet| record.mark.packet <= packet))
+            .rfind(|record| record.mark.acknowledged.is_some_and(|seen| u64::from(seen) < end))
             .is_none_or(|record| u32::from(record.length) == size.finished.saturating_add(16));
         if let Some(client) = sessions.siblings(ends, sni, identity) {
             return answer(client);

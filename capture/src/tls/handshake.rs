@@ -55,9 +55,6 @@ pub(crate) struct Handshake {
     pub(super) issued: Option<u128>,
     pub(super) client_alert: bool,
     pub(super) server_alert: bool,
-    /// Who closed first.
-    pub(super) first_closed: Option<Side>,
-    latest: u32,
     /// Whether anything came since [`Handshake::settled`] was last asked.
     pub(super) fresh: bool,
     /// What it said then.
@@ -72,7 +69,6 @@ impl Handshake {
 
     /// Reads the next bytes of one direction.
     pub(crate) fn bytes(&mut self, side: Side, mark: Mark, bytes: &[u8]) {
-        self.latest = self.latest.max(mark.packet);
         let mut at = Cursor(bytes);
         // Records under a key are most of what comes; the rest goes the long way.
         loop {
@@ -106,8 +102,7 @@ impl Handshake {
     }
 
     /// Steps over stream bytes that were on the wire but not in the capture (snap length): their number is known.
-    pub(crate) fn cut(&mut self, side: Side, mark: Mark, count: u64) {
-        self.latest = self.latest.max(mark.packet);
+    pub(crate) fn cut(&mut self, side: Side, count: u64) {
         for event in self.stream(side).cut(count) {
             self.event(side, event);
         }
@@ -127,14 +122,10 @@ impl Handshake {
         self.stream(side).broken.get_or_insert(flow::Reason::Gap);
     }
 
-    /// Notes the end of one direction.
-    pub(crate) fn close(&mut self, side: Side, ending: Ending) {
+    /// Notes the end of one direction, and how many bytes of the other one the segment acknowledges that ended it.
+    pub(crate) fn close(&mut self, side: Side, ending: Ending, acknowledged: Option<u64>) {
         self.fresh = true;
-        let latest = self.latest;
-        self.stream(side).ended.get_or_insert((ending, latest));
-        if self.first_closed.is_none() {
-            self.first_closed = Some(side);
-        }
+        self.stream(side).ended.get_or_insert((ending, acknowledged));
     }
 
     const fn stream(&mut self, side: Side) -> &mut Stream {
@@ -270,7 +261,7 @@ impl Handshake {
         if below {
             if self.client_ccs && self.client_records.len() < MAX_RECORDS {
                 // The end of a renegotiation's flight.
-                self.client_records.push(Record { kind: 20, length: 1, mark });
+                self.client_records.push(Record { kind: 20, length: 1, mark, end: self.client.offset });
             }
             self.client_ccs = true;
             self.client.protected = true;

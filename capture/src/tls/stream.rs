@@ -20,6 +20,8 @@ pub(super) struct Record {
     pub(super) length: u16,
     /// The segment in which its header starts.
     pub(super) mark: Mark,
+    /// Where it ends in its stream.
+    pub(super) end: u64,
 }
 
 /// What a direction said next.
@@ -70,8 +72,8 @@ pub(super) struct Stream {
     /// Why nothing more can be read in this direction.
     pub(super) broken: Option<Reason>,
     pub(super) snapped: bool,
-    /// How the direction ended, and the last packet seen by then.
-    pub(super) ended: Option<(Ending, u32)>,
+    /// How the direction ended, and how many bytes of the other one the segment that ended it acknowledges.
+    pub(super) ended: Option<(Ending, Option<u64>)>,
 }
 
 impl Stream {
@@ -129,7 +131,7 @@ impl Stream {
                 }
                 bytes.take(HEADER)?;
                 self.count(HEADER);
-                Open { record: Record { kind, length, mark }, remaining: usize::from(length) }
+                Open { record: Record { kind, length, mark, end: 0 }, remaining: usize::from(length) }
             }
             Some(_) | None => return None,
         };
@@ -140,7 +142,7 @@ impl Stream {
             return None;
         }
         self.open = None;
-        Some(record)
+        Some(Record { end: self.offset, ..record })
     }
 
     /// Tells whether a record of this type, other than a ChangeCipherSpec, is under a key.
@@ -223,7 +225,8 @@ impl Stream {
             self.broken = Some(Reason::FlightShape);
             return Some(None);
         }
-        let record = Record { kind, length, mark: self.header_mark.unwrap_or(mark) };
+        let end = self.offset.saturating_add(u64::from(length));
+        let record = Record { kind, length, mark: self.header_mark.unwrap_or(mark), end };
         self.open = Some(Open { record, remaining: usize::from(length) });
         Some(None)
     }

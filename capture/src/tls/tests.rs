@@ -105,6 +105,20 @@ fn feed(handshake: &mut Handshake, script: &Script, piece: usize) {
     }
 }
 
+/// Feeds what each side says with what it had seen of the other by then; returns that of the next one to speak, by side.
+fn feed_acknowledging(handshake: &mut Handshake, script: &Script) -> (u64, u64) {
+    let (mut client, mut server) = (0, 0);
+    for (side, bytes) in script {
+        let (own, other) = match side {
+            Side::Client => (&mut client, server),
+            Side::Server => (&mut server, client),
+        };
+        *own += bytes.len() as u64;
+        handshake.bytes(*side, Mark { packet: 0, acknowledged: u32::try_from(other).ok() }, bytes);
+    }
+    (server, client)
+}
+
 fn check(script: &Script, word: AuthWord, proof: Proof) -> Conclusion {
     let conclusions = [1, 7, 4096].map(|piece| {
         let mut handshake = Handshake::default();
@@ -144,11 +158,43 @@ fn tls13_is_read_by_the_lengths_of_the_flight() {
 #[test]
 fn an_alert_alone_after_the_certificate_is_a_rejection() {
     let mut handshake = Handshake::default();
-    feed(&mut handshake, &script13(&[582], &[19]), 4096);
-    handshake.close(Side::Server, Ending::Fin);
+    let (_, seen) = feed_acknowledging(&mut handshake, &script13(&[582], &[19]));
+    handshake.close(Side::Server, Ending::Fin, Some(seen));
     let conclusion = handshake.conclude(ends(), &mut Memory::default());
     assert!(matches!(conclusion.client, ClientAuth::Proved(Presented::Rejected, _)), "{conclusion:?}");
     assert_eq!(conclusion.session.outcome, Outcome::Failed);
+}
+
+#[test]
+fn the_order_of_capture_makes_no_rejection() {
+    let (hello, server, flight, after) = match script13(&[582], &[19]).as_slice() {
+        [(_, hello), (_, server), (_, flight), (_, after)] => {
+            (hello.clone(), server.clone(), flight.clone(), after.clone())
+        }
+        _ => unreachable!("four turns"),
+    };
+    let (asked, sent) = (hello.len() as u64, (hello.len() + flight.len()) as u64);
+    let read = |seen: u64, at_close: Option<u64>, goodbye: &[u16]| {
+        let mut handshake = Handshake::default();
+        let later = Mark { packet: 1, acknowledged: u32::try_from(asked).ok() };
+        handshake.bytes(Side::Server, later, &server);
+        let alert = Mark { packet: 9, acknowledged: u32::try_from(seen).ok() };
+        handshake.bytes(Side::Server, alert, &after);
+        handshake.close(Side::Server, Ending::Fin, at_close);
+        let mark = Mark { packet: 10, acknowledged: Some(0) };
+        handshake.bytes(Side::Client, mark, &hello);
+        let mark = Mark { packet: 11, acknowledged: u32::try_from(server.len()).ok() };
+        handshake.bytes(Side::Client, mark, &[flight.clone(), sealed(goodbye)].concat());
+        handshake.close(Side::Client, Ending::Fin, None);
+        handshake.conclude(ends(), &mut Memory::default()).client.word()
+    };
+    assert_eq!(read(sent, Some(sent), &[]), AuthWord::Rejected, "captured before the flight that it answers");
+    assert_eq!(read(sent + 1, Some(sent + 1), &[]), AuthWord::Certificate, "the client had left");
+    assert_eq!(read(sent + 24, Some(sent + 24), &[19]), AuthWord::Certificate, "the client had said so");
+    assert_eq!(read(sent, Some(sent), &[19]), AuthWord::Rejected, "the client left after it");
+    assert_eq!(read(asked, Some(asked), &[]), AuthWord::Certificate, "the server had not seen the flight");
+    assert_eq!(read(asked, None, &[]), AuthWord::Certificate, "nothing tells when the server left");
+    assert_eq!(read(asked, Some(sent), &[]), AuthWord::Rejected, "the server left without a word");
 }
 
 #[test]
@@ -165,7 +211,7 @@ fn a_lost_server_side_is_no_refusal() {
     let mut handshake = Handshake::default();
     feed(&mut handshake, &vec![(Side::Client, hello13())], 4096);
     handshake.gap(Side::Server);
-    handshake.close(Side::Server, Ending::Fin);
+    handshake.close(Side::Server, Ending::Fin, None);
     let conclusion = handshake.conclude(ends(), &mut Memory::default());
     assert_eq!(conclusion.client, ClientAuth::Hidden(Reason::Gap));
 }
@@ -247,7 +293,7 @@ fn a_hello_that_was_cut_may_offer_anything() {
     let mut handshake = Handshake::default();
     let mark = Mark { packet: 0, acknowledged: None };
     handshake.bytes(Side::Client, mark, &hello[..60]);
-    handshake.cut(Side::Client, mark, (hello.len() - 60) as u64);
+    handshake.cut(Side::Client, (hello.len() - 60) as u64);
     let script = script13(&[53, 400], &[250]);
     feed(&mut handshake, &script[1..].to_vec(), 4096);
     let without_acknowledgment = handshake.conclude(ends(), &mut Memory::default()).client;
@@ -304,7 +350,7 @@ fn resumed(ticket: usize) -> Handshake {
         (Side::Client, sealed(&[53])),
     ];
     let mut handshake = Handshake::default();
-    feed(&mut handshake, &script, 4096);
+    feed_acknowledging(&mut handshake, &script);
     handshake
 }
 
@@ -315,7 +361,7 @@ fn a_resumption_is_what_the_session_it_resumes_was() {
     assert_eq!(alone.client, ClientAuth::Hidden(Reason::Resumed));
     assert_eq!(resumed(900).conclude(ends(), &mut memory).client.word(), AuthWord::Certificate);
     let mut original = Handshake::default();
-    feed(&mut original, &script13(&[582], &[250, 250]), 4096);
+    feed_acknowledging(&mut original, &script13(&[582], &[250, 250]));
     original.remember(ends(), &mut memory.sessions);
     let linked = resumed(208).conclude(ends(), &mut memory);
     assert!(
@@ -331,7 +377,7 @@ fn siblings_tell_of_a_session_that_was_not_seen() {
         let mut memory = Memory::default();
         for (last, flight) in flights {
             let mut full = Handshake::default();
-            feed(&mut full, &script13(flight, &[250, 250]), 4096);
+            feed_acknowledging(&mut full, &script13(flight, &[250, 250]));
             full.remember(client(*last), &mut memory.sessions);
         }
         assert_eq!(
@@ -405,7 +451,7 @@ fn refused_early_data_is_not_taken_for_a_flight() {
         handshake.bytes(Side::Server, Mark { packet: 2, acknowledged: Some(1000) }, &server);
         let all = Some(u32::try_from(server.len()).unwrap());
         handshake.bytes(Side::Client, Mark { packet: 3, acknowledged: all }, &sealed(flight));
-        handshake.close(Side::Client, Ending::Fin);
+        handshake.close(Side::Client, Ending::Fin, None);
         handshake.conclude(ends(), &mut Memory::default()).client.word()
     };
     assert_eq!(read(&[53, 400]), AuthWord::Absent);
@@ -472,7 +518,7 @@ proptest! {
             match how {
                 0 => handshake.bytes(side, mark, &body),
                 1 => handshake.bytes(side, mark, &record(22, &body)),
-                _ => handshake.cut(side, mark, body.len() as u64),
+                _ => handshake.cut(side, body.len() as u64),
             }
             let _ = handshake.settled();
         }
