@@ -151,16 +151,15 @@ impl Engine {
         // All of a batch are looked up before the first is taken, so that their ways through memory overlap.
         let mut batch = Vec::with_capacity(BATCH);
         loop {
-            for frame in frames.by_ref().take(BATCH) {
-                batch.push(self.read(frame));
-            }
+            batch.clear();
+            batch.extend(frames.by_ref().take(BATCH).map(|frame| self.read(frame)));
             if batch.is_empty() {
                 return;
             }
             self.look_up(&mut batch);
-            for ahead in batch.drain(..) {
+            for ahead in &batch {
                 self.advance(ahead.at);
-                self.turn(&ahead);
+                self.turn(ahead);
             }
         }
     }

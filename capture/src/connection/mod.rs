@@ -176,8 +176,8 @@ impl Connection {
         if (telling || several) && half.recent.contains(&fingerprint) {
             return Change::default();
         }
-        half.recent.rotate_right(1);
-        half.recent[0] = fingerprint;
+        let [first, second, third, _] = half.recent;
+        half.recent = [fingerprint, first, second, third];
         half.packets = half.packets.saturating_add(1);
         half.bytes = half.bytes.saturating_add(packet.payload.on_wire() as u64);
 
