@@ -265,9 +265,9 @@ impl Opening {
 
     /// Returns how many payload bytes are held.
     pub(crate) fn held(&self) -> usize {
-        [Way::Up, Way::Down].into_iter().fold(0, |sum, way| {
-            sum.saturating_add(self.held.of(way).bytes.capacity()).saturating_add(self.streams.of(way).held())
-        })
+        let Self { held, streams, .. } = self;
+        let (up, down) = (held.up.bytes.capacity(), held.down.bytes.capacity());
+        up.saturating_add(down).saturating_add(streams.up.held()).saturating_add(streams.down.held())
     }
 
     fn push(&mut self, way: Way, segment: Segment<'_>) {

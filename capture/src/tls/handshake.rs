@@ -16,7 +16,7 @@ use super::{Ending, Mark, sessions};
 pub(super) const MAX_RECORDS: usize = 96;
 
 /// For how many there is room from the first on: what most connections come to before they settle.
-const FIRST_RECORDS: usize = 8;
+const FIRST_RECORDS: usize = 16;
 
 /// The TLS opening of one connection, fed in stream order from the first byte of TLS in each direction.
 #[derive(Debug, Default)]
