@@ -38,10 +38,12 @@ const WRITTEN: usize = "2026-01-31T23:59:59.123456789Z".len();
 impl Timestamp {
     /// Returns the time as RFC 3339. By hand, because two are written for every flow.
     pub(crate) fn rfc3339(self) -> [u8; WRITTEN] {
-        const DAY: i64 = 86_400;
-        let (seconds, nanos) = (self.0.div_euclid(1_000_000_000), self.0.rem_euclid(1_000_000_000));
-        let (year, month, day) = civil(seconds.div_euclid(DAY));
-        let second = seconds.rem_euclid(DAY);
+        const DAY: u64 = 86_400;
+        let (seconds, nanos) = (self.0.div_euclid(1_000_000_000), self.0.rem_euclid(1_000_000_000) as usize);
+        // Counted from long before all that 64 bits of nanoseconds can tell, so that nothing below is negative.
+        let seconds = seconds.cast_unsigned().wrapping_add(BEFORE * DAY);
+        let (year, month, day) = civil((seconds / DAY) as u32);
+        let second = (seconds % DAY) as usize;
         let mut text = *b"0000-00-00T00:00:00.000000000Z";
         let fields = [
             (0, year / 100),
@@ -57,28 +59,30 @@ impl Timestamp {
             (26, nanos / 10 % 100),
         ];
         for (place, number) in fields {
-            let [tens, ones] = digits::pair(number.unsigned_abs() as usize);
+            let [tens, ones] = digits::pair(number);
             text[place] = tens;
             text[place + 1] = ones;
         }
-        text[28] = digits::pair(nanos.unsigned_abs() as usize % 10)[1];
+        text[28] = digits::pair(nanos % 10)[1];
         text
     }
 }
 
-/// Returns year, month and day of a day counted from the epoch, in the Gregorian calendar.
+/// How many days 1 March of the year 0 lies before the epoch.
+const BEFORE: u64 = 719_468;
+
+/// Returns year, month and day of a day counted from 1 March of the year 0, in the Gregorian calendar.
 ///
 /// The year is taken to begin in March, so that the leap day comes last: months then have their lengths in a pattern of
 /// five (153 days), and 146,097 days are 400 years.
-const fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+const fn civil(days: u32) -> (usize, usize, usize) {
+    let (era, of_era) = (days / 146_097, days % 146_097);
     let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let from_march = (5 * of_year + 2) / 153;
     let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    let year = era * 400 + year_of_era + if month <= 2 { 1 } else { 0 };
-    (year, month, of_year - (153 * from_march + 2) / 5 + 1)
+    let year = era * 400 + year_of_era + (month <= 2) as u32;
+    (year as usize, month as usize, (of_year - (153 * from_march + 2) / 5 + 1) as usize)
 }
 
 impl fmt::Display for Timestamp {

@@ -27,15 +27,20 @@ pub(crate) enum Answer {
     Tls,
 }
 
-/// The opening of one connection.
+/// The opening of one connection. In front, in this order, what every packet touches.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Opening {
-    transport: Transport,
     streams: Both<Stream>,
-    held: Both<Held>,
+    tls: Option<Box<Tls>>,
+    packets: u32,
     closed: Both<Option<Ending>>,
-    /// The sequence number after the stream's last byte, where a FIN tells it.
-    last: Both<Option<u32>>,
+    /// Whether anything came since [`Opening::answer`] was last asked.
+    stirred: bool,
+    /// Whether anything came since detection was last asked.
+    fresh: bool,
+    /// Whether the bytes held begin after a hole, so that they are no opening.
+    late: bool,
     /// What the latest segment each way acknowledges, and what the one did that ended the direction.
     acknowledges: Both<Option<u32>>,
     acknowledged_at_close: Both<Option<u32>>,
@@ -45,39 +50,36 @@ pub(crate) struct Opening {
     told: Both<bool>,
     /// Whether a byte that may have been a keep-alive was left out before the stream's first.
     preceded: Both<bool>,
-    packets: u32,
-    /// Whether the bytes held begin after a hole, so that they are no opening.
-    late: bool,
-    /// Whether anything came since detection was last asked.
-    fresh: bool,
+    transport: Transport,
+    /// The sequence number after the stream's last byte, where a FIN tells it.
+    last: Both<Option<u32>>,
+    held: Both<Held>,
     /// What detection has ruled out, and which way the client was taken to send then, and whether from its start.
     ruled_out: RuledOut,
     seen_as: Option<(Way, bool)>,
     /// Whether a bound of the engine ended it.
     given_up: bool,
-    /// Whether anything came since [`Opening::answer`] was last asked.
-    stirred: bool,
-    tls: Option<Box<Tls>>,
     /// A handshake that comes in datagrams.
     datagrams: Option<Datagrams>,
 }
 
-/// TLS found, and where.
+/// TLS found, and where. In front, in this order, what every packet touches.
 #[derive(Debug)]
+#[repr(C)]
 struct Tls {
-    handshake: Handshake,
-    /// Which way the client sends.
-    client: Way,
-    /// First byte of TLS in each stream.
-    start: Both<usize>,
     /// How many bytes of each stream have come, TLS or not.
     position: Both<u64>,
+    /// First byte of TLS in each stream.
+    start: Both<usize>,
     /// Takes TDS packets off the handshake inside them.
-    unwrap: Option<Both<Unwrapper>>,
-    upgrade: Option<Upgrade>,
-    protocol: Option<Protocol>,
+    unwrap: Option<Box<Both<Unwrapper>>>,
+    /// Which way the client sends.
+    client: Way,
     gap_told: Both<bool>,
     close_told: Both<bool>,
+    upgrade: Option<Upgrade>,
+    protocol: Option<Protocol>,
+    handshake: Handshake,
 }
 
 /// In-order bytes of one direction, kept until detection settles.
@@ -102,6 +104,11 @@ struct Run {
 }
 
 impl Held {
+    /// Returns how many bytes of memory it takes beside its own.
+    fn room(&self) -> usize {
+        self.bytes.capacity().saturating_add(self.later.capacity().saturating_mul(size_of::<Run>()))
+    }
+
     fn keep(&mut self, piece: &Piece<'_>) {
         if self.full {
             return;
@@ -310,12 +317,13 @@ impl Opening {
 
     /// Returns how many payload bytes are held.
     pub(crate) fn held(&self) -> usize {
-        [Way::Up, Way::Down].into_iter().fold(0, |sum, way| {
-            let Held { bytes, later, .. } = self.held.of(way);
-            sum.saturating_add(bytes.capacity())
-                .saturating_add(later.capacity().saturating_mul(size_of::<Run>()))
-                .saturating_add(self.streams.of(way).held())
-        })
+        let Self { held, streams, .. } = self;
+        let waiting = streams.up.held().saturating_add(streams.down.held());
+        if self.tls.is_some() {
+            // What was held went to the handshake.
+            return waiting;
+        }
+        waiting.saturating_add(held.up.room()).saturating_add(held.down.room())
     }
 
     fn push(&mut self, way: Way, segment: Segment<'_>) {
@@ -380,24 +388,14 @@ impl Opening {
         if !std::mem::take(&mut self.stirred) && !ended && self.packets < PATIENCE {
             return None;
         }
-        if let Some(datagrams) = &self.datagrams {
-            if !roles_known {
-                *client = datagrams.client();
+        if self.tls.is_none() {
+            if let Some(datagrams) = &self.datagrams {
+                if !roles_known {
+                    *client = datagrams.client();
+                }
+                return (ended || datagrams.settled()).then_some(Answer::Tls);
             }
-            return (ended || datagrams.settled()).then_some(Answer::Tls);
-        }
-        if self.tls.is_none() && (ended || (self.stopped(Way::Up) && self.stopped(Way::Down))) {
-            // A hole before everything else will not fill any more.
-            for way in [Way::Up, Way::Down] {
-                let stream = self.streams.of_mut(way);
-                stream.gap |= !stream.begun() && stream.has_hole();
-            }
-            self.holes();
-        }
-        if self.tls.is_none() && (self.fresh || ended || self.packets >= PATIENCE) {
-            self.fresh = false;
-            let answer = self.detect(client, roles_known, from_start, key, ended);
-            if let Some(settled) = answer {
+            if let Some(settled) = self.look(client, roles_known, from_start, key, ended) {
                 return Some(Answer::Settled(settled));
             }
         }
@@ -407,6 +405,30 @@ impl Opening {
             self.tell(*client, ended);
         }
         (ended | self.tls.as_mut()?.handshake.settled()).then_some(Answer::Tls)
+    }
+
+    /// Looks for TLS or a protocol, if there is anything new to look at.
+    fn look(
+        &mut self,
+        client: &mut Way,
+        roles_known: bool,
+        from_start: bool,
+        key: Key,
+        ended: bool,
+    ) -> Option<Settled> {
+        if ended || (self.stopped(Way::Up) && self.stopped(Way::Down)) {
+            // A hole before everything else will not fill any more.
+            for way in [Way::Up, Way::Down] {
+                let stream = self.streams.of_mut(way);
+                stream.gap |= !stream.begun() && stream.has_hole();
+            }
+            self.holes();
+        }
+        if !(self.fresh || ended || self.packets >= PATIENCE) {
+            return None;
+        }
+        self.fresh = false;
+        self.detect(client, roles_known, from_start, key, ended)
     }
 
     /// Tells the handshake what is missing and what has ended.
@@ -473,7 +495,7 @@ impl Opening {
                     Way::Up => Both { up: in_client, down: in_server },
                     Way::Down => Both { up: in_server, down: in_client },
                 };
-                let unwrap = Some(Both::default());
+                let unwrap = Some(Box::default());
                 self.begin_tls(*client, start, unwrap, Some(Upgrade::Tds), Some(Protocol::Tds));
                 None
             }
@@ -615,7 +637,7 @@ impl Opening {
         &mut self,
         client: Way,
         start: Both<usize>,
-        unwrap: Option<Both<Unwrapper>>,
+        unwrap: Option<Box<Both<Unwrapper>>>,
         upgrade: Option<Upgrade>,
         protocol: Option<Protocol>,
     ) {

@@ -46,13 +46,20 @@ pub(crate) struct Stream {
     pub(crate) start: Option<u32>,
     /// How many bytes are in order.
     position: u64,
-    waiting: Vec<Waiting>,
-    waiting_bytes: usize,
+    /// What came early; absent where nothing waits, as it mostly is.
+    ahead: Option<Box<Ahead>>,
     /// The first and the highest acknowledgment that the other side sent.
     acknowledged: Option<(u32, u32)>,
     patience: u32,
     /// Whether bytes are known to be lost: nothing more comes out.
     pub(crate) gap: bool,
+}
+
+/// Segments that wait for a hole to fill, in stream order, and how many bytes of them are held.
+#[derive(Debug, Default)]
+struct Ahead {
+    segments: Vec<Waiting>,
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -92,8 +99,8 @@ impl Stream {
     }
 
     /// Returns how many bytes are held for a hole to fill.
-    pub(crate) const fn held(&self) -> usize {
-        self.waiting_bytes
+    pub(crate) fn held(&self) -> usize {
+        self.ahead.as_ref().map_or(0, |ahead| ahead.bytes)
     }
 
     /// Tells whether anything has come out.
@@ -128,7 +135,12 @@ impl Stream {
 
     /// Tells whether bytes wait behind a hole.
     pub(crate) const fn has_hole(&self) -> bool {
-        !self.waiting.is_empty()
+        self.ahead.is_some()
+    }
+
+    /// Returns the first segment that waits.
+    fn first_waiting(&self) -> Option<&Waiting> {
+        self.ahead.as_ref()?.segments.first()
     }
 
     /// Takes a segment; what is now in order goes to `out`.
@@ -139,7 +151,7 @@ impl Stream {
         }
         let start = *self.start.get_or_insert(segment.sequence);
         let next = start.wrapping_add(low_half(self.position));
-        if segment.sequence == next && self.waiting.is_empty() {
+        if segment.sequence == next && self.ahead.is_none() {
             // What nearly every segment is: the next one.
             self.position = self.position.saturating_add(segment.payload.on_wire() as u64);
             if segment.payload.on_wire() > 0 {
@@ -170,10 +182,10 @@ impl Stream {
     pub(crate) fn resume(&mut self, out: &mut impl FnMut(Piece<'_>)) {
         self.gap = false;
         self.patience = 0;
-        if let (Some(first), Some(start)) = (self.waiting.first(), self.start) {
-            let begin = first.position;
+        if let (Some(ahead), Some(start)) = (&mut self.ahead, self.start) {
+            let begin = ahead.segments.first().map_or(0, |first| first.position);
             self.start = Some(start.wrapping_add(low_half(begin)));
-            for waiting in &mut self.waiting {
+            for waiting in &mut ahead.segments {
                 waiting.position = waiting.position.saturating_sub(begin);
             }
             self.position = 0;
@@ -190,7 +202,7 @@ impl Stream {
             }
             // Bytes that wait came first and win, so only what lies before them goes out at once.
             let room =
-                self.waiting.first().map_or(u64::MAX, |first| first.position.saturating_sub(self.position));
+                self.first_waiting().map_or(u64::MAX, |first| first.position.saturating_sub(self.position));
             let length = usize::try_from(room).unwrap_or(usize::MAX).min(payload.on_wire());
             self.position = self.position.saturating_add(length as u64);
             out(Piece { payload: payload.limit(length), ..piece });
@@ -206,7 +218,7 @@ impl Stream {
         }
         let mut index = 0;
         while piece.payload.on_wire() > 0 {
-            let Some(existing) = self.waiting.get(index) else {
+            let Some(existing) = self.ahead.as_ref().and_then(|ahead| ahead.segments.get(index)) else {
                 self.wait(index, position, piece);
                 return;
             };
@@ -226,20 +238,26 @@ impl Stream {
     }
 
     fn wait(&mut self, index: usize, position: u64, piece: Piece<'_>) {
-        if self.waiting.len() >= WAITING_SEGMENTS || self.waiting_bytes >= WAITING_BYTES {
+        let ahead = self.ahead.get_or_insert_default();
+        if ahead.segments.len() >= WAITING_SEGMENTS || ahead.bytes >= WAITING_BYTES {
             self.gap = true;
             return;
         }
-        self.waiting_bytes = self.waiting_bytes.saturating_add(piece.payload.bytes.len());
+        ahead.bytes = ahead.bytes.saturating_add(piece.payload.bytes.len());
         let bytes = piece.payload.bytes.to_vec();
         let waiting = Waiting { position, bytes, missing: piece.payload.missing, origin: piece.origin };
-        self.waiting.insert(index, waiting);
+        ahead.segments.insert(index, waiting);
     }
 
     fn drain(&mut self, out: &mut impl FnMut(Piece<'_>)) {
-        while self.waiting.first().is_some_and(|first| first.position <= self.position) {
-            let first = self.waiting.remove(0);
-            self.waiting_bytes = self.waiting_bytes.saturating_sub(first.bytes.len());
+        while let Some(ahead) = &mut self.ahead
+            && ahead.segments.first().is_some_and(|first| first.position <= self.position)
+        {
+            let first = ahead.segments.remove(0);
+            ahead.bytes = ahead.bytes.saturating_sub(first.bytes.len());
+            if ahead.segments.is_empty() {
+                self.ahead = None;
+            }
             let known = usize::try_from(self.position.saturating_sub(first.position)).unwrap_or(usize::MAX);
             let payload = Captured { bytes: &first.bytes, missing: first.missing };
             if let Ok(payload) = payload.skip(known)

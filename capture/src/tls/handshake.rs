@@ -16,49 +16,53 @@ use super::{Ending, Mark, sessions};
 pub(super) const MAX_RECORDS: usize = 96;
 
 /// For how many there is room from the first on: what most connections come to before they settle.
-const FIRST_RECORDS: usize = 8;
+const FIRST_RECORDS: usize = 16;
 
-/// The TLS opening of one connection, fed in stream order from the first byte of TLS in each direction.
+/// The TLS opening of one connection, fed in stream order from the first byte of TLS in each direction. In front, in this
+/// order, what every packet touches.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(crate) struct Handshake {
-    pub(super) client: Stream,
-    pub(super) server: Stream,
-    /// The ClientHello in force: the second one after a HelloRetryRequest.
-    pub(super) hello: Option<ClientHello>,
-    /// The first hello, where a HelloRetryRequest called for a second one.
-    pub(super) first_hello: Option<Box<ClientHello>>,
-    /// Messages come from DTLS, whose ClientHello has a cookie field.
-    pub(super) datagram: bool,
-    pub(super) early_data: bool,
-    pub(super) retry: bool,
-    pub(super) answer: Option<ServerHello>,
-    /// Where the ServerHello's record ends in the server's stream.
-    pub(super) answer_end: Option<u64>,
-    /// Type-23 records in TLS 1.3, all protected ones below, after the hello in force.
-    pub(super) client_records: Vec<Record>,
-    pub(super) server_records: Vec<Record>,
-    /// Whether the client sent a ChangeCipherSpec, a dummy one or not; and whether one that changes cipher.
-    client_changed: bool,
-    pub(super) client_ccs: bool,
-    pub(super) server_ccs: bool,
-    /// Length of the client's Certificate message, where it is in the clear.
-    pub(super) client_certificates: Option<u32>,
-    pub(super) client_certificate: Option<Leaf>,
-    pub(super) client_key_exchange: bool,
-    /// Length of the ClientKeyExchange message.
-    pub(super) key_exchange_length: u32,
-    pub(super) server_certificate: Option<Leaf>,
-    /// The server sent messages that only a full handshake has.
-    pub(super) server_full: bool,
-    pub(super) server_group: Option<u16>,
-    /// Hash of the ticket that the server issued in the clear (RFC 5077).
-    pub(super) issued: Option<u128>,
-    pub(super) client_alert: bool,
-    pub(super) server_alert: bool,
     /// Whether anything came since [`Handshake::settled`] was last asked.
     pub(super) fresh: bool,
     /// What it said then.
     pub(super) settled: bool,
+    /// Messages come from DTLS, whose ClientHello has a cookie field.
+    pub(super) datagram: bool,
+    pub(super) early_data: bool,
+    pub(super) retry: bool,
+    pub(super) client_ccs: bool,
+    pub(super) server_ccs: bool,
+    /// Whether the client sent a ChangeCipherSpec, be it a dummy one.
+    client_changed: bool,
+    pub(super) client_key_exchange: bool,
+    /// The server sent messages that only a full handshake has.
+    pub(super) server_full: bool,
+    pub(super) client_alert: bool,
+    pub(super) server_alert: bool,
+    /// Who closed first.
+    pub(super) first_closed: Option<Side>,
+    pub(super) client: Stream,
+    pub(super) server: Stream,
+    /// Type-23 records in TLS 1.3, all protected ones below, after the hello in force.
+    pub(super) client_records: Vec<Record>,
+    pub(super) server_records: Vec<Record>,
+    /// Where the ServerHello's record ends in the server's stream.
+    pub(super) answer_end: Option<u64>,
+    /// The first hello, where a HelloRetryRequest called for a second one.
+    pub(super) first_hello: Option<Box<ClientHello>>,
+    pub(super) answer: Option<ServerHello>,
+    /// The ClientHello in force: the second one after a HelloRetryRequest.
+    pub(super) hello: Option<ClientHello>,
+    /// Length of the client's Certificate message, where it is in the clear.
+    pub(super) client_certificates: Option<u32>,
+    /// Length of the ClientKeyExchange message.
+    pub(super) key_exchange_length: u32,
+    pub(super) server_group: Option<u16>,
+    pub(super) client_certificate: Option<Leaf>,
+    pub(super) server_certificate: Option<Leaf>,
+    /// Hash of the ticket that the server issued in the clear (RFC 5077).
+    pub(super) issued: Option<u128>,
 }
 
 impl Handshake {
