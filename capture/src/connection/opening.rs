@@ -13,6 +13,9 @@ use crate::key::{Both, Key, Way};
 use crate::packet::Captured;
 use crate::tls::{self, Ending, Ends, Handshake, Mark, Memory, Probe};
 
+/// How many bytes more detection is asked about at least, once no protocol is possible any more.
+const ASKED_LEAST: u64 = 64;
+
 /// After how many packets detection has to do with what it has.
 const PATIENCE: u32 = 512;
 
@@ -54,6 +57,8 @@ pub(crate) struct Opening {
     /// The sequence number after the stream's last byte, where a FIN tells it.
     last: Both<Option<u32>>,
     held: Both<Held>,
+    /// How many bytes had been seen when detection was last asked.
+    asked: u64,
     /// What detection has ruled out, and which way the client was taken to send then, and whether from its start.
     ruled_out: RuledOut,
     seen_as: Option<(Way, bool)>,
@@ -152,6 +157,7 @@ impl Opening {
             packets: 0,
             late: false,
             fresh: false,
+            asked: 0,
             ruled_out: RuledOut::default(),
             seen_as: None,
             given_up: false,
@@ -424,11 +430,22 @@ impl Opening {
             }
             self.holes();
         }
-        if !(self.fresh || ended || self.packets >= PATIENCE) {
+        if !(self.is_due() || ended || self.packets >= PATIENCE) {
             return None;
         }
         self.fresh = false;
         self.detect(client, roles_known, from_start, key, ended)
+    }
+
+    /// Tells whether detection is to be asked again: when anything came; but where no protocol is possible any more, when
+    /// much came, or what may be TLS inside something unknown.
+    fn is_due(&self) -> bool {
+        let stopped = self.closed.up.is_some() || self.closed.down.is_some();
+        if !self.fresh || stopped || !self.ruled_out.all() {
+            return self.fresh;
+        }
+        self.seen() >= self.asked.saturating_add(self.asked / 4).saturating_add(ASKED_LEAST)
+            || self.goes_on_in_records()
     }
 
     /// Tells the handshake what is missing and what has ended.

@@ -185,7 +185,19 @@ impl Detected {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct RuledOut(u64);
 
-const _: () = assert!(DETECTORS.len() <= u64::BITS as usize, "a bit for every detector");
+const _: () = assert!(DETECTORS.len() < u64::BITS as usize, "a bit for every detector, and one for none");
+
+impl RuledOut {
+    /// Returns the bits of the detectors that may still say yes.
+    const fn left(self) -> u64 {
+        !self.0 & (1_u64 << DETECTORS.len()).wrapping_sub(1)
+    }
+
+    /// Tells whether no detector may.
+    pub(crate) const fn all(self) -> bool {
+        self.left() == 0
+    }
+}
 
 /// Detects what the opening is.
 #[cfg(any(test, feature = "internals"))]
@@ -237,9 +249,11 @@ fn recognise(opening: &Opening<'_>, nested: u8, ruled_out: &mut RuledOut) -> Opt
     let mut open = false;
     // Ports put the likeliest probe first. The order cannot change the answer: no two probes claim the same bytes.
     for likely in [true, false] {
-        for (number, detector) in DETECTORS.iter().enumerate() {
-            let bit = 1 << number;
-            if ruled_out.0 & bit != 0 || detector.ports.contains(&opening.port) != likely {
+        let mut left = ruled_out.left();
+        while let Some(detector) = DETECTORS.get(left.trailing_zeros() as usize) {
+            let bit = left & left.wrapping_neg();
+            left ^= bit;
+            if detector.ports.contains(&opening.port) != likely {
                 continue;
             }
             let carried = detector.carried_by(opening.transport);
