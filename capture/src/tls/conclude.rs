@@ -217,7 +217,7 @@ impl Handshake {
                 || stuck(self.client.broken);
             let packet = flight.first().map(|record| record.mark.packet);
             let answered = silent
-                || self.server_records_after(packet).nth(TICKET_RECORDS.saturating_sub(1)).is_some();
+                || self.server_records_after(packet).rev().nth(TICKET_RECORDS.saturating_sub(1)).is_some();
             if !late || !answered || flight.is_empty() {
                 return false;
             }
@@ -397,7 +397,7 @@ impl Handshake {
         self.client_records.get(start).map(|record| record.mark.packet)
     }
 
-    fn server_records_after(&self, packet: Option<u32>) -> impl Iterator<Item = &Record> + Clone {
+    fn server_records_after(&self, packet: Option<u32>) -> impl DoubleEndedIterator<Item = &Record> + Clone {
         self.server_records
             .iter()
             .filter(move |record| packet.is_some_and(|packet| record.mark.packet > packet))

@@ -107,6 +107,11 @@ impl Handshake {
         true
     }
 
+    /// Returns how many bytes were read or stepped over.
+    pub(crate) const fn read(&self) -> u64 {
+        self.client.offset.saturating_add(self.server.offset)
+    }
+
     /// Steps over stream bytes that were on the wire but not in the capture (snap length): their number is known.
     pub(crate) fn cut(&mut self, side: Side, mark: Mark, count: u64) {
         self.latest = self.latest.max(mark.packet);
