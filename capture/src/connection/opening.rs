@@ -468,7 +468,11 @@ impl Opening {
             Detected::Plaintext { protocol: None, .. }
                 if self.transport == Transport::Tcp && !self.shows_a_beginning() =>
             {
-                if ended { settled(Security::Unknown(self.why_unknown(Reason::Gap, from_start))) } else { None }
+                if ended {
+                    settled(Security::Unknown(self.why_unknown(Reason::Gap, from_start)))
+                } else {
+                    None
+                }
             }
             // After a hole, an upgrade may have been in it.
             Detected::Plaintext { protocol, .. } if self.late && self.goes_on_in_records() => {

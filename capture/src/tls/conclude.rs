@@ -381,7 +381,9 @@ impl Handshake {
             }
         }
         let end = self.answer_end?;
-        self.client_records.iter().position(|record| record.mark.acknowledged.is_some_and(|seen| u64::from(seen) >= end))
+        self.client_records
+            .iter()
+            .position(|record| record.mark.acknowledged.is_some_and(|seen| u64::from(seen) >= end))
     }
 
     fn flight_lengths(&self, accepted: bool, suite: Lengths) -> RecordLengths {

@@ -154,7 +154,12 @@ impl Stream {
     /// Takes a cleartext handshake record that holds nothing but whole messages, if it is here from its first byte to its
     /// last: the hellos mostly come so. Out come the messages, which are still to be read.
     pub(super) fn whole_messages<'a>(&mut self, bytes: &mut Cursor<'a>) -> Option<Cursor<'a>> {
-        if self.protected || self.lost || self.skip() > 0 || !self.buffer().is_empty() || !self.between_records() {
+        if self.protected
+            || self.lost
+            || self.skip() > 0
+            || !self.buffer().is_empty()
+            || !self.between_records()
+        {
             return None;
         }
         let &[22, 3, 0..=4, high, low] = bytes.0.first_chunk()? else { return None };
@@ -363,7 +368,8 @@ impl Stream {
 
     /// Returns the type of the cleartext handshake message that has begun and is not whole.
     pub(super) fn begun(&self) -> Option<u8> {
-        self.open.filter(|open| open.record.kind == 22 && !self.protected && !self.lost && self.skip() == 0)?;
+        self.open
+            .filter(|open| open.record.kind == 22 && !self.protected && !self.lost && self.skip() == 0)?;
         self.buffer().first().copied()
     }
 
