@@ -313,12 +313,11 @@ impl Opening {
         }
     }
 
-    /// Returns how many bytes were seen: of TLS once that has begun.
+    /// Returns how many bytes were seen. Who asks has all of the memory on its way that the next packet touches.
     pub(crate) fn seen(&self) -> u64 {
-        match &self.tls {
-            Some(tls) => tls.position.up.saturating_add(tls.position.down),
-            None => self.streams.up.position().saturating_add(self.streams.down.position()),
-        }
+        let seen = self.streams.up.position().saturating_add(self.streams.down.position());
+        // The handshake has read no more than came.
+        self.tls.as_ref().map_or(seen, |tls| seen.max(tls.position.up).max(tls.handshake.read()))
     }
 
     /// Returns how many payload bytes are held.

@@ -47,10 +47,10 @@ pub(crate) struct Handshake {
     /// Type-23 records in TLS 1.3, all protected ones below, after the hello in force.
     pub(super) client_records: Vec<Record>,
     pub(super) server_records: Vec<Record>,
-    /// Where the ServerHello's record ends in the server's stream.
-    pub(super) answer_end: Option<u64>,
     /// The first hello, where a HelloRetryRequest called for a second one.
     pub(super) first_hello: Option<Box<ClientHello>>,
+    /// Where the ServerHello's record ends in the server's stream.
+    pub(super) answer_end: Option<u64>,
     pub(super) answer: Option<ServerHello>,
     /// The ClientHello in force: the second one after a HelloRetryRequest.
     pub(super) hello: Option<ClientHello>,
@@ -103,6 +103,11 @@ impl Handshake {
             return false;
         }
         true
+    }
+
+    /// Returns how many bytes were read or stepped over.
+    pub(crate) const fn read(&self) -> u64 {
+        self.client.offset.saturating_add(self.server.offset)
     }
 
     /// Steps over stream bytes that were on the wire but not in the capture (snap length): their number is known.
@@ -344,7 +349,7 @@ impl Handshake {
             11 => {
                 self.server_full = true;
                 if self.server_certificate.is_none() {
-                    self.server_certificate = Leaf::of(&body);
+                    self.server_certificate = Leaf::of(body);
                 }
             }
             12 => {

@@ -14,13 +14,17 @@ const MAX_PROTOCOLS: usize = 32;
 
 /// What a ClientHello says: its body as sent, and where in it things stand.
 ///
-/// Nothing is taken out before it is asked for, since most hellos of a client say the same.
+/// Nothing is taken out before it is asked for, since most hellos of a client say the same. In front is what is asked for
+/// with every packet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[repr(C)]
 pub(crate) struct ClientHello {
-    body: Vec<u8>,
-    pub(crate) legacy_version: u16,
+    /// Which extensions it offers of those that have a [`mark`], a bit each: what is asked of a hello again and again.
+    offered: u16,
     /// Whether the body was read to its end, so that what is absent was not sent.
     pub(crate) whole: bool,
+    pub(crate) legacy_version: u16,
+    body: Vec<u8>,
     session_id: Span,
     suites: Span,
     extensions: Span,
@@ -30,8 +34,6 @@ pub(crate) struct ClientHello {
     signature_algorithms: Span,
     identities: Span,
     ticket: Span,
-    /// Which extensions it offers of those that have a [`mark`], a bit each: what is asked of a hello again and again.
-    offered: u16,
 }
 
 /// A range of a body.
@@ -266,18 +268,19 @@ fn numbers(bytes: &[u8]) -> impl Iterator<Item = u16> {
     bytes.as_chunks::<2>().0.iter().map(|pair| u16::from_be_bytes(*pair))
 }
 
-/// What a ServerHello says.
+/// What a ServerHello says. In front is what is asked for with every packet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[repr(C)]
 pub(crate) struct ServerHello {
     /// The negotiated version number: the one of supported_versions where there is one.
     pub(crate) version: u16,
+    pub(crate) suite: u16,
+    /// Index of the PSK identity that the server chose; absent when it chose none.
+    pub(crate) selected_identity: Option<u16>,
+    pub(crate) group: Option<u16>,
     pub(crate) retry: bool,
     /// The session's id; not kept in TLS 1.3, which only echoes it.
     pub(crate) session_id: Vec<u8>,
-    pub(crate) suite: u16,
-    pub(crate) group: Option<u16>,
-    /// Index of the PSK identity that the server chose; absent when it chose none.
-    pub(crate) selected_identity: Option<u16>,
     pub(crate) alpn: Option<String>,
     /// How many messages it makes the client send between ChangeCipherSpec and Finished.
     pub(crate) before_finished: usize,

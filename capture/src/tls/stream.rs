@@ -57,12 +57,9 @@ struct Open {
 /// The reader of one direction.
 #[derive(Debug, Default)]
 pub(super) struct Stream {
-    header: Vec<u8>,
-    header_mark: Option<Mark>,
     open: Option<Open>,
-    buffer: Vec<u8>,
-    /// Bytes of an over-long message still to be stepped over.
-    skip: usize,
+    /// What came only in part; absent where nothing has so far.
+    parts: Option<Box<Parts>>,
     /// Message boundaries are lost; records still count.
     lost: bool,
     /// Handshake records are under a key from here on.
@@ -74,6 +71,24 @@ pub(super) struct Stream {
     pub(super) snapped: bool,
     /// How the direction ended, and how many bytes of the other one the segment that ended it acknowledges.
     pub(super) ended: Option<(Ending, Option<u64>)>,
+}
+
+/// Parts of what is not whole yet.
+#[derive(Debug, Default)]
+struct Parts {
+    /// Of a record's header, or of a whole message of SSL 2.0.
+    header: Vec<u8>,
+    header_mark: Option<Mark>,
+    /// Of handshake messages, or of an alert.
+    buffer: Vec<u8>,
+    /// Bytes of an over-long message still to be stepped over.
+    skip: usize,
+}
+
+impl Parts {
+    const fn is_empty(&self) -> bool {
+        self.header.is_empty() && self.buffer.is_empty() && self.skip == 0
+    }
 }
 
 impl Stream {
@@ -110,8 +125,9 @@ impl Stream {
 
     /// Gives back the room that is not in use.
     pub(super) fn shrink(&mut self) {
-        self.header.shrink_to_fit();
-        self.buffer.shrink_to_fit();
+        if self.parts.as_ref().is_some_and(|parts| parts.is_empty()) {
+            self.parts = None;
+        }
     }
 
     fn count(&mut self, bytes: usize) {
@@ -153,7 +169,11 @@ impl Stream {
     /// Takes a cleartext handshake record that holds nothing but whole messages, if it is here from its first byte to its
     /// last: the hellos mostly come so. Out come the messages, which are still to be read.
     pub(super) fn whole_messages<'a>(&mut self, bytes: &mut Cursor<'a>) -> Option<Cursor<'a>> {
-        if self.protected || self.lost || self.skip > 0 || !self.buffer.is_empty() || !self.between_records()
+        if self.protected
+            || self.lost
+            || self.skip() > 0
+            || !self.buffer().is_empty()
+            || !self.between_records()
         {
             return None;
         }
@@ -185,13 +205,29 @@ impl Stream {
     }
 
     /// Tells whether nothing is left over from earlier bytes, so that [`Stream::next`] has nothing to say without more.
-    pub(super) const fn at_rest(&self) -> bool {
-        self.buffer.is_empty() && !matches!(self.open, Some(Open { remaining: 0, .. }))
+    pub(super) fn at_rest(&self) -> bool {
+        self.buffer().is_empty() && !matches!(self.open, Some(Open { remaining: 0, .. }))
     }
 
     /// Tells whether the next byte begins a record.
-    const fn between_records(&self) -> bool {
-        self.open.is_none() && self.header.is_empty() && self.broken.is_none()
+    fn between_records(&self) -> bool {
+        self.open.is_none() && self.broken.is_none() && self.header().is_empty()
+    }
+
+    fn header(&self) -> &[u8] {
+        self.parts.as_ref().map_or(&[], |parts| &parts.header)
+    }
+
+    fn buffer(&self) -> &[u8] {
+        self.parts.as_ref().map_or(&[], |parts| &parts.buffer)
+    }
+
+    fn skip(&self) -> usize {
+        self.parts.as_ref().map_or(0, |parts| parts.skip)
+    }
+
+    fn parts(&mut self) -> &mut Parts {
+        self.parts.get_or_insert_default()
     }
 
     /// Reads header bytes; the outer `None` says that they are used up.
@@ -199,20 +235,19 @@ impl Stream {
         if bytes.0.is_empty() {
             return None;
         }
-        let ssl2 = match self.header.first().or_else(|| bytes.0.first()) {
+        let ssl2 = match self.header().first().or_else(|| bytes.0.first()) {
             Some(first) => first & 0x80 != 0,
             None => false,
         };
-        let first_record = self.offset == u64::try_from(self.header.len()).unwrap_or(u64::MAX);
+        let first_record = self.offset == u64::try_from(self.header().len()).unwrap_or(u64::MAX);
         if ssl2 && first_record {
             return self.read_ssl2(bytes);
         }
-        let header = match bytes.0.first_chunk() {
-            Some(header) if self.header.is_empty() => {
+        let (header, mark) = match bytes.0.first_chunk() {
+            Some(header) if self.header().is_empty() => {
                 bytes.take(HEADER);
                 self.count(HEADER);
-                self.header_mark = Some(mark);
-                *header
+                (*header, mark)
             }
             Some(_) | None => self.rest_of_header(mark, bytes)?,
         };
@@ -226,27 +261,28 @@ impl Stream {
             return Some(None);
         }
         let end = self.offset.saturating_add(u64::from(length));
-        let record = Record { kind, length, mark: self.header_mark.unwrap_or(mark), end };
+        let record = Record { kind, length, mark, end };
         self.open = Some(Open { record, remaining: usize::from(length) });
         Some(None)
     }
 
-    /// Puts a header together that comes in parts; `None` until it is whole.
-    fn rest_of_header(&mut self, mark: Mark, bytes: &mut Cursor<'_>) -> Option<[u8; HEADER]> {
-        if self.header.is_empty() {
-            self.header_mark = Some(mark);
-        }
-        let part = bytes.take_up_to(HEADER.saturating_sub(self.header.len()));
+    /// Puts a header together that comes in parts, and says where its first came; `None` until it is whole.
+    fn rest_of_header(&mut self, mark: Mark, bytes: &mut Cursor<'_>) -> Option<([u8; HEADER], Mark)> {
+        let part = bytes.take_up_to(HEADER.saturating_sub(self.header().len()));
         self.count(part.len());
-        self.header.extend_from_slice(part);
-        let header = *self.header.first_chunk()?;
-        self.header.clear();
-        Some(header)
+        let Parts { header, header_mark, .. } = self.parts();
+        if header.is_empty() {
+            *header_mark = Some(mark);
+        }
+        header.extend_from_slice(part);
+        let whole = *header.first_chunk()?;
+        header.clear();
+        Some((whole, header_mark.unwrap_or(mark)))
     }
 
     /// An SSLv2-framed first message: two bytes of length, then the type.
     fn read_ssl2(&mut self, bytes: &mut Cursor<'_>) -> Option<Option<Event>> {
-        let wanted = match self.header.as_slice() {
+        let wanted = match self.header() {
             // An empty record says nothing, not even what it is.
             [0x80, 0, ..] => {
                 self.broken = Some(Reason::FlightShape);
@@ -255,16 +291,16 @@ impl Stream {
             [high, low, ..] => usize::from(u16::from_be_bytes([high & 0x7f, *low])).saturating_add(2),
             _ => 2,
         };
-        let part = bytes.take_up_to(wanted.saturating_sub(self.header.len()));
-        if part.is_empty() && self.header.len() < wanted {
+        let part = bytes.take_up_to(wanted.saturating_sub(self.header().len()));
+        if part.is_empty() && self.header().len() < wanted {
             return None;
         }
         self.count(part.len());
-        self.header.extend_from_slice(part);
-        if self.header.len() < wanted || wanted == 2 {
+        self.parts().header.extend_from_slice(part);
+        if self.header().len() < wanted || wanted == 2 {
             return Some(None);
         }
-        let message = std::mem::take(&mut self.header);
+        let message = std::mem::take(&mut self.parts().header);
         let body = message.get(3..).unwrap_or_default().to_vec();
         match message.get(2) {
             Some(1) => Some(Some(Event::Ssl2ClientHello(body))),
@@ -283,10 +319,11 @@ impl Stream {
         if self.lost {
             return;
         }
-        let skipped = self.skip.min(part.len());
-        self.skip = self.skip.saturating_sub(skipped);
+        let Parts { skip, buffer, .. } = self.parts();
+        let skipped = part.len().min(*skip);
+        *skip = skip.saturating_sub(skipped);
         // A record holds at most 18 KiB, and messages are drained as they end: this stays within both bounds.
-        self.buffer.extend_from_slice(part.get(skipped..).unwrap_or_default());
+        buffer.extend_from_slice(part.get(skipped..).unwrap_or_default());
     }
 
     fn end_of_record(&mut self, record: Record) -> Option<Event> {
@@ -297,7 +334,7 @@ impl Stream {
             }
             21 if !self.protected => {
                 self.open = None;
-                let body = std::mem::take(&mut self.buffer);
+                let body = std::mem::take(&mut self.parts().buffer);
                 match body.as_slice() {
                     [1 | 2, description] => {
                         Some(Event::Alert { description: *description, mark: record.mark })
@@ -327,32 +364,34 @@ impl Stream {
     }
 
     fn whole_message(&mut self, of_record: Mark, mark: Mark) -> Option<Event> {
-        let mut at = Cursor(&self.buffer);
+        let parts = self.parts.as_mut()?;
+        let mut at = Cursor(&parts.buffer);
         let (kind, length) = (at.u8()?, at.u24()?);
         let wanted = usize::try_from(length).unwrap_or(usize::MAX);
         if wanted > MAX_MESSAGE {
-            self.skip = wanted.saturating_sub(at.0.len());
+            parts.skip = wanted.saturating_sub(at.0.len());
             let left = at.0.get(wanted..).unwrap_or_default().to_vec();
-            self.buffer = left;
+            parts.buffer = left;
             return Some(Event::Message { kind, length, body: Vec::new(), mark: of_record });
         }
         at.take(wanted)?;
         // Most messages come alone in their records: the buffer becomes the body.
-        let rest = self.buffer.split_off(wanted.saturating_add(4));
-        let mut body = std::mem::replace(&mut self.buffer, rest);
+        let rest = parts.buffer.split_off(wanted.saturating_add(4));
+        let mut body = std::mem::replace(&mut parts.buffer, rest);
         body.drain(..4);
         Some(Event::Message {
             kind,
             length,
             body,
-            mark: if self.buffer.is_empty() { of_record } else { mark },
+            mark: if parts.buffer.is_empty() { of_record } else { mark },
         })
     }
 
     /// Returns the type of the cleartext handshake message that has begun and is not whole.
     pub(super) fn begun(&self) -> Option<u8> {
-        self.open.filter(|open| open.record.kind == 22 && !self.protected && !self.lost && self.skip == 0)?;
-        self.buffer.first().copied()
+        self.open
+            .filter(|open| open.record.kind == 22 && !self.protected && !self.lost && self.skip() == 0)?;
+        self.buffer().first().copied()
     }
 
     /// Steps over bytes that the capture cut.
@@ -366,16 +405,17 @@ impl Stream {
         };
         let remaining = u64::try_from(open.remaining).unwrap_or(u64::MAX);
         if !self.protected && open.record.kind == 22 && !self.lost {
-            let mut at = Cursor(&self.buffer);
+            let mut at = Cursor(self.buffer());
             if let (Some(kind), Some(length)) = (at.u8(), at.u24()) {
                 let have = at.0.len();
                 let rest = usize::try_from(length).unwrap_or(usize::MAX).saturating_sub(have);
+                let body = at.0.to_vec();
                 self.lost = rest != open.remaining;
-                events.push(Event::Message { kind, length, body: at.0.to_vec(), mark: open.record.mark });
+                events.push(Event::Message { kind, length, body, mark: open.record.mark });
             } else {
                 self.lost = true;
             }
-            self.buffer.clear();
+            self.parts().buffer.clear();
         }
         if count < remaining {
             let left = usize::try_from(remaining.saturating_sub(count)).unwrap_or(0);
