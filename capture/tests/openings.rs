@@ -4,7 +4,7 @@
 
 use capture::engine::{Engine, Frame, Limits, LinkType};
 use etherparse::PacketBuilder;
-use flow::{Class, Close, Flow, Protocol, Reason, Security, Timestamp};
+use flow::{Class, ClientAuth, Close, Flow, Protocol, Reason, Security, Timestamp};
 
 /// What one packet carries.
 enum Carries<'a> {
@@ -13,9 +13,11 @@ enum Carries<'a> {
     Segment(u32, &'a [u8], bool),
     /// A SYN: sequence number, and what it acknowledges.
     Syn(u32, Option<u32>),
+    /// A RST, by its sequence number.
+    Reset(u32),
 }
 
-use Carries::{Datagram, Segment, Syn};
+use Carries::{Datagram, Reset, Segment, Syn};
 
 /// Shows the engine packets, each from the client or not, of one connection.
 fn observe(packets: &[(bool, Carries<'_>)]) -> Flow {
@@ -31,6 +33,9 @@ fn observe(packets: &[(bool, Carries<'_>)]) -> Flow {
                 let tcp = ip.tcp(source, destination, *sequence, 1024).ack(1);
                 let tcp = if *fin { tcp.fin() } else { tcp };
                 tcp.write(&mut bytes, payload).unwrap();
+            }
+            Reset(sequence) => {
+                ip.tcp(source, destination, *sequence, 0).rst().write(&mut bytes, &[]).unwrap();
             }
             Syn(sequence, acknowledged) => {
                 let tcp = ip.tcp(source, destination, *sequence, 1024).syn();
@@ -125,6 +130,63 @@ fn a_syn_captured_after_the_bytes_that_it_precedes_opens_no_second_connection() 
     ]);
     assert_eq!((flow.security.class(), flow.client.port), (Class::Plaintext, 40_000));
     assert_eq!((flow.packets.client, flow.packets.server), (2, 2));
+}
+
+#[test]
+fn a_syn_captured_after_the_connection_has_settled_opens_no_second_one() {
+    let flow = observe(&[
+        (false, Syn(0, Some(1000))),
+        (true, Segment(1000, REQUEST, false)),
+        (true, Syn(999, None)),
+        (false, Segment(1, b"HTTP/1.1 204 No Content\r\n\r\n", false)),
+    ]);
+    assert_eq!((flow.security.class(), flow.packets.client), (Class::Plaintext, 2));
+}
+
+#[test]
+fn what_follows_a_lost_opening_is_not_the_opening() {
+    // The SYN is lost and so are 48 bytes: the answer to it says so.
+    let payload = &record(&hello())[..16];
+    let lost = observe(&[(false, Syn(0, Some(1000))), (true, Segment(1048, payload, false))]);
+    assert_eq!(lost.security.class(), Class::Unknown, "{:?}", lost.security);
+    let first = observe(&[(false, Syn(0, Some(1000))), (true, Segment(1000, payload, false))]);
+    assert_eq!(first.security.class(), Class::Tls);
+}
+
+#[test]
+fn a_reset_after_an_answer_that_was_lost_is_no_refusal() {
+    let hello = record(&hello());
+    let reset_at = |sequence| {
+        observe(&[
+            (true, Syn(999, None)),
+            (false, Syn(0, Some(1000))),
+            (true, Segment(1000, &hello, false)),
+            (false, Reset(sequence)),
+        ])
+        .security
+    };
+    assert!(matches!(reset_at(1), Security::Tls(_, ClientAuth::Refuted(..))), "{:?}", reset_at(1));
+    assert_eq!(reset_at(620).evidence().reason, Some(Reason::Gap));
+    assert!(matches!(reset_at(620), Security::Tls(_, ClientAuth::Hidden(_))));
+}
+
+#[test]
+fn records_after_a_greeting_whose_answer_was_lost_are_no_login() {
+    let greeting = [
+        &b"\x4a\x00\x00\x00\x0a8.0.36\0\x0b\x00\x00\x00abcdefgh\x00\xff\xff\xff\x02\x00\xff\xdf\x15"[..],
+        &[0; 10],
+        b"ijklmnopqrst\0caching_sha2_password\0",
+    ]
+    .concat();
+    let sealed = [&[23, 3, 3, 0, 64][..], &[0xa7; 64]].concat();
+    for skipped in [0, 9] {
+        let flow = observe(&[
+            (false, Segment(1, &greeting, false)),
+            (true, Segment(2200, &sealed[skipped..], true)),
+            (false, Segment(1 + 78, &sealed, true)),
+        ]);
+        assert_eq!(flow.security.class(), Class::Unknown, "{skipped}: {:?}", flow.security);
+    }
 }
 
 #[test]

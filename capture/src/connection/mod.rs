@@ -44,9 +44,40 @@ struct Half {
     bytes: u64,
     /// Fingerprints of the last packets, newest first.
     recent: [u32; RECENT],
-    /// The sequence number of the SYN.
-    syn: Option<u32>,
+    /// The sequence number of the SYN, or the best guess at it, and what that rests on.
+    syn: u32,
+    told: Told,
     fin: bool,
+}
+
+impl Half {
+    /// The sequence number of the SYN that was seen.
+    const fn syn(&self) -> Option<u32> {
+        match self.told {
+            Told::Syn => Some(self.syn),
+            Told::Nothing | Told::Guessed | Told::Answered => None,
+        }
+    }
+
+    /// Notes what tells the sequence number of the SYN, if nothing better did.
+    fn tell(&mut self, told: Told, syn: u32) {
+        if told > self.told {
+            (self.told, self.syn) = (told, syn);
+        }
+    }
+}
+
+/// What tells where a direction begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Told {
+    #[default]
+    Nothing,
+    /// The first segment of it, or the first to acknowledge it: no earlier than its beginning.
+    Guessed,
+    /// The SYN of the other side, which acknowledges its own.
+    Answered,
+    /// Its SYN.
+    Syn,
 }
 
 /// How far a connection is known.
@@ -97,9 +128,8 @@ pub(crate) struct Connection {
     pub(crate) key: Key,
     start: Timestamp,
     end: Timestamp,
-    /// The first packet's sequence number, for the flow's name, and which way it went.
+    /// The first packet's sequence number, for the flow's name.
     first_sequence: u32,
-    first: Way,
     /// Which way the client sends.
     client: Way,
     roles: Roles,
@@ -133,7 +163,6 @@ impl Connection {
             start: context.at,
             end: context.at,
             first_sequence,
-            first: way,
             client: way,
             roles: Roles::Guessed,
             tunnels: context.tunnels.into(),
@@ -149,13 +178,14 @@ impl Connection {
         let way = packet.way;
         let Header::Tcp(tcp) = packet.header else { return false };
         let own = tcp.sequence.wrapping_add(1);
-        match self.halves.of(way).syn {
-            Some(syn) => syn != tcp.sequence,
+        let half = self.halves.of(way);
+        match half.told {
+            Told::Syn | Told::Answered => half.syn != tcp.sequence,
             // Without a SYN so far, this may be the connection's own, captured after the segment it precedes.
-            None => match &self.state {
+            Told::Nothing | Told::Guessed => match &self.state {
                 State::Opening(opening) => !opening.may_begin_at(way, own),
                 State::Settled(_) | State::Away(_) => {
-                    self.first != way || !reassembly::may_precede(own, self.first_sequence)
+                    half.told == Told::Nothing || !reassembly::may_precede(tcp.sequence, half.syn)
                 }
                 State::Silent => false,
             },
@@ -181,10 +211,13 @@ impl Connection {
         half.packets = half.packets.saturating_add(1);
         half.bytes = half.bytes.saturating_add(packet.payload.on_wire() as u64);
 
-        if let Header::Tcp(tcp) = packet.header
-            && (tcp.syn || tcp.fin || tcp.reset)
-        {
-            self.flags(way, &tcp);
+        if let Header::Tcp(tcp) = packet.header {
+            if tcp.syn || tcp.fin || tcp.reset {
+                self.flags(way, &tcp);
+            }
+            if !tcp.reset {
+                self.guess(way, &tcp);
+            }
         }
         match self.state {
             State::Settled(_) | State::Away(_) => Change::default(),
@@ -192,8 +225,11 @@ impl Connection {
             State::Silent => {
                 let mut opening = Opening::new(self.key.transport(), way);
                 for way in [Way::Up, Way::Down] {
-                    if let Some(syn) = self.halves.of(way).syn {
-                        opening.begins_at(way, syn.wrapping_add(1));
+                    let half = self.halves.of(way);
+                    match half.told {
+                        Told::Syn => opening.begins_at(way, half.syn.wrapping_add(1)),
+                        Told::Answered => opening.may_have_begun_at(way, half.syn.wrapping_add(1)),
+                        Told::Guessed | Told::Nothing => {}
                     }
                 }
                 self.state = State::Opening(Box::new(opening));
@@ -232,10 +268,25 @@ impl Connection {
         Change { spoke: false, settled, held: (before, self.held()) }
     }
 
+    /// Notes what a segment tells of where both directions begin.
+    #[inline]
+    fn guess(&mut self, way: Way, tcp: &Tcp) {
+        if self.halves.of(way).told == Told::Nothing {
+            self.halves.of_mut(way).tell(Told::Guessed, tcp.sequence.wrapping_sub(1));
+        }
+        if self.halves.of(way.other()).told == Told::Nothing
+            && let Some(number) = tcp.acknowledgment
+        {
+            self.halves.of_mut(way.other()).tell(Told::Guessed, number.wrapping_sub(1));
+        }
+    }
+
     fn flags(&mut self, way: Way, tcp: &Tcp) {
         if tcp.syn {
-            let half = self.halves.of_mut(way);
-            half.syn.get_or_insert(tcp.sequence);
+            self.halves.of_mut(way).tell(Told::Syn, tcp.sequence);
+            if let Some(number) = tcp.acknowledgment {
+                self.halves.of_mut(way.other()).tell(Told::Answered, number.wrapping_sub(1));
+            }
             if self.roles == Roles::Guessed {
                 self.client = if tcp.acknowledgment.is_some() { way.other() } else { way };
                 self.roles = Roles::Known;
@@ -285,7 +336,8 @@ impl Connection {
     pub(crate) const fn seen_from_start(&self) -> bool {
         match self.key.transport() {
             Transport::Tcp => {
-                self.halves.of(self.client).syn.is_some() || self.halves.of(self.client.other()).syn.is_some()
+                self.halves.of(self.client).syn().is_some()
+                    || self.halves.of(self.client.other()).syn().is_some()
             }
             Transport::Udp => true,
         }

@@ -46,6 +46,7 @@ pub(crate) struct Opening {
     late: bool,
     /// What the latest segment each way acknowledges, and what the one did that ended the direction.
     acknowledges: Both<Option<u32>>,
+    sequence: Both<u32>,
     acknowledged_at_close: Both<Option<u32>>,
     /// Who sent the first payload byte.
     first: Way,
@@ -150,6 +151,7 @@ impl Opening {
             closed: Both::default(),
             last: Both::default(),
             acknowledges: Both::default(),
+            sequence: Both::default(),
             acknowledged_at_close: Both::default(),
             first,
             told: Both::default(),
@@ -194,10 +196,16 @@ impl Opening {
         self.stirred = true;
     }
 
+    /// Notes where the answer to a SYN says that a stream begins, the SYN itself not being there.
+    pub(crate) fn may_have_begun_at(&mut self, way: Way, sequence: u32) {
+        self.streams.of_mut(way).start.get_or_insert(sequence);
+    }
+
     /// Takes a segment, with or without payload.
     pub(crate) fn segment(&mut self, way: Way, segment: Segment<'_>, from_start: bool) {
         self.packets = self.packets.saturating_add(1);
         *self.acknowledges.of_mut(way) = segment.origin.acknowledgment;
+        *self.sequence.of_mut(way) = segment.sequence;
         self.take(way, segment, from_start);
         // After a reset or a FIN even an acknowledgment tells what is missing.
         self.stirred |= segment.payload.on_wire() > 0
@@ -212,12 +220,10 @@ impl Opening {
             self.restart(way.other(), number);
         }
         self.streams.of_mut(way.other()).acknowledge(segment.origin.acknowledgment);
-        if from_start
-            && let Some(number) = segment.origin.acknowledgment
-            && self.streams.of(way.other()).start.is_none()
-        {
+        if from_start && self.streams.of(way.other()).start.is_none() {
             // The other side's SYN was not captured; its stream begins where the first acknowledgment points.
-            self.streams.of_mut(way.other()).start = Some(number);
+            let stream = self.streams.of_mut(way.other());
+            stream.start = stream.expected();
         }
         if segment.payload.on_wire() > 0 {
             let stream = self.streams.of(way);
@@ -269,7 +275,9 @@ impl Opening {
             *self.acknowledged_at_close.of_mut(way) = *self.acknowledges.of(way);
         }
         if self.last.of(way).is_none() {
-            *self.last.of_mut(way) = last;
+            // A RST stands where the stream would go on; one before that may be a FIN that was not captured.
+            let reset = (ending == Ending::Reset).then(|| self.sequence.of(way).wrapping_sub(1));
+            *self.last.of_mut(way) = last.or(reset);
         }
         self.fresh = true;
         self.stirred = true;
@@ -278,7 +286,7 @@ impl Opening {
     /// Tells whether bytes before others, or before the stream's end, are missing so far.
     fn incomplete(&self, way: Way) -> bool {
         let stream = self.streams.of(way);
-        let short = match (stream.next(), *self.last.of(way)) {
+        let short = match (stream.expected(), *self.last.of(way)) {
             (Some(next), Some(last)) => after(last, next),
             (None, _) | (_, None) => false,
         };
@@ -368,6 +376,13 @@ impl Opening {
         // The opening begins elsewhere: nothing said of it holds.
         self.seen_as = None;
         if self.tls.is_some() {
+            let stream = self.streams.of_mut(way);
+            if !stream.begun() && !stream.has_hole() {
+                stream.begin_anew(sequence);
+            } else {
+                // What was read as its beginning is not.
+                stream.gap |= stream.start.is_some_and(|start| after(start, sequence));
+            }
             return;
         }
         let old = self.streams.of(way).start.unwrap_or(sequence);
@@ -433,6 +448,7 @@ impl Opening {
             return None;
         }
         self.fresh = false;
+        self.asked = self.seen();
         self.detect(client, roles_known, from_start, key, ended)
     }
 
@@ -451,18 +467,22 @@ impl Opening {
     fn tell(&mut self, client: Way, ended: bool) {
         let incomplete = Both { up: self.incomplete(Way::Up), down: self.incomplete(Way::Down) };
         let Self { streams, closed, acknowledged_at_close, tls: Some(tls), .. } = self else { return };
-        // A reset ends both directions at once: what is missing then stays missing.
-        let over = ended || [closed.up, closed.down].contains(&Some(Ending::Reset));
+        // A reset ends both directions at once, but may be captured before what it follows.
+        let lacks = |way: Way| *incomplete.of(way) || streams.of(way).lacks_acknowledged();
+        let reset = [closed.up, closed.down].contains(&Some(Ending::Reset));
+        if reset && !ended && (lacks(Way::Up) || lacks(Way::Down)) {
+            return;
+        }
         for way in [Way::Up, Way::Down] {
             let stream = streams.of(way);
-            let lost = stream.gap || (over && (*incomplete.of(way) || stream.lacks_acknowledged()));
+            let lost = stream.gap || (ended && lacks(way));
             if lost && !*tls.gap_told.of(way) {
                 *tls.gap_told.of_mut(way) = true;
                 tls.handshake.gap(side(client, way));
             }
             if let Some(ending) = *closed.of(way)
                 && !*tls.close_told.of(way)
-                && (ending == Ending::Reset || !*incomplete.of(way) || ended)
+                && (!*incomplete.of(way) || ended)
             {
                 *tls.close_told.of_mut(way) = true;
                 let other = streams.of(way.other()).start;
@@ -528,10 +548,22 @@ impl Opening {
                 } else if self.transport == Transport::Tcp && self.lossy() {
                     // What was lost may have been the upgrade.
                     Security::Unknown(Reason::Gap)
-                } else {
+                } else if from_start {
                     Security::Plaintext(Evidence::WIRE)
+                } else {
+                    // What looks like this protocol's dialogue may be a part of another one's.
+                    Security::Plaintext(Evidence::because(Proof::Strong, Reason::MidStream))
                 };
                 Some(Settled { security, protocol: Some(protocol), upgrade: None })
+            }
+            // What is not here yet may be an upgrade's request or its grant: its look is for later.
+            Detected::Plaintext { protocol: None, .. } | Detected::Unknown(_)
+                if !ended
+                    && from_start
+                    && self.transport == Transport::Tcp
+                    && (self.lossy() || !(self.told.up && self.told.down)) =>
+            {
+                None
             }
             // What was lost may have been anything but text.
             Detected::Plaintext { protocol: None, .. }
@@ -549,9 +581,13 @@ impl Opening {
                     None
                 }
             }
-            // After a hole, an upgrade may have been in it.
-            Detected::Plaintext { protocol, .. } if self.late && self.goes_on_in_records() => {
-                Some(Settled { security: Security::Unknown(Reason::Gap), protocol, upgrade: None })
+            // After a hole, or before the capture, an upgrade may have been in it.
+            Detected::Plaintext { protocol, .. }
+                if !from_start
+                    && (self.goes_on_in_records() || self.streams.of(*client).lacks_beginning()) =>
+            {
+                let reason = self.why_unknown(Reason::MidStream, from_start);
+                Some(Settled { security: Security::Unknown(reason), protocol, upgrade: None })
             }
             Detected::Plaintext { protocol, refused, inside } => {
                 let evidence = match (protocol, refused) {
@@ -630,7 +666,11 @@ impl Opening {
         self.late
             || [Way::Up, Way::Down].into_iter().any(|way| {
                 let stream = self.streams.of(way);
-                stream.gap || self.incomplete(way) || stream.lacks_acknowledged() || self.held.of(way).cut
+                stream.gap
+                    || stream.lacks_beginning()
+                    || self.incomplete(way)
+                    || stream.lacks_acknowledged()
+                    || self.held.of(way).cut
             })
     }
 

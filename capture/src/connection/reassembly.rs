@@ -48,7 +48,7 @@ pub(crate) struct Stream {
     position: u64,
     /// What came early; absent where nothing waits, as it mostly is.
     ahead: Option<Box<Ahead>>,
-    /// The first and the highest acknowledgment that the other side sent.
+    /// The lowest and the highest acknowledgment that the other side sent.
     acknowledged: Option<(u32, u32)>,
     patience: u32,
     /// Whether bytes are known to be lost: nothing more comes out.
@@ -93,6 +93,16 @@ impl Stream {
         self.start.map(|start| start.wrapping_add(low_half(self.position)))
     }
 
+    /// Returns the same; of a stream of which nothing is known but what the other side acknowledged, the first of that.
+    pub(crate) fn expected(&self) -> Option<u32> {
+        self.next().or_else(|| self.acknowledged.map(|(lowest, _)| lowest))
+    }
+
+    /// Tells whether the other side acknowledged bytes before the first one here.
+    pub(crate) fn lacks_beginning(&self) -> bool {
+        matches!((self.start, self.acknowledged), (Some(start), Some((lowest, _))) if after(start, lowest))
+    }
+
     /// Returns how many bytes are in order.
     pub(crate) const fn position(&self) -> u64 {
         self.position
@@ -111,9 +121,11 @@ impl Stream {
     /// Notes an acknowledgment by the other side, and whether it has been ahead of the bytes here for too long.
     pub(crate) fn acknowledge(&mut self, acknowledgment: Option<u32>) {
         if let Some(number) = acknowledgment {
-            let (_, highest) = self.acknowledged.get_or_insert((number, number));
+            let (lowest, highest) = self.acknowledged.get_or_insert((number, number));
             if after(number, *highest) {
                 *highest = number;
+            } else if after(*lowest, number) {
+                *lowest = number;
             }
         }
         if self.lacks_acknowledged() {
@@ -128,9 +140,9 @@ impl Stream {
 
     /// Tells whether the receiver has acknowledged bytes that did not come by here.
     pub(crate) fn lacks_acknowledged(&self) -> bool {
-        let Some((first, highest)) = self.acknowledged else { return false };
+        let Some((lowest, highest)) = self.acknowledged else { return false };
         // One beyond the stream may be the sender's FIN.
-        after(highest, self.next().unwrap_or(first).wrapping_add(1))
+        after(highest, self.next().unwrap_or(lowest).wrapping_add(1))
     }
 
     /// Tells whether bytes wait behind a hole.

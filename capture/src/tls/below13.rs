@@ -106,10 +106,10 @@ impl Handshake {
         )
     }
 
+    /// Whether the server ended the handshake: with an alert in the clear, or by leaving in the middle of it.
     const fn refused12(&self) -> bool {
-        self.server.broken.is_none()
-            && (self.server_alert || self.server.ended.is_some())
-            && self.server.offset > 0
+        let left = self.server.broken.is_none() && self.server.ended.is_some() && self.server.offset > 0;
+        self.server_alert || left
     }
 
     /// What the session did that an abbreviated handshake resumes.

@@ -400,9 +400,10 @@ impl Handshake {
             }
         }
         let end = self.answer_end?;
-        self.client_records
-            .iter()
-            .position(|record| record.mark.acknowledged.is_some_and(|seen| u64::from(seen) >= end))
+        // The first one of which it is not known what it acknowledges may be the flight's, or may not.
+        let mut records = self.client_records.iter().map(|record| record.mark.acknowledged);
+        let at = records.position(|acknowledged| acknowledged.is_none_or(|seen| u64::from(seen) >= end))?;
+        self.client_records.get(at)?.mark.acknowledged.map(|_| at)
     }
 
     fn flight_lengths(&self, accepted: bool, suite: Lengths) -> RecordLengths {

@@ -30,6 +30,10 @@ fn turn(opening: &Opening<'_>) -> Turn {
         // The request was not captured.
         return Turn::Begun { client: 0, server };
     }
+    if !opening.from_start && greeting.is_some() && sequence > 1 {
+        // Neither an answer to the greeting nor a command: what lies between was not captured.
+        return Turn::Possible;
+    }
     // The request is as long as the fields before the user name; more than that is a login in the clear.
     if sequence != 1 || length != 32 || flags & CLIENT_SSL == 0 {
         return Turn::Past;
