@@ -302,7 +302,7 @@ impl Handshake {
             11 => {
                 self.server_full = true;
                 if self.server_certificate.is_none() {
-                    self.server_certificate = Leaf::of(&body);
+                    self.server_certificate = Leaf::of(body);
                 }
             }
             12 => {
