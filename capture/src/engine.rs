@@ -279,7 +279,7 @@ impl Engine {
     pub fn coverage(&self) -> Coverage {
         let mut counts = Counts::default();
         for part in &self.parts {
-            counts += part.counts;
+            counts.add(part.counts);
         }
         self.intake.coverage(counts, self.memory.sessions.forgotten())
     }

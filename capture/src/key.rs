@@ -132,7 +132,6 @@ impl Key {
 
     /// Chooses one of `count` parts of the table, the same in every run, so that the number of threads that share the
     /// parts changes no answer.
-    #[expect(clippy::cast_possible_truncation, reason = "a part's number is small")]
     #[inline]
     pub(crate) fn part(&self, count: usize) -> usize {
         let ([a, b], [c, d]) = (self.low, self.high);
@@ -155,7 +154,6 @@ impl Default for Secret {
 
 /// Mixes words to a number of 32 bits, the same in every run.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "the upper half, where the mixing is best")]
 pub(crate) const fn mix([a, b, c]: [u64; 3]) -> u32 {
     // Odd constants with their bits well spread: digits of the golden ratio, of pi and of e.
     let mixed = (a ^ 0x9e37_79b9_7f4a_7c15).wrapping_mul(0x243f_6a88_85a3_08d3)

@@ -50,8 +50,9 @@ pub(crate) struct Counts {
     pub(crate) given_up: u64,
 }
 
-impl std::ops::AddAssign for Counts {
-    fn add_assign(&mut self, other: Self) {
+impl Counts {
+    /// Adds another part's.
+    pub(crate) const fn add(&mut self, other: Self) {
         let Self { flows, from_start, mid_stream, empty, evicted, given_up } = other;
         self.flows = self.flows.saturating_add(flows);
         self.from_start = self.from_start.saturating_add(from_start);

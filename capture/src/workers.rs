@@ -146,7 +146,7 @@ impl Workers {
         let team: Vec<Worker> = (0..count)
             .map(|number| {
                 // Part by part in turn, so that every worker has about as many.
-                let owned = (0..parts).filter(|part| part % count == number).count();
+                let owned = (number..parts).step_by(count).count();
                 Worker::start(number as u64, (0..owned).map(|_| Partition::new(limits.share())).collect())
             })
             .collect();
@@ -293,7 +293,7 @@ impl Workers {
     pub fn coverage(&self) -> Coverage {
         let mut counts = Counts::default();
         for worker in &self.team {
-            counts += worker.counts;
+            counts.add(worker.counts);
         }
         self.intake.coverage(counts, self.memory.sessions.forgotten())
     }
@@ -421,7 +421,7 @@ fn answer(
 ) -> bool {
     let mut counts = Counts::default();
     for part in parts {
-        counts += part.counts;
+        counts.add(part.counts);
     }
     done.send(Answer { events: std::mem::take(&mut outbox.events), counts, spare, over }).is_ok()
 }

@@ -90,8 +90,8 @@ fn two_fins_end_no_connection_while_bytes_before_them_are_missing() {
         };
         let tcp =
             PacketBuilder::ethernet2([0; 6], [1; 6]).ipv4(from, to, 64).tcp(ports.0, ports.1, sequence, 1024);
-        let tcp = if sequence % 1000 == 0 { tcp.syn() } else { tcp };
-        let tcp = if client && sequence % 1000 == 0 { tcp } else { tcp.ack(0) };
+        let tcp = if sequence.is_multiple_of(1000) { tcp.syn() } else { tcp };
+        let tcp = if client && sequence.is_multiple_of(1000) { tcp } else { tcp.ack(0) };
         let mut bytes = Vec::new();
         if fin { tcp.fin() } else { tcp }.write(&mut bytes, text).unwrap();
         at += 20_000_000_000;

@@ -31,8 +31,8 @@ impl Index {
 
     /// Returns the first place under this hash that `is_it` accepts.
     #[inline]
-    pub(super) fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
-        self.entry(hash, |place| is_it(place)).map(|(_, place)| place)
+    pub(super) fn find(&self, hash: u64, is_it: impl FnMut(u32) -> bool) -> Option<u32> {
+        self.entry(hash, is_it).map(|(_, place)| place)
     }
 
     #[inline]

@@ -113,7 +113,7 @@ fn feed_acknowledging(handshake: &mut Handshake, script: &Script) -> (u64, u64) 
             Side::Client => (&mut client, server),
             Side::Server => (&mut server, client),
         };
-        *own += bytes.len() as u64;
+        *own = own.saturating_add(bytes.len() as u64);
         handshake.bytes(*side, Mark { packet: 0, acknowledged: u32::try_from(other).ok() }, bytes);
     }
     (server, client)
