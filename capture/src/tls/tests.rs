@@ -107,7 +107,7 @@ fn feed(handshake: &mut Handshake, script: &Script, piece: usize) {
 
 /// Feeds what each side says with what it had seen of the other by then; returns that of the next one to speak, by side.
 fn feed_acknowledging(handshake: &mut Handshake, script: &Script) -> (u64, u64) {
-    let (mut client, mut server) = (0, 0);
+    let (mut client, mut server) = (0_u64, 0_u64);
     for (side, bytes) in script {
         let (own, other) = match side {
             Side::Client => (&mut client, server),
