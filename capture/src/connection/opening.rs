@@ -283,6 +283,18 @@ impl Opening {
         self.stirred = true;
     }
 
+    /// Notes that the bound on held bytes ends it: what is missing then is missing for that. Called before the last
+    /// [`Opening::answer`].
+    pub(crate) const fn give_up(&mut self) {
+        self.given_up = true;
+    }
+
+    /// Prefers the bound over what was missing because of it, or was said of too few bytes because of it.
+    fn or_the_bound(&self, reason: Reason) -> Reason {
+        let missing = [Reason::Incomplete, Reason::Gap, Reason::OneSided, Reason::NotTls];
+        if self.given_up && missing.contains(&reason) { Reason::Bound } else { reason }
+    }
+
     /// Tells whether bytes before others, or before the stream's end, are missing so far.
     fn incomplete(&self, way: Way) -> bool {
         let stream = self.streams.of(way);
@@ -302,11 +314,6 @@ impl Opening {
     /// Tells whether nothing is missing before what was seen, and before the ends of the streams where those are known.
     pub(crate) fn whole(&self) -> bool {
         !self.incomplete(Way::Up) && !self.incomplete(Way::Down)
-    }
-
-    /// Notes that no more will be looked at because a bound of the engine was reached.
-    pub(crate) const fn give_up(&mut self) {
-        self.given_up = true;
     }
 
     /// Gives back the room that is not in use.
@@ -416,7 +423,11 @@ impl Opening {
                 return (ended || datagrams.settled()).then_some(Answer::Tls);
             }
             if let Some(settled) = self.look(client, roles_known, from_start, key, ended) {
-                return Some(Answer::Settled(settled));
+                let security = match settled.security {
+                    Security::Unknown(reason) => Security::Unknown(self.or_the_bound(reason)),
+                    known @ (Security::Tls(..) | Security::Plaintext(_) | Security::Opaque(_)) => known,
+                };
+                return Some(Answer::Settled(Settled { security, ..settled }));
             }
         }
         let Self { streams, closed, .. } = self;
@@ -676,9 +687,7 @@ impl Opening {
 
     /// Prefers what the capture lacks over what detection could only say for want of it.
     fn why_unknown(&self, otherwise: Reason, from_start: bool) -> Reason {
-        if self.given_up {
-            Reason::Bound
-        } else if self.held.up.cut || self.held.down.cut {
+        if self.held.up.cut || self.held.down.cut {
             Reason::SnapLength
         } else if self.late || self.lossy() {
             Reason::Gap
@@ -768,8 +777,8 @@ impl Opening {
             // The capture did not begin late: it lost the opening.
             conclusion.client = ClientAuth::Hidden(Reason::Gap);
         }
-        if self.given_up && conclusion.client == ClientAuth::Hidden(Reason::Incomplete) {
-            conclusion.client = ClientAuth::Hidden(Reason::Bound);
+        if let ClientAuth::Hidden(reason) = conclusion.client {
+            conclusion.client = ClientAuth::Hidden(self.or_the_bound(reason));
         }
         let protocol = tls.protocol.or_else(|| conclusion.session.alpn.as_deref().and_then(of_alpn));
         Settled {
@@ -856,5 +865,25 @@ mod tests {
         assert_eq!(opening.held.of(Way::Down).bytes, b"who");
         assert_eq!(opening.held.of(Way::Up).bytes, b"hello");
         assert_eq!(opening.streams.of(Way::Down).next(), Some(97_577_742));
+    }
+
+    #[test]
+    fn what_the_bound_ended_says_so() {
+        let ends = |port| flow::Endpoint { ip: std::net::Ipv4Addr::LOCALHOST.into(), port };
+        let (key, _) = Key::of(Transport::Tcp, ends(40_000), ends(443));
+        for (given_up, expected) in [(false, Reason::NotTls), (true, Reason::Bound)] {
+            let mut opening = Opening::new(Transport::Tcp, Way::Up);
+            opening.begins_at(Way::Up, 1);
+            opening.begins_at(Way::Down, 1);
+            let payload = Captured { bytes: &[22, 3], missing: 0 };
+            let origin = Origin { packet: 0, acknowledgment: None };
+            opening.segment(Way::Up, Segment { sequence: 1, payload, origin }, true);
+            if given_up {
+                opening.give_up();
+            }
+            let answer = opening.answer(&mut { Way::Up }, true, true, key, true);
+            let Some(Answer::Settled(settled)) = answer else { panic!("an answer at the end") };
+            assert_eq!(settled.security, Security::Unknown(expected));
+        }
     }
 }

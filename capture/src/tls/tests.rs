@@ -441,6 +441,17 @@ fn a_renegotiation_is_read_by_its_records() {
 }
 
 #[test]
+fn after_a_change_of_cipher_nothing_but_a_hello_is_in_the_clear() {
+    // Below TLS 1.3 an abbreviated handshake goes on like this, and the client's bytes come first.
+    let sealed = record(22, &message(11, &[0, 0, 9, 0, 0, 6, 1, 2, 3, 4, 5, 6]));
+    let mut handshake = Handshake::default();
+    let mark = Mark { packet: 0, acknowledged: None };
+    handshake.bytes(Side::Client, mark, &[hello13(), record(20, &[1]), sealed].concat());
+    let client = handshake.conclude(ends(), &mut Memory::default()).client;
+    assert!(matches!(client, ClientAuth::Hidden(_)), "{client:?}");
+}
+
+#[test]
 fn refused_early_data_is_not_taken_for_a_flight() {
     let read = |flight: &[u16]| {
         let hello = client_hello_with(&[extension(43, &[2, 3, 4]), extension(42, &[])]);
