@@ -456,8 +456,7 @@ impl Opening {
             }
             // After a hole, or before the capture, an upgrade may have been in it.
             Detected::Plaintext { protocol, .. }
-                if !from_start
-                    && (self.goes_on_in_records() || self.streams.of(*client).lacks_beginning()) =>
+                if !from_start && (self.goes_on_in_records() || self.lacks_beginning()) =>
             {
                 let reason = self.why_unknown(Reason::MidStream, from_start);
                 Some(Settled { security: Security::Unknown(reason), protocol, upgrade: None })
@@ -522,6 +521,11 @@ impl Opening {
         [Way::Up, Way::Down]
             .into_iter()
             .any(|way| matches!(self.held.of(way).bytes.as_slice(), [20..=23, 3, 0..=4, ..]))
+    }
+
+    /// Tells whether bytes before the first ones here are known to be missing, either way.
+    fn lacks_beginning(&self) -> bool {
+        self.streams.up.lacks_beginning() || self.streams.down.lacks_beginning()
     }
 
     fn lossy(&self) -> bool {
