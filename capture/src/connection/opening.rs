@@ -594,8 +594,7 @@ impl Opening {
             }
             // After a hole, or before the capture, an upgrade may have been in it.
             Detected::Plaintext { protocol, .. }
-                if !from_start
-                    && (self.goes_on_in_records() || self.streams.of(*client).lacks_beginning()) =>
+                if !from_start && (self.goes_on_in_records() || self.lacks_beginning()) =>
             {
                 let reason = self.why_unknown(Reason::MidStream, from_start);
                 Some(Settled { security: Security::Unknown(reason), protocol, upgrade: None })
@@ -671,6 +670,11 @@ impl Opening {
     /// Tells whether bytes are held of which a SYN says that they are the first of their direction.
     fn shows_a_beginning(&self) -> bool {
         [Way::Up, Way::Down].into_iter().any(|way| *self.told.of(way) && !self.held.of(way).bytes.is_empty())
+    }
+
+    /// Tells whether bytes before the first ones here are known to be missing, either way.
+    fn lacks_beginning(&self) -> bool {
+        self.streams.up.lacks_beginning() || self.streams.down.lacks_beginning()
     }
 
     fn lossy(&self) -> bool {
