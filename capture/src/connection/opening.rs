@@ -593,8 +593,11 @@ impl Opening {
                 }
             }
             // After a hole, or before the capture, an upgrade may have been in it.
-            Detected::Plaintext { protocol, .. }
-                if !from_start && (self.goes_on_in_records() || self.lacks_beginning()) =>
+            Detected::Plaintext { protocol, refused, .. }
+                if !from_start
+                    && (self.goes_on_in_records()
+                        || self.lacks_beginning()
+                        || (refused.is_some() && self.lossy())) =>
             {
                 let reason = self.why_unknown(Reason::MidStream, from_start);
                 Some(Settled { security: Security::Unknown(reason), protocol, upgrade: None })
