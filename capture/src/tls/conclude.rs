@@ -193,8 +193,14 @@ impl Handshake {
 
     /// Tells whether a connection that is silent for now may be settled: in TLS 1.3, once the client's flight tells all
     /// and the server has gone on after it, what may still come is payload, unless the client can authenticate later.
+    /// Below, a renegotiation may still come, but not in HTTP/2, which forbids it (RFC 9113 section 9.2.1), nor with
+    /// Envoy, which has none: nobody else answers with Istio's protocol names.
     pub(crate) fn may_rest(&self) -> bool {
-        let Some(server) = self.answer.as_ref().filter(|server| server.is_tls13()) else { return false };
+        let Some(server) = &self.answer else { return false };
+        if !server.is_tls13() {
+            let never = server.alpn.as_deref().is_some_and(|name| name == "h2" || name.starts_with("istio"));
+            return never && self.client_ccs && self.server_ccs;
+        }
         let Some(suite) = suites::lengths(server.suite) else { return false };
         let accepted = server.selected_identity.is_some();
         let Some(start) = self.flight_start(accepted, suite) else { return false };
