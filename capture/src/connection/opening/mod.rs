@@ -1,23 +1,22 @@
 //! The opening of a connection: bytes put in order, shown to detection, then fed to the TLS handshake.
 
-use std::sync::Arc;
+mod held;
+mod inside;
+mod look;
 
-use flow::{ClientAuth, Evidence, Proof, Protocol, Reason, Security, Transport, Upgrade};
+use flow::{ClientAuth, Protocol, Reason, Security, Transport, Upgrade};
 
 use super::datagrams::Datagrams;
 use super::reassembly::{Origin, Piece, Segment, Stream, after, may_precede};
 use super::{Settled, side};
+use crate::detect::RuledOut;
 use crate::detect::upgrade::tds::Unwrapper;
-use crate::detect::{self, Detected, OPENING, RuledOut};
 use crate::key::{Both, Key, Way};
 use crate::packet::Captured;
-use crate::tls::{self, Ending, Ends, Handshake, Mark, Memory, Probe};
-
-/// How many bytes more detection is asked about at least, once no protocol is possible any more.
-const ASKED_LEAST: u64 = 64;
-
-/// After how many packets detection has to do with what it has.
-const PATIENCE: u32 = 512;
+use crate::tls::{Ending, Ends, Handshake, Memory};
+use held::Held;
+use inside::{Tls, of_alpn};
+use look::PATIENCE;
 
 /// How far from a SYN an acknowledgment points that belongs to another SYN: more bytes than an opening has.
 const FAR: u32 = 1 << 28;
@@ -67,79 +66,6 @@ pub(crate) struct Opening {
     given_up: bool,
     /// A handshake that comes in datagrams.
     datagrams: Option<Datagrams>,
-}
-
-/// TLS found, and where. In front, in this order, what every packet touches.
-#[derive(Debug)]
-#[repr(C)]
-struct Tls {
-    /// How many bytes of each stream have come, TLS or not.
-    position: Both<u64>,
-    /// First byte of TLS in each stream.
-    start: Both<usize>,
-    /// Takes TDS packets off the handshake inside them.
-    unwrap: Option<Box<Both<Unwrapper>>>,
-    /// Which way the client sends.
-    client: Way,
-    gap_told: Both<bool>,
-    close_told: Both<bool>,
-    upgrade: Option<Upgrade>,
-    protocol: Option<Protocol>,
-    handshake: Handshake,
-}
-
-/// In-order bytes of one direction, kept until detection settles.
-#[derive(Debug, Default)]
-struct Held {
-    bytes: Vec<u8>,
-    /// Where they came from: mostly from one packet.
-    first: Option<Run>,
-    later: Vec<Run>,
-    /// Whether no more is kept: the bound, or a cut, was reached.
-    full: bool,
-    /// Whether the snap length cut bytes out.
-    cut: bool,
-}
-
-/// Where some held bytes came from.
-#[derive(Debug, Clone, Copy)]
-struct Run {
-    length: usize,
-    missing: usize,
-    origin: Origin,
-}
-
-impl Held {
-    /// Returns how many bytes of memory it takes beside its own.
-    fn room(&self) -> usize {
-        self.bytes.capacity().saturating_add(self.later.capacity().saturating_mul(size_of::<Run>()))
-    }
-
-    fn keep(&mut self, piece: &Piece<'_>) {
-        if self.full {
-            return;
-        }
-        self.bytes.extend_from_slice(piece.payload.bytes);
-        let Captured { bytes, missing } = piece.payload;
-        let run = Run { length: bytes.len(), missing, origin: piece.origin };
-        match self.first {
-            None => self.first = Some(run),
-            Some(_) => self.later.push(run),
-        }
-        self.cut |= missing > 0;
-        // A super-packet goes in whole, so the bound may be passed by one packet.
-        self.full = self.bytes.len() >= OPENING || missing > 0;
-    }
-
-    /// Lists the pieces as they came.
-    fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
-        let mut rest = self.bytes.as_slice();
-        self.first.iter().chain(&self.later).map(move |run| {
-            let (bytes, after) = rest.split_at_checked(run.length).unwrap_or((rest, &[]));
-            rest = after;
-            Piece { payload: Captured { bytes, missing: run.missing }, origin: run.origin }
-        })
-    }
 }
 
 impl Opening {
@@ -289,12 +215,6 @@ impl Opening {
         self.given_up = true;
     }
 
-    /// Prefers the bound over what was missing because of it, or was said of too few bytes because of it.
-    fn or_the_bound(&self, reason: Reason) -> Reason {
-        let missing = [Reason::Incomplete, Reason::Gap, Reason::OneSided, Reason::NotTls];
-        if self.given_up && missing.contains(&reason) { Reason::Bound } else { reason }
-    }
-
     /// Tells whether bytes before others, or before the stream's end, are missing so far.
     fn incomplete(&self, way: Way) -> bool {
         let stream = self.streams.of(way);
@@ -438,42 +358,6 @@ impl Opening {
         (ended | self.tls.as_mut()?.handshake.settled()).then_some(Answer::Tls)
     }
 
-    /// Looks for TLS or a protocol, if there is anything new to look at.
-    fn look(
-        &mut self,
-        client: &mut Way,
-        roles_known: bool,
-        from_start: bool,
-        key: Key,
-        ended: bool,
-    ) -> Option<Settled> {
-        if ended || (self.stopped(Way::Up) && self.stopped(Way::Down)) {
-            // A hole before everything else will not fill any more.
-            for way in [Way::Up, Way::Down] {
-                let stream = self.streams.of_mut(way);
-                stream.gap |= !stream.begun() && stream.has_hole();
-            }
-            self.holes();
-        }
-        if !(self.is_due() || ended || self.packets >= PATIENCE) {
-            return None;
-        }
-        self.fresh = false;
-        self.asked = self.seen();
-        self.detect(client, roles_known, from_start, key, ended)
-    }
-
-    /// Tells whether detection is to be asked again: when anything came; but where no protocol is possible any more, when
-    /// much came, or what may be TLS inside something unknown.
-    fn is_due(&self) -> bool {
-        let stopped = self.closed.up.is_some() || self.closed.down.is_some();
-        if !self.fresh || stopped || !self.ruled_out.all() {
-            return self.fresh;
-        }
-        self.seen() >= self.asked.saturating_add(self.asked / 4).saturating_add(ASKED_LEAST)
-            || self.goes_on_in_records()
-    }
-
     /// Tells the handshake what is missing and what has ended.
     fn tell(&mut self, client: Way, ended: bool) {
         let incomplete = Both { up: self.incomplete(Way::Up), down: self.incomplete(Way::Down) };
@@ -500,208 +384,6 @@ impl Opening {
                 let acknowledged = tls.acknowledged(way, other, *acknowledged_at_close.of(way));
                 tls.handshake.close(side(client, way), ending, acknowledged.map(u64::from));
             }
-        }
-    }
-
-    fn detect(
-        &mut self,
-        client: &mut Way,
-        roles_known: bool,
-        from_start: bool,
-        key: Key,
-        ended: bool,
-    ) -> Option<Settled> {
-        let ended = ended
-            || (self.stopped(Way::Up) && self.stopped(Way::Down))
-            || self.packets >= PATIENCE
-            || self.held.up.bytes.len() >= OPENING
-            || self.held.down.bytes.len() >= OPENING;
-        let from_start = from_start && !self.late;
-        let opening = detect::Opening {
-            client: &self.held.of(*client).bytes,
-            server: &self.held.of(client.other()).bytes,
-            first: side(*client, self.first),
-            from_start,
-            transport: self.transport,
-            port: key.sender(client.other()).port,
-            ended,
-        };
-        let settled = |security| Some(Settled { security, protocol: None, upgrade: None });
-        let seen_as = (*client, from_start);
-        if self.seen_as != Some(seen_as) {
-            (self.seen_as, self.ruled_out) = (Some(seen_as), RuledOut::default());
-        }
-        match detect::detect_on(&opening, &mut self.ruled_out) {
-            Detected::Reversed if roles_known => settled(Security::Unknown(Reason::Conflict)),
-            Detected::Reversed => {
-                *client = client.other();
-                self.detect(client, true, from_start, key, ended)
-            }
-            Detected::TlsInTds { client: in_client, server: in_server } => {
-                let start = match *client {
-                    Way::Up => Both { up: in_client, down: in_server },
-                    Way::Down => Both { up: in_server, down: in_client },
-                };
-                let unwrap = Some(Box::default());
-                self.begin_tls(*client, start, unwrap, Some(Upgrade::Tds), Some(Protocol::Tds));
-                None
-            }
-            Detected::More if !ended => None,
-            Detected::More => settled(Security::Unknown(self.why_unknown(Reason::Incomplete, from_start))),
-            Detected::Upgradable(_) | Detected::Asked(_) if !ended => None,
-            detected @ (Detected::Upgradable(protocol) | Detected::Asked(protocol)) => {
-                let open = self.closed.up.is_none() && self.closed.down.is_none();
-                let pending = matches!(protocol, Protocol::Postgres | Protocol::Mysql)
-                    || matches!(detected, Detected::Asked(_));
-                let security = if open && pending {
-                    // The client's next message, or the answer to its last, decides, and the capture ends before it.
-                    Security::Unknown(self.why_unknown(Reason::Incomplete, from_start))
-                } else if self.transport == Transport::Tcp && self.lossy() {
-                    // What was lost may have been the upgrade.
-                    Security::Unknown(Reason::Gap)
-                } else if from_start {
-                    Security::Plaintext(Evidence::WIRE)
-                } else {
-                    // What looks like this protocol's dialogue may be a part of another one's.
-                    Security::Plaintext(Evidence::because(Proof::Strong, Reason::MidStream))
-                };
-                Some(Settled { security, protocol: Some(protocol), upgrade: None })
-            }
-            // What is not here yet may be an upgrade's request or its grant: its look is for later.
-            Detected::Plaintext { protocol: None, .. } | Detected::Unknown(_)
-                if !ended
-                    && from_start
-                    && self.transport == Transport::Tcp
-                    && (self.lossy() || !(self.told.up && self.told.down)) =>
-            {
-                None
-            }
-            // What was lost may have been anything but text.
-            Detected::Plaintext { protocol: None, .. }
-                if self.transport == Transport::Tcp && self.lossy() =>
-            {
-                settled(Security::Unknown(self.why_unknown(Reason::Gap, from_start)))
-            }
-            // So may what was sent before, as long as no SYN says of any of these bytes that they come first.
-            Detected::Plaintext { protocol: None, .. }
-                if self.transport == Transport::Tcp && !self.shows_a_beginning() =>
-            {
-                if ended {
-                    settled(Security::Unknown(self.why_unknown(Reason::Gap, from_start)))
-                } else {
-                    None
-                }
-            }
-            // After a hole, or before the capture, an upgrade may have been in it.
-            Detected::Plaintext { protocol, refused, .. }
-                if !from_start
-                    && (self.goes_on_in_records()
-                        || self.lacks_beginning()
-                        || (refused.is_some() && self.lossy())) =>
-            {
-                let reason = self.why_unknown(Reason::MidStream, from_start);
-                Some(Settled { security: Security::Unknown(reason), protocol, upgrade: None })
-            }
-            Detected::Plaintext { protocol, refused, inside } => {
-                let evidence = match (protocol, refused) {
-                    (_, Some(_)) => Evidence::because(Proof::Wire, Reason::UpgradeRefused),
-                    (Some(_), None) => Evidence::WIRE,
-                    (None, None) => Evidence::because(Proof::Strong, Reason::TextLike),
-                };
-                let upgrade = refused.or(inside);
-                Some(Settled { security: Security::Plaintext(evidence), protocol, upgrade })
-            }
-            // A hello that is not known to come first is payload that looks like one until the other side answers it,
-            // unless it is there as far as its list of suites and nothing else answers.
-            Detected::Tls { client: in_client, server: in_server, .. }
-                if (*self.preceded.of(*client) || (!from_start && !self.credible(*client, in_client)))
-                    && tls::server_answer(
-                        self.held.of(client.other()).bytes.get(in_server..).unwrap_or(&[]),
-                    ) != Probe::Yes =>
-            {
-                if ended {
-                    settled(Security::Unknown(self.why_unknown(Reason::OneSided, true)))
-                } else {
-                    None
-                }
-            }
-            Detected::Tls { upgrade, client: in_client, server: in_server, protocol } => {
-                let start = match *client {
-                    Way::Up => Both { up: in_client, down: in_server },
-                    Way::Down => Both { up: in_server, down: in_client },
-                };
-                self.begin_tls(*client, start, None, upgrade, protocol);
-                None
-            }
-            Detected::TlsMidStream => {
-                let reason = if self.late { Reason::Gap } else { Reason::MidStream };
-                settled(Security::Tls(Arc::default(), ClientAuth::Hidden(reason)))
-            }
-            Detected::Opaque(protocol) => Some(Settled {
-                security: Security::Opaque(Evidence::WIRE),
-                protocol: Some(protocol),
-                upgrade: None,
-            }),
-            Detected::Unknown(reason) => settled(Security::Unknown(self.why_unknown(reason, from_start))),
-        }
-    }
-
-    /// Tells whether a hello in a connection joined late reads like one, rather than like payload that begins like one.
-    fn credible(&self, client: Way, start: usize) -> bool {
-        let bytes = &self.held.of(client).bytes;
-        bytes.is_empty() || tls::hello_suites(bytes.get(start..).unwrap_or(&[]))
-    }
-
-    /// Tells whether nothing more is kept of a direction.
-    fn stopped(&self, way: Way) -> bool {
-        let over = match self.closed.of(way) {
-            Some(Ending::Reset) => true,
-            // What is missing before a FIN may still come.
-            Some(Ending::Fin) => !self.incomplete(way),
-            None => false,
-        };
-        self.held.of(way).full || self.streams.of(way).gap || over
-    }
-
-    /// Tells whether what is held of a direction begins like a TLS record.
-    fn goes_on_in_records(&self) -> bool {
-        [Way::Up, Way::Down]
-            .into_iter()
-            .any(|way| matches!(self.held.of(way).bytes.as_slice(), [20..=23, 3, 0..=4, ..]))
-    }
-
-    /// Tells whether bytes are held of which a SYN says that they are the first of their direction.
-    fn shows_a_beginning(&self) -> bool {
-        [Way::Up, Way::Down].into_iter().any(|way| *self.told.of(way) && !self.held.of(way).bytes.is_empty())
-    }
-
-    /// Tells whether bytes before the first ones here are known to be missing, either way.
-    fn lacks_beginning(&self) -> bool {
-        self.streams.up.lacks_beginning() || self.streams.down.lacks_beginning()
-    }
-
-    fn lossy(&self) -> bool {
-        self.late
-            || [Way::Up, Way::Down].into_iter().any(|way| {
-                let stream = self.streams.of(way);
-                stream.gap
-                    || stream.lacks_beginning()
-                    || self.incomplete(way)
-                    || stream.lacks_acknowledged()
-                    || self.held.of(way).cut
-            })
-    }
-
-    /// Prefers what the capture lacks over what detection could only say for want of it.
-    fn why_unknown(&self, otherwise: Reason, from_start: bool) -> Reason {
-        if self.held.up.cut || self.held.down.cut {
-            Reason::SnapLength
-        } else if self.late || self.lossy() {
-            Reason::Gap
-        } else if !from_start {
-            Reason::MidStream
-        } else {
-            otherwise
         }
     }
 
@@ -793,61 +475,6 @@ impl Opening {
             protocol,
             upgrade: tls.upgrade,
         }
-    }
-}
-
-impl Tls {
-    /// Feeds the next bytes of a stream, less what came before TLS began.
-    fn feed(&mut self, way: Way, other: Option<u32>, piece: &Piece<'_>) {
-        let position = *self.position.of(way);
-        let length = piece.payload.on_wire();
-        *self.position.of_mut(way) = position.saturating_add(length as u64);
-        let before =
-            usize::try_from((*self.start.of(way) as u64).saturating_sub(position)).unwrap_or(usize::MAX);
-        let Ok(payload) = piece.payload.skip(before) else { return };
-        let mark = Mark {
-            packet: piece.origin.packet,
-            acknowledged: self.acknowledged(way, other, piece.origin.acknowledgment),
-        };
-        let side = side(self.client, way);
-        if let Some(unwrap) = &mut self.unwrap {
-            let mut rest = payload.bytes;
-            while let Some(inner) = unwrap.of_mut(way).next(&mut rest) {
-                self.handshake.bytes(side, mark, inner);
-            }
-            if payload.missing > 0 {
-                self.handshake.gap(side);
-            }
-            return;
-        }
-        if !payload.bytes.is_empty() {
-            self.handshake.bytes(side, mark, payload.bytes);
-        }
-        if payload.missing > 0 {
-            self.handshake.cut(side, payload.missing as u64);
-        }
-    }
-
-    /// Translates an acknowledgment number into bytes of the other side's TLS stream, which has to be a part of its
-    /// bytes: inside TDS it cannot be placed.
-    fn acknowledged(&self, way: Way, other: Option<u32>, acknowledgment: Option<u32>) -> Option<u32> {
-        if self.unwrap.is_some() {
-            return None;
-        }
-        let into_stream = acknowledgment?.wrapping_sub(other?).cast_signed();
-        let start = i64::try_from(*self.start.of(way.other())).ok()?;
-        // What is acknowledged before TLS begins is none of its bytes.
-        Some(u32::try_from(i64::from(into_stream).saturating_sub(start)).unwrap_or(0))
-    }
-}
-
-/// Returns the application protocol that a negotiated ALPN name stands for.
-fn of_alpn(name: &str) -> Option<Protocol> {
-    match name {
-        "h2" => Some(Protocol::Http2),
-        "http/1.1" | "http/1.0" => Some(Protocol::Http1),
-        "h3" => Some(Protocol::Http3),
-        _ => None,
     }
 }
 
