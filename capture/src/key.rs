@@ -123,6 +123,7 @@ impl Key {
     }
 
     /// Hashes the key under a secret, so that nobody can choose addresses that collide.
+    #[inline]
     pub(crate) const fn hash(&self, secret: &Secret) -> u64 {
         let ([a, b], [c, d]) = (self.low, self.high);
         let [k0, k1, k2, k3, k4] = secret.0;

@@ -122,22 +122,23 @@ pub(crate) struct Context<'a> {
     pub(crate) tunnels: &'a [Tunnel],
 }
 
-/// One connection.
+/// One connection. In front, in this order, what every packet touches.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Connection {
     pub(crate) key: Key,
-    start: Timestamp,
     end: Timestamp,
-    /// The first packet's sequence number, for the flow's name.
-    first_sequence: u32,
+    points: Points,
+    state: State,
     /// Which way the client sends.
     client: Way,
     roles: Roles,
-    tunnels: Box<[Tunnel]>,
-    points: Points,
-    halves: Both<Half>,
     reset: bool,
-    state: State,
+    halves: Both<Half>,
+    start: Timestamp,
+    tunnels: Box<[Tunnel]>,
+    /// The first packet's sequence number, for the flow's name.
+    first_sequence: u32,
 }
 
 /// What a packet did to its connection.

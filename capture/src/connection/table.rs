@@ -49,6 +49,7 @@ struct Ends {
 
 /// A tracked connection and its place in its queue.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Slot {
     pub(crate) connection: Connection,
     queued_at: Timestamp,
@@ -111,6 +112,7 @@ impl Table {
     }
 
     /// Hashes a key as this table does.
+    #[inline]
     pub(crate) const fn hash(&self, key: &Key) -> u64 {
         key.hash(&self.secret)
     }
