@@ -307,16 +307,9 @@ pub(crate) fn plain<'a>(frame: &Frame<'a>) -> Option<Packet<'a>> {
         return None;
     }
     let bytes = bytes.get(..usize::from(u16::from_be_bytes([l0, l1])).checked_sub(20)?)?;
-    let (tcp, options) = bytes.split_first_chunk::<20>()?;
-    let &[p0, p1, q0, q1, n0, n1, n2, n3, a0, a1, a2, a3, words, flags, ..] = tcp;
-    let length = usize::from(words >> 4).saturating_mul(4);
-    let options_length = length.checked_sub(20)?;
-    let stamp = match options.first_chunk::<8>() {
-        Some(&[1, 1, 8, 10, t0, t1, t2, t3]) if options_length >= 12 => {
-            Some(u32::from_be_bytes([t0, t1, t2, t3]))
-        }
-        _ => None,
-    };
+    let (header, options) = bytes.split_first_chunk::<20>()?;
+    let (tcp, length) = tcp_fields(header, options)?;
+    let &[p0, p1, q0, q1, ..] = header;
     let (key, way) = Key::of_tcp4(
         (u32::from_be_bytes([s0, s1, s2, s3]), u16::from_be_bytes([p0, p1])),
         (u32::from_be_bytes([d0, d1, d2, d3]), u16::from_be_bytes([q0, q1])),
@@ -324,15 +317,8 @@ pub(crate) fn plain<'a>(frame: &Frame<'a>) -> Option<Packet<'a>> {
     Some(Packet {
         key,
         way,
-        header: Header::Tcp(Tcp {
-            sequence: u32::from_be_bytes([n0, n1, n2, n3]),
-            acknowledgment: (flags & 0x10 != 0).then_some(u32::from_be_bytes([a0, a1, a2, a3])),
-            syn: flags & 0x02 != 0,
-            fin: flags & 0x01 != 0,
-            reset: flags & 0x04 != 0,
-            stamp,
-        }),
-        payload: Captured { bytes: options.get(options_length..)?, missing: 0 },
+        header: Header::Tcp(tcp),
+        payload: Captured { bytes: options.get(length.checked_sub(20)?..)?, missing: 0 },
         identification: u32::from(u16::from_be_bytes([i0, i1])),
     })
 }
@@ -574,30 +560,37 @@ fn inside<'a>(network: Network, captured: Captured<'a>, tunnels: &mut Vec<Tunnel
 #[inline]
 fn tcp(network: Network, captured: Captured<'_>) -> Result<Packet<'_>, Skip> {
     let header = captured.head::<20>()?;
-    let &[s0, s1, d0, d1, q0, q1, q2, q3, a0, a1, a2, a3, words, flags, ..] = header;
-    let length = usize::from(words >> 4).saturating_mul(4);
-    if length < 20 {
-        return Err(Skip::Malformed);
-    }
-    let stamp = match captured.bytes.get(20..28) {
-        Some(&[1, 1, 8, 10, t0, t1, t2, t3]) if length >= 32 => Some(u32::from_be_bytes([t0, t1, t2, t3])),
-        _ => None,
-    };
+    let options = captured.bytes.get(20..).unwrap_or_default();
+    let (fields, length) = tcp_fields(header, options).ok_or(Skip::Malformed)?;
+    let &[s0, s1, d0, d1, ..] = header;
     let (key, way) = network.key(Transport::Tcp, [s0, s1], [d0, d1]);
     Ok(Packet {
         key,
         way,
-        header: Header::Tcp(Tcp {
-            sequence: u32::from_be_bytes([q0, q1, q2, q3]),
-            acknowledgment: (flags & 0x10 != 0).then_some(u32::from_be_bytes([a0, a1, a2, a3])),
-            syn: flags & 0x02 != 0,
-            fin: flags & 0x01 != 0,
-            reset: flags & 0x04 != 0,
-            stamp,
-        }),
+        header: Header::Tcp(fields),
         payload: captured.skip(length)?,
         identification: network.identification,
     })
+}
+
+/// Reads the fields of a TCP header and its length in bytes; nothing if that is less than the fixed part's.
+#[inline]
+fn tcp_fields(header: &[u8; 20], options: &[u8]) -> Option<(Tcp, usize)> {
+    let &[_, _, _, _, q0, q1, q2, q3, a0, a1, a2, a3, words, flags, ..] = header;
+    let length = usize::from(words >> 4).saturating_mul(4);
+    let stamp = match options.first_chunk::<8>() {
+        Some(&[1, 1, 8, 10, t0, t1, t2, t3]) if length >= 32 => Some(u32::from_be_bytes([t0, t1, t2, t3])),
+        _ => None,
+    };
+    let tcp = Tcp {
+        sequence: u32::from_be_bytes([q0, q1, q2, q3]),
+        acknowledgment: (flags & 0x10 != 0).then_some(u32::from_be_bytes([a0, a1, a2, a3])),
+        syn: flags & 0x02 != 0,
+        fin: flags & 0x01 != 0,
+        reset: flags & 0x04 != 0,
+        stamp,
+    };
+    (length >= 20).then_some((tcp, length))
 }
 
 fn udp<'a>(network: Network, captured: Captured<'a>, tunnels: &mut Vec<Tunnel>) -> Result<Step<'a>, Skip> {
