@@ -197,7 +197,8 @@ spec: {{address: 10.1.0.1, labels: {{app: vm}}{account}}}
 #[test]
 fn a_udp_port_says_so() {
     let service = service("{port: 53, name: dns, protocol: UDP}, {port: 80, name: udp-x}");
-    let documents = [&*client(SIDECAR), &server(""), &service];
+    let (client, server) = (client(SIDECAR), server(""));
+    let documents = [client.as_str(), &server, &service];
     check(&documents, "10.0.0.2:53", &json!({"protocol": "UDP"}));
     check(&documents, "10.0.0.2:80", &json!({"protocol": "UDP", "allowed": ["plaintext", "tls", "mtls"]}));
     check(&documents, "10.96.0.2:53", &json!({"protocol": "UDP"}));
@@ -218,4 +219,71 @@ fn a_gateways_label_is_enough() {
     let strict = policy("strict", "mtls: {mode: STRICT}");
     let expected = json!({"server_mode": null, "allowed": [], "istio_mtls": "none"});
     check(&[&client(SIDECAR), &gateway, &strict], "10.0.0.2:80", &expected);
+}
+
+#[test]
+fn a_waypoint_is_known_by_its_gateways_class() {
+    let gateway = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: wp, namespace: web}
+spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
+";
+    let labels = "labels: {gateway.networking.k8s.io/gateway-name: wp}";
+    let proxy = "containers: [{name: istio-proxy, args: [proxy, router]}]";
+    let waypoint = pod("wp-0", "10.0.0.3", labels, proxy);
+    let expected = json!({"allowed": ["mtls"], "istio_mtls": "required", "gateway_server": null});
+    check(&[&client(SIDECAR), &waypoint, gateway], "10.0.0.3:15008", &expected);
+}
+
+#[test]
+fn outbound_exclusions_name_what_the_application_dials() {
+    let service = service("{port: 80, targetPort: 8080, name: http}");
+    let mutual = json!({"client_tls": "ISTIO_MUTUAL", "client_tls_from": "auto-mtls"});
+    let open = json!({"client_tls": null, "client_tls_from": "default"});
+    for (annotation, expected) in [
+        ("excludeOutboundPorts: '80'", &open),
+        ("excludeOutboundPorts: '8080'", &mutual),
+        ("excludeOutboundIPRanges: 10.96.0.0/16", &open),
+        ("excludeOutboundIPRanges: 10.0.0.0/24", &mutual),
+        ("includeOutboundIPRanges: 10.96.0.0/16", &mutual),
+        ("includeOutboundIPRanges: 10.0.0.0/24", &open),
+        ("includeOutboundIPRanges: ''", &open),
+        ("excludeInterfaces: eth0", &open),
+    ] {
+        let metadata = format!("annotations: {{traffic.sidecar.istio.io/{annotation}}}");
+        let client = pod("client-0", "10.0.0.1", &metadata, SIDECAR);
+        check(&[&client, &server(""), &service], "10.0.0.2:8080", expected);
+    }
+    // Without an address of its own the Service is dialled by the pods'.
+    let headless =
+        service.replace("clusterIP: 10.96.0.2", "clusterIP: None").replace("port: 80, ", "port: 8080, ");
+    let client = pod(
+        "client-0",
+        "10.0.0.1",
+        "annotations: {traffic.sidecar.istio.io/excludeOutboundIPRanges: 10.0.0.2/32}",
+        SIDECAR,
+    );
+    check(&[&client, &server(""), &headless], "10.0.0.2:8080", &open);
+}
+
+#[test]
+fn an_empty_egress_list_hides_nothing() {
+    let service = service("{port: 80, targetPort: 8080, name: http}");
+    let sidecar = |egress: &str| {
+        format!(
+            "
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {{name: own, namespace: web}}
+spec: {{egress: {egress}}}
+"
+        )
+    };
+    let (client, server) = (client(SIDECAR), server(""));
+    let ask = |egress: &str, expected: &Value| {
+        check(&[&client, &server, &service, &sidecar(egress)], "10.0.0.2:8080", expected);
+    };
+    ask("[]", &json!({"client_tls": "ISTIO_MUTUAL"}));
+    ask("[{hosts: ['other/*']}]", &json!({"client_tls": null}));
 }

@@ -129,7 +129,9 @@ fn clients(mesh: &Mesh) -> Vec<(&Pod, std::net::IpAddr)> {
             .meta
             .annotations
             .iter()
-            .filter(|(key, _)| key.contains("Outbound") || key.ends_with("interceptionMode"))
+            .filter(|(key, _)| {
+                ["Outbound", "interceptionMode", "excludeInterfaces"].iter().any(|name| key.contains(name))
+            })
             .collect();
         kinds.entry((&pod.meta.namespace, pod.proxy.name(), labels, notes)).or_insert((pod, ip));
     }

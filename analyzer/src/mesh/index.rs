@@ -158,6 +158,14 @@ impl Mesh {
             config,
             ..Self::default()
         };
+        for pod in mesh.pods.iter_mut().filter(|pod| pod.proxy == PartyKind::Gateway) {
+            // The pods of a Gateway carry its name; its class is in the Gateway alone in older versions.
+            if let Some(name) = pod.meta.labels.get("gateway.networking.k8s.io/gateway-name")
+                && resources.waypoints.contains(&(pod.meta.namespace.to_string(), name.clone()))
+            {
+                pod.proxy = PartyKind::Waypoint;
+            }
+        }
         mesh.peer_authentications.sort_by(|a, b| a.meta.age().cmp(&b.meta.age()));
         mesh.gateways.sort_by(|a, b| a.meta.age().cmp(&b.meta.age()));
         mesh.virtual_services.sort_by(|a, b| a.meta.age().cmp(&b.meta.age()));

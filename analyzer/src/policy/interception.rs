@@ -42,11 +42,16 @@ pub fn inbound(pod: &Pod, port: u16) -> Result<(), String> {
 /// Tells whether a connection that the application opens passes the sidecar.
 ///
 /// Rule `interception.outbound`. Istio: annotations `traffic.sidecar.istio.io/*Outbound*`. The numbers and addresses are
-/// those that the application dials.
+/// those that the application dials: `dialled` holds the Service's addresses with its port, and the destination on the
+/// wire last. Where the Service has an address, the one on the wire is the proxy's choice and was never dialled.
 pub fn outbound(pod: &Pod, dialled: &[(IpAddr, u16)]) -> Result<(), String> {
     if let Some(why) = no_redirection(pod) {
         return Err(why);
     }
+    let wire = dialled.last().map(|(ip, _)| *ip);
+    let family = |ip: IpAddr| wire.is_some_and(|wire| wire.is_ipv4() == ip.is_ipv4());
+    let own: Vec<_> = dialled.iter().filter(|(ip, _)| Some(*ip) != wire && family(*ip)).copied().collect();
+    let dialled = if own.is_empty() { dialled } else { &own };
     let included_port = |port| {
         annotation(pod, "includeOutboundPorts").is_some_and(|list| list.trim() == "*" || lists(list, port))
     };
