@@ -50,10 +50,8 @@ pub fn touching(expectation: &Expectation) -> Vec<&'static str> {
                     ids.push("AM01");
                 }
             }
-            OutboundKind::NoProxy
-            | OutboundKind::Blocked
-            | OutboundKind::Hbone
-            | OutboundKind::AmbientPlain => {}
+            OutboundKind::AmbientPlain => ids.push("AB04"),
+            OutboundKind::NoProxy | OutboundKind::Blocked | OutboundKind::Hbone => {}
         }
     }
     let istio = expected.client_tls == Some(ClientTls::IstioMutual);
