@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use flow::{Class, Endpoint};
 
 use crate::mesh::Mesh;
-use crate::mesh::pod::Pod;
 use crate::mesh::service::Protocol;
 use crate::policy::inbound::{self, Inbound, InboundKind};
 use crate::policy::outbound::{self, OutboundKind};
@@ -43,7 +42,11 @@ pub fn expect(mesh: &Mesh, from: IpAddr, to: Endpoint, sni: Option<&str>) -> Exp
         Some(pod) => inbound::at_pod(mesh, pod, to.port, sni, &mut trace),
         None => behind_virtual_address(mesh, to, sni, &mut trace),
     };
-    let protocol = behind.first().map(|behind| behind.port.protocol).or(inbound.protocol);
+    let protocol = behind
+        .first()
+        .map(|behind| behind.port.protocol)
+        .or(inbound.protocol)
+        .or_else(|| mesh.is_udp(to.ip, to.port).then_some(Protocol::Udp));
     let conflict = conflict(&out, &inbound);
     let gateway = server_pod.is_some_and(|pod| pod.proxy == PartyKind::Gateway);
     Expectation {
@@ -71,29 +74,39 @@ pub fn expect(mesh: &Mesh, from: IpAddr, to: Endpoint, sni: Option<&str>) -> Exp
     }
 }
 
-/// A Service's virtual address stands for the pods behind it: what all of them accept.
+/// A Service's virtual address stands for what is behind it: what all of that accepts. An endpoint stands for itself.
 fn behind_virtual_address(mesh: &Mesh, to: Endpoint, sni: Option<&str>, trace: &mut Trace) -> Inbound {
     let behind = mesh.meant(to.ip, to.port, sni);
     let Some(first) = behind.first() else { return inbound::outside(None, trace) };
-    let pods: Vec<(&Pod, u16)> = first
-        .host
-        .endpoints
-        .iter()
-        .filter_map(|endpoint| {
-            Some((mesh.pod_of(endpoint)?, endpoint.ports.get(&first.port.number).copied()?))
-        })
-        .collect();
-    let Some((pod, port)) = pods.first() else { return inbound::outside(Some(first), trace) };
-    let mut answer = inbound::at_pod(mesh, pod, *port, sni, trace);
-    for (pod, port) in pods.iter().skip(1) {
-        let other = inbound::at_pod(mesh, pod, *port, sni, &mut Trace::default());
-        // Which pod the connection ends at is not known here: only what every one of them accepts is declared.
-        answer.allowed.retain(|class| other.allowed.contains(class));
-        if other.mode != answer.mode {
-            answer.mode = Decided::default(None);
+    if let Some(endpoint) = first.endpoint {
+        return match mesh.pod_of(endpoint) {
+            Some(pod) => inbound::at_pod(mesh, pod, to.port, sni, trace),
+            None => inbound::at_entry(mesh, first, endpoint, to.port, trace),
+        };
+    }
+    let mut together: Option<Inbound> = None;
+    for endpoint in &first.host.endpoints {
+        let Some(port) = endpoint.ports.get(&first.port.number).copied() else { continue };
+        // Only the first one's reasons are told: the others' are the same, or the answer is left open.
+        let mut unheard = Trace::default();
+        let trace = if together.is_none() { &mut *trace } else { &mut unheard };
+        let other = match mesh.pod_of(endpoint) {
+            Some(pod) => inbound::at_pod(mesh, pod, port, sni, trace),
+            None if endpoint.tls_mode_istio => inbound::at_entry(mesh, first, endpoint, port, trace),
+            None => continue,
+        };
+        match &mut together {
+            None => together = Some(other),
+            Some(answer) => {
+                // Which one the connection ends at is not known here: only what every one of them accepts is declared.
+                answer.allowed.retain(|class| other.allowed.contains(class));
+                if other.mode != answer.mode {
+                    answer.mode = Decided::default(None);
+                }
+            }
         }
     }
-    answer
+    together.unwrap_or_else(|| inbound::outside(Some(first), trace))
 }
 
 /// Tells whether the two sides exclude each other. Where the application decides what it sends, and plaintext is not
@@ -109,7 +122,11 @@ fn conflict(out: &outbound::Outbound, inbound: &Inbound) -> Option<bool> {
     if disjoint || undecryptable {
         return Some(true);
     }
-    if out.tls.value.is_none() && !inbound.allowed.contains(&Class::Plaintext) {
+    let application_decides = matches!(out.tls.value, None | Some(ClientTls::Disable));
+    let accepted = |class: &Class| inbound.allowed.contains(class);
+    // Plaintext that is accepted is the ordinary case: what else the application could do is no contradiction.
+    let ordinary = out.wire.contains(&Class::Plaintext) && accepted(&Class::Plaintext);
+    if application_decides && !ordinary && !out.wire.iter().all(accepted) {
         return None;
     }
     Some(false)

@@ -50,10 +50,8 @@ pub fn touching(expectation: &Expectation) -> Vec<&'static str> {
                     ids.push("AM01");
                 }
             }
-            OutboundKind::NoProxy
-            | OutboundKind::Blocked
-            | OutboundKind::Hbone
-            | OutboundKind::AmbientPlain => {}
+            OutboundKind::AmbientPlain => ids.push("AB04"),
+            OutboundKind::NoProxy | OutboundKind::Blocked | OutboundKind::Hbone => {}
         }
     }
     let istio = expected.client_tls == Some(ClientTls::IstioMutual);
@@ -129,7 +127,9 @@ fn clients(mesh: &Mesh) -> Vec<(&Pod, std::net::IpAddr)> {
             .meta
             .annotations
             .iter()
-            .filter(|(key, _)| key.contains("Outbound") || key.ends_with("interceptionMode"))
+            .filter(|(key, _)| {
+                ["Outbound", "interceptionMode", "excludeInterfaces"].iter().any(|name| key.contains(name))
+            })
             .collect();
         kinds.entry((&pod.meta.namespace, pod.proxy.name(), labels, notes)).or_insert((pod, ip));
     }

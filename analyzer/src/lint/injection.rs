@@ -61,7 +61,7 @@ fn uninjected(mesh: &Mesh, pod: &Pod) -> bool {
         .any(|map| map.get("sidecar.istio.io/inject").is_some_and(|value| value == "false"));
     let system =
         *pod.meta.namespace == *mesh.config.root_namespace || pod.meta.namespace.starts_with("kube-");
-    pod.proxy == PartyKind::NoProxy && !pod.host_network && !opted_out && !system
+    pod.proxy == PartyKind::NoProxy && !pod.ended && !pod.host_network && !opted_out && !system
 }
 
 /// IN02: a sidecar and ztunnel both claim the pod's traffic.

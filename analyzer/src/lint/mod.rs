@@ -2,6 +2,7 @@
 //!
 //! Every id of docs/findings.md has one function here. What only the wire can show (ids `OB..`) is not here.
 
+mod ambient;
 mod contradictions;
 mod destination_rules;
 mod gateway_routes;
@@ -176,6 +177,13 @@ pub const RULES: &[Rule] = &[
         Severity::Medium,
         "Pods without a proxy in a namespace of the mesh",
         injection::without_proxy,
+    ),
+    rule("AB01", Severity::Low, "DISABLE over ambient workloads", ambient::disabled),
+    rule(
+        "AB04",
+        Severity::High,
+        "Sidecars that ambient clients cannot reach",
+        ambient::sidecars_without_hbone,
     ),
     rule("IN02", Severity::High, "Sidecar and ztunnel on one pod", injection::two_proxies),
     rule("GW01", Severity::High, "HTTPS or TLS server without tls", gateway_servers::without_tls),

@@ -344,7 +344,8 @@ fn policy_of<'a>(mesh: &'a Mesh, id: &str) -> Option<&'a PeerAuthentication> {
     mesh.peer_authentications.iter().find(|policy| policy.meta.id() == id)
 }
 
-fn by_policy(
+/// One finding for each policy, with the workloads that it is about.
+pub(crate) fn by_policy(
     mesh: &Mesh,
     found: BTreeMap<String, BTreeSet<String>>,
     say: impl Fn(&str, &str) -> (String, String),

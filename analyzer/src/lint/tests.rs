@@ -93,3 +93,12 @@ fn broken_gateways_and_ports() {
         check(from, to, "", &expected);
     }
 }
+
+#[test]
+fn broken_ambient_workloads() {
+    let ambient = "apiVersion: v1\nkind: Pod\nmetadata: {name: z-0, namespace: shop, labels: {app: z}, annotations: {ambient.istio.io/redirection: enabled}}\nspec: {containers: [{name: app, ports: [{containerPort: 7000}]}]}\nstatus: {podIP: 10.0.9.9}";
+    // The clean mesh is STRICT, and its sidecars take no HBONE.
+    check("name: web", "name: web", ambient, &["AB04"]);
+    let off = policy("shop", "{selector: {matchLabels: {app: z}}, mtls: {mode: DISABLE}}");
+    check("name: web", "name: web", &format!("{ambient}\n---\n{off}"), &["AB01", "AB04"]);
+}

@@ -158,6 +158,14 @@ impl Mesh {
             config,
             ..Self::default()
         };
+        for pod in mesh.pods.iter_mut().filter(|pod| pod.proxy == PartyKind::Gateway) {
+            // The pods of a Gateway carry its name; its class is in the Gateway alone in older versions.
+            if let Some(name) = pod.meta.labels.get("gateway.networking.k8s.io/gateway-name")
+                && resources.waypoints.contains(&(pod.meta.namespace.to_string(), name.clone()))
+            {
+                pod.proxy = PartyKind::Waypoint;
+            }
+        }
         mesh.peer_authentications.sort_by(|a, b| a.meta.age().cmp(&b.meta.age()));
         mesh.gateways.sort_by(|a, b| a.meta.age().cmp(&b.meta.age()));
         mesh.virtual_services.sort_by(|a, b| a.meta.age().cmp(&b.meta.age()));
@@ -197,7 +205,8 @@ impl Mesh {
                 mesh.nodes.insert(ip, meta.name.clone());
             }
         }
-        for (index, pod) in mesh.pods.iter().enumerate() {
+        // The address of a pod that has ended may belong to another one by now.
+        for (index, pod) in mesh.pods.iter().enumerate().filter(|(_, pod)| !pod.ended) {
             for ip in &pod.ips {
                 mesh.pods_by_ip.entry(*ip).or_default().push(index);
             }
@@ -348,7 +357,10 @@ impl Mesh {
         }
         if let Some(selector) = &entry.workload_selector {
             for (place, pod) in self.pods.iter().enumerate() {
-                if pod.meta.namespace == entry.meta.namespace && selects(selector, &pod.meta.labels) {
+                if !pod.ended
+                    && pod.meta.namespace == entry.meta.namespace
+                    && selects(selector, &pod.meta.labels)
+                {
                     for ip in &pod.ips {
                         endpoints.push(HostEndpoint {
                             ip: *ip,
@@ -415,7 +427,8 @@ impl Mesh {
     /// Returns the pods that a Service's selector chooses.
     pub fn selected<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = (usize, &'a Pod)> {
         self.pods.iter().enumerate().filter(|(_, pod)| {
-            pod.meta.namespace == service.meta.namespace
+            !pod.ended
+                && pod.meta.namespace == service.meta.namespace
                 && service.selector.as_ref().is_some_and(|selector| selects(selector, &pod.meta.labels))
         })
     }
@@ -495,6 +508,22 @@ impl Mesh {
             }
         }
         found
+    }
+
+    /// Tells whether a port is declared as UDP: then no proxy listens for it, and no policy knows it by a protocol.
+    #[must_use]
+    pub fn is_udp(&self, ip: IpAddr, port: u16) -> bool {
+        let hosts =
+            self.hosts_by_ip.get(&ip).into_iter().flatten().filter_map(|place| self.hosts.get(*place));
+        hosts.into_iter().any(|host| {
+            host.ports.iter().filter(|declared| declared.protocol == Protocol::Udp).any(|declared| {
+                let virtual_address = host.addresses.iter().any(|range| range.contains(&ip));
+                (virtual_address && declared.number == port)
+                    || host.endpoints.iter().any(|endpoint| {
+                        endpoint.ip == ip && endpoint.ports.get(&declared.number) == Some(&port)
+                    })
+            })
+        })
     }
 
     /// Returns every host that a connection may mean: those behind the destination, else those that the SNI names. An

@@ -45,6 +45,7 @@ pub(crate) struct Resources {
     pub(crate) destination_rules: Vec<DestinationRule>,
     pub(crate) backend_tls: Vec<(Meta, Node)>,
     pub(crate) gateways: Vec<Gateway>,
+    pub(crate) waypoints: std::collections::HashSet<(String, String)>,
     pub(crate) virtual_services: Vec<VirtualService>,
     pub(crate) service_entries: Vec<ServiceEntry>,
     pub(crate) workload_entries: Vec<WorkloadEntry>,
@@ -283,7 +284,12 @@ impl Resources {
                 self.workload_entries.extend(WorkloadEntry::read(meta, node))
             }
             ("networking.istio.io", "Sidecar") => self.sidecars.push(Sidecar::read(meta, node)),
-            ("gateway.networking.k8s.io", "Gateway") => self.gateways.push(gateway_api::gateway(meta, node)),
+            ("gateway.networking.k8s.io", "Gateway") => {
+                if node.at(&["spec", "gatewayClassName"]).and_then(Node::text) == Some("istio-waypoint") {
+                    self.waypoints.insert((meta.namespace.to_string(), meta.name.to_string()));
+                }
+                self.gateways.push(gateway_api::gateway(meta, node));
+            }
             ("gateway.networking.k8s.io", "BackendTLSPolicy") => self.backend_tls.push((meta, node.clone())),
             _ => {}
         }

@@ -17,5 +17,5 @@ pub mod service_entry;
 pub mod sidecar;
 pub mod virtual_service;
 
-pub use index::{Behind, HostPort, HostService, Mesh, Owner};
+pub use index::{Behind, HostEndpoint, HostPort, HostService, Mesh, Owner};
 pub use manifest::{DOCUMENT_BYTES, DOCUMENT_NODES, Manifest};

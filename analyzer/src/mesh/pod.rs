@@ -17,6 +17,8 @@ pub struct Pod {
     pub host_network: bool,
     /// Service account.
     pub service_account: String,
+    /// Whether all its containers have ended for good: it has no address any more.
+    pub ended: bool,
     /// What carries its traffic.
     pub proxy: PartyKind,
     /// Whether it is both a sidecar's and ztunnel's pod.
@@ -63,17 +65,23 @@ impl Pod {
             .iter()
             .chain(native)
             .find(|container| container.get("name").and_then(Node::text) == Some("istio-proxy"));
-        let router = istio_proxy.is_some_and(|container| {
-            container
-                .get("args")
-                .map(Node::items)
-                .unwrap_or_default()
-                .iter()
-                .any(|arg| arg.text() == Some("router"))
-        });
+        let has_argument = |word| {
+            istio_proxy.is_some_and(|container| {
+                container
+                    .get("args")
+                    .map(Node::items)
+                    .unwrap_or_default()
+                    .iter()
+                    .any(|arg| arg.text() == Some(word))
+            })
+        };
         let ambient =
             meta.annotations.get("ambient.istio.io/redirection").is_some_and(|value| value == "enabled");
-        let proxy = kind(&meta.labels, istio_proxy.is_some(), router, ambient);
+        let proxy = if has_argument("waypoint") {
+            PartyKind::Waypoint
+        } else {
+            kind(&meta.labels, istio_proxy.is_some(), has_argument("router"), ambient)
+        };
         let workload = workload(&meta, document);
         Self {
             ips,
@@ -82,6 +90,10 @@ impl Pod {
                 .and_then(|spec| spec.get("serviceAccountName"))
                 .and_then(Node::scalar)
                 .unwrap_or_else(|| "default".to_owned()),
+            ended: status
+                .and_then(|status| status.get("phase"))
+                .and_then(Node::text)
+                .is_some_and(|phase| matches!(phase, "Succeeded" | "Failed")),
             proxy,
             both_proxies: proxy == PartyKind::Sidecar && ambient,
             ports,
@@ -120,7 +132,7 @@ fn kind(labels: &Labels, istio_proxy: bool, router: bool, ambient: bool) -> Part
             .is_some_and(|class| class == "istio-waypoint");
     match (istio_proxy, router || gateway, ambient) {
         (true, true, _) | (false, true, false) if waypoint => PartyKind::Waypoint,
-        (true, true, _) => PartyKind::Gateway,
+        (true, true, _) | (false, true, false) => PartyKind::Gateway,
         (true, false, _) => PartyKind::Sidecar,
         (false, _, true) => PartyKind::Ambient,
         (false, _, false) => PartyKind::NoProxy,

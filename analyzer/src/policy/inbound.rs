@@ -4,7 +4,7 @@ use flow::Class;
 
 use crate::mesh::pod::Pod;
 use crate::mesh::service::Protocol;
-use crate::mesh::{Behind, Mesh};
+use crate::mesh::{Behind, HostEndpoint, Mesh};
 use crate::policy::visibility::sidecar_for;
 use crate::policy::{Decided, Trace, gateway, interception, peer_authentication};
 use crate::report::{GatewayServer, IstioMtls, PartyKind, ServerMode};
@@ -55,6 +55,9 @@ pub fn at_pod(mesh: &Mesh, pod: &Pod, port: u16, sni: Option<&str>, trace: &mut 
     match pod.proxy {
         PartyKind::Gateway => {
             let listener = gateway::listener(mesh, pod, port, sni, trace);
+            if listener.server.is_none() && interception::NEVER_INTERCEPTED.contains(&port) {
+                return own_port(port, trace);
+            }
             Inbound {
                 mode: Decided::default(None),
                 allowed: listener.allowed,
@@ -64,7 +67,8 @@ pub fn at_pod(mesh: &Mesh, pod: &Pod, port: u16, sni: Option<&str>, trace: &mut 
                 kind: InboundKind::Gateway,
             }
         }
-        PartyKind::Ambient | PartyKind::Waypoint => ambient(mesh, pod, port, trace),
+        PartyKind::Ambient => ambient(mesh, pod, port, trace),
+        PartyKind::Waypoint => waypoint(pod, port, trace),
         PartyKind::Sidecar => sidecar(mesh, pod, port, trace),
         PartyKind::NoProxy
         | PartyKind::Node
@@ -102,6 +106,55 @@ fn open(kind: InboundKind) -> Inbound {
         gateway_server: None,
         kind,
     }
+}
+
+/// Says what a workload outside Kubernetes accepts that is in the mesh: its own proxy enforces the mode by the labels of
+/// its WorkloadEntry. Where the entry does not say that it takes Istio mTLS, it counts as having no proxy.
+#[must_use]
+pub fn at_entry(
+    mesh: &Mesh,
+    behind: &Behind<'_>,
+    endpoint: &HostEndpoint,
+    port: u16,
+    trace: &mut Trace,
+) -> Inbound {
+    if behind.host.external || !endpoint.tls_mode_istio {
+        return outside(Some(behind), trace);
+    }
+    let mode = peer_authentication::effective(mesh, &behind.host.namespace, &endpoint.labels, port, trace);
+    let protocol = behind.port.protocol;
+    trace.built_in("inbound.mode-and-protocol", format!("port {port} is declared {protocol}"));
+    let (allowed, istio_mtls) = accepts(mode.value, Some(protocol));
+    Inbound {
+        mode: Decided { value: Some(mode.value), from: mode.from },
+        allowed,
+        istio_mtls,
+        protocol: Some(protocol),
+        gateway_server: None,
+        kind: InboundKind::Sidecar,
+    }
+}
+
+fn own_port(port: u16, trace: &mut Trace) -> Inbound {
+    let why = format!("port {port} is the proxy's own: no policy applies to it");
+    trace.built_in("interception.inbound", why.clone());
+    open(InboundKind::NotIntercepted(why))
+}
+
+/// A waypoint takes HBONE and nothing else; like a gateway it consults no PeerAuthentication.
+///
+/// Rule `ambient.hbone`. Istio: `pilot/pkg/security/authn`, `ForHBONE`.
+fn waypoint(pod: &Pod, port: u16, trace: &mut Trace) -> Inbound {
+    if interception::NEVER_INTERCEPTED.contains(&port) {
+        return own_port(port, trace);
+    }
+    let (allowed, istio_mtls, effect) = if port == HBONE {
+        (vec![Class::Mtls], IstioMtls::Required, "a waypoint's port: always client certificates")
+    } else {
+        (Vec::new(), IstioMtls::None, "a waypoint listens for HBONE on port 15008 alone")
+    };
+    trace.cite("ambient.hbone", &pod.meta, None, pod.meta.line, effect);
+    Inbound { allowed, istio_mtls, ..open(InboundKind::Ambient) }
 }
 
 fn sidecar(mesh: &Mesh, pod: &Pod, port: u16, trace: &mut Trace) -> Inbound {
@@ -247,7 +300,8 @@ fn ambient(mesh: &Mesh, pod: &Pod, port: u16, trace: &mut Trace) -> Inbound {
     }
 }
 
-/// ztunnel's reading of PeerAuthentication: a port that is DISABLE under a workload that sets nothing stays STRICT.
+/// ztunnel's reading of PeerAuthentication: DISABLE counts as PERMISSIVE, and a port that is DISABLE under a workload that
+/// sets nothing stays STRICT.
 ///
 /// Rule `ambient.peer-authentication`. Istio: `convertedSelectorPeerAuthentications`.
 fn ambient_mode(mesh: &Mesh, pod: &Pod, port: u16, trace: &mut Trace) -> Decided<ServerMode> {
@@ -267,7 +321,19 @@ fn ambient_mode(mesh: &Mesh, pod: &Pod, port: u16, trace: &mut Trace) -> Decided
             return above;
         }
     }
-    peer_authentication::effective(mesh, &pod.meta.namespace, &pod.meta.labels, port, trace)
+    let mut decided =
+        peer_authentication::effective(mesh, &pod.meta.namespace, &pod.meta.labels, port, trace);
+    if decided.value == ServerMode::Disable {
+        trace.cite(
+            "ambient.peer-authentication",
+            &pod.meta,
+            None,
+            pod.meta.line,
+            "DISABLE counts as PERMISSIVE for ztunnel",
+        );
+        decided.value = ServerMode::Permissive;
+    }
+    decided
 }
 
 #[cfg(test)]

@@ -9,24 +9,31 @@ use crate::mesh::pod::Pod;
 /// Ports of the proxy itself that are never redirected to it.
 pub const NEVER_INTERCEPTED: [u16; 3] = [15020, 15021, 15090];
 
+/// The interface that a pod's own address belongs to, in every network of Kubernetes.
+const POD_INTERFACE: &str = "eth0";
+
 /// Tells whether inbound connections to a container port reach the sidecar.
 ///
-/// Rule `interception.inbound`. Istio: annotations `traffic.sidecar.istio.io/includeInboundPorts`, `excludeInboundPorts`.
+/// Rule `interception.inbound`. Istio: annotations `traffic.sidecar.istio.io/includeInboundPorts`, `excludeInboundPorts`,
+/// `excludeInterfaces`, and `sidecar.istio.io/interceptionMode`.
 pub fn inbound(pod: &Pod, port: u16) -> Result<(), String> {
-    if let Some(mode) = none_mode(pod) {
-        return Err(mode);
+    if let Some(why) = no_redirection(pod) {
+        return Err(why);
     }
     if NEVER_INTERCEPTED.contains(&port) {
         return Err(format!("port {port} is the proxy's own and never intercepted"));
     }
-    if let Some(list) = annotation(pod, "excludeInboundPorts")
-        && lists(list, port)
-    {
-        return Err(format!("excludeInboundPorts lists {port}"));
-    }
+    // The exclusions are taken from `*` alone: an explicit list is redirected as it stands.
     match annotation(pod, "includeInboundPorts") {
-        Some(list) if list.trim() != "*" && !lists(list, port) => {
-            Err(format!("includeInboundPorts does not list {port}"))
+        Some(list) if list.trim() != "*" => {
+            if lists(list, port) {
+                Ok(())
+            } else {
+                Err(format!("includeInboundPorts does not list {port}"))
+            }
+        }
+        _ if annotation(pod, "excludeInboundPorts").is_some_and(|list| lists(list, port)) => {
+            Err(format!("excludeInboundPorts lists {port}"))
         }
         _ => Ok(()),
     }
@@ -35,11 +42,16 @@ pub fn inbound(pod: &Pod, port: u16) -> Result<(), String> {
 /// Tells whether a connection that the application opens passes the sidecar.
 ///
 /// Rule `interception.outbound`. Istio: annotations `traffic.sidecar.istio.io/*Outbound*`. The numbers and addresses are
-/// those that the application dials.
+/// those that the application dials: `dialled` holds the Service's addresses with its port, and the destination on the
+/// wire last. Where the Service has an address, the one on the wire is the proxy's choice and was never dialled.
 pub fn outbound(pod: &Pod, dialled: &[(IpAddr, u16)]) -> Result<(), String> {
-    if let Some(mode) = none_mode(pod) {
-        return Err(mode);
+    if let Some(why) = no_redirection(pod) {
+        return Err(why);
     }
+    let wire = dialled.last().map(|(ip, _)| *ip);
+    let family = |ip: IpAddr| wire.is_some_and(|wire| wire.is_ipv4() == ip.is_ipv4());
+    let own: Vec<_> = dialled.iter().filter(|(ip, _)| Some(*ip) != wire && family(*ip)).copied().collect();
+    let dialled = if own.is_empty() { dialled } else { &own };
     let included_port = |port| {
         annotation(pod, "includeOutboundPorts").is_some_and(|list| list.trim() == "*" || lists(list, port))
     };
@@ -64,9 +76,14 @@ pub fn outbound(pod: &Pod, dialled: &[(IpAddr, u16)]) -> Result<(), String> {
     }
 }
 
-fn none_mode(pod: &Pod) -> Option<String> {
-    let mode = pod.meta.annotations.get("sidecar.istio.io/interceptionMode")?;
-    (mode == "NONE").then(|| "interceptionMode is NONE".to_owned())
+/// What takes the whole pod out: no redirection at all, or none on the interface that its address belongs to.
+fn no_redirection(pod: &Pod) -> Option<String> {
+    if pod.meta.annotations.get("sidecar.istio.io/interceptionMode").is_some_and(|mode| mode == "NONE") {
+        return Some("interceptionMode is NONE".to_owned());
+    }
+    annotation(pod, "excludeInterfaces")
+        .is_some_and(|list| list.split(',').any(|name| name.trim() == POD_INTERFACE))
+        .then(|| format!("excludeInterfaces lists {POD_INTERFACE}"))
 }
 
 fn annotation<'a>(pod: &'a Pod, name: &str) -> Option<&'a str> {

@@ -54,7 +54,8 @@ pub fn visible<'a>(
     else {
         return Ok(());
     };
-    let Some(hosts) = &sidecar.egress else { return Ok(()) };
+    // An empty list is as good as none: every host.
+    let Some(hosts) = sidecar.egress.as_ref().filter(|hosts| !hosts.is_empty()) else { return Ok(()) };
     let imported = hosts.iter().any(|entry| {
         let (in_namespace, name) = entry.split_once('/').unwrap_or(("*", entry));
         let namespace_fits = match in_namespace {
