@@ -152,7 +152,7 @@ pub(crate) fn backend_tls_policy(
                 meta: meta.clone(),
                 host,
                 host_line: target.line,
-                export_to: vec!["*".to_owned()],
+                export_to: Vec::new(),
                 workload_selector: None,
                 policy: Some(policy),
                 subsets: Vec::new(),
