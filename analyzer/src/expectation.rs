@@ -96,8 +96,8 @@ fn behind_virtual_address(mesh: &Mesh, to: Endpoint, sni: Option<&str>, trace: &
     answer
 }
 
-/// Tells whether the two sides exclude each other. Where the application decides what it sends, and plaintext is not
-/// accepted, it depends on the application.
+/// Tells whether the two sides exclude each other. Where the application decides what it sends, be it that its proxy adds
+/// no TLS of its own, and plaintext is not accepted, it depends on the application.
 fn conflict(out: &outbound::Outbound, inbound: &Inbound) -> Option<bool> {
     let hbone = out.kind == OutboundKind::Hbone;
     if hbone {
@@ -109,7 +109,9 @@ fn conflict(out: &outbound::Outbound, inbound: &Inbound) -> Option<bool> {
     if disjoint || undecryptable {
         return Some(true);
     }
-    if out.tls.value.is_none() && !inbound.allowed.contains(&Class::Plaintext) {
+    if matches!(out.tls.value, None | Some(ClientTls::Disable))
+        && !inbound.allowed.contains(&Class::Plaintext)
+    {
         return None;
     }
     Some(false)

@@ -150,3 +150,147 @@ spec:
     check(&[&whole, &tls("shop", "own", 1, HOST, "'*'", "DISABLE")], "DISABLE", "DestinationRule/shop/own");
     check(&[&whole, &port], "SIMPLE", "BackendTLSPolicy/shop/port");
 }
+
+#[test]
+fn plain_bytes_of_an_undeclared_port_depend_on_the_application() {
+    let service = "
+apiVersion: v1
+kind: Service
+metadata: {name: raw, namespace: shop}
+spec: {clusterIP: 10.96.0.3, selector: {app: shop}, ports: [{name: tcp, port: 90, targetPort: 9090}]}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: shop}
+spec: {mtls: {mode: STRICT}}
+";
+    let plain = tls("web", "plain", 1, "*.local", "", "DISABLE");
+    assert_eq!(ask(&[service, &plain], "10.0.0.2:9090", None).conflict, None);
+    assert_eq!(ask(&[service, &plain], "10.0.0.2:8080", None).conflict, Some(true));
+}
+
+#[test]
+fn an_endpoint_tells_which_of_the_routed_subsets_is_meant() {
+    let routes = format!(
+        "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: shop, namespace: shop}}
+spec:
+  hosts: [{HOST}]
+  http: [{{route: [{{destination: {{host: {HOST}, subset: v1}}}}, {{destination: {{host: {HOST}, subset: v2}}}}]}}]
+"
+    );
+    let subsets = rule(
+        "shop",
+        "subsets",
+        1,
+        &format!(
+            "host: {HOST}, subsets: [{{name: v1, labels: {{version: v1}}, trafficPolicy: {{tls: {{mode: DISABLE}}}}}}, \
+             {{name: v2, labels: {{version: v2}}}}]"
+        ),
+    );
+    check(&[&routes, &subsets], "DISABLE", "DestinationRule/shop/subsets");
+    check(&[&subsets], "ISTIO_MUTUAL", "auto-mtls");
+}
+
+const GATEWAY: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: gw-0, namespace: infra, labels: {istio: gw}}
+spec: {containers: [{name: istio-proxy, args: [proxy, router]}]}
+status: {podIP: 10.0.0.9}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: gw, namespace: infra}
+spec: {clusterIP: 10.96.0.9, selector: {istio: gw}, ports: [{name: https, port: 443, targetPort: 8443}]}
+";
+
+#[test]
+fn an_auto_passthrough_server_takes_the_services_that_its_hosts_cover() {
+    let gateway = "
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: east-west, namespace: infra}
+spec:
+  selector: {istio: gw}
+  servers: [{port: {number: 15443, name: tls, protocol: TLS}, tls: {mode: AUTO_PASSTHROUGH}, hosts: ['*.local']}]
+";
+    let server = |sni| ask(&[GATEWAY, gateway], "10.0.0.9:15443", sni).gateway_server;
+    assert!(server(Some("outbound_.80_._.shop.shop.svc.cluster.local")).is_some());
+    assert!(server(Some("outbound_.80_._.shop.example.com")).is_none());
+    assert!(server(Some("shop.local")).is_none());
+    // A service whose endpoints are all on another network is reached by Istio mTLS through it.
+    let remote = "
+apiVersion: v1
+kind: Service
+metadata: {name: far, namespace: shop}
+spec: {clusterIP: 10.96.0.7, ports: [{name: http, port: 80}]}
+";
+    let sni = "outbound_.80_._.far.shop.svc.cluster.local";
+    let answer = ask(&[GATEWAY, gateway, remote], "10.0.0.9:15443", Some(sni));
+    assert_eq!(answer.client_tls_from, "auto-mtls");
+    assert_eq!(answer.sni.as_deref(), Some(sni));
+}
+
+#[test]
+fn a_gateway_of_the_gateway_api_may_name_the_service_of_its_pods() {
+    let gateway = |address: &str| {
+        format!(
+            "
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{name: manual, namespace: infra}}
+spec:
+  gatewayClassName: istio
+  addresses: [{{type: Hostname, value: {address}}}]
+  listeners: [{{name: https, port: 443, protocol: HTTPS, tls: {{certificateRefs: [{{name: cert}}]}}}}]
+"
+        )
+    };
+    for (address, found) in [("gw.infra.svc.cluster.local", true), ("gw", true), ("other", false)] {
+        let answer = ask(&[GATEWAY, &gateway(address)], "10.0.0.9:8443", Some("a.example.com"));
+        assert_eq!(answer.gateway_server.is_some(), found, "{address}");
+    }
+}
+
+#[test]
+fn the_mesh_says_what_gateways_negotiate_at_least() {
+    let gateway = |mode: &str| {
+        format!(
+            "
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: gw, namespace: infra}}
+spec:
+  selector: {{istio: gw}}
+  servers:
+  - {{port: {{number: 443, name: https, protocol: HTTPS}}, hosts: ['*'], tls: {{mode: {mode}, credentialName: cert}}}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: istio, namespace: istio-system}}
+data: {{mesh: 'tlsDefaults: {{minProtocolVersion: TLSV1_3}}'}}
+"
+        )
+    };
+    let least = |mode: &str| {
+        let answer = ask(&[GATEWAY, &gateway(mode)], "10.0.0.9:8443", Some("a.example.com"));
+        answer.gateway_server.unwrap().min_version
+    };
+    assert_eq!(least("SIMPLE").as_deref(), Some("TLSV1_3"));
+    assert_eq!(least("PASSTHROUGH"), None);
+}
+
+#[test]
+fn a_sidecar_policy_without_a_mode_knows_the_registry_only() {
+    let sidecar = "
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: default, namespace: web}
+spec: {outboundTrafficPolicy: {}}
+";
+    assert_eq!(ask(&[sidecar], "192.0.2.1:443", None).client_wire, []);
+    assert_eq!(ask(&[], "192.0.2.1:443", None).client_wire.len(), 3);
+}

@@ -29,6 +29,8 @@ pub struct Gateway {
     pub meta: Meta,
     /// Labels of the gateway pods that it configures.
     pub selector: Labels,
+    /// Services whose pods it configures instead: the addresses of a Gateway of the Gateway API.
+    pub services: Vec<String>,
     /// Its servers, in order.
     pub servers: Vec<Server>,
 }
@@ -110,7 +112,12 @@ impl Gateway {
                 })
             })
             .collect();
-        Self { selector: labels(spec.and_then(|spec| spec.get("selector"))), servers, meta }
+        Self {
+            selector: labels(spec.and_then(|spec| spec.get("selector"))),
+            services: Vec::new(),
+            servers,
+            meta,
+        }
     }
 }
 

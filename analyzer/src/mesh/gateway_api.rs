@@ -13,7 +13,9 @@ use crate::report::ClientTls;
 pub(crate) fn gateway(meta: Meta, document: &Node) -> Gateway {
     let spec = document.get("spec");
     let listeners = spec.and_then(|spec| spec.get("listeners")).map(Node::items).unwrap_or_default();
-    let east_west = meta.labels.contains_key("topology.istio.io/network");
+    let east_west = meta.labels.contains_key("topology.istio.io/network").then(|| {
+        meta.labels.get("networking.istio.io/gatewayPort").and_then(|port| port.parse().ok()).unwrap_or(15443)
+    });
     let servers = listeners
         .iter()
         .filter_map(|listener| {
@@ -37,10 +39,22 @@ pub(crate) fn gateway(meta: Meta, document: &Node) -> Gateway {
         .collect();
     let selector =
         Labels::from([("gateway.networking.k8s.io/gateway-name".to_owned(), meta.name.to_string())]);
-    Gateway { selector, servers, meta }
+    let addresses = spec.and_then(|spec| spec.get("addresses")).map(Node::items).unwrap_or_default();
+    let services = addresses
+        .iter()
+        .filter(|address| address.get("type").and_then(Node::text) == Some("Hostname"))
+        .filter_map(|address| address.get("value").and_then(Node::scalar))
+        .collect();
+    Gateway { selector, services, servers, meta }
 }
 
-fn tls(listener: &Node, spec: Option<&Node>, number: u16, protocol: Protocol, east_west: bool) -> ServerTls {
+fn tls(
+    listener: &Node,
+    spec: Option<&Node>,
+    number: u16,
+    protocol: Protocol,
+    east_west: Option<u16>,
+) -> ServerTls {
     let block = listener.get("tls");
     let option = |name: &str| block.and_then(|block| block.at(&["options", name])).and_then(Node::scalar);
     let validation = frontend(spec, number);
@@ -52,7 +66,7 @@ fn tls(listener: &Node, spec: Option<&Node>, number: u16, protocol: Protocol, ea
     let passthrough = block.and_then(|block| block.get("mode")).and_then(Node::text) == Some("Passthrough");
     let declared = option("gateway.istio.io/tls-terminate-mode");
     let mode = if passthrough {
-        let auto = (protocol == Protocol::Tls && number == 15443 && east_west)
+        let auto = (protocol == Protocol::Tls && east_west == Some(number))
             || option("gateway.istio.io/listener-protocol").as_deref() == Some("auto-passthrough");
         if auto { ServerTlsMode::AutoPassthrough } else { ServerTlsMode::Passthrough }
     } else {

@@ -55,9 +55,9 @@ impl Sidecar {
         let egress = field("egress")
             .map(|list| list.items().iter().flat_map(|entry| texts(entry.get("hosts"))).collect());
         let registry_only = spec
-            .and_then(|spec| spec.at(&["outboundTrafficPolicy", "mode"]))
-            .and_then(Node::text)
-            .map(|mode| mode == "REGISTRY_ONLY");
+            .and_then(|spec| spec.get("outboundTrafficPolicy"))
+            // No mode is REGISTRY_ONLY, the zero value.
+            .map(|policy| policy.get("mode").and_then(Node::text).is_none_or(|mode| mode == "REGISTRY_ONLY"));
         Self {
             selector: field("workloadSelector")
                 .map(|node| labels(node.get("labels")))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::mesh::destination_rule::{DestinationRule, TlsSettings, TrafficPolicy};
+use crate::mesh::destination_rule::{DestinationRule, Subset, TlsSettings, TrafficPolicy};
 use crate::mesh::meta::selects;
 use crate::mesh::pod::Pod;
 use crate::mesh::{HostService, Mesh};
@@ -22,6 +22,16 @@ pub struct Acting<'a> {
     pub merged: Vec<&'a DestinationRule>,
     /// The BackendTLSPolicies under them, oldest first: they fill in what the rules leave out.
     pub backends: Vec<&'a DestinationRule>,
+}
+
+impl<'a> Acting<'a> {
+    /// Returns the subset of a name, and the rule that it stands in.
+    #[must_use]
+    pub fn subset(&self, name: &str) -> Option<(&'a DestinationRule, &'a Subset)> {
+        self.merged.iter().find_map(|rule| {
+            rule.subsets.iter().find(|subset| subset.name == name).map(|subset| (*rule, subset))
+        })
+    }
 }
 
 /// Returns a rule's host as a full name: a name without a dot belongs to the rule's own namespace.
@@ -235,11 +245,7 @@ pub fn tls_block<'a>(
     subset: Option<&str>,
     trace: &mut Trace,
 ) -> Option<TlsBlock<'a>> {
-    let named = subset.and_then(|name| {
-        acting.merged.iter().find_map(|rule| {
-            rule.subsets.iter().find(|subset| subset.name == name).map(|subset| (*rule, subset))
-        })
-    });
+    let named = subset.and_then(|name| acting.subset(name));
     if let Some((rule, subset)) = named
         && let Some(policy) = &subset.policy
     {

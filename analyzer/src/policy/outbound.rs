@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use flow::Class;
 
+use crate::mesh::meta::selects;
 use crate::mesh::pod::Pod;
 use crate::mesh::service::Protocol;
 use crate::mesh::{Behind, Mesh};
@@ -120,7 +121,7 @@ pub fn decide(
         return hbone(target, trace);
     }
     let Some(behind) = chosen else { return unknown_destination(mesh, pod, hidden, trace) };
-    let answer = to_host(mesh, pod, behind, sni, trace);
+    let answer = to_host(mesh, pod, behind, target, sni, trace);
     // Ambient endpoints carry no tlsMode label; proxies reach them by HBONE where istiod knows it.
     if answer.kind == OutboundKind::Auto
         && answer.tls.value != Some(ClientTls::IstioMutual)
@@ -204,13 +205,20 @@ fn unknown_destination(
     undecided(OutboundKind::Passthrough(why), &ALL)
 }
 
-fn to_host(mesh: &Mesh, pod: &Pod, behind: &Behind<'_>, sni: Option<&str>, trace: &mut Trace) -> Outbound {
+fn to_host(
+    mesh: &Mesh,
+    pod: &Pod,
+    behind: &Behind<'_>,
+    target: Option<&Pod>,
+    sni: Option<&str>,
+    trace: &mut Trace,
+) -> Outbound {
     let port = behind.port.number;
+    let acting = destination_rule::acting(mesh, Some(pod), &pod.meta.namespace, behind.host, trace);
     let subset = sni
         .and_then(istio_sni)
         .and_then(|(_, subset, _)| subset.map(str::to_owned))
-        .or_else(|| routed_subset(mesh, pod, behind));
-    let acting = destination_rule::acting(mesh, Some(pod), &pod.meta.namespace, behind.host, trace);
+        .or_else(|| routed_subset(mesh, pod, behind, acting.as_ref()));
     let block = acting
         .as_ref()
         .and_then(|acting| destination_rule::tls_block(acting, port, subset.as_deref(), trace));
@@ -270,7 +278,10 @@ fn to_host(mesh: &Mesh, pod: &Pod, behind: &Behind<'_>, sni: Option<&str>, trace
         .and_then(|acting| acting.policy)
         .is_some_and(|policy| policy.for_port(port).map_or(policy.passthrough, |entry| entry.passthrough));
     let auto = |value| Decided { value, from: "auto-mtls".to_owned() };
-    match auto_mtls::decide(mesh, pod.proxy, behind, passthrough, trace) {
+    // Behind an east-west gateway stand only endpoints that take Istio mTLS: another network's.
+    let through_gateway =
+        behind.endpoint.is_none() && target.is_some_and(|pod| pod.proxy == PartyKind::Gateway);
+    match auto_mtls::decide(mesh, pod.proxy, behind, passthrough, through_gateway, trace) {
         AutoMtls::NotApplicable => {
             Outbound { tls: Decided::default(None), wire: application, sni: None, kind: OutboundKind::Auto }
         }
@@ -308,9 +319,14 @@ pub fn application_wire(protocol: Protocol) -> Vec<Class> {
     }
 }
 
-/// Returns the subset that every route of the client's VirtualService for the host leads to; absent when there is no such
-/// VirtualService, or its routes differ.
-fn routed_subset(mesh: &Mesh, pod: &Pod, behind: &Behind<'_>) -> Option<String> {
+/// Returns the subset that every route of the client's VirtualService for the host that may end at this endpoint leads
+/// to; absent when there is no such VirtualService, or its routes differ.
+fn routed_subset(
+    mesh: &Mesh,
+    pod: &Pod,
+    behind: &Behind<'_>,
+    acting: Option<&destination_rule::Acting<'_>>,
+) -> Option<String> {
     let full = |host: &str, namespace: &str| {
         if host.contains('.') {
             host.to_owned()
@@ -339,7 +355,14 @@ fn routed_subset(mesh: &Mesh, pod: &Pod, behind: &Behind<'_>) -> Option<String> 
         .iter()
         .flat_map(|route| &route.destinations)
         .filter(|destination| full(&destination.host, &service.meta.namespace) == behind.host.host)
-        .map(|destination| destination.subset.clone());
+        .map(|destination| destination.subset.clone())
+        .filter(|subset| {
+            let subset = subset.as_ref().and_then(|name| acting?.subset(name)).map(|(_, subset)| subset);
+            match (subset, behind.endpoint) {
+                (Some(subset), Some(endpoint)) => selects(&subset.labels, &endpoint.labels),
+                _ => true,
+            }
+        });
     let first = subsets.next()??;
     subsets.all(|subset| subset.as_deref() == Some(&first)).then_some(first)
 }
