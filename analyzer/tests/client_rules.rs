@@ -294,3 +294,69 @@ spec: {outboundTrafficPolicy: {}}
     assert_eq!(ask(&[sidecar], "192.0.2.1:443", None).client_wire, []);
     assert_eq!(ask(&[], "192.0.2.1:443", None).client_wire.len(), 3);
 }
+
+const EGRESS: &str = "
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: egress, namespace: web}
+spec:
+  selector: {istio: gw}
+  servers: [{port: {number: 443, name: https, protocol: HTTPS}, tls: {mode: ISTIO_MUTUAL}, hosts: [api.example.com]}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: api, namespace: web}
+spec:
+  hosts: [api.example.com]
+  gateways: [mesh, egress]
+  http:
+  - match: [{gateways: [mesh], port: 80}]
+    route: [{destination: {host: gw.infra.svc.cluster.local, subset: api, port: {number: 443}}}]
+  - match: [{gateways: [egress], port: 443}]
+    route: [{destination: {host: shop.shop.svc.cluster.local, subset: v1}}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: api, namespace: web}
+spec:
+  host: gw.infra.svc.cluster.local
+  subsets:
+  - name: api
+    trafficPolicy: {portLevelSettings: [{port: {number: 443}, tls: {mode: ISTIO_MUTUAL, sni: api.example.com}}]}
+";
+
+#[test]
+fn a_route_to_an_egress_gateway_names_the_subset_that_secures_it() {
+    let answer = ask(&[GATEWAY, EGRESS], "10.0.0.9:8443", Some("api.example.com"));
+    assert_eq!(answer.client_tls_from, "DestinationRule/web/api");
+    assert_eq!(answer.sni.as_deref(), Some("api.example.com"));
+    assert_eq!(answer.conflict, Some(false));
+    // The route that is bound to the gateway is none of the sidecar's.
+    let subsets = rule(
+        "shop",
+        "shop",
+        1,
+        &format!("host: {HOST}, subsets: [{{name: v1, trafficPolicy: {{tls: {{mode: SIMPLE}}}}}}]"),
+    );
+    check(&[GATEWAY, EGRESS, &subsets], "ISTIO_MUTUAL", "auto-mtls");
+}
+
+#[test]
+fn a_sidecar_that_imports_a_route_knows_where_it_leads() {
+    let sidecar = "
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: default, namespace: web}
+spec: {egress: [{hosts: ['./*']}]}
+";
+    let routes = "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: shop, namespace: web}
+spec:
+  hosts: [shop.example.com]
+  http: [{route: [{destination: {host: shop.shop.svc.cluster.local}}]}]
+";
+    assert_eq!(ask(&[sidecar], "10.0.0.2:8080", None).client_tls_from, "default");
+    assert_eq!(ask(&[sidecar, routes], "10.0.0.2:8080", None).client_tls_from, "auto-mtls");
+}

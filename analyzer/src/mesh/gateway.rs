@@ -140,7 +140,10 @@ fn server_tls(node: &Node, notes: &mut Vec<(u32, String)>) -> ServerTls {
         mode_written: mode.is_some(),
         line: mode.map_or(node.line, |node| node.line),
         https_redirect,
-        only_redirect: node.entries().iter().all(|(key, _)| key == "httpsRedirect"),
+        // PASSTHROUGH is what no mode means: written out, it changes nothing.
+        only_redirect: node.entries().iter().all(|(key, value)| {
+            key == "httpsRedirect" || (https_redirect && key == "mode" && value.text() == Some("PASSTHROUGH"))
+        }),
         credential_name: credential,
         server_certificate: text("serverCertificate").is_some()
             || !node.get("tlsCertificates").map(Node::items).unwrap_or_default().is_empty(),

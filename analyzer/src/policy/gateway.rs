@@ -37,7 +37,9 @@ pub fn servers_on<'a>(mesh: &'a Mesh, pod: &Pod, port: u16) -> Vec<(&'a Gateway,
         .collect()
 }
 
-fn configures(mesh: &Mesh, gateway: &Gateway, pod: &Pod) -> bool {
+/// Tells whether a Gateway configures a pod.
+#[must_use]
+pub fn configures(mesh: &Mesh, gateway: &Gateway, pod: &Pod) -> bool {
     // A Gateway of the Gateway API that names Services configures the pods behind them.
     if !gateway.services.is_empty() {
         return mesh.hosts.iter().any(|host| {

@@ -7,8 +7,10 @@ use flow::Class;
 use crate::mesh::meta::selects;
 use crate::mesh::pod::Pod;
 use crate::mesh::service::Protocol;
+use crate::mesh::virtual_service::VirtualService;
 use crate::mesh::{Behind, Mesh};
 use crate::policy::auto_mtls::{self, AutoMtls};
+use crate::policy::gateway::configures;
 use crate::policy::inbound::{ALL, HBONE};
 use crate::policy::visibility::{self, Hidden};
 use crate::policy::{Decided, Trace, destination_rule, interception};
@@ -319,43 +321,57 @@ pub fn application_wire(protocol: Protocol) -> Vec<Class> {
     }
 }
 
-/// Returns the subset that every route of the client's VirtualService for the host that may end at this endpoint leads
-/// to; absent when there is no such VirtualService, or its routes differ.
+/// Returns the subset that every route by which the client may reach this endpoint leads to; absent when there is no such
+/// route, or they differ.
+///
+/// A sidecar takes the routes of the VirtualService for the host, else those by which other hosts lead here, as they do to
+/// an egress gateway. A gateway takes the routes that are bound to it.
 fn routed_subset(
     mesh: &Mesh,
     pod: &Pod,
     behind: &Behind<'_>,
     acting: Option<&destination_rule::Acting<'_>>,
 ) -> Option<String> {
-    let full = |host: &str, namespace: &str| {
+    let full = |host: &str, service: &VirtualService| {
         if host.contains('.') {
             host.to_owned()
         } else {
-            format!("{host}.{namespace}.svc.{}", mesh.config.domain)
+            format!("{host}.{}.svc.{}", service.meta.namespace, mesh.config.domain)
         }
     };
-    let service = mesh.virtual_services.iter().find(|service| {
-        service.is_for_mesh()
-            && visibility::exported(
-                if service.export_to.is_empty() {
-                    &mesh.config.virtual_service_export_to
-                } else {
-                    &service.export_to
-                },
-                &service.meta.namespace,
-                &pod.meta.namespace,
-            )
-            && service
-                .hosts
-                .iter()
-                .any(|host| visibility::covers(&full(host, &service.meta.namespace), &behind.host.host))
-    })?;
-    let mut subsets = service
-        .routes
+    let gateway = pod.proxy == PartyKind::Gateway;
+    let own: Vec<_> = mesh.gateways.iter().filter(|one| gateway && configures(mesh, one, pod)).collect();
+    let counts = |service: &VirtualService, names: &[String]| {
+        if !gateway {
+            return names.is_empty() || names.iter().any(|name| name == "mesh");
+        }
+        own.iter().any(|one| {
+            names.iter().any(|name| match name.split_once('/') {
+                Some((namespace, name)) => *namespace == *one.meta.namespace && *name == *one.meta.name,
+                None => *name == *one.meta.name && service.meta.namespace == one.meta.namespace,
+            })
+        })
+    };
+    let mut services: Vec<&VirtualService> = mesh
+        .virtual_services
         .iter()
-        .flat_map(|route| &route.destinations)
-        .filter(|destination| full(&destination.host, &service.meta.namespace) == behind.host.host)
-        .map(|destination| destination.subset.clone())
+        .filter(|service| visibility::routes_seen(mesh, service, &pod.meta.namespace))
+        .filter(|service| counts(service, &service.gateways))
+        .collect();
+    let for_host = |service: &&&VirtualService| {
+        service.hosts.iter().any(|host| visibility::covers(&full(host, service), &behind.host.host))
+    };
+    if let Some(service) = services.iter().find(for_host).filter(|_| !gateway) {
+        services = vec![service];
+    }
+    let mut subsets = services
+        .iter()
+        .flat_map(|service| service.routes.iter().map(move |route| (service, route)))
+        .filter(|(service, route)| route.gateways.is_empty() || counts(service, &route.gateways))
+        .flat_map(|(service, route)| route.destinations.iter().map(move |to| (service, to)))
+        .filter(|(service, to)| full(&to.host, service) == behind.host.host)
+        .filter(|(_, to)| to.port.is_none_or(|port| port == behind.port.number))
+        .map(|(_, to)| to.subset.clone())
         .filter(|subset| {
             let subset = subset.as_ref().and_then(|name| acting?.subset(name)).map(|(_, subset)| subset);
             match (subset, behind.endpoint) {

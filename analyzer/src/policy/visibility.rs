@@ -3,6 +3,7 @@
 use crate::mesh::meta::{Meta, selects};
 use crate::mesh::pod::Pod;
 use crate::mesh::sidecar::Sidecar;
+use crate::mesh::virtual_service::VirtualService;
 use crate::mesh::{HostService, Mesh};
 
 /// Tells whether something exported to `export_to` (empty: to all) by `own` is visible in `namespace`.
@@ -55,17 +56,49 @@ pub fn visible<'a>(
         return Ok(());
     };
     let Some(hosts) = &sidecar.egress else { return Ok(()) };
-    let imported = hosts.iter().any(|entry| {
-        let (in_namespace, name) = entry.split_once('/').unwrap_or(("*", entry));
-        let namespace_fits = match in_namespace {
-            "*" => true,
-            "." => *host.namespace == *namespace,
-            "~" => false,
-            other => *host.namespace == *other,
-        };
-        namespace_fits && covers(name, &host.host)
-    });
-    if imported { Ok(()) } else { Err(Hidden::NotImported(sidecar)) }
+    let listed = |own: &str, host: &str| {
+        hosts.iter().any(|entry| {
+            let (in_namespace, name) = entry.split_once('/').unwrap_or(("*", entry));
+            let namespace_fits = match in_namespace {
+                "*" => true,
+                "." => own == namespace,
+                "~" => false,
+                other => own == other,
+            };
+            namespace_fits && covers(name, host)
+        })
+    };
+    // With a VirtualService come the hosts that it leads to.
+    let routed = || {
+        mesh.virtual_services
+            .iter()
+            .filter(|service| service.is_for_mesh() && routes_seen(mesh, service, namespace))
+            .any(|service| {
+                let own = &*service.meta.namespace;
+                let full = |name: &str| {
+                    if name.contains('.') {
+                        name.to_owned()
+                    } else {
+                        format!("{name}.{own}.svc.{}", mesh.config.domain)
+                    }
+                };
+                service.hosts.iter().any(|name| listed(own, &full(name)))
+                    && service
+                        .routes
+                        .iter()
+                        .flat_map(|route| &route.destinations)
+                        .any(|to| full(&to.host) == host.host)
+            })
+    };
+    if listed(&host.namespace, &host.host) || routed() { Ok(()) } else { Err(Hidden::NotImported(sidecar)) }
+}
+
+/// Tells whether a VirtualService is exported to a namespace.
+#[must_use]
+pub fn routes_seen(mesh: &Mesh, service: &VirtualService, namespace: &str) -> bool {
+    let own = &service.export_to;
+    let to = if own.is_empty() { &mesh.config.virtual_service_export_to } else { own };
+    exported(to, &service.meta.namespace, namespace)
 }
 
 /// What hides a host from a client.
