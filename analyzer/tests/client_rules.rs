@@ -360,3 +360,54 @@ spec:
     assert_eq!(ask(&[sidecar], "10.0.0.2:8080", None).client_tls_from, "default");
     assert_eq!(ask(&[sidecar, routes], "10.0.0.2:8080", None).client_tls_from, "auto-mtls");
 }
+
+#[test]
+fn a_sidecar_listener_with_a_port_knows_its_hosts_by_that_port_only() {
+    let sidecar = |egress: &str| {
+        format!(
+            "
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {{name: default, namespace: web}}
+spec: {{egress: [{egress}]}}
+"
+        )
+    };
+    for (egress, from) in [
+        ("", "auto-mtls"),
+        ("{port: {number: 80, protocol: HTTP, name: http}, hosts: ['shop/*']}", "auto-mtls"),
+        ("{port: {number: 81, protocol: HTTP, name: http}, hosts: ['shop/*']}", "default"),
+        ("{port: {number: 81, protocol: HTTP_PROXY, name: http}, hosts: ['shop/*']}", "auto-mtls"),
+        (
+            "{port: {number: 81, protocol: HTTP, name: http}, hosts: ['*/*']}, {hosts: ['shop/*']}",
+            "auto-mtls",
+        ),
+        ("{hosts: ['web/*']}", "default"),
+    ] {
+        assert_eq!(ask(&[&sidecar(egress)], "10.0.0.2:8080", None).client_tls_from, from, "{egress}");
+    }
+}
+
+#[test]
+fn a_listener_with_several_cas_is_in_error() {
+    let gateway = |cas: &str| {
+        format!(
+            "
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{name: gw, namespace: infra}}
+spec:
+  addresses: [{{type: Hostname, value: gw}}]
+  tls: {{frontend: {{default: {{validation: {{caCertificateRefs: [{cas}]}}}}}}}}
+  listeners: [{{name: https, port: 443, protocol: HTTPS, tls: {{certificateRefs: [{{name: cert}}]}}}}]
+"
+        )
+    };
+    let mode = |cas: &str| {
+        let answer = ask(&[GATEWAY, &gateway(cas)], "10.0.0.9:8443", Some("a.example.com"));
+        answer.gateway_server.and_then(|server| server.tls_mode)
+    };
+    assert_eq!(mode("").as_deref(), Some("SIMPLE"));
+    assert_eq!(mode("{name: a}").as_deref(), Some("MUTUAL"));
+    assert_eq!(mode("{name: a}, {name: b}"), None);
+}

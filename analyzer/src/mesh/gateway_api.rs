@@ -23,6 +23,10 @@ pub(crate) fn gateway(meta: Meta, document: &Node) -> Gateway {
             let protocol_text =
                 listener.get("protocol").and_then(Node::scalar).unwrap_or_else(|| "HTTP".to_owned());
             let protocol = Protocol::parse(&protocol_text);
+            // More than one CA is an error: the listener is left out.
+            if protocol.is_tls() && frontend(spec, number).is_some_and(|validation| cas(validation) > 1) {
+                return None;
+            }
             let tls = protocol.is_tls().then(|| tls(listener, spec, number, protocol, east_west));
             Some(Server {
                 port: number,
@@ -58,7 +62,7 @@ fn tls(
     let block = listener.get("tls");
     let option = |name: &str| block.and_then(|block| block.at(&["options", name])).and_then(Node::scalar);
     let validation = frontend(spec, number);
-    let has_ca = validation.is_some_and(|validation| validation.get("caCertificateRefs").is_some());
+    let has_ca = validation.is_some_and(|validation| cas(validation) > 0);
     let fallback = validation
         .and_then(|validation| validation.get("mode"))
         .and_then(Node::text)
@@ -100,6 +104,10 @@ fn tls(
         max_version: None,
         cipher_suites: Vec::new(),
     }
+}
+
+fn cas(validation: &Node) -> usize {
+    validation.get("caCertificateRefs").map(Node::items).unwrap_or_default().len()
 }
 
 /// Finds the client validation for a port: `spec.tls.frontend.perPort`, else `.default`.

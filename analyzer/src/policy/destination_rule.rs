@@ -286,6 +286,17 @@ pub fn tls_block<'a>(
     block(acting.policy_from, policy.tls.as_ref(), field, policy.line, trace)
 }
 
+/// Tells whether the load balancer that acts for a Service port and subset is PASSTHROUGH.
+#[must_use]
+pub fn load_balancer_passthrough(acting: &Acting<'_>, port: u16, subset: Option<&str>) -> bool {
+    let own = subset.and_then(|name| acting.subset(name)?.1.policy.as_ref());
+    let at_port = [own, acting.policy].into_iter().flatten().find_map(|policy| policy.for_port(port));
+    match at_port {
+        Some(entry) => entry.passthrough,
+        None => [own, acting.policy].into_iter().flatten().any(|policy| policy.passthrough),
+    }
+}
+
 fn block<'a>(
     rule: &'a DestinationRule,
     tls: Option<&'a TlsSettings>,

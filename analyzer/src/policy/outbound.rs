@@ -89,7 +89,7 @@ pub fn decide(
     let mut hidden = None;
     let mut known = Vec::new();
     for behind in named {
-        match visibility::visible(mesh, client, namespace, behind.host) {
+        match visibility::visible(mesh, client, namespace, behind.host, behind.port.number) {
             Ok(()) => known.push(behind),
             Err(why) => hidden = hidden.or(Some((why, behind))),
         }
@@ -277,8 +277,7 @@ fn to_host(
     }
     let passthrough = acting
         .as_ref()
-        .and_then(|acting| acting.policy)
-        .is_some_and(|policy| policy.for_port(port).map_or(policy.passthrough, |entry| entry.passthrough));
+        .is_some_and(|acting| destination_rule::load_balancer_passthrough(acting, port, subset.as_deref()));
     let auto = |value| Decided { value, from: "auto-mtls".to_owned() };
     // Behind an east-west gateway stand only endpoints that take Istio mTLS: another network's.
     let through_gateway =

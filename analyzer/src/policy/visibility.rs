@@ -32,7 +32,7 @@ pub fn sidecar_for<'a>(mesh: &'a Mesh, pod: &Pod) -> Option<&'a Sidecar> {
         })
 }
 
-/// Tells whether a client in `namespace` knows a host: exported to it and, with a Sidecar, imported by it. The error says
+/// Tells whether a client in `namespace` knows a host by a port: exported to it and, with a Sidecar, imported by it. The error says
 /// which of the two hides it, and by which resource.
 ///
 /// Rule `sidecar.egress`. Istio: Sidecar, `egress.hosts`; `exportTo`.
@@ -45,6 +45,7 @@ pub fn visible<'a>(
     client: Option<&Pod>,
     namespace: &str,
     host: &HostService,
+    port: u16,
 ) -> Result<(), Hidden<'a>> {
     if !exported(&host.export_to, &host.namespace, namespace) {
         return Err(Hidden::NotExported(mesh.declaration(host)));
@@ -58,14 +59,14 @@ pub fn visible<'a>(
     let Some(hosts) = &sidecar.egress else { return Ok(()) };
     let listed = |own: &str, host: &str| {
         hosts.iter().any(|entry| {
-            let (in_namespace, name) = entry.split_once('/').unwrap_or(("*", entry));
+            let (in_namespace, name) = entry.host.split_once('/').unwrap_or(("*", &entry.host));
             let namespace_fits = match in_namespace {
                 "*" => true,
                 "." => own == namespace,
                 "~" => false,
                 other => own == other,
             };
-            namespace_fits && covers(name, host)
+            namespace_fits && covers(name, host) && entry.port.is_none_or(|own| own == port)
         })
     };
     // With a VirtualService come the hosts that it leads to.
