@@ -411,3 +411,28 @@ spec:
     assert_eq!(mode("{name: a}").as_deref(), Some("MUTUAL"));
     assert_eq!(mode("{name: a}, {name: b}"), None);
 }
+
+#[test]
+fn the_route_of_the_host_itself_is_nearer_than_a_pattern() {
+    let routes = |name: &str, host: &str, subset: &str| {
+        format!(
+            "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: {name}, namespace: shop}}
+spec: {{hosts: ['{host}'], http: [{{route: [{{destination: {{host: {HOST}, subset: {subset}}}}}]}}]}}
+"
+        )
+    };
+    let subsets = rule(
+        "shop",
+        "subsets",
+        1,
+        &format!(
+            "host: {HOST}, subsets: [{{name: v1, trafficPolicy: {{tls: {{mode: DISABLE}}}}}}, {{name: v2}}]"
+        ),
+    );
+    let (exact, pattern) = (routes("b", HOST, "v1"), routes("a", "*.shop.svc.cluster.local", "v2"));
+    check(&[&pattern, &subsets], "ISTIO_MUTUAL", "auto-mtls");
+    check(&[&pattern, &exact, &subsets], "DISABLE", "DestinationRule/shop/subsets");
+}

@@ -357,10 +357,14 @@ fn routed_subset(
         .filter(|service| visibility::routes_seen(mesh, service, &pod.meta.namespace))
         .filter(|service| counts(service, &service.gateways))
         .collect();
-    let for_host = |service: &&&VirtualService| {
-        service.hosts.iter().any(|host| visibility::covers(&full(host, service), &behind.host.host))
+    // The host itself is nearer than a pattern; of equals the oldest counts.
+    let nearest = |service: &VirtualService| {
+        let hosts = service.hosts.iter().map(|host| full(host, service));
+        let covering = hosts.filter(|host| visibility::covers(host, &behind.host.host));
+        covering.map(|host| (!host.starts_with('*'), host.len())).max()
     };
-    if let Some(service) = services.iter().find(for_host).filter(|_| !gateway) {
+    let for_host = services.iter().rev().filter(|service| nearest(service).is_some());
+    if let Some(service) = for_host.max_by_key(|service| nearest(service)).filter(|_| !gateway) {
         services = vec![service];
     }
     let mut subsets = services
