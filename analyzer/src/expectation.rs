@@ -109,8 +109,8 @@ fn behind_virtual_address(mesh: &Mesh, to: Endpoint, sni: Option<&str>, trace: &
     together.unwrap_or_else(|| inbound::outside(Some(first), trace))
 }
 
-/// Tells whether the two sides exclude each other. Where the application decides what it sends, and plaintext is not
-/// accepted, it depends on the application.
+/// Tells whether the two sides exclude each other. Where the application decides what it sends, be it that its proxy adds
+/// no TLS of its own, and plaintext is not accepted, it depends on the application.
 fn conflict(out: &outbound::Outbound, inbound: &Inbound) -> Option<bool> {
     let hbone = out.kind == OutboundKind::Hbone;
     if hbone {

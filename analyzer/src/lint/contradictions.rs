@@ -88,7 +88,7 @@ pub(crate) fn meetings(mesh: &Mesh) -> Vec<Meeting<'_>> {
                     continue;
                 }
                 for &(client, ip) in &clients {
-                    if visible(mesh, Some(client), &client.meta.namespace, host).is_err() {
+                    if visible(mesh, Some(client), &client.meta.namespace, host, port.number).is_err() {
                         continue;
                     }
                     let to = Endpoint { ip: endpoint.ip, port: wire };

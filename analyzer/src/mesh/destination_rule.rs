@@ -115,6 +115,12 @@ impl DestinationRule {
         })
     }
 
+    /// Tells whether a BackendTLSPolicy stands here.
+    #[must_use]
+    pub fn is_backend_policy(&self) -> bool {
+        &*self.meta.kind == "BackendTLSPolicy"
+    }
+
     /// Tells whether the rule is for its own namespace only: exported to `.`, or bound to workloads.
     #[must_use]
     pub fn is_private(&self) -> bool {

@@ -29,6 +29,8 @@ pub struct Gateway {
     pub meta: Meta,
     /// Labels of the gateway pods that it configures.
     pub selector: Labels,
+    /// Services whose pods it configures instead: the addresses of a Gateway of the Gateway API.
+    pub services: Vec<String>,
     /// Its servers, in order.
     pub servers: Vec<Server>,
 }
@@ -110,7 +112,12 @@ impl Gateway {
                 })
             })
             .collect();
-        Self { selector: labels(spec.and_then(|spec| spec.get("selector"))), servers, meta }
+        Self {
+            selector: labels(spec.and_then(|spec| spec.get("selector"))),
+            services: Vec::new(),
+            servers,
+            meta,
+        }
     }
 }
 
@@ -133,7 +140,10 @@ fn server_tls(node: &Node, notes: &mut Vec<(u32, String)>) -> ServerTls {
         mode_written: mode.is_some(),
         line: mode.map_or(node.line, |node| node.line),
         https_redirect,
-        only_redirect: node.entries().iter().all(|(key, _)| key == "httpsRedirect"),
+        // PASSTHROUGH is what no mode means: written out, it changes nothing.
+        only_redirect: node.entries().iter().all(|(key, value)| {
+            key == "httpsRedirect" || (https_redirect && key == "mode" && value.text() == Some("PASSTHROUGH"))
+        }),
         credential_name: credential,
         server_certificate: text("serverCertificate").is_some()
             || !node.get("tlsCertificates").map(Node::items).unwrap_or_default().is_empty(),

@@ -13,7 +13,9 @@ use crate::report::ClientTls;
 pub(crate) fn gateway(meta: Meta, document: &Node) -> Gateway {
     let spec = document.get("spec");
     let listeners = spec.and_then(|spec| spec.get("listeners")).map(Node::items).unwrap_or_default();
-    let east_west = meta.labels.contains_key("topology.istio.io/network");
+    let east_west = meta.labels.contains_key("topology.istio.io/network").then(|| {
+        meta.labels.get("networking.istio.io/gatewayPort").and_then(|port| port.parse().ok()).unwrap_or(15443)
+    });
     let servers = listeners
         .iter()
         .filter_map(|listener| {
@@ -21,6 +23,10 @@ pub(crate) fn gateway(meta: Meta, document: &Node) -> Gateway {
             let protocol_text =
                 listener.get("protocol").and_then(Node::scalar).unwrap_or_else(|| "HTTP".to_owned());
             let protocol = Protocol::parse(&protocol_text);
+            // More than one CA is an error: the listener is left out.
+            if protocol.is_tls() && frontend(spec, number).is_some_and(|validation| cas(validation) > 1) {
+                return None;
+            }
             let tls = protocol.is_tls().then(|| tls(listener, spec, number, protocol, east_west));
             Some(Server {
                 port: number,
@@ -37,14 +43,26 @@ pub(crate) fn gateway(meta: Meta, document: &Node) -> Gateway {
         .collect();
     let selector =
         Labels::from([("gateway.networking.k8s.io/gateway-name".to_owned(), meta.name.to_string())]);
-    Gateway { selector, servers, meta }
+    let addresses = spec.and_then(|spec| spec.get("addresses")).map(Node::items).unwrap_or_default();
+    let services = addresses
+        .iter()
+        .filter(|address| address.get("type").and_then(Node::text) == Some("Hostname"))
+        .filter_map(|address| address.get("value").and_then(Node::scalar))
+        .collect();
+    Gateway { selector, services, servers, meta }
 }
 
-fn tls(listener: &Node, spec: Option<&Node>, number: u16, protocol: Protocol, east_west: bool) -> ServerTls {
+fn tls(
+    listener: &Node,
+    spec: Option<&Node>,
+    number: u16,
+    protocol: Protocol,
+    east_west: Option<u16>,
+) -> ServerTls {
     let block = listener.get("tls");
     let option = |name: &str| block.and_then(|block| block.at(&["options", name])).and_then(Node::scalar);
     let validation = frontend(spec, number);
-    let has_ca = validation.is_some_and(|validation| validation.get("caCertificateRefs").is_some());
+    let has_ca = validation.is_some_and(|validation| cas(validation) > 0);
     let fallback = validation
         .and_then(|validation| validation.get("mode"))
         .and_then(Node::text)
@@ -52,7 +70,7 @@ fn tls(listener: &Node, spec: Option<&Node>, number: u16, protocol: Protocol, ea
     let passthrough = block.and_then(|block| block.get("mode")).and_then(Node::text) == Some("Passthrough");
     let declared = option("gateway.istio.io/tls-terminate-mode");
     let mode = if passthrough {
-        let auto = (protocol == Protocol::Tls && number == 15443 && east_west)
+        let auto = (protocol == Protocol::Tls && east_west == Some(number))
             || option("gateway.istio.io/listener-protocol").as_deref() == Some("auto-passthrough");
         if auto { ServerTlsMode::AutoPassthrough } else { ServerTlsMode::Passthrough }
     } else {
@@ -86,6 +104,10 @@ fn tls(listener: &Node, spec: Option<&Node>, number: u16, protocol: Protocol, ea
         max_version: None,
         cipher_suites: Vec::new(),
     }
+}
+
+fn cas(validation: &Node) -> usize {
+    validation.get("caCertificateRefs").map(Node::items).unwrap_or_default().len()
 }
 
 /// Finds the client validation for a port: `spec.tls.frontend.perPort`, else `.default`.
@@ -152,7 +174,7 @@ pub(crate) fn backend_tls_policy(
                 meta: meta.clone(),
                 host,
                 host_line: target.line,
-                export_to: vec!["*".to_owned()],
+                export_to: Vec::new(),
                 workload_selector: None,
                 policy: Some(policy),
                 subsets: Vec::new(),

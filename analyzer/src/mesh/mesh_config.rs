@@ -18,6 +18,8 @@ pub struct MeshConfig {
     pub registry_only: bool,
     /// Lowest version of the inbound mesh listener, as Istio writes it.
     pub mesh_min_version: Option<String>,
+    /// Lowest version of gateways and of originated TLS other than the mesh's own, as Istio writes it.
+    pub tls_min_version: Option<String>,
     /// Default visibility of Services.
     pub service_export_to: Vec<String>,
     /// Default visibility of VirtualServices.
@@ -37,6 +39,7 @@ impl Default for MeshConfig {
             trust_domain_aliases: Vec::new(),
             registry_only: false,
             mesh_min_version: None,
+            tls_min_version: None,
             service_export_to: Vec::new(),
             virtual_service_export_to: Vec::new(),
             destination_rule_export_to: Vec::new(),
@@ -57,6 +60,7 @@ impl MeshConfig {
             trust_domain_aliases: texts(mesh.get("trustDomainAliases")),
             registry_only: text(&["outboundTrafficPolicy", "mode"]).as_deref() == Some("REGISTRY_ONLY"),
             mesh_min_version: text(&["meshMTLS", "minProtocolVersion"]),
+            tls_min_version: text(&["tlsDefaults", "minProtocolVersion"]),
             service_export_to: texts(mesh.get("defaultServiceExportTo")),
             virtual_service_export_to: texts(mesh.get("defaultVirtualServiceExportTo")),
             destination_rule_export_to: texts(mesh.get("defaultDestinationRuleExportTo")),

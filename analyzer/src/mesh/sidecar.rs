@@ -13,10 +13,19 @@ pub struct Sidecar {
     pub selector: Option<Labels>,
     /// Listeners in place of the Services' ports; absent when there is no `ingress` list.
     pub ingress: Option<Vec<Ingress>>,
-    /// Hosts that the workload knows, `namespace/host`; absent when there is no `egress` list: all.
-    pub egress: Option<Vec<String>>,
+    /// Hosts that the workload knows; absent when there is no `egress` list: all.
+    pub egress: Option<Vec<Egress>>,
     /// Whether unknown destinations are dropped; absent for the mesh's setting.
     pub registry_only: Option<bool>,
+}
+
+/// Hosts that a workload knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Egress {
+    /// Their pattern, `namespace/host`.
+    pub host: String,
+    /// The port they are known by; absent for all.
+    pub port: Option<u16>,
 }
 
 /// One inbound listener.
@@ -53,11 +62,12 @@ impl Sidecar {
                 .collect::<Vec<_>>()
         });
         let egress = field("egress")
-            .map(|list| list.items().iter().flat_map(|entry| texts(entry.get("hosts"))).collect());
+            .filter(|list| !list.items().is_empty())
+            .map(|list| list.items().iter().flat_map(egress_of).collect());
         let registry_only = spec
-            .and_then(|spec| spec.at(&["outboundTrafficPolicy", "mode"]))
-            .and_then(Node::text)
-            .map(|mode| mode == "REGISTRY_ONLY");
+            .and_then(|spec| spec.get("outboundTrafficPolicy"))
+            // No mode is REGISTRY_ONLY, the zero value.
+            .map(|policy| policy.get("mode").and_then(Node::text).is_none_or(|mode| mode == "REGISTRY_ONLY"));
         Self {
             selector: field("workloadSelector")
                 .map(|node| labels(node.get("labels")))
@@ -68,4 +78,14 @@ impl Sidecar {
             meta,
         }
     }
+}
+
+/// An HTTP proxy's listener takes every port of its hosts; any other takes its own.
+fn egress_of(entry: &Node) -> impl Iterator<Item = Egress> {
+    let proxy = entry
+        .at(&["port", "protocol"])
+        .and_then(Node::text)
+        .is_some_and(|protocol| protocol.eq_ignore_ascii_case("HTTP_PROXY"));
+    let port = port(entry.at(&["port", "number"])).filter(|_| !proxy);
+    texts(entry.get("hosts")).into_iter().map(move |host| Egress { host, port })
 }

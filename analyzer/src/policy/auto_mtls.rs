@@ -24,6 +24,7 @@ pub fn decide(
     client: PartyKind,
     behind: &Behind<'_>,
     passthrough: bool,
+    through_gateway: bool,
     trace: &mut Trace,
 ) -> AutoMtls {
     const RULE: &str = "auto-mtls.conditions";
@@ -47,9 +48,22 @@ pub fn decide(
         trace.built_in(RULE, format!("plaintext: {} sets DISABLE for the service's namespace", own.from));
         return AutoMtls::Plain;
     }
+    if through_gateway {
+        trace.cite(
+            RULE,
+            declaration,
+            None,
+            declaration.line,
+            "Istio mTLS: of another network only endpoints that take it are known",
+        );
+        return AutoMtls::Mutual;
+    }
     if behind.host.original_destination || passthrough {
-        let endpoints = &behind.host.endpoints;
-        let all = !endpoints.is_empty() && endpoints.iter().all(|endpoint| endpoint.tls_mode_istio);
+        let mut endpoints =
+            behind.host.endpoints.iter().filter(|endpoint| endpoint.ports.contains_key(&behind.port.number));
+        let first = endpoints.next();
+        let all = first.is_some_and(|first| first.tls_mode_istio)
+            && endpoints.all(|endpoint| endpoint.tls_mode_istio);
         if !all {
             trace.cite(
                 RULE,

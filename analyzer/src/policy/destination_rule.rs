@@ -1,6 +1,8 @@
 //! DestinationRule: the one rule that acts for a client and a host, and its tls block for a port.
 
-use crate::mesh::destination_rule::{DestinationRule, TlsSettings, TrafficPolicy};
+use std::collections::BTreeSet;
+
+use crate::mesh::destination_rule::{DestinationRule, Subset, TlsSettings, TrafficPolicy};
 use crate::mesh::meta::selects;
 use crate::mesh::pod::Pod;
 use crate::mesh::{HostService, Mesh};
@@ -18,6 +20,18 @@ pub struct Acting<'a> {
     pub policy: Option<&'a TrafficPolicy>,
     /// All rules merged, the acting one included: the subsets of all count, the first of a name wins.
     pub merged: Vec<&'a DestinationRule>,
+    /// The BackendTLSPolicies under them, oldest first: they fill in what the rules leave out.
+    pub backends: Vec<&'a DestinationRule>,
+}
+
+impl<'a> Acting<'a> {
+    /// Returns the subset of a name, and the rule that it stands in.
+    #[must_use]
+    pub fn subset(&self, name: &str) -> Option<(&'a DestinationRule, &'a Subset)> {
+        self.merged.iter().find_map(|rule| {
+            rule.subsets.iter().find(|subset| subset.name == name).map(|subset| (*rule, subset))
+        })
+    }
 }
 
 /// Returns a rule's host as a full name: a name without a dot belongs to the rule's own namespace.
@@ -49,42 +63,54 @@ pub fn acting<'a>(
 ) -> Option<Acting<'a>> {
     let root = mesh.config.root_namespace.as_str();
     let domain = &mesh.config.domain;
-    let fits = |rule: &&DestinationRule| covers(&full_host(rule, domain), &host.host);
-    let default_export = &mesh.config.destination_rule_export_to;
-    let seen_by_client = |rule: &&DestinationRule| {
-        let to = if rule.export_to.is_empty() { default_export } else { &rule.export_to };
-        rule.workload_selector.is_none() && exported(to, &rule.meta.namespace, namespace)
-    };
+    let default_private = mesh.config.destination_rule_export_to.iter().any(|to| to == ".");
+    let private =
+        |rule: &DestinationRule| rule.is_private() || (rule.export_to.is_empty() && default_private);
     let places: [(&str, bool); 3] = [(namespace, true), (&host.namespace, false), (root, false)];
     for (place, own) in places {
-        let here = mesh.destination_rules.iter().filter(|rule| &*rule.meta.namespace == place).filter(fits);
-        let candidates: Vec<&DestinationRule> = if own {
+        let here = mesh
+            .destination_rules
+            .iter()
+            .filter(|rule| &*rule.meta.namespace == place && covers(&full_host(rule, domain), &host.host));
+        let candidates: Vec<&DestinationRule> = if !own {
+            here.filter(|rule| !private(rule)).collect()
+        } else if place == root {
             // In the root namespace only rules that are private to it are found as the client's own.
-            here.filter(|rule| place != root || rule.is_private()).collect()
+            here.filter(|rule| private(rule)).collect()
         } else {
-            here.filter(seen_by_client).collect()
+            here.filter(|rule| rule.workload_selector.is_some() || exported(&rule.export_to, place, place))
+                .collect()
         };
+        let mut entries = consolidated(&most_specific(&candidates, domain, trace));
+        if !own {
+            // The most specific host is found first; only then counts whom it is exported to.
+            entries.retain(|entry| exported_to_client(&entry.first.export_to, namespace));
+        }
         // A host that matches ends the search, even where none of its rules is for this workload.
-        if !candidates.is_empty() {
-            return choose(&candidates, client.filter(|_| own), domain, trace);
+        if !entries.is_empty() {
+            return choose(&entries, client.filter(|_| own), trace);
         }
     }
     None
 }
 
-fn choose<'a>(
+/// Tells whether a rule of another namespace is exported to the client's: `.` says nothing there.
+fn exported_to_client(export_to: &[String], namespace: &str) -> bool {
+    export_to.is_empty() || export_to.iter().any(|to| to == "*" || to == namespace)
+}
+
+fn most_specific<'a>(
     candidates: &[&'a DestinationRule],
-    client: Option<&Pod>,
     domain: &str,
     trace: &mut Trace,
-) -> Option<Acting<'a>> {
+) -> Vec<&'a DestinationRule> {
     // Wildcards are all shorter than the exact host that they match, or begin with a star.
     let specificity = |rule: &DestinationRule| {
         let host = full_host(rule, domain);
         (!host.starts_with('*'), host.len())
     };
-    let best = candidates.iter().map(|rule| specificity(rule)).max()?;
-    for rule in candidates.iter().filter(|rule| specificity(rule) != best) {
+    let best = candidates.iter().map(|rule| specificity(rule)).max();
+    for rule in candidates.iter().filter(|rule| Some(specificity(rule)) != best) {
         trace.cite(
             "destination-rule.most-specific-host",
             &rule.meta,
@@ -93,29 +119,91 @@ fn choose<'a>(
             format!("host {} matches, a more specific one hides it", rule.host),
         );
     }
-    let mut same: Vec<&'a DestinationRule> =
-        candidates.iter().copied().filter(|rule| specificity(rule) == best).collect();
-    let selecting = |rule: &&&DestinationRule| {
-        rule.workload_selector
+    candidates.iter().copied().filter(|rule| Some(specificity(rule)) == best).collect()
+}
+
+/// A rule with the later ones of its host and namespace that are merged into it.
+struct Entry<'a> {
+    first: &'a DestinationRule,
+    merged: Vec<&'a DestinationRule>,
+}
+
+impl Entry<'_> {
+    fn exported_to(&self) -> BTreeSet<&str> {
+        export_set(self.first)
+    }
+}
+
+fn export_set(rule: &DestinationRule) -> BTreeSet<&str> {
+    if rule.workload_selector.is_some() {
+        // A rule for workloads is private to its namespace, whatever it says.
+        BTreeSet::from(["."])
+    } else {
+        rule.export_to.iter().map(String::as_str).collect()
+    }
+}
+
+/// Merges the rules of one host and namespace, in the order in which they compete.
+///
+/// Rules exported alike become one. A rule exported further than an earlier one is merged into that and stands for itself
+/// only where that one is not seen; others are kept apart. What a BackendTLSPolicy declares lies under every rule.
+///
+/// Rule `destination-rule.merge`. Istio: `mergeDestinationRule`.
+fn consolidated<'a>(rules: &[&'a DestinationRule]) -> Vec<Entry<'a>> {
+    let mut entries: Vec<Entry<'a>> = Vec::new();
+    for &rule in rules {
+        let own = export_set(rule);
+        let (mut apart, mut behind) = (true, false);
+        for entry in &mut entries {
+            let earlier = entry.exported_to();
+            let alike = own == earlier;
+            let further = !earlier.is_empty() && own.is_superset(&earlier);
+            if !alike && !further && !rule.is_backend_policy() {
+                continue;
+            }
+            let same_selector = rule.workload_selector == entry.first.workload_selector;
+            if rule.workload_selector.is_some() && !same_selector {
+                continue;
+            }
+            if same_selector && rule.is_backend_policy() == entry.first.is_backend_policy() {
+                apart &= !alike;
+                behind |= !alike;
+            }
+            entry.merged.push(rule);
+        }
+        if apart {
+            let place = if behind { 0 } else { entries.len() };
+            entries.insert(place, Entry { first: rule, merged: vec![rule] });
+        }
+    }
+    entries
+}
+
+fn choose<'a>(entries: &[Entry<'a>], client: Option<&Pod>, trace: &mut Trace) -> Option<Acting<'a>> {
+    let selecting = |entry: &&Entry<'_>| {
+        entry
+            .first
+            .workload_selector
             .as_ref()
             .is_some_and(|selector| client.is_some_and(|pod| selects(selector, &pod.meta.labels)))
     };
-    let chosen: &'a DestinationRule = match same.iter().find(selecting) {
-        Some(rule) => rule,
-        None => same.iter().find(|rule| rule.workload_selector.is_none())?,
-    };
-    // Rules merge where the later one is visible wherever the first is; a selecting rule takes what it lacks so, too.
-    same.retain(|rule| {
-        std::ptr::eq(*rule, chosen)
-            || (rule.workload_selector.is_none()
-                && same_export(&rule.export_to, &chosen.export_to, chosen.workload_selector.is_some()))
-    });
-    let policy_from = if chosen.policy.is_some() {
-        chosen
-    } else {
-        same.iter().copied().find(|rule| rule.policy.is_some()).unwrap_or(chosen)
-    };
-    for rule in same.iter().filter(|rule| !std::ptr::eq(**rule, policy_from) && rule.policy.is_some()) {
+    let for_all = |entry: &&Entry<'_>| entry.first.workload_selector.is_none();
+    // Of several that are for all workloads the last one counts, and before any that only a policy stands for.
+    let entry = entries
+        .iter()
+        .find(selecting)
+        .or_else(|| entries.iter().rev().filter(for_all).find(|entry| !entry.first.is_backend_policy()))
+        .or_else(|| entries.iter().rev().find(for_all))?;
+    let chosen = entry.first;
+    let (backends, merged): (Vec<_>, Vec<_>) =
+        entry.merged.iter().copied().partition(|rule| rule.is_backend_policy());
+    let policy_from = merged
+        .iter()
+        .copied()
+        .find(|rule| rule.policy.is_some())
+        .or_else(|| backends.first().copied())
+        .unwrap_or(chosen);
+    for rule in merged.iter().filter(|rule| !std::ptr::eq(**rule, policy_from) && rule.policy.is_some()) {
         trace.cite(
             "destination-rule.merge",
             &rule.meta,
@@ -131,17 +219,8 @@ fn choose<'a>(
         chosen.host_line,
         format!("host {} matches", chosen.host),
     );
-    Some(Acting { rule: chosen, policy_from, policy: policy_from.policy.as_ref(), merged: same })
-}
-
-fn same_export(later: &[String], first: &[String], selecting: bool) -> bool {
-    let all = |list: &[String]| list.is_empty() || list.iter().any(|to| to == "*");
-    let sorted = |list: &[String]| {
-        let mut list = list.to_vec();
-        list.sort();
-        list
-    };
-    selecting || (all(later) && all(first)) || sorted(later) == sorted(first)
+    let policy = policy_from.policy.as_ref();
+    Some(Acting { rule: chosen, policy_from, policy, merged, backends })
 }
 
 /// The tls block that acts for a Service port and subset, and where it stands.
@@ -166,11 +245,7 @@ pub fn tls_block<'a>(
     subset: Option<&str>,
     trace: &mut Trace,
 ) -> Option<TlsBlock<'a>> {
-    let named = subset.and_then(|name| {
-        acting.merged.iter().find_map(|rule| {
-            rule.subsets.iter().find(|subset| subset.name == name).map(|subset| (*rule, subset))
-        })
-    });
+    let named = subset.and_then(|name| acting.subset(name));
     if let Some((rule, subset)) = named
         && let Some(policy) = &subset.policy
     {
@@ -189,22 +264,37 @@ pub fn tls_block<'a>(
         }
     }
     let policy = acting.policy?;
-    if let Some(entry) = policy.for_port(port) {
-        return block(
-            acting.policy_from,
-            entry.tls.as_ref(),
-            format!("spec.trafficPolicy.portLevelSettings[{port}].tls.mode"),
-            entry.line,
-            trace,
-        );
+    let under = |tls: fn(&TrafficPolicy, u16) -> Option<&TlsSettings>| {
+        acting.backends.iter().find_map(|rule| Some((*rule, tls(rule.policy.as_ref()?, port)?)))
+    };
+    let field = format!("spec.trafficPolicy.portLevelSettings[{port}].tls.mode");
+    let own = policy.for_port(port);
+    if own.is_none_or(|entry| entry.tls.is_none())
+        && let Some((rule, tls)) = under(|policy, port| policy.for_port(port)?.tls.as_ref())
+    {
+        return Some(TlsBlock { tls, rule, field });
     }
-    block(
-        acting.policy_from,
-        policy.tls.as_ref(),
-        "spec.trafficPolicy.tls.mode".to_owned(),
-        policy.line,
-        trace,
-    )
+    if let Some(entry) = own {
+        return block(acting.policy_from, entry.tls.as_ref(), field, entry.line, trace);
+    }
+    let field = "spec.trafficPolicy.tls.mode".to_owned();
+    if policy.tls.is_none()
+        && let Some((rule, tls)) = under(|policy, _| policy.tls.as_ref())
+    {
+        return Some(TlsBlock { tls, rule, field });
+    }
+    block(acting.policy_from, policy.tls.as_ref(), field, policy.line, trace)
+}
+
+/// Tells whether the load balancer that acts for a Service port and subset is PASSTHROUGH.
+#[must_use]
+pub fn load_balancer_passthrough(acting: &Acting<'_>, port: u16, subset: Option<&str>) -> bool {
+    let own = subset.and_then(|name| acting.subset(name)?.1.policy.as_ref());
+    let at_port = [own, acting.policy].into_iter().flatten().find_map(|policy| policy.for_port(port));
+    match at_port {
+        Some(entry) => entry.passthrough,
+        None => [own, acting.policy].into_iter().flatten().any(|policy| policy.passthrough),
+    }
 }
 
 fn block<'a>(

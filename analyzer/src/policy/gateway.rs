@@ -8,6 +8,7 @@ use crate::mesh::pod::Pod;
 use crate::mesh::service::Protocol;
 use crate::mesh::{Mesh, Owner};
 use crate::policy::Trace;
+use crate::policy::outbound::istio_sni;
 use crate::policy::visibility::covers;
 use crate::report::{GatewayServer, IstioMtls};
 
@@ -30,14 +31,29 @@ const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 pub fn servers_on<'a>(mesh: &'a Mesh, pod: &Pod, port: u16) -> Vec<(&'a Gateway, &'a Server)> {
     mesh.gateways
         .iter()
-        .filter(|gateway| selects(&gateway.selector, &pod.meta.labels))
-        // A Gateway of the Gateway API configures the pods that were made for it, in its own namespace.
-        .filter(|gateway| {
-            !gateway.selector.contains_key(GATEWAY_NAME) || gateway.meta.namespace == pod.meta.namespace
-        })
+        .filter(|gateway| configures(mesh, gateway, pod))
         .flat_map(|gateway| gateway.servers.iter().map(move |server| (gateway, server)))
         .filter(|(_, server)| listens_on(mesh, pod, server.port).contains(&port))
         .collect()
+}
+
+/// Tells whether a Gateway configures a pod.
+#[must_use]
+pub fn configures(mesh: &Mesh, gateway: &Gateway, pod: &Pod) -> bool {
+    // A Gateway of the Gateway API that names Services configures the pods behind them.
+    if !gateway.services.is_empty() {
+        return mesh.hosts.iter().any(|host| {
+            gateway.services.iter().any(|name| {
+                *name == host.host
+                    || (!name.contains('.')
+                        && host.namespace == gateway.meta.namespace
+                        && host.host.split('.').next() == Some(name))
+            }) && host.endpoints.iter().any(|endpoint| pod.ips.contains(&endpoint.ip))
+        });
+    }
+    // Else it configures the pods that were made for it, in its own namespace.
+    selects(&gateway.selector, &pod.meta.labels)
+        && (!gateway.selector.contains_key(GATEWAY_NAME) || gateway.meta.namespace == pod.meta.namespace)
 }
 
 /// Translates a server's port to those that the pod listens on: through the Services that select the pod, else the number
@@ -124,7 +140,11 @@ pub fn listener(mesh: &Mesh, pod: &Pod, port: u16, sni: Option<&str>, trace: &mu
                 .hosts
                 .iter()
                 .filter(|host| match sni {
-                    Some(sni) => covers(host, sni) || server_auto(server),
+                    Some(sni) if server_auto(server) => {
+                        // Such a server has a chain for every service that its hosts cover, by the name that Istio sends.
+                        istio_sni(sni).is_some_and(|(_, _, service)| covers(host, service))
+                    }
+                    Some(sni) => covers(host, sni),
                     None => *host == "*",
                 })
                 .map(|host| (!host.starts_with('*'), host.len()))
@@ -161,12 +181,23 @@ pub fn listener(mesh: &Mesh, pod: &Pod, port: u16, sni: Option<&str>, trace: &mu
             protocol: server.protocol_text.clone(),
             tls_mode: mode.map(|mode| mode.name().to_owned()),
             client_cert: client_cert.to_owned(),
-            min_version: server.tls.as_ref().and_then(|tls| tls.min_version.clone()),
+            min_version: min_version(mesh, server),
             https_redirect: https_redirect.then_some(true),
         }),
         allowed,
         istio_mtls,
     }
+}
+
+/// The lowest version that a server negotiates, where one is declared: its own, else the mesh's `tlsDefaults`, which say
+/// nothing about mesh certificates, and about connections that are passed on neither.
+fn min_version(mesh: &Mesh, server: &Server) -> Option<String> {
+    let own = server.tls.as_ref().and_then(|tls| tls.min_version.clone());
+    let defaults = matches!(
+        server.tls_in_force(),
+        Some(ServerTlsMode::Simple | ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual)
+    );
+    own.or_else(|| mesh.config.tls_min_version.clone().filter(|_| defaults))
 }
 
 fn server_auto(server: &Server) -> bool {

@@ -4,10 +4,13 @@ use std::net::IpAddr;
 
 use flow::Class;
 
+use crate::mesh::meta::selects;
 use crate::mesh::pod::Pod;
 use crate::mesh::service::Protocol;
+use crate::mesh::virtual_service::VirtualService;
 use crate::mesh::{Behind, Mesh};
 use crate::policy::auto_mtls::{self, AutoMtls};
+use crate::policy::gateway::configures;
 use crate::policy::inbound::{ALL, HBONE};
 use crate::policy::visibility::{self, Hidden};
 use crate::policy::{Decided, Trace, destination_rule, interception};
@@ -86,7 +89,7 @@ pub fn decide(
     let mut hidden = None;
     let mut known = Vec::new();
     for behind in named {
-        match visibility::visible(mesh, client, namespace, behind.host) {
+        match visibility::visible(mesh, client, namespace, behind.host, behind.port.number) {
             Ok(()) => known.push(behind),
             Err(why) => hidden = hidden.or(Some((why, behind))),
         }
@@ -120,7 +123,7 @@ pub fn decide(
         return hbone(target, trace);
     }
     let Some(behind) = chosen else { return unknown_destination(mesh, pod, hidden, trace) };
-    let answer = to_host(mesh, pod, behind, sni, trace);
+    let answer = to_host(mesh, pod, behind, target, sni, trace);
     // Ambient endpoints carry no tlsMode label; proxies reach them by HBONE where istiod knows it.
     if answer.kind == OutboundKind::Auto
         && answer.tls.value != Some(ClientTls::IstioMutual)
@@ -204,13 +207,20 @@ fn unknown_destination(
     undecided(OutboundKind::Passthrough(why), &ALL)
 }
 
-fn to_host(mesh: &Mesh, pod: &Pod, behind: &Behind<'_>, sni: Option<&str>, trace: &mut Trace) -> Outbound {
+fn to_host(
+    mesh: &Mesh,
+    pod: &Pod,
+    behind: &Behind<'_>,
+    target: Option<&Pod>,
+    sni: Option<&str>,
+    trace: &mut Trace,
+) -> Outbound {
     let port = behind.port.number;
+    let acting = destination_rule::acting(mesh, Some(pod), &pod.meta.namespace, behind.host, trace);
     let subset = sni
         .and_then(istio_sni)
         .and_then(|(_, subset, _)| subset.map(str::to_owned))
-        .or_else(|| routed_subset(mesh, pod, behind));
-    let acting = destination_rule::acting(mesh, Some(pod), &pod.meta.namespace, behind.host, trace);
+        .or_else(|| routed_subset(mesh, pod, behind, acting.as_ref()));
     let block = acting
         .as_ref()
         .and_then(|acting| destination_rule::tls_block(acting, port, subset.as_deref(), trace));
@@ -267,10 +277,12 @@ fn to_host(mesh: &Mesh, pod: &Pod, behind: &Behind<'_>, sni: Option<&str>, trace
     }
     let passthrough = acting
         .as_ref()
-        .and_then(|acting| acting.policy)
-        .is_some_and(|policy| policy.for_port(port).map_or(policy.passthrough, |entry| entry.passthrough));
+        .is_some_and(|acting| destination_rule::load_balancer_passthrough(acting, port, subset.as_deref()));
     let auto = |value| Decided { value, from: "auto-mtls".to_owned() };
-    match auto_mtls::decide(mesh, pod.proxy, behind, passthrough, trace) {
+    // Behind an east-west gateway stand only endpoints that take Istio mTLS: another network's.
+    let through_gateway =
+        behind.endpoint.is_none() && target.is_some_and(|pod| pod.proxy == PartyKind::Gateway);
+    match auto_mtls::decide(mesh, pod.proxy, behind, passthrough, through_gateway, trace) {
         AutoMtls::NotApplicable => {
             Outbound { tls: Decided::default(None), wire: application, sni: None, kind: OutboundKind::Auto }
         }
@@ -308,38 +320,68 @@ pub fn application_wire(protocol: Protocol) -> Vec<Class> {
     }
 }
 
-/// Returns the subset that every route of the client's VirtualService for the host leads to; absent when there is no such
-/// VirtualService, or its routes differ.
-fn routed_subset(mesh: &Mesh, pod: &Pod, behind: &Behind<'_>) -> Option<String> {
-    let full = |host: &str, namespace: &str| {
+/// Returns the subset that every route by which the client may reach this endpoint leads to; absent when there is no such
+/// route, or they differ.
+///
+/// A sidecar takes the routes of the VirtualService for the host, else those by which other hosts lead here, as they do to
+/// an egress gateway. A gateway takes the routes that are bound to it.
+fn routed_subset(
+    mesh: &Mesh,
+    pod: &Pod,
+    behind: &Behind<'_>,
+    acting: Option<&destination_rule::Acting<'_>>,
+) -> Option<String> {
+    let full = |host: &str, service: &VirtualService| {
         if host.contains('.') {
             host.to_owned()
         } else {
-            format!("{host}.{namespace}.svc.{}", mesh.config.domain)
+            format!("{host}.{}.svc.{}", service.meta.namespace, mesh.config.domain)
         }
     };
-    let service = mesh.virtual_services.iter().find(|service| {
-        service.is_for_mesh()
-            && visibility::exported(
-                if service.export_to.is_empty() {
-                    &mesh.config.virtual_service_export_to
-                } else {
-                    &service.export_to
-                },
-                &service.meta.namespace,
-                &pod.meta.namespace,
-            )
-            && service
-                .hosts
-                .iter()
-                .any(|host| visibility::covers(&full(host, &service.meta.namespace), &behind.host.host))
-    })?;
-    let mut subsets = service
-        .routes
+    let gateway = pod.proxy == PartyKind::Gateway;
+    let own: Vec<_> = mesh.gateways.iter().filter(|one| gateway && configures(mesh, one, pod)).collect();
+    let counts = |service: &VirtualService, names: &[String]| {
+        if !gateway {
+            return names.is_empty() || names.iter().any(|name| name == "mesh");
+        }
+        own.iter().any(|one| {
+            names.iter().any(|name| match name.split_once('/') {
+                Some((namespace, name)) => *namespace == *one.meta.namespace && *name == *one.meta.name,
+                None => *name == *one.meta.name && service.meta.namespace == one.meta.namespace,
+            })
+        })
+    };
+    let mut services: Vec<&VirtualService> = mesh
+        .virtual_services
         .iter()
-        .flat_map(|route| &route.destinations)
-        .filter(|destination| full(&destination.host, &service.meta.namespace) == behind.host.host)
-        .map(|destination| destination.subset.clone());
+        .filter(|service| visibility::routes_seen(mesh, service, &pod.meta.namespace))
+        .filter(|service| counts(service, &service.gateways))
+        .collect();
+    // The host itself is nearer than a pattern; of equals the oldest counts.
+    let nearest = |service: &VirtualService| {
+        let hosts = service.hosts.iter().map(|host| full(host, service));
+        let covering = hosts.filter(|host| visibility::covers(host, &behind.host.host));
+        covering.map(|host| (!host.starts_with('*'), host.len())).max()
+    };
+    let for_host = services.iter().rev().filter(|service| nearest(service).is_some());
+    if let Some(service) = for_host.max_by_key(|service| nearest(service)).filter(|_| !gateway) {
+        services = vec![service];
+    }
+    let mut subsets = services
+        .iter()
+        .flat_map(|service| service.routes.iter().map(move |route| (service, route)))
+        .filter(|(service, route)| route.gateways.is_empty() || counts(service, &route.gateways))
+        .flat_map(|(service, route)| route.destinations.iter().map(move |to| (service, to)))
+        .filter(|(service, to)| full(&to.host, service) == behind.host.host)
+        .filter(|(_, to)| to.port.is_none_or(|port| port == behind.port.number))
+        .map(|(_, to)| to.subset.clone())
+        .filter(|subset| {
+            let subset = subset.as_ref().and_then(|name| acting?.subset(name)).map(|(_, subset)| subset);
+            match (subset, behind.endpoint) {
+                (Some(subset), Some(endpoint)) => selects(&subset.labels, &endpoint.labels),
+                _ => true,
+            }
+        });
     let first = subsets.next()??;
     subsets.all(|subset| subset.as_deref() == Some(&first)).then_some(first)
 }

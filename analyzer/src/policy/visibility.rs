@@ -3,6 +3,7 @@
 use crate::mesh::meta::{Meta, selects};
 use crate::mesh::pod::Pod;
 use crate::mesh::sidecar::Sidecar;
+use crate::mesh::virtual_service::VirtualService;
 use crate::mesh::{HostService, Mesh};
 
 /// Tells whether something exported to `export_to` (empty: to all) by `own` is visible in `namespace`.
@@ -31,7 +32,7 @@ pub fn sidecar_for<'a>(mesh: &'a Mesh, pod: &Pod) -> Option<&'a Sidecar> {
         })
 }
 
-/// Tells whether a client in `namespace` knows a host: exported to it and, with a Sidecar, imported by it. The error says
+/// Tells whether a client in `namespace` knows a host by a port: exported to it and, with a Sidecar, imported by it. The error says
 /// which of the two hides it, and by which resource.
 ///
 /// Rule `sidecar.egress`. Istio: Sidecar, `egress.hosts`; `exportTo`.
@@ -44,6 +45,7 @@ pub fn visible<'a>(
     client: Option<&Pod>,
     namespace: &str,
     host: &HostService,
+    port: u16,
 ) -> Result<(), Hidden<'a>> {
     if !exported(&host.export_to, &host.namespace, namespace) {
         return Err(Hidden::NotExported(mesh.declaration(host)));
@@ -56,17 +58,49 @@ pub fn visible<'a>(
     };
     // An empty list is as good as none: every host.
     let Some(hosts) = sidecar.egress.as_ref().filter(|hosts| !hosts.is_empty()) else { return Ok(()) };
-    let imported = hosts.iter().any(|entry| {
-        let (in_namespace, name) = entry.split_once('/').unwrap_or(("*", entry));
-        let namespace_fits = match in_namespace {
-            "*" => true,
-            "." => *host.namespace == *namespace,
-            "~" => false,
-            other => *host.namespace == *other,
-        };
-        namespace_fits && covers(name, &host.host)
-    });
-    if imported { Ok(()) } else { Err(Hidden::NotImported(sidecar)) }
+    let listed = |own: &str, host: &str| {
+        hosts.iter().any(|entry| {
+            let (in_namespace, name) = entry.host.split_once('/').unwrap_or(("*", &entry.host));
+            let namespace_fits = match in_namespace {
+                "*" => true,
+                "." => own == namespace,
+                "~" => false,
+                other => own == other,
+            };
+            namespace_fits && covers(name, host) && entry.port.is_none_or(|own| own == port)
+        })
+    };
+    // With a VirtualService come the hosts that it leads to.
+    let routed = || {
+        mesh.virtual_services
+            .iter()
+            .filter(|service| service.is_for_mesh() && routes_seen(mesh, service, namespace))
+            .any(|service| {
+                let own = &*service.meta.namespace;
+                let full = |name: &str| {
+                    if name.contains('.') {
+                        name.to_owned()
+                    } else {
+                        format!("{name}.{own}.svc.{}", mesh.config.domain)
+                    }
+                };
+                service.hosts.iter().any(|name| listed(own, &full(name)))
+                    && service
+                        .routes
+                        .iter()
+                        .flat_map(|route| &route.destinations)
+                        .any(|to| full(&to.host) == host.host)
+            })
+    };
+    if listed(&host.namespace, &host.host) || routed() { Ok(()) } else { Err(Hidden::NotImported(sidecar)) }
+}
+
+/// Tells whether a VirtualService is exported to a namespace.
+#[must_use]
+pub fn routes_seen(mesh: &Mesh, service: &VirtualService, namespace: &str) -> bool {
+    let own = &service.export_to;
+    let to = if own.is_empty() { &mesh.config.virtual_service_export_to } else { own };
+    exported(to, &service.meta.namespace, namespace)
 }
 
 /// What hides a host from a client.
