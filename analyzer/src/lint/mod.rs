@@ -13,6 +13,7 @@ mod peer_authentications;
 mod rule_tls;
 mod service_entries;
 mod service_ports;
+mod sidecars;
 
 use crate::mesh::Mesh;
 use crate::mesh::meta::Meta;
@@ -185,6 +186,9 @@ pub const RULES: &[Rule] = &[
         "Sidecars that ambient clients cannot reach",
         ambient::sidecars_without_hbone,
     ),
+    rule("SC02", Severity::Low, "A Sidecar that leaves out a port", sidecars::omits_port),
+    rule("SC03", Severity::High, "Two Sidecars for one workload", sidecars::compete),
+    rule("SC04", Severity::Medium, "TLS of a Sidecar's listener that is ignored", sidecars::ignored_tls),
     rule("IN02", Severity::High, "Sidecar and ztunnel on one pod", injection::two_proxies),
     rule("GW01", Severity::High, "HTTPS or TLS server without tls", gateway_servers::without_tls),
     rule("GW02", Severity::High, "tls on a plaintext server", gateway_servers::tls_on_plaintext),

@@ -102,3 +102,18 @@ fn broken_ambient_workloads() {
     let off = policy("shop", "{selector: {matchLabels: {app: z}}, mtls: {mode: DISABLE}}");
     check("name: web", "name: web", &format!("{ambient}\n---\n{off}"), &["AB01", "AB04"]);
 }
+
+#[test]
+fn broken_sidecars() {
+    let sidecar = |name: &str, spec: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {{name: {name}, namespace: shop, creationTimestamp: '2026-02-01T00:00:00Z'}}\nspec: {spec}"
+        )
+    };
+    let one = "{workloadSelector: {labels: {app: web}}, egress: [{hosts: ['*/*']}]}";
+    check("name: web", "name: web", &sidecar("a", one), &[]);
+    let two = format!("{}\n---\n{}", sidecar("a", one), sidecar("b", one));
+    check("name: web", "name: web", &two, &["SC03"]);
+    let ingress = "{workloadSelector: {labels: {app: web}}, ingress: [{port: {number: 7070, protocol: HTTP, name: x}, tls: {mode: SIMPLE}}]}";
+    check("name: web", "name: web", &sidecar("a", ingress), &["SC02", "SC04"]);
+}
