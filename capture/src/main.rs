@@ -42,6 +42,16 @@ struct Arguments {
     /// Ends after this time, such as 30s or 10m; without it, at Ctrl-C
     #[arg(short, long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
+    /// The most connections followed at a time; past it half-open ones, closed ones, then the longest silent give way
+    /// and are counted as table-full
+    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().connections)]
+    max_connections: usize,
+    /// The most of them without a payload byte: half-open ones of a flood
+    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().silent)]
+    max_silent: usize,
+    /// The most payload held for openings, over all connections
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().held_bytes)]
+    max_held_bytes: usize,
 }
 
 /// A snap length below this cuts ClientHellos with post-quantum key shares.
@@ -76,7 +86,12 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let mut engine = Engine::new(Limits::default());
+    let mut engine = Engine::new(Limits {
+        connections: arguments.max_connections,
+        silent: arguments.max_silent,
+        held_bytes: arguments.max_held_bytes,
+        ..Limits::default()
+    });
     let mut out = BufWriter::new(io::stdout().lock());
     let status = match (&arguments.read, &arguments.interface) {
         (Some(file), _) => replay(file, &mut engine, &mut out)?,
@@ -90,6 +105,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         "{} packets, {} flows, {} of TCP from their start",
         coverage.packets, coverage.flows, coverage.from_start
     ));
+    if let Some(reasons) = coverage.not_used() {
+        say(&reasons);
+    }
     Ok(status)
 }
 

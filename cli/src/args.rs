@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use analyzer::report::Severity;
+use capture::engine::Limits;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::exit::{Fatal, Status};
@@ -55,6 +56,28 @@ pub(crate) struct Captures {
     /// Threads to work on: one reads, the others classify; 1 does both. Their number changes no answer
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub(crate) threads: u8,
+    /// The most connections followed at a time; past it half-open ones, closed ones, then the longest silent give way
+    /// and are counted as table-full
+    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().connections)]
+    pub(crate) max_connections: usize,
+    /// The most of them without a payload byte: half-open ones of a flood
+    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().silent)]
+    pub(crate) max_silent: usize,
+    /// The most payload held for openings, over all connections
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().held_bytes)]
+    pub(crate) max_held_bytes: usize,
+}
+
+impl Captures {
+    /// Returns the bounds asked for.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            connections: self.max_connections,
+            silent: self.max_silent,
+            held_bytes: self.max_held_bytes,
+            ..Limits::default()
+        }
+    }
 }
 
 /// Where declarations come from.

@@ -15,7 +15,7 @@ use crate::{input, render};
 const BLOCK: usize = 64 * 1024;
 
 pub(crate) fn run(options: &Flows) -> Result<Status, Fatal> {
-    let limits = Limits { report_empty: options.all, ..Limits::default() };
+    let limits = Limits { report_empty: options.all, ..options.captures.limits() };
     let (files, threads) = (&options.captures.files, usize::from(options.captures.threads));
     match options.output {
         FlowsOutput::Ndjson => ndjson(files, limits, threads),
@@ -37,7 +37,7 @@ fn ndjson(files: &[PathBuf], limits: Limits, threads: usize) -> Result<Status, F
     let out = BufWriter::with_capacity(BLOCK, io::stdout().lock());
     let out = RefCell::new(out);
     let mut line = Vec::new();
-    let (_, status) = input::observe(
+    let (mut coverage, status) = input::observe(
         files,
         limits,
         threads,
@@ -50,6 +50,11 @@ fn ndjson(files: &[PathBuf], limits: Limits, threads: usize) -> Result<Status, F
         || out.borrow_mut().flush(),
     )?;
     out.into_inner().flush()?;
+    // The lines hold flows alone: what is in none of them is said beside them. Link types were named with their files.
+    coverage.skipped.remove("unknown-link-type");
+    if let Some(reasons) = coverage.not_used() {
+        anstream::eprintln!("wireproof: {reasons}");
+    }
     Ok(status)
 }
 

@@ -64,10 +64,8 @@ pub(crate) fn coverage(coverage: &Coverage) -> String {
     if let Some(dropped) = coverage.kernel_dropped {
         line.push_str(&format!("   {dropped} dropped by the kernel"));
     }
-    if !coverage.skipped.is_empty() {
-        let reasons: Vec<_> =
-            coverage.skipped.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
-        line.push_str(&format!("   not used: {}", reasons.join(", ")));
+    if let Some(reasons) = coverage.not_used() {
+        line.push_str(&format!("   {reasons}"));
     }
     if coverage.empty > 0 {
         line.push_str(&format!("   {} connections without payload", coverage.empty));

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use analyzer::audit::{Auditor, Ledger};
 use analyzer::report::{Audit, Finding};
-use capture::engine::Limits;
 
 use crate::args::{Output, Replay};
 use crate::exit::{Fatal, Status};
@@ -14,8 +13,11 @@ use crate::{input, render};
 pub(crate) fn run(options: &Replay) -> Result<Status, Fatal> {
     let declared = input::mesh(&options.mesh)?;
     let declared_status = declared.report_errors();
-    let observed =
-        input::captures(&options.captures.files, Limits::default(), usize::from(options.captures.threads));
+    let observed = input::captures(
+        &options.captures.files,
+        options.captures.limits(),
+        usize::from(options.captures.threads),
+    );
     let auditor = Auditor::new(Arc::new(declared.mesh));
     let mut ledger = Ledger::default();
     for flow in &observed.flows {

@@ -126,6 +126,22 @@ fn every_case_classifies_as_reviewed() {
 }
 
 #[test]
+fn a_bound_on_connections_costs_no_flow_and_says_that_it_acted() {
+    let flows = |arguments: &[&str]| {
+        let output =
+            wireproof(&[&["flows", "testdata/boutique/capture.pcap", "-o", "ndjson"], arguments].concat());
+        let mut lines: Vec<_> = text(output.stdout).lines().map(str::to_owned).collect();
+        lines.sort();
+        (lines, text(output.stderr))
+    };
+    let (all, silence) = flows(&[]);
+    let (bounded, said) = flows(&["--max-connections", "1"]);
+    assert_eq!(silence, "");
+    assert_eq!(bounded, all, "every connection had closed before it gave way");
+    assert!(said.starts_with("wireproof: not used: table-full "), "{said}");
+}
+
+#[test]
 fn every_case_audits_as_reviewed() {
     for case in cases() {
         let output = replay(&case);

@@ -48,6 +48,14 @@ impl Coverage {
         self.damaged.extend(other.damaged.iter().cloned());
     }
 
+    /// Says what was not used, by reason and count; absent when everything was.
+    #[must_use]
+    pub fn not_used(&self) -> Option<String> {
+        let reasons: Vec<_> =
+            self.skipped.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+        (!reasons.is_empty()).then(|| format!("not used: {}", reasons.join(", ")))
+    }
+
     /// Returns the share of TCP flows seen from their start, 0 to 1; absent when there was no TCP flow.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a ratio for people, not an account")]

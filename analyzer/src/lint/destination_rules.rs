@@ -1,7 +1,6 @@
 //! DR01, DR03, DR04, DR08, DR09, DR13: which hosts DestinationRules are for, and which of them act.
 
 use crate::lint::contradictions::destination_rule_yaml;
-use crate::lint::hosts::full_name;
 use crate::lint::rule_tls::{blocks, policies, written};
 use crate::lint::{Problem, Survey, names};
 use crate::mesh::Mesh;
@@ -9,7 +8,7 @@ use crate::mesh::destination_rule::{DestinationRule, TlsSettings};
 use crate::policy::Trace;
 use crate::policy::destination_rule::full_host;
 use crate::policy::peer_authentication::at_namespace;
-use crate::policy::visibility::covers;
+use crate::policy::visibility::{covers, full_name};
 use crate::report::{ClientTls, ServerMode, Severity};
 
 fn host_of(mesh: &Mesh, rule: &DestinationRule) -> String {
@@ -122,7 +121,7 @@ pub(crate) fn unused_subset(survey: &Survey<'_>) -> Vec<Problem> {
             let routed = mesh.virtual_services.iter().any(|routes| {
                 routes.routes.iter().flat_map(|route| &route.destinations).any(|to| {
                     to.subset.as_deref() == Some(&subset.name)
-                        && covers(&host, &full_name(mesh, &to.host, &routes.meta.namespace))
+                        && covers(&host, &full_name(&to.host, &routes.meta.namespace, &mesh.config.domain))
                 })
             });
             if !routed {

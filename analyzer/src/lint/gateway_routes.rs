@@ -1,14 +1,13 @@
 //! GW04, GW05, GW06, GW17, GW18: VirtualServices that do not fit the Gateways they are bound to.
 
 use crate::lint::gateway_servers::{named, overlap, pods, terminates};
-use crate::lint::hosts::full_name;
 use crate::lint::{Problem, Survey, names};
 use crate::mesh::Mesh;
 use crate::mesh::gateway::{Gateway, Server, ServerTlsMode};
 use crate::mesh::virtual_service::{Route, RouteKind, VirtualService};
 use crate::policy::Trace;
 use crate::policy::destination_rule::{acting, full_host, tls_block};
-use crate::policy::visibility::covers;
+use crate::policy::visibility::{covers, full_name};
 use crate::report::ClientTls;
 
 /// Pairs each Gateway with the VirtualServices bound to it.
@@ -93,7 +92,7 @@ pub(crate) fn double_encryption(survey: &Survey<'_>) -> Vec<Problem> {
                 .filter(|route| route.kind == RouteKind::Tls && meant_for(routes, route, gateway, server))
             {
                 for to in &route.destinations {
-                    let host = full_name(mesh, &to.host, &routes.meta.namespace);
+                    let host = full_name(&to.host, &routes.meta.namespace, &mesh.config.domain);
                     let rule = mesh.destination_rules.iter().find(|rule| {
                         let block = rule.policy.as_ref().and_then(|policy| {
                             to.port
@@ -169,7 +168,7 @@ pub(crate) fn plaintext_to_egress(survey: &Survey<'_>) -> Vec<Problem> {
                 continue;
             }
             for to in &route.destinations {
-                let name = full_name(mesh, &to.host, &routes.meta.namespace);
+                let name = full_name(&to.host, &routes.meta.namespace, &mesh.config.domain);
                 let Some(host) = mesh.hosts.iter().find(|host| host.host == name) else { continue };
                 let port = to.port.or_else(|| host.ports.first().map(|port| port.number)).unwrap_or(80);
                 let servers: Vec<&Server> = mesh

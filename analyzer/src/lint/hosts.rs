@@ -6,15 +6,6 @@ use crate::policy::destination_rule::full_host;
 use crate::policy::visibility::covers;
 use crate::report::ClientTls;
 
-/// Completes a short name with the namespace of the resource that uses it.
-pub(crate) fn full_name(mesh: &Mesh, host: &str, namespace: &str) -> String {
-    if host.contains('.') || host.contains('*') {
-        host.to_owned()
-    } else {
-        format!("{host}.{namespace}.svc.{}", mesh.config.domain)
-    }
-}
-
 /// Returns a rule that originates TLS in one of the modes to a host's port, whichever clients use it.
 pub(crate) fn originator<'a>(
     mesh: &'a Mesh,

@@ -7,7 +7,7 @@ use crate::mesh::meta::selects;
 use crate::mesh::pod::Pod;
 use crate::mesh::{HostService, Mesh};
 use crate::policy::Trace;
-use crate::policy::visibility::{covers, exported};
+use crate::policy::visibility::{covers, exported, full_name};
 
 /// The rule that acts, with what merging made of it.
 #[derive(Debug, Clone)]
@@ -34,16 +34,10 @@ impl<'a> Acting<'a> {
     }
 }
 
-/// Returns a rule's host as a full name: a name without a dot belongs to the rule's own namespace.
-///
-/// Istio: `ResolveShortnameToFQDN`.
+/// Returns a rule's host as a full name.
 #[must_use]
 pub fn full_host(rule: &DestinationRule, domain: &str) -> String {
-    if rule.host.contains('.') || rule.host.contains('*') {
-        rule.host.clone()
-    } else {
-        format!("{}.{}.svc.{domain}", rule.host, rule.meta.namespace)
-    }
+    full_name(&rule.host, &rule.meta.namespace, domain)
 }
 
 /// Finds the rule that acts for a client (a pod, else a namespace) and a host.

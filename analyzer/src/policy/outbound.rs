@@ -12,7 +12,7 @@ use crate::mesh::{Behind, Mesh};
 use crate::policy::auto_mtls::{self, AutoMtls};
 use crate::policy::gateway::configures;
 use crate::policy::inbound::{ALL, HBONE};
-use crate::policy::visibility::{self, Hidden};
+use crate::policy::visibility::{self, Hidden, full_name};
 use crate::policy::{Decided, Trace, destination_rule, interception};
 use crate::report::{ClientTls, PartyKind};
 
@@ -331,13 +331,8 @@ fn routed_subset(
     behind: &Behind<'_>,
     acting: Option<&destination_rule::Acting<'_>>,
 ) -> Option<String> {
-    let full = |host: &str, service: &VirtualService| {
-        if host.contains('.') {
-            host.to_owned()
-        } else {
-            format!("{host}.{}.svc.{}", service.meta.namespace, mesh.config.domain)
-        }
-    };
+    let full =
+        |host: &str, service: &VirtualService| full_name(host, &service.meta.namespace, &mesh.config.domain);
     let gateway = pod.proxy == PartyKind::Gateway;
     let own: Vec<_> = mesh.gateways.iter().filter(|one| gateway && configures(mesh, one, pod)).collect();
     let counts = |service: &VirtualService, names: &[String]| {

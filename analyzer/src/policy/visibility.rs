@@ -32,8 +32,8 @@ pub fn sidecar_for<'a>(mesh: &'a Mesh, pod: &Pod) -> Option<&'a Sidecar> {
         })
 }
 
-/// Tells whether a client in `namespace` knows a host by a port: exported to it and, with a Sidecar, imported by it. The error says
-/// which of the two hides it, and by which resource.
+/// Tells whether a client in `namespace` knows a host by a port: exported to it and, with a Sidecar, imported by it. The
+/// error says which of the two hides it, and by which resource.
 ///
 /// Rule `sidecar.egress`. Istio: Sidecar, `egress.hosts`; `exportTo`.
 ///
@@ -77,13 +77,7 @@ pub fn visible<'a>(
             .filter(|service| service.is_for_mesh() && routes_seen(mesh, service, namespace))
             .any(|service| {
                 let own = &*service.meta.namespace;
-                let full = |name: &str| {
-                    if name.contains('.') {
-                        name.to_owned()
-                    } else {
-                        format!("{name}.{own}.svc.{}", mesh.config.domain)
-                    }
-                };
+                let full = |name: &str| full_name(name, own, &mesh.config.domain);
                 service.hosts.iter().any(|name| listed(own, &full(name)))
                     && service
                         .routes
@@ -93,6 +87,18 @@ pub fn visible<'a>(
             })
     };
     if listed(&host.namespace, &host.host) || routed() { Ok(()) } else { Err(Hidden::NotImported(sidecar)) }
+}
+
+/// Completes a short name with the namespace of the resource that uses it: a name without a dot belongs to that.
+///
+/// Istio: `ResolveShortnameToFQDN`.
+#[must_use]
+pub fn full_name(host: &str, namespace: &str, domain: &str) -> String {
+    if host.contains('.') || host.contains('*') {
+        host.to_owned()
+    } else {
+        format!("{host}.{namespace}.svc.{domain}")
+    }
 }
 
 /// Tells whether a VirtualService is exported to a namespace.
