@@ -8,6 +8,7 @@ pub mod explain;
 pub mod lint;
 pub mod mesh;
 pub mod parties;
+pub mod patch;
 pub mod policy;
 pub mod report;
 pub mod verdict;

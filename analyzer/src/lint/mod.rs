@@ -2,31 +2,80 @@
 //!
 //! Every id of docs/findings.md has one function here. What only the wire can show (ids `OB..`) is not here.
 
-mod ambient;
-mod contradictions;
-mod destination_rules;
-mod gateway_routes;
-mod gateway_servers;
-mod hosts;
-mod injection;
-mod peer_authentications;
-mod rule_tls;
-mod service_entries;
-mod service_ports;
-mod sidecars;
+mod ab01_disabled;
+mod ab04_sidecars_without_hbone;
+mod am01_auto_mtls_off;
+mod am02_label_denies_mtls;
+mod dr01_unknown_host;
+mod dr02_without_mode;
+mod dr03_hides_tls;
+mod dr04_ignored_policy;
+mod dr05_port_without_tls;
+mod dr06_without_ca;
+mod dr07_credential_for_sidecars;
+mod dr08_unused_subset;
+mod dr09_mesh_certificate_outside;
+mod dr11_mutual_without_certificate;
+mod dr12_needless_disable;
+mod dr13_mutual_to_disabled;
+mod gw01_without_tls;
+mod gw02_tls_on_plaintext;
+mod gw03_certificate_without_mode;
+mod gw04_sni_routes_on_terminating;
+mod gw05_http_routes_on_passthrough;
+mod gw06_double_encryption;
+mod gw07_shared_certificate;
+mod gw09_selects_nothing;
+mod gw10_port_not_exposed;
+mod gw11_dropped;
+mod gw12_old_versions;
+mod gw13_no_redirect;
+mod gw14_mutual_without_ca;
+mod gw15_open_auto_passthrough;
+mod gw16_optional_certificates;
+mod gw17_host_not_served;
+mod gw18_plaintext_to_egress;
+mod in01_without_proxy;
+mod in02_two_proxies;
+mod pa01_ports_without_selector;
+mod pa02_several_for_namespace;
+mod pa03_several_for_workload;
+mod pa04_labels_in_root;
+mod pa05_selects_nothing;
+mod pa06_unknown_port;
+mod pa07_strict_without_proxy;
+mod pa08_permissive;
+mod pa09_disabled;
+mod pa10_empty_hides_set;
+mod pn01_undeclared;
+mod pn03_declared_twice;
+mod pn04_http_on_tls_port;
+mod sc02_omits_port;
+mod sc03_compete;
+mod sc04_ignored_tls;
+mod se01_http_on_tls_port;
+mod se02_double_tls;
+mod se03_plaintext_to_tls_port;
+mod se04_protocols_differ;
+mod se05_endpoint_without_identity;
+mod se06_external_but_in_mesh;
+mod se07_tcp_without_address;
+mod survey;
+mod xc01_plaintext_to_strict;
+mod xc02_undecryptable;
+mod xc03_foreign_tls;
+mod xc04_strict_below_disable;
+mod xc05_never_connect;
+mod xc06_mixed_headless;
+mod xc07_excluded_inbound;
+mod xc08_excluded_outbound;
 
 use crate::mesh::Mesh;
 use crate::mesh::meta::Meta;
 use crate::report::{LintFinding, Severity};
 
-pub use contradictions::touching;
-use contradictions::{Meeting, meetings};
-
-/// What the checks look at: the declarations, and the client and server pairs that contradict each other.
-pub(crate) struct Survey<'a> {
-    pub(crate) mesh: &'a Mesh,
-    pub(crate) meetings: Vec<Meeting<'a>>,
-}
+use survey::Survey;
+pub use survey::meetings::touching;
 
 /// One finding before its rule names it.
 pub(crate) struct Problem {
@@ -79,222 +128,100 @@ pub struct Rule {
     pub severity: Severity,
     /// What it says, in one line.
     pub title: &'static str,
+    /// Its page, Markdown: what it means, how to see it, why it happens, how to mend it.
+    pub page: &'static str,
+    /// Finds it.
     check: fn(&Survey<'_>) -> Vec<Problem>,
+    /// The smallest change to a clean mesh that has it.
+    #[cfg(test)]
+    broken: Broken,
 }
 
-const fn rule(
-    id: &'static str,
-    severity: Severity,
-    title: &'static str,
-    check: fn(&Survey<'_>) -> Vec<Problem>,
-) -> Rule {
-    Rule { id, severity, title, check }
+/// One thing broken in the clean mesh of `testdata/lint`.
+#[cfg(test)]
+struct Broken {
+    /// Texts of the clean mesh and what replaces them, each wherever it stands.
+    replace: &'static [(&'static str, &'static str)],
+    /// Documents to add.
+    add: &'static str,
+    /// Ids that cannot but come along, and why, is for a comment beside them.
+    also: &'static [&'static str],
 }
 
 /// Every static finding.
 pub const RULES: &[Rule] = &[
-    rule(
-        "XC01",
-        Severity::Critical,
-        "A client sends no TLS to a STRICT server",
-        contradictions::plaintext_to_strict,
-    ),
-    rule(
-        "XC02",
-        Severity::High,
-        "ISTIO_MUTUAL to a server that cannot decrypt it",
-        contradictions::undecryptable,
-    ),
-    rule("XC03", Severity::High, "SIMPLE or MUTUAL to a port of the mesh", contradictions::foreign_tls),
-    rule(
-        "XC07",
-        Severity::High,
-        "Istio mTLS to a port excluded from interception",
-        contradictions::excluded_inbound,
-    ),
-    rule(
-        "XC08",
-        Severity::Medium,
-        "Traffic to a STRICT server bypasses its proxy",
-        contradictions::excluded_outbound,
-    ),
-    rule("AM01", Severity::High, "STRICT servers, and auto mTLS is off", contradictions::auto_mtls_off),
-    rule(
-        "PA01",
-        Severity::High,
-        "portLevelMtls without a selector",
-        peer_authentications::ports_without_selector,
-    ),
-    rule(
-        "PA02",
-        Severity::Medium,
-        "Several PeerAuthentications for one namespace",
-        peer_authentications::several_for_namespace,
-    ),
-    rule(
-        "PA03",
-        Severity::Medium,
-        "Several PeerAuthentications for one workload",
-        peer_authentications::several_for_workload,
-    ),
-    rule(
-        "PA04",
-        Severity::High,
-        "A PeerAuthentication with labels in the root namespace",
-        peer_authentications::labels_in_root,
-    ),
-    rule(
-        "PA05",
-        Severity::Low,
-        "A PeerAuthentication that selects no pod",
-        peer_authentications::selects_nothing,
-    ),
-    rule(
-        "PA06",
-        Severity::High,
-        "portLevelMtls for a port that no selected pod has",
-        peer_authentications::unknown_port,
-    ),
-    rule(
-        "PA07",
-        Severity::High,
-        "STRICT where no proxy enforces it",
-        peer_authentications::strict_without_proxy,
-    ),
-    rule("PA08", Severity::Info, "Workloads that still take plaintext", peer_authentications::permissive),
-    rule("PA09", Severity::Medium, "mTLS switched off", peer_authentications::disabled),
-    rule("PA10", Severity::Low, "An empty policy hides a set one", peer_authentications::empty_hides_set),
-    rule(
-        "XC04",
-        Severity::Critical,
-        "STRICT below a namespace's DISABLE",
-        peer_authentications::strict_below_disable,
-    ),
-    rule("XC05", Severity::Info, "Pods that can never connect", injection::never_connect),
-    rule("XC06", Severity::High, "A headless service with and without proxies", injection::mixed_headless),
-    rule("AM02", Severity::Medium, "A label that denies a sidecar's mTLS", injection::label_denies_mtls),
-    rule(
-        "IN01",
-        Severity::Medium,
-        "Pods without a proxy in a namespace of the mesh",
-        injection::without_proxy,
-    ),
-    rule("AB01", Severity::Low, "DISABLE over ambient workloads", ambient::disabled),
-    rule(
-        "AB04",
-        Severity::High,
-        "Sidecars that ambient clients cannot reach",
-        ambient::sidecars_without_hbone,
-    ),
-    rule("SC02", Severity::Low, "A Sidecar that leaves out a port", sidecars::omits_port),
-    rule("SC03", Severity::High, "Two Sidecars for one workload", sidecars::compete),
-    rule("SC04", Severity::Medium, "TLS of a Sidecar's listener that is ignored", sidecars::ignored_tls),
-    rule("IN02", Severity::High, "Sidecar and ztunnel on one pod", injection::two_proxies),
-    rule("GW01", Severity::High, "HTTPS or TLS server without tls", gateway_servers::without_tls),
-    rule("GW02", Severity::High, "tls on a plaintext server", gateway_servers::tls_on_plaintext),
-    rule(
-        "GW03",
-        Severity::High,
-        "A certificate and no mode: PASSTHROUGH",
-        gateway_servers::certificate_without_mode,
-    ),
-    rule(
-        "GW04",
-        Severity::High,
-        "tls routes on a terminating server",
-        gateway_routes::sni_routes_on_terminating,
-    ),
-    rule(
-        "GW05",
-        Severity::High,
-        "http routes on a PASSTHROUGH server",
-        gateway_routes::http_routes_on_passthrough,
-    ),
-    rule(
-        "GW06",
-        Severity::Medium,
-        "TLS originated around passed-through TLS",
-        gateway_routes::double_encryption,
-    ),
-    rule("GW07", Severity::Medium, "One certificate on two Gateways", gateway_servers::shared_certificate),
-    rule("GW09", Severity::High, "A Gateway that selects no pod", gateway_servers::selects_nothing),
-    rule(
-        "GW10",
-        Severity::Medium,
-        "A server port that the Service does not expose",
-        gateway_servers::port_not_exposed,
-    ),
-    rule("GW11", Severity::High, "A server dropped for an earlier one", gateway_servers::dropped),
-    rule("GW12", Severity::Medium, "Old TLS versions or suites", gateway_servers::old_versions),
-    rule("GW13", Severity::Medium, "Plaintext beside HTTPS without a redirect", gateway_servers::no_redirect),
-    rule("GW14", Severity::High, "MUTUAL without a CA", gateway_servers::mutual_without_ca),
-    rule("GW15", Severity::Medium, "AUTO_PASSTHROUGH too wide", gateway_servers::open_auto_passthrough),
-    rule("GW16", Severity::Low, "Client certificates are optional", gateway_servers::optional_certificates),
-    rule(
-        "GW17",
-        Severity::Medium,
-        "A routed host that the Gateway does not serve",
-        gateway_routes::host_not_served,
-    ),
-    rule("GW18", Severity::High, "Plaintext to an egress gateway", gateway_routes::plaintext_to_egress),
-    rule("SE01", Severity::Medium, "An external TLS port declared HTTP", service_entries::http_on_tls_port),
-    rule("SE02", Severity::High, "TLS originated around an HTTPS port", service_entries::double_tls),
-    rule("SE03", Severity::High, "Plaintext to a TLS target port", service_entries::plaintext_to_tls_port),
-    rule("SE04", Severity::Medium, "One host and port, two protocols", service_entries::protocols_differ),
-    rule(
-        "SE05",
-        Severity::Medium,
-        "An endpoint of the mesh without an identity",
-        service_entries::endpoint_without_identity,
-    ),
-    rule(
-        "SE06",
-        Severity::Medium,
-        "Mesh workloads declared outside the mesh",
-        service_entries::external_but_in_mesh,
-    ),
-    rule("SE07", Severity::Medium, "A TCP entry without addresses", service_entries::tcp_without_address),
-    rule("PN01", Severity::Info, "A port without a declared protocol", service_ports::undeclared),
-    rule("PN03", Severity::Medium, "One container port, two protocols", service_ports::declared_twice),
-    rule("PN04", Severity::Medium, "A TLS port named http", service_ports::http_on_tls_port),
-    rule("DR01", Severity::Medium, "A rule for a host that nobody knows", destination_rules::unknown_host),
-    rule("DR03", Severity::Low, "A rule without tls hides one with tls", destination_rules::hides_tls),
-    rule(
-        "DR04",
-        Severity::Medium,
-        "A second rule for one host is ignored",
-        destination_rules::ignored_policy,
-    ),
-    rule("DR08", Severity::Low, "A subset's tls that no route uses", destination_rules::unused_subset),
-    rule(
-        "DR09",
-        Severity::High,
-        "ISTIO_MUTUAL to a host outside the mesh",
-        destination_rules::mesh_certificate_outside,
-    ),
-    rule(
-        "DR13",
-        Severity::Low,
-        "ISTIO_MUTUAL where the namespace is DISABLE",
-        destination_rules::mutual_to_disabled,
-    ),
-    rule("DR02", Severity::High, "A tls block without mode", rule_tls::without_mode),
-    rule("DR05", Severity::Medium, "Port settings without the tls above them", rule_tls::port_without_tls),
-    rule(
-        "DR06",
-        Severity::Low,
-        "TLS that does not verify the server against a named CA",
-        rule_tls::without_ca,
-    ),
-    rule("DR07", Severity::High, "credentialName that sidecars skip", rule_tls::credential_for_sidecars),
-    rule("DR11", Severity::High, "MUTUAL without a client certificate", rule_tls::mutual_without_certificate),
-    rule("DR12", Severity::Medium, "DISABLE where both ends could do mTLS", contradictions::needless_disable),
+    ab01_disabled::RULE,
+    ab04_sidecars_without_hbone::RULE,
+    am01_auto_mtls_off::RULE,
+    am02_label_denies_mtls::RULE,
+    dr01_unknown_host::RULE,
+    dr02_without_mode::RULE,
+    dr03_hides_tls::RULE,
+    dr04_ignored_policy::RULE,
+    dr05_port_without_tls::RULE,
+    dr06_without_ca::RULE,
+    dr07_credential_for_sidecars::RULE,
+    dr08_unused_subset::RULE,
+    dr09_mesh_certificate_outside::RULE,
+    dr11_mutual_without_certificate::RULE,
+    dr12_needless_disable::RULE,
+    dr13_mutual_to_disabled::RULE,
+    gw01_without_tls::RULE,
+    gw02_tls_on_plaintext::RULE,
+    gw03_certificate_without_mode::RULE,
+    gw04_sni_routes_on_terminating::RULE,
+    gw05_http_routes_on_passthrough::RULE,
+    gw06_double_encryption::RULE,
+    gw07_shared_certificate::RULE,
+    gw09_selects_nothing::RULE,
+    gw10_port_not_exposed::RULE,
+    gw11_dropped::RULE,
+    gw12_old_versions::RULE,
+    gw13_no_redirect::RULE,
+    gw14_mutual_without_ca::RULE,
+    gw15_open_auto_passthrough::RULE,
+    gw16_optional_certificates::RULE,
+    gw17_host_not_served::RULE,
+    gw18_plaintext_to_egress::RULE,
+    in01_without_proxy::RULE,
+    in02_two_proxies::RULE,
+    pa01_ports_without_selector::RULE,
+    pa02_several_for_namespace::RULE,
+    pa03_several_for_workload::RULE,
+    pa04_labels_in_root::RULE,
+    pa05_selects_nothing::RULE,
+    pa06_unknown_port::RULE,
+    pa07_strict_without_proxy::RULE,
+    pa08_permissive::RULE,
+    pa09_disabled::RULE,
+    pa10_empty_hides_set::RULE,
+    pn01_undeclared::RULE,
+    pn03_declared_twice::RULE,
+    pn04_http_on_tls_port::RULE,
+    sc02_omits_port::RULE,
+    sc03_compete::RULE,
+    sc04_ignored_tls::RULE,
+    se01_http_on_tls_port::RULE,
+    se02_double_tls::RULE,
+    se03_plaintext_to_tls_port::RULE,
+    se04_protocols_differ::RULE,
+    se05_endpoint_without_identity::RULE,
+    se06_external_but_in_mesh::RULE,
+    se07_tcp_without_address::RULE,
+    xc01_plaintext_to_strict::RULE,
+    xc02_undecryptable::RULE,
+    xc03_foreign_tls::RULE,
+    xc04_strict_below_disable::RULE,
+    xc05_never_connect::RULE,
+    xc06_mixed_headless::RULE,
+    xc07_excluded_inbound::RULE,
+    xc08_excluded_outbound::RULE,
 ];
 
 /// Finds what contradicts itself or something else. Worst first, then by id, resource and line.
 #[must_use]
 pub fn lint(mesh: &Mesh) -> Vec<LintFinding> {
-    let survey = Survey { mesh, meetings: meetings(mesh) };
+    let survey = Survey::of(mesh);
     let mut findings: Vec<LintFinding> = RULES
         .iter()
         .flat_map(|rule| {

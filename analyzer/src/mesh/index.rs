@@ -510,12 +510,15 @@ impl Mesh {
         found
     }
 
+    /// Returns every host with this address: its own, or an endpoint's.
+    pub fn hosts_at(&self, ip: IpAddr) -> impl Iterator<Item = &HostService> {
+        self.hosts_by_ip.get(&ip).into_iter().flatten().filter_map(|place| self.hosts.get(*place))
+    }
+
     /// Tells whether a port is declared as UDP: then no proxy listens for it, and no policy knows it by a protocol.
     #[must_use]
     pub fn is_udp(&self, ip: IpAddr, port: u16) -> bool {
-        let hosts =
-            self.hosts_by_ip.get(&ip).into_iter().flatten().filter_map(|place| self.hosts.get(*place));
-        hosts.into_iter().any(|host| {
+        self.hosts_at(ip).any(|host| {
             host.ports.iter().filter(|declared| declared.protocol == Protocol::Udp).any(|declared| {
                 let virtual_address = host.addresses.iter().any(|range| range.contains(&ip));
                 (virtual_address && declared.number == port)

@@ -307,6 +307,8 @@ impl Resources {
                 if config.root_namespace.is_empty() {
                     config.root_namespace = meta.namespace.to_string();
                 }
+                let source = Some(Arc::new(node.json()));
+                config.meta = Some(Meta { source, ..meta.clone() });
                 self.config = Some(config);
             }
             Some(Ok(_)) | None => {}

@@ -1,11 +1,13 @@
 //! MeshConfig: the `istio` ConfigMap.
 
-use crate::mesh::meta::texts;
+use crate::mesh::meta::{Meta, texts};
 use crate::mesh::node::Node;
 
 /// The settings that change an answer, with Istio's defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MeshConfig {
+    /// The ConfigMap that it was read from; absent where the defaults count.
+    pub meta: Option<Meta>,
     /// The namespace whose policies are mesh-wide.
     pub root_namespace: String,
     /// Whether clients choose mTLS by themselves.
@@ -33,6 +35,7 @@ pub struct MeshConfig {
 impl Default for MeshConfig {
     fn default() -> Self {
         Self {
+            meta: None,
             root_namespace: "istio-system".to_owned(),
             auto_mtls: true,
             trust_domain: "cluster.local".to_owned(),
@@ -54,6 +57,7 @@ impl MeshConfig {
         let text = |path: &[&str]| mesh.at(path).and_then(Node::scalar).filter(|text| !text.is_empty());
         let default = Self::default();
         Self {
+            meta: None,
             root_namespace: text(&["rootNamespace"]).unwrap_or(default.root_namespace),
             auto_mtls: mesh.get("enableAutoMtls").and_then(Node::bool).unwrap_or(true),
             trust_domain: text(&["trustDomain"]).unwrap_or(default.trust_domain),

@@ -14,6 +14,8 @@ pub type File = Arc<str>;
 /// An object's metadata, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meta {
+    /// `apiVersion`, as written.
+    pub version: Arc<str>,
     /// Kind, as written.
     pub kind: Arc<str>,
     /// Namespace; empty for cluster-wide kinds.
@@ -30,6 +32,9 @@ pub struct Meta {
     pub file: File,
     /// Line of the document's first key, from 1.
     pub line: u32,
+    /// The document as read, for patches to it; absent for the kinds that nobody writes by hand and meshes have most of
+    /// (pods, nodes, endpoints), and for ConfigMaps other than the mesh's.
+    pub source: Option<Arc<serde_json::Value>>,
 }
 
 /// How objects compete in Istio: the oldest first, then by name, then by namespace.
@@ -42,7 +47,9 @@ impl Meta {
         let name = metadata.get("name").and_then(Node::scalar)?;
         let namespace = metadata.get("namespace").and_then(Node::scalar);
         let clusterwide = matches!(kind, "Namespace" | "Node" | "GatewayClass");
+        let written = !matches!(kind, "Pod" | "Node" | "Endpoints" | "EndpointSlice" | "ConfigMap");
         Some(Self {
+            version: document.get("apiVersion").and_then(Node::text).unwrap_or_default().into(),
             kind: kind.into(),
             namespace: if clusterwide { "".into() } else { namespace.as_deref().unwrap_or("default").into() },
             name: name.as_str().into(),
@@ -51,6 +58,7 @@ impl Meta {
             created: metadata.get("creationTimestamp").and_then(Node::scalar),
             file: file.clone(),
             line: document.entries().first().map_or(document.line, |(_, node)| node.line),
+            source: written.then(|| Arc::new(document.json())),
         })
     }
 

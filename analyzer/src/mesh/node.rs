@@ -129,6 +129,20 @@ impl Node {
         }
     }
 
+    /// Returns the value without its lines.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        match &self.value {
+            Value::Null => serde_json::Value::Null,
+            Value::Bool(value) => (*value).into(),
+            Value::Number(value) => (*value).into(),
+            Value::Float(value) => (*value).into(),
+            Value::Text(value) => value.as_str().into(),
+            Value::List(items) => items.iter().map(Self::json).collect(),
+            Value::Map(entries) => entries.iter().map(|(key, node)| (key.clone(), node.json())).collect(),
+        }
+    }
+
     /// Tells whether this is null.
     #[must_use]
     pub const fn is_null(&self) -> bool {

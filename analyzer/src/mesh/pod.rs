@@ -27,6 +27,19 @@ pub struct Pod {
     pub ports: Vec<(Option<String>, u16)>,
     /// The workload's name.
     pub workload: String,
+    /// What makes its pods and can be edited; absent for a pod that stands alone.
+    pub controller: Option<Controller>,
+}
+
+/// The resource whose template a pod is made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Controller {
+    /// `apiVersion`.
+    pub version: String,
+    /// Kind; a ReplicaSet stands for its Deployment.
+    pub kind: String,
+    /// Name.
+    pub name: String,
 }
 
 impl Pod {
@@ -82,7 +95,8 @@ impl Pod {
         } else {
             kind(&meta.labels, istio_proxy.is_some(), has_argument("router"), ambient)
         };
-        let workload = workload(&meta, document);
+        let controller = controller(document);
+        let workload = workload(&meta, controller.as_ref());
         Self {
             ips,
             host_network: spec.and_then(|spec| spec.get("hostNetwork")).and_then(Node::bool).unwrap_or(false),
@@ -98,6 +112,7 @@ impl Pod {
             both_proxies: proxy == PartyKind::Sidecar && ambient,
             ports,
             workload,
+            controller,
             meta,
         }
     }
@@ -139,27 +154,29 @@ fn kind(labels: &Labels, istio_proxy: bool, router: bool, ambient: bool) -> Part
     }
 }
 
-/// Names the workload: the canonical name, else the controller (a ReplicaSet stands for its Deployment), else the pod.
-fn workload(meta: &Meta, document: &Node) -> String {
-    for label in ["service.istio.io/canonical-name", "app.kubernetes.io/name"] {
-        if let Some(name) = meta.labels.get(label) {
-            return name.clone();
-        }
-    }
-    let owner = document
-        .at(&["metadata", "ownerReferences"])
-        .map(Node::items)
-        .unwrap_or_default()
+/// Finds the controller: a ReplicaSet whose name ends in a hash is a Deployment's.
+fn controller(document: &Node) -> Option<Controller> {
+    let owners = document.at(&["metadata", "ownerReferences"]).map(Node::items).unwrap_or_default();
+    let owner = owners.iter().find(|owner| owner.get("controller").and_then(Node::bool) != Some(false))?;
+    let text = |field: &str| owner.get(field).and_then(Node::text);
+    let name = text("name")?;
+    let (kind, name) = match (text("kind").unwrap_or_default(), name.rsplit_once('-')) {
+        ("ReplicaSet", Some((deployment, _))) => ("Deployment", deployment),
+        (kind, _) => (kind, name),
+    };
+    Some(Controller {
+        version: text("apiVersion").unwrap_or("apps/v1").to_owned(),
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+    })
+}
+
+/// Names the workload: the canonical name, else the controller, else the pod.
+fn workload(meta: &Meta, controller: Option<&Controller>) -> String {
+    ["service.istio.io/canonical-name", "app.kubernetes.io/name"]
         .iter()
-        .find(|owner| owner.get("controller").and_then(Node::bool) != Some(false));
-    if let Some(owner) = owner {
-        let kind = owner.get("kind").and_then(Node::text).unwrap_or_default();
-        if let Some(name) = owner.get("name").and_then(Node::text) {
-            return match (kind, name.rsplit_once('-')) {
-                ("ReplicaSet", Some((deployment, _))) => deployment.to_owned(),
-                _ => name.to_owned(),
-            };
-        }
-    }
-    meta.labels.get("app").cloned().unwrap_or_else(|| meta.name.to_string())
+        .find_map(|label| meta.labels.get(*label).cloned())
+        .or_else(|| controller.map(|controller| controller.name.clone()))
+        .or_else(|| meta.labels.get("app").cloned())
+        .unwrap_or_else(|| meta.name.to_string())
 }

@@ -1,0 +1,110 @@
+//! Modes in force at workloads, and the policies that set them.
+
+use crate::lint::survey::meetings::workload;
+use crate::lint::{Problem, names};
+use crate::mesh::Mesh;
+use crate::mesh::meta::selects;
+use crate::mesh::peer_authentication::PeerAuthentication;
+use crate::mesh::pod::Pod;
+use crate::policy::interception::{self, NEVER_INTERCEPTED};
+use crate::policy::peer_authentication::effective;
+use crate::policy::visibility::covers;
+use crate::policy::{Decided, Trace};
+use crate::report::{ClientTls, PartyKind, ServerMode};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Tells whether a rule makes clients send Istio mTLS to a Service of the pod, whatever auto mTLS would do.
+pub(crate) fn has_mutual_rule(mesh: &Mesh, pod: &Pod) -> bool {
+    mesh.hosts.iter().filter(|host| host.endpoints.iter().any(|endpoint| pod.ips.contains(&endpoint.ip))).any(
+        |host| {
+            mesh.destination_rules.iter().any(|rule| {
+                covers(&crate::policy::destination_rule::full_host(rule, &mesh.config.domain), &host.host)
+                    && rule
+                        .policy
+                        .as_ref()
+                        .and_then(|policy| policy.tls.as_ref())
+                        .is_some_and(|tls| tls.mode == ClientTls::IstioMutual)
+            })
+        },
+    )
+}
+
+/// The modes in force at the ports of every pod whose sidecar enforces them.
+pub(crate) fn sidecar_modes(mesh: &Mesh) -> impl Iterator<Item = (&Pod, Decided<ServerMode>)> {
+    mesh.pods.iter().filter(|pod| pod.proxy == PartyKind::Sidecar).flat_map(move |pod| {
+        let mut ports = container_ports(mesh, pod);
+        ports.retain(|port| interception::inbound(pod, *port).is_ok());
+        if ports.is_empty() {
+            ports.insert(0);
+        }
+        ports.into_iter().map(move |port| {
+            (pod, effective(mesh, &pod.meta.namespace, &pod.meta.labels, port, &mut Trace::default()))
+        })
+    })
+}
+
+/// The ports that a pod declares, and those that Services lead to; the proxy's own left out.
+pub(crate) fn container_ports(mesh: &Mesh, pod: &Pod) -> BTreeSet<u16> {
+    let behind = pod.ips.iter().flat_map(|ip| {
+        let endpoints = mesh.hosts_at(*ip).flat_map(|host| &host.endpoints);
+        endpoints
+            .filter(move |endpoint| endpoint.ip == *ip)
+            .flat_map(|endpoint| endpoint.ports.values().copied())
+    });
+    pod.ports
+        .iter()
+        .map(|(_, port)| *port)
+        .chain(behind)
+        .filter(|port| !NEVER_INTERCEPTED.contains(port))
+        .collect()
+}
+
+/// Tells whether a namespace is meant for the mesh: labelled so, or with a pod that has a proxy.
+pub(crate) fn in_mesh_namespace(mesh: &Mesh, namespace: &str) -> bool {
+    mesh.namespaces.get(namespace).is_some_and(|(_, labels)| crate::lint::survey::injection::labelled(labels))
+        || mesh.pods.iter().any(|pod| &*pod.meta.namespace == namespace && pod.proxy == PartyKind::Sidecar)
+}
+
+pub(crate) fn chooses(mesh: &Mesh, policy: &PeerAuthentication, pod: &Pod) -> bool {
+    policy.is_for_workloads()
+        && policy.meta.namespace == pod.meta.namespace
+        && *policy.meta.namespace != *mesh.config.root_namespace
+        && selects(&policy.selector, &pod.meta.labels)
+}
+
+pub(crate) fn policy_of<'a>(mesh: &'a Mesh, id: &str) -> Option<&'a PeerAuthentication> {
+    mesh.peer_authentications.iter().find(|policy| policy.meta.id() == id)
+}
+
+/// One finding for each policy, with the workloads that it is about.
+pub(crate) fn by_policy(
+    mesh: &Mesh,
+    found: BTreeMap<String, BTreeSet<String>>,
+    say: impl Fn(&PeerAuthentication, &str) -> Problem,
+) -> Vec<Problem> {
+    found.into_iter().filter_map(|(from, pods)| Some(say(policy_of(mesh, &from)?, &names(pods)))).collect()
+}
+
+pub(crate) fn namespace_yaml(namespace: &str, mode: &str) -> String {
+    format!(
+        "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata:\n  name: default\n  namespace: {namespace}\nspec:\n  mtls:\n    mode: {mode}\n"
+    )
+}
+
+/// Workloads with a port under this mode, by the policy that sets it.
+pub(crate) fn under(
+    mesh: &Mesh,
+    mode: ServerMode,
+    asked: impl Fn(&Pod, u16) -> bool,
+) -> BTreeMap<String, BTreeSet<String>> {
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for pod in mesh.pods.iter().filter(|pod| !pod.ended) {
+        for port in container_ports(mesh, pod).into_iter().filter(|port| asked(pod, *port)) {
+            let decided = effective(mesh, &pod.meta.namespace, &pod.meta.labels, port, &mut Trace::default());
+            if decided.value == mode {
+                found.entry(decided.from).or_default().insert(workload(pod));
+            }
+        }
+    }
+    found
+}

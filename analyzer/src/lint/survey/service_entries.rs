@@ -1,0 +1,46 @@
+//! ServiceEntries: their ports, and the workloads behind them.
+
+use crate::lint::Problem;
+use crate::lint::survey::Survey;
+use crate::lint::survey::destination_rules::originator;
+use crate::mesh::Mesh;
+use crate::mesh::meta::selects;
+use crate::mesh::service_entry::{EntryPort, ServiceEntry};
+use crate::report::ClientTls;
+
+/// Ports that speak TLS by convention.
+pub(crate) const TLS_PORTS: [u16; 2] = [443, 8443];
+
+pub(crate) fn each_port<'a>(
+    survey: &Survey<'a>,
+    broken: impl Fn(&'a ServiceEntry, &'a EntryPort) -> Option<Problem>,
+) -> Vec<Problem> {
+    survey
+        .mesh
+        .service_entries
+        .iter()
+        .flat_map(|entry| entry.ports.iter().filter_map(|port| broken(entry, port)).collect::<Vec<_>>())
+        .collect()
+}
+
+/// Tells whether any rule makes clients send TLS of whatever kind to the port.
+pub(crate) fn originates(mesh: &Mesh, entry: &ServiceEntry, port: &EntryPort) -> bool {
+    const TLS: [ClientTls; 3] = [ClientTls::Simple, ClientTls::Mutual, ClientTls::IstioMutual];
+    entry.hosts.iter().any(|host| originator(mesh, host, port.number, &TLS).is_some())
+}
+
+/// WorkloadEntries that an entry selects, each with whether clients may send it Istio mTLS.
+pub(crate) fn workloads<'a>(
+    mesh: &'a Mesh,
+    entry: &'a ServiceEntry,
+) -> impl Iterator<Item = (String, bool)> + 'a {
+    entry.workload_selector.iter().flat_map(move |selector| {
+        mesh.workload_entries
+            .iter()
+            .filter(move |workload| {
+                workload.meta.namespace == entry.meta.namespace
+                    && selects(selector, &workload.endpoint.labels)
+            })
+            .map(|workload| (workload.meta.id(), workload.endpoint.tls_mode_istio()))
+    })
+}
