@@ -676,6 +676,18 @@ mod tests {
     }
 
     #[test]
+    fn a_payload_that_looks_like_a_timestamp_is_none() {
+        let mut header = [0; 20];
+        let looks_so = [1, 1, 8, 10, 0, 0, 0, 7, 0, 0, 0, 9];
+        let stamp =
+            |header: &[u8; 20]| tcp_fields(header, &looks_so).map(|(tcp, length)| (tcp.stamp, length));
+        header[12] = 5 << 4;
+        assert_eq!(stamp(&header), Some((None, 20)));
+        header[12] = 8 << 4;
+        assert_eq!(stamp(&header), Some((Some(7), 32)));
+    }
+
+    #[test]
     fn the_short_cut_reads_what_the_steps_read_in_every_capture() {
         let mut frames = 0;
         testdata(&mut |frame| {

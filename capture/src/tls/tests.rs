@@ -198,6 +198,50 @@ fn the_order_of_capture_makes_no_rejection() {
 }
 
 #[test]
+fn a_record_of_which_nobody_knows_what_it_acknowledges_makes_no_rejection() {
+    let script = script13(&[582], &[19]);
+    let read = |ticket: Option<u32>| {
+        let mut handshake = Handshake::default();
+        let (mut client, mut server) = (0_u32, 0_u32);
+        for (number, (side, bytes)) in (0..).zip(&script) {
+            let (own, other) = match side {
+                Side::Client => (&mut client, server),
+                Side::Server => (&mut server, client),
+            };
+            let length = u32::try_from(bytes.len()).unwrap();
+            *own = own.saturating_add(length);
+            if number == 3 {
+                // A ticket that a server sends only to a client that it accepted.
+                handshake.bytes(Side::Server, Mark { packet: 9, acknowledged: ticket }, &sealed(&[250]));
+            }
+            handshake.bytes(*side, Mark { packet: number, acknowledged: Some(other) }, bytes);
+        }
+        handshake.close(Side::Server, Ending::Fin, Some(u64::from(client)));
+        handshake.conclude(ends(), &mut Memory::default()).client.word()
+    };
+    assert_eq!(read(None), AuthWord::Certificate);
+    assert_eq!(read(Some(u32::MAX)), AuthWord::Certificate, "an answer to the flight beside the alert");
+    assert_eq!(read(Some(0)), AuthWord::Rejected, "sent before the flight was there");
+}
+
+#[test]
+fn istio_s_alpn_and_no_certificate_is_a_conflict_and_the_weaker_claim_stands() {
+    let read = |protocol: &[u8]| {
+        let mut script = script13(&[53, 400], &[250, 250]);
+        let (name, list) =
+            (u8::try_from(protocol.len()).unwrap(), u16::try_from(protocol.len() + 1).unwrap());
+        let alpn = [&list.to_be_bytes()[..], &[name], protocol].concat();
+        script[0].1 = client_hello_with(&[extension(43, &[2, 3, 4]), extension(16, &alpn)]);
+        let mut handshake = Handshake::default();
+        feed(&mut handshake, &script, 4096);
+        handshake.conclude(ends(), &mut Memory::default()).client
+    };
+    let absent = |evidence| ClientAuth::Refuted(Withheld::Absent, evidence);
+    assert_eq!(read(b"istio"), absent(Evidence::because(Proof::Strong, Reason::Conflict)));
+    assert_eq!(read(b"h2"), absent(Evidence { proof: Proof::Exact, reason: None }));
+}
+
+#[test]
 fn a_refused_hello_sent_no_certificate() {
     let mut handshake = Handshake::default();
     feed(&mut handshake, &vec![(Side::Client, hello13()), (Side::Server, record(21, &[2, 40]))], 4096);
@@ -337,8 +381,13 @@ fn a_hello_that_offers_no_session_resumes_none() {
 }
 
 /// A connection that resumes a session with an identity of this length.
-#[expect(clippy::arithmetic_side_effects, reason = "lengths of samples")]
 fn resumed(ticket: usize) -> Handshake {
+    resumed_with(ticket, 0)
+}
+
+/// The same where both sides add this many bytes to every protected record.
+#[expect(clippy::arithmetic_side_effects, reason = "lengths of samples")]
+fn resumed_with(ticket: usize, pad: u16) -> Handshake {
     let mut keys = u16::try_from(ticket + 6).unwrap().to_be_bytes().to_vec();
     keys.extend(u16::try_from(ticket).unwrap().to_be_bytes());
     keys.resize(keys.len() + ticket + 4, 9);
@@ -346,12 +395,20 @@ fn resumed(ticket: usize) -> Handshake {
     let answer = server_hello(0x1301, &[extension(43, &[3, 4]), extension(41, &[0, 0])]);
     let script = vec![
         (Side::Client, hello),
-        (Side::Server, [answer, sealed(&[60, 53])].concat()),
-        (Side::Client, sealed(&[53])),
+        (Side::Server, [answer, sealed(&[60 + pad, 53 + pad])].concat()),
+        (Side::Client, sealed(&[53 + pad])),
     ];
     let mut handshake = Handshake::default();
     feed_acknowledging(&mut handshake, &script);
     handshake
+}
+
+#[test]
+fn a_ticket_s_size_tells_nothing_of_a_server_that_pads() {
+    let read = |pad| resumed_with(900, pad).conclude(ends(), &mut Memory::default()).client;
+    let evidence = Evidence::because(Proof::Inferred, Reason::TicketSize);
+    assert_eq!(read(0), ClientAuth::Proved(Presented::Sent, evidence));
+    assert_eq!(read(16), ClientAuth::Hidden(Reason::Resumed));
 }
 
 #[test]
