@@ -4,11 +4,14 @@
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
 use crate::lint::survey::meetings::workload;
-use crate::lint::survey::peer_authentications::chooses;
+use crate::lint::survey::peer_authentications::chosen;
 use crate::lint::{Problem, Rule, names};
 use crate::mesh::peer_authentication::PeerAuthentication;
+use crate::mesh::pod::Pod;
+use crate::patch::{self, Patch, part};
 use crate::report::Severity;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 pub(super) const RULE: Rule = Rule {
     id: "PA03",
@@ -17,34 +20,79 @@ pub(super) const RULE: Rule = Rule {
     page: include_str!("../../../docs/findings/PA03.md"),
     check,
     #[cfg(test)]
-    broken: Broken { replace: &[], add: "", also: &[] },
+    broken: Broken {
+        replace: &[],
+        add: "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: older, namespace: shop, creationTimestamp: '2026-02-01T00:00:00Z'}\nspec: {selector: {matchLabels: {app: web}}, mtls: {mode: STRICT}}\n---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: broken, namespace: shop, creationTimestamp: '2026-03-01T00:00:00Z'}\nspec: {selector: {matchLabels: {app: web}}, portLevelMtls: {8080: {mode: STRICT}}}",
+        also: &[],
+    },
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
     let mesh = survey.mesh;
-    let mut losers: BTreeMap<String, (&PeerAuthentication, &PeerAuthentication, BTreeSet<String>)> =
-        BTreeMap::new();
-    for pod in &mesh.pods {
-        let mut matching = mesh.peer_authentications.iter().filter(|policy| chooses(mesh, policy, pod));
-        let Some(first) = matching.next() else { continue };
-        for loser in matching {
-            losers
-                .entry(loser.meta.id())
-                .or_insert_with(|| (loser, first, BTreeSet::new()))
-                .2
-                .insert(workload(pod));
+    let mut acting: HashMap<*const Pod, &PeerAuthentication> = HashMap::new();
+    let mut problems = Vec::new();
+    for policy in mesh.peer_authentications.iter().filter(|policy| policy.is_for_workloads()) {
+        let (mut lost, mut won) = (Vec::new(), Vec::new());
+        let mut first = None;
+        for pod in chosen(mesh, policy).into_iter().filter(|pod| !pod.ended) {
+            match acting.entry(std::ptr::from_ref(pod)) {
+                Entry::Occupied(older) => {
+                    let older = *older.get();
+                    first = first.or(Some(older));
+                    lost.push(pod);
+                }
+                Entry::Vacant(free) => {
+                    free.insert(policy);
+                    won.push(pod);
+                }
+            }
+        }
+        let Some(first) = first else { continue };
+        let message = format!(
+            "{} has no effect on {}: {} is older and acts alone, policies are not merged",
+            policy.meta.id(),
+            names(lost.iter().map(|pod| workload(pod))),
+            first.meta.id()
+        );
+        let (remedy, yaml) = apart(policy, first, &lost, &won);
+        let problem = Problem::at(&policy.meta, policy.selector_line, message, remedy);
+        problems.push(match yaml {
+            Some(yaml) => problem.yaml(yaml),
+            None => problem,
+        });
+    }
+    problems
+}
+
+/// Deletes a policy that acts nowhere; narrows one that acts elsewhere to that. Neither changes what is in force.
+fn apart(
+    policy: &PeerAuthentication,
+    first: &PeerAuthentication,
+    lost: &[&Pod],
+    won: &[&Pod],
+) -> (String, Option<String>) {
+    let (id, older) = (policy.meta.id(), first.meta.id());
+    let Some(example) = won.first() else {
+        let remedy = format!("Delete {id}, which acts nowhere; what is wanted of it belongs into {older}.");
+        return (remedy, Some(patch::delete(&policy.meta)));
+    };
+    let telling = example.meta.labels.iter().find(|(key, value)| {
+        won.iter().all(|pod| pod.meta.labels.get(*key) == Some(*value))
+            && lost.iter().all(|pod| pod.meta.labels.get(*key) != Some(*value))
+    });
+    match telling {
+        Some((key, value)) => {
+            let remedy = format!(
+                "Narrow {id} to the pods that it acts for; what the others need belongs into {older}."
+            );
+            let pointer = format!("/spec/selector/matchLabels/{}", part(key));
+            (remedy, Some(Patch::of(&policy.meta).set(&pointer, value.as_str()).yaml()))
+        }
+        None => {
+            let remedy = format!(
+                "Give {id} and {older} selectors that share no pod: no label tells their pods apart yet."
+            );
+            (remedy, None)
         }
     }
-    losers
-        .into_values()
-        .map(|(loser, first, pods)| {
-            let message = format!(
-                "{} has no effect on {}: {} is older and acts alone, policies are not merged",
-                loser.meta.id(),
-                names(pods),
-                first.meta.id()
-            );
-            Problem::at(&loser.meta, loser.meta.line, message, "Merge the two by hand into one policy.")
-        })
-        .collect()
 }

@@ -3,9 +3,16 @@
 #[cfg(test)]
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
-use crate::lint::survey::peer_authentications::chooses;
+use crate::lint::survey::peer_authentications::{chosen, free_name};
 use crate::lint::{Problem, Rule, names};
+use crate::mesh::Mesh;
+use crate::mesh::meta::selects;
+use crate::mesh::nearest;
+use crate::mesh::peer_authentication::PeerAuthentication;
+use crate::patch::{self, Patch, part};
+use crate::policy::peer_authentication::chosen_for_workload;
 use crate::report::Severity;
+use std::collections::BTreeSet;
 
 pub(super) const RULE: Rule = Rule {
     id: "PA05",
@@ -23,14 +30,67 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
     let mesh = survey.mesh;
+    // Without any pod nothing tells whom a selector would find.
+    if mesh.pods.is_empty() {
+        return Vec::new();
+    }
     mesh.peer_authentications
         .iter()
         .filter(|policy| policy.is_for_workloads() && *policy.meta.namespace != *mesh.config.root_namespace)
-        .filter(|policy| !mesh.pods.iter().any(|pod| chooses(mesh, policy, pod)))
+        .filter(|policy| chosen(mesh, policy).is_empty())
         .map(|policy| {
             let labels = names(policy.selector.iter().map(|(key, value)| format!("{key}={value}")));
-            let message = format!("{} selects {labels}: no pod of its namespace has that", policy.meta.id());
-            Problem::at(&policy.meta, policy.meta.line, message, "Correct the labels, or delete the policy.")
+            let message = format!(
+                "{} selects {labels}: no pod of its namespace has that, so it acts nowhere",
+                policy.meta.id()
+            );
+            let (remedy, yaml) =
+                misspelt(mesh, policy).or_else(|| misplaced(mesh, policy)).unwrap_or_else(|| {
+                    (
+                        "Delete the policy, if its workload is gone for good.".to_owned(),
+                        patch::delete(&policy.meta),
+                    )
+                });
+            Problem::at(&policy.meta, policy.selector_line, message, remedy).yaml(yaml)
         })
         .collect()
+}
+
+/// A label of the selector, one slip away from what pods of the namespace have, all else fitting.
+fn misspelt(mesh: &Mesh, policy: &PeerAuthentication) -> Option<(String, String)> {
+    policy.selector.iter().find_map(|(key, value)| {
+        let mut rest = policy.selector.clone();
+        rest.remove(key);
+        let values: BTreeSet<&str> = mesh
+            .pods
+            .iter()
+            .filter(|pod| pod.meta.namespace == policy.meta.namespace && selects(&rest, &pod.meta.labels))
+            .filter(|pod| chosen_for_workload(mesh, &pod.meta.namespace, &pod.meta.labels).is_none())
+            .filter_map(|pod| pod.meta.labels.get(key).map(String::as_str))
+            .collect();
+        let meant = nearest(&values.into_iter().collect::<Vec<_>>(), value)?;
+        let pointer = format!("/spec/selector/matchLabels/{}", part(key));
+        let patch = Patch::of(&policy.meta).set(&pointer, meant);
+        Some((format!("Correct the label to {key}={meant}."), patch.yaml()))
+    })
+}
+
+/// The one other namespace whose pods have the labels, and no policy of their own.
+fn misplaced(mesh: &Mesh, policy: &PeerAuthentication) -> Option<(String, String)> {
+    let homes: BTreeSet<&str> = mesh
+        .pods
+        .iter()
+        .filter(|pod| {
+            *pod.meta.namespace != *mesh.config.root_namespace && selects(&policy.selector, &pod.meta.labels)
+        })
+        .filter(|pod| chosen_for_workload(mesh, &pod.meta.namespace, &pod.meta.labels).is_none())
+        .map(|pod| &*pod.meta.namespace)
+        .collect();
+    let mut homes = homes.into_iter();
+    let (Some(home), None) = (homes.next(), homes.next()) else { return None };
+    let spec = Patch::of(&policy.meta).get("/spec").cloned()?;
+    let name = free_name(mesh, home, &policy.meta.name);
+    let moved = Patch::create(&policy.meta.version, "PeerAuthentication", home, &name).set("/spec", spec);
+    let remedy = format!("Move the policy to {home}, whose pods have these labels.");
+    Some((remedy, patch::together([moved.yaml(), patch::delete(&policy.meta)])))
 }

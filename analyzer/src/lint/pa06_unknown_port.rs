@@ -3,11 +3,14 @@
 #[cfg(test)]
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
-use crate::lint::survey::peer_authentications::{chooses, container_ports};
-use crate::lint::{Problem, Rule};
+use crate::lint::survey::peer_authentications::{chosen, container_ports};
+use crate::lint::{Problem, Rule, names};
+use crate::mesh::Mesh;
+use crate::mesh::peer_authentication::PeerAuthentication;
 use crate::mesh::pod::Pod;
+use crate::patch::{self, Patch};
 use crate::report::Severity;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) const RULE: Rule = Rule {
     id: "PA06",
@@ -18,7 +21,7 @@ pub(super) const RULE: Rule = Rule {
     #[cfg(test)]
     broken: Broken {
         replace: &[],
-        add: "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: broken, namespace: shop, creationTimestamp: '2026-02-01T00:00:00Z'}\nspec: {selector: {matchLabels: {app: web}}, portLevelMtls: {80: {mode: DISABLE}}}",
+        add: "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: broken, namespace: shop, creationTimestamp: '2026-02-01T00:00:00Z'}\nspec: {selector: {matchLabels: {app: web}}, portLevelMtls: {80: {mode: STRICT}}}",
         also: &[],
     },
 };
@@ -26,36 +29,86 @@ pub(super) const RULE: Rule = Rule {
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
     let mesh = survey.mesh;
     let mut problems = Vec::new();
-    for policy in mesh.peer_authentications.iter().filter(|policy| policy.is_for_workloads()) {
-        let pods: Vec<&Pod> = mesh.pods.iter().filter(|pod| chooses(mesh, policy, pod)).collect();
+    let with_ports = mesh
+        .peer_authentications
+        .iter()
+        .filter(|policy| policy.is_for_workloads() && !policy.ports.is_empty());
+    for policy in with_ports {
+        let mut pods = chosen(mesh, policy);
+        pods.retain(|pod| !pod.ended);
         let known: BTreeSet<u16> = pods.iter().flat_map(|pod| container_ports(mesh, pod)).collect();
+        // Pods that declare nothing may listen on any port.
         if known.is_empty() {
             continue;
         }
-        for (port, (_, line)) in policy.ports.iter().filter(|(port, _)| !known.contains(port)) {
-            let target = mesh
-                .hosts
-                .iter()
-                .flat_map(|host| &host.endpoints)
-                .filter(|endpoint| {
-                    mesh.pod_of(endpoint).is_some_and(|pod| pods.iter().any(|own| std::ptr::eq(*own, pod)))
-                })
-                .find_map(|endpoint| endpoint.ports.get(port));
-            let hint = target.map_or(String::new(), |target| {
-                format!("; it is the Service's port, behind it the container listens on {target}")
-            });
-            let message =
-                format!("{} sets a mode for port {port}, which no selected pod has{hint}", policy.meta.id());
-            let problem =
-                Problem::at(&policy.meta, *line, message, "Use the container port, never the Service's.");
-            let mode = policy.ports.get(port).and_then(|(mode, _)| *mode);
-            problems.push(match (target, mode) {
-                (Some(target), Some(mode)) => {
-                    problem.yaml(format!("spec:\n  portLevelMtls:\n    {target}:\n      mode: {mode}\n"))
-                }
-                (_, _) => problem,
-            });
+        let wrong: BTreeMap<u16, BTreeSet<u16>> = policy
+            .ports
+            .keys()
+            .filter(|port| !known.contains(port))
+            .map(|port| (*port, behind(mesh, &pods, *port)))
+            .collect();
+        let yaml = corrected(policy, &wrong);
+        for (port, targets) in &wrong {
+            let line = policy.ports.get(port).map_or(policy.ports_line, |(_, line)| *line);
+            let listens = names(targets.iter().map(u16::to_string));
+            let (hint, remedy) = if targets.is_empty() {
+                let listens = names(known.iter().map(u16::to_string));
+                (
+                    String::new(),
+                    format!(
+                        "Remove it: the pods listen on {listens}. Or declare the container's port {port}."
+                    ),
+                )
+            } else {
+                (
+                    format!("; it is the Service's port, behind it the container listens on {listens}"),
+                    format!("Set the mode for the container port {listens}, never for the Service's."),
+                )
+            };
+            let message = format!(
+                "{} sets a mode for port {port}, which no selected pod has, so it acts on nothing{hint}",
+                policy.meta.id()
+            );
+            problems.push(Problem::at(&policy.meta, line, message, remedy).yaml(yaml.clone()));
         }
     }
     problems
+}
+
+/// The container ports behind a Service port of the pods.
+fn behind(mesh: &Mesh, pods: &[&Pod], port: u16) -> BTreeSet<u16> {
+    let mut targets = BTreeSet::new();
+    for pod in pods {
+        for ip in &pod.ips {
+            let endpoints = mesh.hosts_at(*ip).flat_map(|host| &host.endpoints);
+            let own = endpoints.filter(|endpoint| endpoint.ip == *ip);
+            targets.extend(own.filter_map(|endpoint| endpoint.ports.get(&port)));
+        }
+    }
+    targets
+}
+
+/// Puts each mode at the container ports, and takes it from the port that nobody has.
+fn corrected(policy: &PeerAuthentication, wrong: &BTreeMap<u16, BTreeSet<u16>>) -> String {
+    let mut patch = Patch::of(&policy.meta);
+    let mut left: BTreeSet<u16> = policy.ports.keys().copied().collect();
+    for (port, targets) in wrong {
+        let old = format!("/spec/portLevelMtls/{port}");
+        let mode = patch.get(&old).cloned().unwrap_or_default();
+        for target in targets {
+            let new = format!("/spec/portLevelMtls/{target}");
+            if patch.get(&new).is_none() {
+                patch = patch.set(&new, mode.clone());
+            }
+        }
+        patch = patch.remove(&old);
+        left.remove(port);
+        left.extend(targets);
+    }
+    // An empty portLevelMtls is one that Istio rejects, and a policy that says nothing is none.
+    match (left.is_empty(), policy.mode) {
+        (false, _) => patch.yaml(),
+        (true, Some(_)) => patch.remove("/spec/portLevelMtls").yaml(),
+        (true, None) => patch::delete(&policy.meta),
+    }
 }

@@ -3,11 +3,14 @@
 #[cfg(test)]
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
+use crate::lint::survey::injection::{inject, intercept};
 use crate::lint::survey::meetings::workload;
-use crate::lint::survey::peer_authentications::{by_policy, container_ports, in_mesh_namespace};
-use crate::lint::{Problem, Rule};
+use crate::lint::survey::peer_authentications::{PATCHED, container_ports, mesh_namespaces, policy_of};
+use crate::lint::{Problem, Rule, names};
+use crate::mesh::pod::Pod;
+use crate::patch;
 use crate::policy::Trace;
-use crate::policy::interception::{self};
+use crate::policy::interception;
 use crate::policy::peer_authentication::effective;
 use crate::report::{PartyKind, ServerMode, Severity};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,51 +22,90 @@ pub(super) const RULE: Rule = Rule {
     page: include_str!("../../../docs/findings/PA07.md"),
     check,
     #[cfg(test)]
-    broken: Broken { replace: &[], add: "", also: &[] },
+    broken: Broken {
+        replace: &[
+            (
+                "    app: web\n    security.istio.io/tlsMode: istio\n",
+                "    app: web\n    sidecar.istio.io/inject: 'false'\n",
+            ),
+            (
+                "  - name: istio-proxy\n    args: [proxy, sidecar]\nstatus:\n  podIP: 10.0.1.11",
+                "status:\n  podIP: 10.0.1.11",
+            ),
+        ],
+        add: "",
+        also: &[],
+    },
 };
+
+/// The workloads that one policy cannot protect, each with one of its pods and the ports; no ports for all of them.
+type Bare<'a> = BTreeMap<String, (&'a Pod, BTreeSet<u16>)>;
 
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
     let mesh = survey.mesh;
-    let mut bare: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for pod in &mesh.pods {
-        let mode = effective(mesh, &pod.meta.namespace, &pod.meta.labels, 0, &mut Trace::default());
-        match pod.proxy {
-            PartyKind::NoProxy => {
-                let root = *pod.meta.namespace == *mesh.config.root_namespace;
-                let own = mode.from.starts_with(&format!("PeerAuthentication/{}/", pod.meta.namespace));
-                let meant = own || in_mesh_namespace(mesh, &pod.meta.namespace);
-                if mode.value == ServerMode::Strict && !root && meant {
-                    bare.entry(mode.from).or_default().insert(workload(pod));
+    let strict_from = |pod: &Pod, port| {
+        let mode = effective(mesh, &pod.meta.namespace, &pod.meta.labels, port, &mut Trace::default());
+        (mode.value == ServerMode::Strict).then_some(mode.from)
+    };
+    let in_mesh = mesh_namespaces(mesh);
+    let mut found: BTreeMap<(String, &str), Bare<'_>> = BTreeMap::new();
+    for pod in mesh.pods.iter().filter(|pod| !pod.ended) {
+        let ports = container_ports(mesh, pod);
+        if pod.proxy == PartyKind::NoProxy && *pod.meta.namespace != *mesh.config.root_namespace {
+            let Some(from) = [0].into_iter().chain(ports).find_map(|port| strict_from(pod, port)) else {
+                continue;
+            };
+            // A mode for the whole mesh is not meant for namespaces that are no part of it.
+            let own = from.starts_with(&format!("PeerAuthentication/{}/", pod.meta.namespace));
+            if own || in_mesh.contains(&*pod.meta.namespace) {
+                let bare = found.entry((from, &pod.meta.namespace)).or_default();
+                bare.entry(workload(pod)).or_insert((pod, BTreeSet::new()));
+            }
+        } else if pod.proxy == PartyKind::Sidecar {
+            for port in ports.into_iter().filter(|port| interception::inbound(pod, *port).is_err()) {
+                if let Some(from) = strict_from(pod, port) {
+                    let bare = found.entry((from, &pod.meta.namespace)).or_default();
+                    bare.entry(workload(pod)).or_insert_with(|| (pod, BTreeSet::new())).1.insert(port);
                 }
             }
-            PartyKind::Sidecar => {
-                for port in container_ports(mesh, pod)
-                    .into_iter()
-                    .filter(|port| interception::inbound(pod, *port).is_err())
-                {
-                    let mode =
-                        effective(mesh, &pod.meta.namespace, &pod.meta.labels, port, &mut Trace::default());
-                    if mode.value == ServerMode::Strict {
-                        bare.entry(mode.from).or_default().insert(format!("{} port {port}", workload(pod)));
-                    }
-                }
-            }
-            PartyKind::Gateway
-            | PartyKind::Waypoint
-            | PartyKind::Ambient
-            | PartyKind::Node
-            | PartyKind::ServiceAddress
-            | PartyKind::Declared
-            | PartyKind::Unknown => {}
         }
     }
-    by_policy(mesh, bare, |policy, pods| {
-        let message = format!("{} sets STRICT for {pods}, where no proxy enforces it", policy.meta.id());
-        Problem::at(
-            &policy.meta,
-            policy.mode_line,
-            message,
-            "Inject the workloads, or stop excluding the ports from interception.",
-        )
-    })
+    found
+        .into_iter()
+        .filter_map(|((from, _), bare)| {
+            let policy = policy_of(mesh, &from)?;
+            let who = names(bare.iter().map(|(name, (_, ports))| match ports.len() {
+                0 => name.clone(),
+                _ => format!("{name} port {}", names(ports.iter().map(u16::to_string))),
+            }));
+            let message = format!(
+                "{} sets STRICT for {who}, where no proxy enforces it: plaintext is served",
+                policy.meta.id()
+            );
+            let problem = Problem::at(&policy.meta, policy.mode_line, message, remedy(&bare));
+            let patches: Vec<String> = bare
+                .values()
+                .filter(|(pod, ports)| !ports.is_empty() || !pod.host_network)
+                .map(|(pod, ports)| if ports.is_empty() { inject(pod) } else { intercept(pod, ports) })
+                .map(|patch| patch.yaml())
+                .take(PATCHED)
+                .collect();
+            Some(if patches.is_empty() { problem } else { problem.yaml(patch::together(patches)) })
+        })
+        .collect()
+}
+
+fn remedy(bare: &Bare<'_>) -> String {
+    let any = |asked: fn(&Pod, bool) -> bool| bare.values().any(|(pod, ports)| asked(pod, ports.is_empty()));
+    let mut parts = Vec::new();
+    if any(|pod, whole| whole && !pod.host_network) {
+        parts.push("Have a sidecar injected and create the pods anew.");
+    }
+    if any(|_, whole| !whole) {
+        parts.push("Stop excluding the ports from interception.");
+    }
+    if any(|pod, whole| whole && pod.host_network) {
+        parts.push("Pods of the host network cannot have a sidecar: guard them by other means.");
+    }
+    parts.join(" ")
 }

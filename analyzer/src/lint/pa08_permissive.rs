@@ -4,9 +4,12 @@
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
 use crate::lint::survey::meetings::workload;
-use crate::lint::survey::peer_authentications::{namespace_yaml, policy_of, sidecar_modes};
+use crate::lint::survey::peer_authentications::{modes, policy_of};
 use crate::lint::{Problem, Rule, names};
-use crate::report::{ServerMode, Severity};
+use crate::mesh::Mesh;
+use crate::patch::Patch;
+use crate::policy::peer_authentication::for_namespace;
+use crate::report::{PartyKind, ServerMode, Severity};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) const RULE: Rule = Rule {
@@ -26,21 +29,43 @@ pub(super) const RULE: Rule = Rule {
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
     let mesh = survey.mesh;
     let mut found: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
-    for (pod, mode) in sidecar_modes(mesh).filter(|(_, mode)| mode.value == ServerMode::Permissive) {
+    let enforcing = modes(mesh, &[PartyKind::Sidecar, PartyKind::Ambient]);
+    for (pod, mode) in enforcing.filter(|(_, mode)| mode.value == ServerMode::Permissive) {
         found.entry((mode.from, pod.meta.namespace.to_string())).or_default().insert(workload(pod));
     }
     found
         .into_iter()
         .map(|((from, namespace), pods)| {
-            let pods = names(pods);
-            let message = format!("{pods} take plaintext as well as mTLS: PERMISSIVE by {from}");
-            let remedy = "Set STRICT once no client without a proxy is left.";
-            let yaml = namespace_yaml(&namespace, "STRICT");
+            let source = if from == "default" { "Istio's default".to_owned() } else { from.clone() };
+            let message = format!("{} take plaintext as well as mTLS: PERMISSIVE by {source}", names(pods));
+            let remedy = "Set STRICT once no client without a proxy is left: OB05 lists those seen.";
             match policy_of(mesh, &from) {
                 Some(policy) => Problem::at(&policy.meta, policy.mode_line, message, remedy),
-                None => Problem::of(format!("Namespace/{namespace}"), message, remedy),
+                None => match mesh.namespaces.get(namespace.as_str()) {
+                    Some((meta, _)) => Problem::at(meta, meta.line, message, remedy),
+                    None => Problem::of(format!("Namespace/{namespace}"), message, remedy),
+                },
             }
-            .yaml(yaml)
+            .yaml(strict(mesh, &from, &namespace))
         })
         .collect()
+}
+
+/// Sets STRICT where PERMISSIVE was set, yet never beyond the namespace.
+fn strict(mesh: &Mesh, from: &str, namespace: &str) -> String {
+    let set = policy_of(mesh, from).filter(|policy| *policy.meta.namespace == *namespace);
+    // The namespace's own policy acts alone, so it is that one that must say so.
+    match set.or_else(|| for_namespace(mesh, namespace)) {
+        Some(policy) => {
+            let open = policy.ports.iter().filter(|(_, (mode, _))| *mode == Some(ServerMode::Permissive));
+            let patch = open.fold(Patch::of(&policy.meta), |patch, (port, _)| {
+                patch.set(&format!("/spec/portLevelMtls/{port}/mode"), "STRICT")
+            });
+            let only_ports = set.is_some() && policy.mode != Some(ServerMode::Permissive);
+            if only_ports { patch } else { patch.set("/spec/mtls/mode", "STRICT") }.yaml()
+        }
+        None => Patch::create("security.istio.io/v1", "PeerAuthentication", namespace, "default")
+            .set("/spec/mtls/mode", "STRICT")
+            .yaml(),
+    }
 }

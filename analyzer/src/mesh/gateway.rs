@@ -29,6 +29,8 @@ pub struct Gateway {
     pub meta: Meta,
     /// Labels of the gateway pods that it configures.
     pub selector: Labels,
+    /// Line of the selector, else of the document.
+    pub selector_line: u32,
     /// Services whose pods it configures instead: the addresses of a Gateway of the Gateway API.
     pub services: Vec<String>,
     /// Its servers, in order.
@@ -50,6 +52,8 @@ pub struct Server {
     pub hosts: Vec<String>,
     /// The tls block.
     pub tls: Option<ServerTls>,
+    /// Its place in the document's list of servers or listeners.
+    pub place: usize,
     /// Line of the server.
     pub line: u32,
 }
@@ -92,7 +96,8 @@ impl Gateway {
             .map(Node::items)
             .unwrap_or_default()
             .iter()
-            .filter_map(|entry| {
+            .enumerate()
+            .filter_map(|(place, entry)| {
                 let Some(number) = port(entry.at(&["port", "number"])) else {
                     notes.push((entry.line, "a server without port.number is left out".to_owned()));
                     return None;
@@ -108,12 +113,14 @@ impl Gateway {
                     protocol_text,
                     hosts: texts(entry.get("hosts")).into_iter().map(|host| strip_namespace(&host)).collect(),
                     tls: entry.get("tls").map(|node| server_tls(node, notes)),
+                    place,
                     line: entry.line,
                 })
             })
             .collect();
         Self {
             selector: labels(spec.and_then(|spec| spec.get("selector"))),
+            selector_line: spec.and_then(|spec| spec.get("selector")).map_or(meta.line, |node| node.line),
             services: Vec::new(),
             servers,
             meta,

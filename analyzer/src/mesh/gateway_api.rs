@@ -18,7 +18,8 @@ pub(crate) fn gateway(meta: Meta, document: &Node) -> Gateway {
     });
     let servers = listeners
         .iter()
-        .filter_map(|listener| {
+        .enumerate()
+        .filter_map(|(place, listener)| {
             let number = port(listener.get("port"))?;
             let protocol_text =
                 listener.get("protocol").and_then(Node::scalar).unwrap_or_else(|| "HTTP".to_owned());
@@ -37,6 +38,7 @@ pub(crate) fn gateway(meta: Meta, document: &Node) -> Gateway {
                     listener.get("hostname").and_then(Node::scalar).unwrap_or_else(|| "*".to_owned()),
                 ],
                 tls,
+                place,
                 line: listener.line,
             })
         })
@@ -49,7 +51,7 @@ pub(crate) fn gateway(meta: Meta, document: &Node) -> Gateway {
         .filter(|address| address.get("type").and_then(Node::text) == Some("Hostname"))
         .filter_map(|address| address.get("value").and_then(Node::scalar))
         .collect();
-    Gateway { selector, services, servers, meta }
+    Gateway { selector, selector_line: meta.line, services, servers, meta }
 }
 
 fn tls(

@@ -19,3 +19,4 @@ pub mod virtual_service;
 
 pub use index::{Behind, HostEndpoint, HostPort, HostService, Mesh, Owner};
 pub use manifest::{DOCUMENT_BYTES, DOCUMENT_NODES, Manifest};
+pub(crate) use spelling::nearest;

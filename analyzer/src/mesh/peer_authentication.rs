@@ -13,6 +13,8 @@ pub struct PeerAuthentication {
     pub meta: Meta,
     /// The workloads it is for; empty for the whole namespace (or mesh).
     pub selector: Labels,
+    /// Line of the selector, else of the document.
+    pub selector_line: u32,
     /// The mode at the top; absent for UNSET and for none at all: inherited.
     pub mode: Option<ServerMode>,
     /// Line of the mode, else of the document.
@@ -21,6 +23,8 @@ pub struct PeerAuthentication {
     pub ports: BTreeMap<u16, (Option<ServerMode>, u32)>,
     /// Whether `portLevelMtls` is written, even if nothing usable is in it.
     pub has_ports: bool,
+    /// Line of `portLevelMtls`, else of the document.
+    pub ports_line: u32,
 }
 
 impl PeerAuthentication {
@@ -46,10 +50,12 @@ impl PeerAuthentication {
         }
         Self {
             selector,
+            selector_line: spec.and_then(|spec| spec.get("selector")).map_or(meta.line, |node| node.line),
             mode,
             mode_line: mode_node.map_or(meta.line, |node| node.line),
             ports,
             has_ports: ports_node.is_some(),
+            ports_line: ports_node.map_or(meta.line, |node| node.line),
             meta,
         }
     }

@@ -33,6 +33,10 @@ pub struct ServicePort {
     pub target: TargetPort,
     /// The protocol that its declaration selects.
     pub protocol: Protocol,
+    /// Whether `appProtocol` declares it, which counts before the name.
+    pub by_app_protocol: bool,
+    /// Its place in the document's list of ports.
+    pub place: usize,
     /// Line of the name, else of the port.
     pub line: u32,
 }
@@ -158,8 +162,13 @@ impl Service {
                 cluster_ips.push(ip);
             }
         }
-        let ports =
-            field("ports").map(Node::items).unwrap_or_default().iter().filter_map(service_port).collect();
+        let ports = field("ports")
+            .map(Node::items)
+            .unwrap_or_default()
+            .iter()
+            .enumerate()
+            .filter_map(|(place, entry)| service_port(place, entry))
+            .collect();
         let export_to = meta.annotations.get("networking.istio.io/exportTo").map(|list| {
             list.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
         });
@@ -182,7 +191,7 @@ impl Service {
     }
 }
 
-fn service_port(entry: &Node) -> Option<ServicePort> {
+fn service_port(place: usize, entry: &Node) -> Option<ServicePort> {
     let number = port(entry.get("port"))?;
     let name = entry.get("name").and_then(Node::scalar);
     let target = match entry.get("targetPort") {
@@ -199,6 +208,8 @@ fn service_port(entry: &Node) -> Option<ServicePort> {
     Some(ServicePort {
         protocol: Protocol::of_service_port(number, &transport, app_protocol.as_deref(), name.as_deref()),
         line: entry.get("name").or_else(|| entry.get("port")).map_or(entry.line, |node| node.line),
+        by_app_protocol: app_protocol.is_some(),
+        place,
         name,
         port: number,
         target,

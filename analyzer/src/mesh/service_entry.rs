@@ -40,6 +40,8 @@ pub struct ServiceEntry {
     pub internal: bool,
     /// Whether the location was written.
     pub location_written: bool,
+    /// Line of the location, else of the document.
+    pub location_line: u32,
     /// How endpoints are found.
     pub resolution: Resolution,
     /// Endpoints written in it.
@@ -61,6 +63,8 @@ pub struct EntryPort {
     pub protocol: Protocol,
     /// The port on the wire; absent when it is the number.
     pub target: Option<u16>,
+    /// Its place in the document's list of ports.
+    pub place: usize,
     /// Line of the entry.
     pub line: u32,
 }
@@ -78,6 +82,8 @@ pub struct Endpoint {
     pub labels: Labels,
     /// Service account; with one, the endpoint is taken to speak Istio mTLS.
     pub service_account: Option<String>,
+    /// Line of the endpoint.
+    pub line: u32,
 }
 
 /// A WorkloadEntry.
@@ -106,7 +112,8 @@ impl ServiceEntry {
             .map(Node::items)
             .unwrap_or_default()
             .iter()
-            .filter_map(|entry| {
+            .enumerate()
+            .filter_map(|(place, entry)| {
                 Some(EntryPort {
                     number: port(entry.get("number"))?,
                     name: entry.get("name").and_then(Node::scalar).unwrap_or_default(),
@@ -114,6 +121,7 @@ impl ServiceEntry {
                         &entry.get("protocol").and_then(Node::scalar).unwrap_or_default(),
                     ),
                     target: port(entry.get("targetPort")),
+                    place,
                     line: entry.line,
                 })
             })
@@ -124,6 +132,7 @@ impl ServiceEntry {
             ports,
             internal: field("location").and_then(Node::text) == Some("MESH_INTERNAL"),
             location_written: field("location").is_some(),
+            location_line: field("location").map_or(meta.line, |node| node.line),
             resolution: resolution.unwrap_or(Resolution::None),
             endpoints: field("endpoints")
                 .map(Node::items)
@@ -168,6 +177,7 @@ impl Endpoint {
                 .get("serviceAccount")
                 .and_then(Node::scalar)
                 .filter(|name| !name.is_empty()),
+            line: node.line,
         }
     }
 

@@ -5,7 +5,7 @@ const SLIPS: usize = 2;
 
 /// Returns the known name nearest to a misspelt one; absent where none is near.
 #[must_use]
-pub(super) fn nearest<'a>(known: &[&'a str], written: &str) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(known: &[&'a str], written: &str) -> Option<&'a str> {
     let lower = written.to_ascii_lowercase();
     let longest = known.iter().map(|name| name.len()).max()?;
     if written.len() > longest.saturating_add(SLIPS) {

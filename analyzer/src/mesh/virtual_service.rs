@@ -22,6 +22,8 @@ pub struct VirtualService {
     pub meta: Meta,
     /// Hosts, as written.
     pub hosts: Vec<String>,
+    /// Line of the hosts, else of the document.
+    pub hosts_line: u32,
     /// Gateways, as written; none means `mesh`.
     pub gateways: Vec<String>,
     /// Namespaces it is visible in; empty for the mesh's default.
@@ -43,6 +45,8 @@ pub struct Route {
     pub ports: Vec<u16>,
     /// Where it leads.
     pub destinations: Vec<Destination>,
+    /// Its place in the document's list of routes of its kind.
+    pub place: usize,
     /// Line of the route.
     pub line: u32,
 }
@@ -70,11 +74,13 @@ impl VirtualService {
                     .map(Node::items)
                     .unwrap_or_default()
                     .iter()
-                    .map(move |entry| route(kind, entry))
+                    .enumerate()
+                    .map(move |(place, entry)| route(kind, place, entry))
             })
             .collect();
         Self {
             hosts: texts(field("hosts")),
+            hosts_line: field("hosts").map_or(meta.line, |node| node.line),
             gateways: texts(field("gateways")),
             export_to: texts(field("exportTo")),
             routes,
@@ -98,7 +104,7 @@ impl VirtualService {
     }
 }
 
-fn route(kind: RouteKind, entry: &Node) -> Route {
+fn route(kind: RouteKind, place: usize, entry: &Node) -> Route {
     let matches = entry.get("match").map(Node::items).unwrap_or_default();
     let destinations = entry
         .get("route")
@@ -120,6 +126,7 @@ fn route(kind: RouteKind, entry: &Node) -> Route {
         gateways: matches.iter().flat_map(|entry| texts(entry.get("gateways"))).collect(),
         ports: matches.iter().filter_map(|entry| port(entry.get("port"))).collect(),
         destinations,
+        place,
         line: entry.line,
     }
 }

@@ -1,9 +1,10 @@
 //! Modes in force at workloads, and the policies that set them.
 
+use crate::lint::survey::injection::labelled;
 use crate::lint::survey::meetings::workload;
 use crate::lint::{Problem, names};
 use crate::mesh::Mesh;
-use crate::mesh::meta::selects;
+use crate::mesh::meta::{Labels, selects};
 use crate::mesh::peer_authentication::PeerAuthentication;
 use crate::mesh::pod::Pod;
 use crate::policy::interception::{self, NEVER_INTERCEPTED};
@@ -31,9 +32,17 @@ pub(crate) fn has_mutual_rule(mesh: &Mesh, pod: &Pod) -> bool {
 
 /// The modes in force at the ports of every pod whose sidecar enforces them.
 pub(crate) fn sidecar_modes(mesh: &Mesh) -> impl Iterator<Item = (&Pod, Decided<ServerMode>)> {
-    mesh.pods.iter().filter(|pod| pod.proxy == PartyKind::Sidecar).flat_map(move |pod| {
+    modes(mesh, &[PartyKind::Sidecar])
+}
+
+/// The modes in force at the ports of every pod with such a proxy; ports that a sidecar does not intercept left out.
+pub(crate) fn modes<'a>(
+    mesh: &'a Mesh,
+    proxies: &'static [PartyKind],
+) -> impl Iterator<Item = (&'a Pod, Decided<ServerMode>)> {
+    mesh.pods.iter().filter(|pod| proxies.contains(&pod.proxy) && !pod.ended).flat_map(move |pod| {
         let mut ports = container_ports(mesh, pod);
-        ports.retain(|port| interception::inbound(pod, *port).is_ok());
+        ports.retain(|port| pod.proxy != PartyKind::Sidecar || interception::inbound(pod, *port).is_ok());
         if ports.is_empty() {
             ports.insert(0);
         }
@@ -59,10 +68,12 @@ pub(crate) fn container_ports(mesh: &Mesh, pod: &Pod) -> BTreeSet<u16> {
         .collect()
 }
 
-/// Tells whether a namespace is meant for the mesh: labelled so, or with a pod that has a proxy.
-pub(crate) fn in_mesh_namespace(mesh: &Mesh, namespace: &str) -> bool {
-    mesh.namespaces.get(namespace).is_some_and(|(_, labels)| crate::lint::survey::injection::labelled(labels))
-        || mesh.pods.iter().any(|pod| &*pod.meta.namespace == namespace && pod.proxy == PartyKind::Sidecar)
+/// The namespaces that are meant for the mesh: labelled so, or with a pod that has a sidecar.
+pub(crate) fn mesh_namespaces(mesh: &Mesh) -> BTreeSet<&str> {
+    let labelled =
+        mesh.namespaces.iter().filter(|(_, (_, labels))| labelled(labels)).map(|(name, _)| &**name);
+    let sidecars = mesh.pods.iter().filter(|pod| pod.proxy == PartyKind::Sidecar);
+    labelled.chain(sidecars.map(|pod| &*pod.meta.namespace)).collect()
 }
 
 pub(crate) fn chooses(mesh: &Mesh, policy: &PeerAuthentication, pod: &Pod) -> bool {
@@ -108,3 +119,57 @@ pub(crate) fn under(
     }
     found
 }
+
+/// The pods that a policy's selector chooses; none where it has no effect.
+pub(crate) fn chosen<'a>(mesh: &'a Mesh, policy: &PeerAuthentication) -> Vec<&'a Pod> {
+    mesh.pods.iter().filter(|pod| chooses(mesh, policy, pod)).collect()
+}
+
+/// Pods by workload: namespace and name.
+pub(crate) fn by_workload<'a>(
+    pods: impl IntoIterator<Item = &'a Pod>,
+) -> BTreeMap<(&'a str, &'a str), Vec<&'a Pod>> {
+    let mut found: BTreeMap<(&str, &str), Vec<&Pod>> = BTreeMap::new();
+    for pod in pods {
+        found.entry((&pod.meta.namespace, &pod.workload)).or_default().push(pod);
+    }
+    found
+}
+
+/// Labels that choose these pods of one workload, and no others of their namespace where labels tell them apart; none
+/// where the pods have no label of their own in common.
+pub(crate) fn labels_of(mesh: &Mesh, pods: &[&Pod]) -> Labels {
+    let Some(first) = pods.first() else { return Labels::new() };
+    // Labels that controllers and the injector set change with every rollout.
+    let own = |key: &str| {
+        let set = ["istio.io/", "statefulset.kubernetes.io/", "apps.kubernetes.io/", "batch.kubernetes.io/"];
+        !key.ends_with("-hash")
+            && !set.iter().any(|prefix| key.contains(prefix))
+            && !matches!(key, "job-name" | "controller-uid")
+    };
+    let mut shared = first.meta.labels.clone();
+    shared.retain(|key, value| own(key) && pods.iter().all(|pod| pod.meta.labels.get(key) == Some(value)));
+    let alone = |labels: &Labels| {
+        mesh.pods.iter().all(|pod| {
+            pod.meta.namespace != first.meta.namespace
+                || pod.ended
+                || pod.workload == first.workload
+                || !selects(labels, &pod.meta.labels)
+        })
+    };
+    let names = ["app.kubernetes.io/name", "app", "k8s-app"];
+    let single = names.iter().filter_map(|key| shared.get_key_value(*key));
+    single
+        .map(|(key, value)| Labels::from([(key.clone(), value.clone())]))
+        .find(alone)
+        .unwrap_or_else(|| shared.clone())
+}
+
+/// Finds a name for a new policy of a namespace that no policy there has yet.
+pub(crate) fn free_name(mesh: &Mesh, namespace: &str, name: &str) -> String {
+    let taken = |name: &str| policy_of(mesh, &format!("PeerAuthentication/{namespace}/{name}")).is_some();
+    if taken(name) { format!("{name}-workload") } else { name.to_owned() }
+}
+
+/// As many workloads get a patch of their own in one finding.
+pub(crate) const PATCHED: usize = 50;
