@@ -18,6 +18,8 @@ pub struct Expectation {
     pub expected: Expected,
     /// Every step that led to it, in order: the client's side, then the server's.
     pub because: Vec<Citation>,
+    /// How many of those steps are the client's side.
+    pub client_steps: usize,
     /// Why the server accepts what it accepts.
     pub server: InboundKind,
     /// Why the client sends what it sends.
@@ -37,6 +39,7 @@ pub fn expect(mesh: &Mesh, from: IpAddr, to: Endpoint, sni: Option<&str>) -> Exp
     let client_pod = mesh.pod_at(from, None);
     let behind = mesh.meant(to.ip, to.port, sni);
     let out = outbound::decide(mesh, client_pod, to.ip, to.port, sni, &mut trace);
+    let client_steps = trace.len();
     let server_pod = mesh.pod_at(to.ip, Some(to.port));
     let inbound = match server_pod {
         Some(pod) => inbound::at_pod(mesh, pod, to.port, sni, &mut trace),
@@ -64,6 +67,7 @@ pub fn expect(mesh: &Mesh, from: IpAddr, to: Endpoint, sni: Option<&str>) -> Exp
             gateway_server: inbound.gateway_server,
         },
         because: trace.into_citations(),
+        client_steps,
         known_destination: server_pod.is_some() || !behind.is_empty(),
         external: !gateway
             && server_pod.is_none()

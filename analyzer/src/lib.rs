@@ -7,6 +7,7 @@ pub mod expectation;
 pub mod explain;
 pub mod lint;
 pub mod mesh;
+pub mod names;
 pub mod parties;
 pub mod patch;
 pub mod policy;

@@ -377,6 +377,15 @@ pub struct InputError {
     pub fatal: bool,
 }
 
+/// Writes an answer as YAML: the same keys as its JSON.
+///
+/// # Errors
+///
+/// Returns what the writer says; the forms here are all written.
+pub fn yaml<T: Serialize>(answer: &T) -> Result<String, serde_saphyr::ser_error::Error> {
+    serde_saphyr::to_string(answer)
+}
+
 /// Totals of an audit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {

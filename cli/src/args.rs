@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use analyzer::report::Severity;
@@ -21,7 +21,7 @@ const EXAMPLES: &str = "\
 Examples:
   wireproof replay capture.pcap --mesh ./mesh           which flows break the declared policy, why, and the fix
   wireproof flows capture.pcap                          what every flow is, and how that is known
-  wireproof explain --mesh ./mesh --from 10.1.4.9 --to 10.1.7.3:8080
+  wireproof explain --mesh ./mesh --from web/frontend --to catalog/search --port 9090
   wireproof lint --mesh ./mesh                          declarations that contradict each other
   wireproof serve --mesh ./mesh --input capture.pcap    the same in a browser
   tcpdump -i any -U -w - tcp | wireproof replay - --mesh ./mesh
@@ -109,21 +109,47 @@ pub(crate) enum FlowsOutput {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = EXPLAIN_EXAMPLES)]
 pub(crate) struct Explain {
     #[command(flatten)]
     pub(crate) mesh: Declarations,
-    /// The client's address
-    #[arg(long, value_name = "IP")]
-    pub(crate) from: IpAddr,
-    /// The destination on the wire, such as 10.1.7.3:8080; an IPv6 address in square brackets
-    #[arg(long, value_name = "IP:PORT")]
-    pub(crate) to: SocketAddr,
+    /// The client: an address, namespace/name of a workload, Service or pod, or a pod's or host's name alone
+    #[arg(long, value_name = "NAME")]
+    pub(crate) from: String,
+    /// The destination: an address, or a name as for --from, or a host of a ServiceEntry; with :PORT unless --port says it
+    #[arg(long, value_name = "NAME:PORT")]
+    pub(crate) to: String,
+    /// The destination's port: a Service's, else a container's. May be left out where there is only one
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
     /// The server name in the ClientHello, where the answer depends on it
     #[arg(long, value_name = "NAME")]
     pub(crate) sni: Option<String>,
     /// How to print the answer
-    #[arg(short, long, value_enum, default_value_t = Output::Text)]
-    pub(crate) output: Output,
+    #[arg(short, long, value_enum, default_value_t = Form::Text)]
+    pub(crate) output: Form,
+}
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  wireproof explain --mesh ./mesh --from web/frontend --to catalog/search --port 9090
+  wireproof explain --mesh ./mesh --from web/frontend --to search.catalog.svc.cluster.local:9090
+  wireproof explain --mesh ./mesh --from web/frontend --to api.example.com:443 -o yaml
+  wireproof explain --mesh ./mesh --from 10.1.4.9 --to 10.1.7.3:8080 -o json
+
+A name that several kinds share is told apart by the kind: service/web/frontend, workload/web/frontend, pod/web/frontend-5d9c7.
+Two addresses give one object in JSON; names give an object with `outcomes`, one for each distinct answer.";
+
+/// How an answer about declarations is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    /// For people
+    #[value(alias = "table")]
+    Text,
+    /// One JSON object
+    Json,
+    /// The same as YAML
+    Yaml,
 }
 
 #[derive(Debug, Args)]

@@ -11,6 +11,8 @@ pub(crate) enum Status {
     Findings,
     /// An input could not be read, or only in part.
     Input,
+    /// What was asked for cannot be: a name that nothing has.
+    Usage,
     /// The environment is in the way: a port in use, a store that cannot be opened.
     Environment,
     /// Less coverage than `--min-coverage` asks for: the result is not to be trusted.
@@ -18,11 +20,12 @@ pub(crate) enum Status {
 }
 
 impl Status {
-    /// Returns the number that the process exits with. 2 is clap's, for usage.
+    /// Returns the number that the process exits with. 2 is clap's too.
     pub(crate) const fn code(self) -> u8 {
         match self {
             Self::Clean => 0,
             Self::Findings => 1,
+            Self::Usage => 2,
             Self::Input => 3,
             Self::Environment => 4,
             Self::Coverage => 5,
@@ -37,6 +40,7 @@ impl Status {
             Self::Coverage => 2,
             Self::Input => 3,
             Self::Environment => 4,
+            Self::Usage => 5,
         };
         if rank(other) > rank(self) { other } else { self }
     }
@@ -50,6 +54,11 @@ pub(crate) struct Fatal {
 }
 
 impl Fatal {
+    /// A request that cannot be met as it was made.
+    pub(crate) fn usage(error: impl Into<anyhow::Error>) -> Self {
+        Self { status: Status::Usage, error: error.into() }
+    }
+
     /// An input that cannot be read at all.
     pub(crate) fn input(error: impl Into<anyhow::Error>) -> Self {
         Self { status: Status::Input, error: error.into() }

@@ -1,11 +1,15 @@
 //! Text for people: tables that are never truncated when piped, and the sentences around them.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::{fmt, io};
 
 use analyzer::report::{Citation, Remedy, Severity};
+use anyhow::anyhow;
 use comfy_table::{ContentArrangement, presets};
 use flow::{Coverage, Flow, TlsSession};
+use serde::Serialize;
+
+use crate::exit::Fatal;
 
 /// A plain table: a header line and aligned columns.
 pub(crate) struct Table(comfy_table::Table);
@@ -132,6 +136,52 @@ pub(crate) fn ladder(because: &[Citation]) -> String {
         ]);
     }
     table.to_string()
+}
+
+/// The reasoning of both sides under each other; `decides` tells which step of a side supplied its answer.
+pub(crate) fn steps(sides: &[(&str, &[Citation], Option<usize>)]) -> String {
+    let mut table = Table::new(&["SIDE", "RESOURCE", "FIELD", "EFFECT", "", "PLACE", "RULE"]);
+    for (side, steps, decides) in sides {
+        for (index, step) in steps.iter().enumerate() {
+            table.row([
+                if index == 0 { (*side).to_owned() } else { " ".to_owned() },
+                step.resource.clone(),
+                step.field.clone().unwrap_or_default(),
+                step.effect.clone(),
+                if *decides == Some(index) { "<- decides".to_owned() } else { " ".to_owned() },
+                place(step.file.as_deref(), step.line),
+                step.rule.clone(),
+            ]);
+        }
+    }
+    table.to_string()
+}
+
+/// Writes an answer as JSON or YAML, with a line end.
+pub(crate) fn machine<T: Serialize>(
+    out: &mut impl io::Write,
+    answer: &T,
+    form: Machine,
+) -> Result<(), Fatal> {
+    match form {
+        Machine::Json => {
+            serde_json::to_writer_pretty(&mut *out, answer)?;
+            writeln!(out)?;
+        }
+        Machine::Yaml => {
+            let text =
+                analyzer::report::yaml(answer).map_err(|error| Fatal::environment(anyhow!("{error}")))?;
+            writeln!(out, "{}", text.trim_end())?;
+        }
+    }
+    Ok(())
+}
+
+/// The forms for machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Machine {
+    Json,
+    Yaml,
 }
 
 /// A file and line as editors take them.

@@ -2,7 +2,7 @@
 
 mod index;
 mod manifest;
-mod spelling;
+pub(crate) mod spelling;
 
 pub mod destination_rule;
 pub mod gateway;

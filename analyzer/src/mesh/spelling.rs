@@ -19,6 +19,43 @@ pub(crate) fn nearest<'a>(known: &[&'a str], written: &str) -> Option<&'a str> {
         .map(|(_, name)| name)
 }
 
+/// How many near names are worth showing.
+const SHOWN: usize = 5;
+
+/// Returns the names that a person may have meant, the nearest first: those written alike, wholly or in the part behind
+/// the last slash (the right name in another namespace), and those that begin so. Of one name only once.
+#[must_use]
+pub(crate) fn near<'a>(known: impl IntoIterator<Item = &'a str>, written: &str) -> Vec<String> {
+    let lower = written.to_ascii_lowercase();
+    let own = last(&lower);
+    let mut ranked: Vec<(usize, &str)> = known
+        .into_iter()
+        .filter_map(|name| {
+            let candidate = name.to_ascii_lowercase();
+            let allowed = |word: &str| (word.len() / 3).clamp(1, 3);
+            let lengths = |a: &str, b: &str| a.len().abs_diff(b.len()) <= 3;
+            let whole = (lengths(&candidate, &lower))
+                .then(|| distance(&candidate, &lower))
+                .filter(|slips| *slips <= allowed(&lower));
+            let part = last(&candidate);
+            let partly = lengths(part, own)
+                .then(|| distance(part, own))
+                .filter(|slips| *slips <= allowed(own))
+                .map(|slips| slips.saturating_add(1));
+            let begins = (own.len() >= 3 && (part.starts_with(own) || own.starts_with(part)))
+                .then_some(SLIPS.saturating_add(2));
+            [whole, partly, begins].into_iter().flatten().min().map(|slips| (slips, name))
+        })
+        .collect();
+    ranked.sort_unstable();
+    ranked.dedup();
+    ranked.into_iter().take(SHOWN).map(|(_, name)| name.to_owned()).collect()
+}
+
+fn last(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
+}
+
 /// Counts the characters to insert, drop or replace to turn one word into the other.
 fn distance(from: &str, to: &str) -> usize {
     let mut row: Vec<usize> = (0..=to.chars().count()).collect();
@@ -57,6 +94,20 @@ mod tests {
             assert_eq!(distance(from, to), slips, "{from} {to}");
             assert_eq!(distance(to, from), slips, "{to} {from}");
         }
+    }
+
+    #[test]
+    fn near_names_are_ranked() {
+        const KNOWN: &[&str] =
+            &["web/frontend", "web/backend", "shop/frontend", "catalog/search", "catalog/search-pa"];
+        let check = |written, expected: &[&str]| {
+            assert_eq!(near(KNOWN.iter().copied(), written), expected, "{written}");
+        };
+        check("web/frontent", &["web/frontend", "shop/frontend"]);
+        check("mesh/frontend", &["shop/frontend", "web/frontend"]);
+        check("catalog/serach", &["catalog/search"]);
+        check("sear", &["catalog/search", "catalog/search-pa"]);
+        check("zzz", &[]);
     }
 
     #[test]

@@ -127,6 +127,18 @@ impl Trace {
         });
     }
 
+    /// Returns how many steps there are so far.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Tells whether nothing was decided yet.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Returns the citations.
     #[must_use]
     pub fn into_citations(self) -> Vec<Citation> {

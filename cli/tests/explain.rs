@@ -1,0 +1,84 @@
+//! `wireproof explain` as people call it.
+
+#![expect(clippy::expect_used, reason = "a test may stop here")]
+
+use std::path::Path;
+
+use serde_json::Value;
+
+struct Said {
+    status: Option<i32>,
+    answer: String,
+    errors: String,
+}
+
+fn explain(arguments: &[&str]) -> Said {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace");
+    let output = assert_cmd::Command::cargo_bin("wireproof")
+        .expect("the program is built")
+        .current_dir(root)
+        .args(["explain", "--mesh", "testdata/boutique/mesh.yaml"])
+        .args(arguments)
+        .output()
+        .expect("the program runs");
+    Said {
+        status: output.status.code(),
+        answer: String::from_utf8(output.stdout).expect("UTF-8"),
+        errors: String::from_utf8(output.stderr).expect("UTF-8"),
+    }
+}
+
+#[test]
+fn names_give_the_ladder() {
+    let said = explain(&["--from", "web/frontend", "--to", "catalog/search:80"]);
+    assert_eq!((said.status, said.errors.as_str()), (Some(0), ""));
+    let first = said.answer.lines().next().expect("a headline");
+    assert!(first.contains("because"), "{first}");
+    assert!(first.contains("testdata/boutique/mesh.yaml:"), "the decider's place is in {first}");
+    for word in ["FROM     web/frontend", "TO       catalog/search", "client ", "server ", "<- decides"] {
+        assert!(said.answer.contains(word), "'{word}' expected in: {}", said.answer);
+    }
+    assert!(!said.answer.contains('\u{1b}'), "no colour when piped");
+}
+
+#[test]
+fn a_destination_rule_that_breaks_mtls_is_the_headline_and_comes_with_its_fix() {
+    let said = explain(&["--from", "orders/checkout", "--to", "payments/ledger:50051"]);
+    assert_eq!(said.status, Some(0), "{}", said.errors);
+    let first = said.answer.lines().next().expect("a headline");
+    assert!(first.starts_with("CONFLICT because DestinationRule/orders/ledger-plaintext"), "{first}");
+    assert!(first.contains("mesh.yaml:870): spec.trafficPolicy.tls.mode: DISABLE"), "{first}");
+    for word in ["XC01", "Fix: "] {
+        assert!(said.answer.contains(word), "'{word}' expected in: {}", said.answer);
+    }
+}
+
+#[test]
+fn json_and_yaml_say_the_same() {
+    let asked = ["--from", "web/frontend", "--to", "catalog/search:80"];
+    let json = explain(&[&asked[..], &["-o", "json"]].concat());
+    let answer: Value = serde_json::from_str(&json.answer).expect("JSON");
+    assert_eq!((&answer["from"], &answer["to"]), (&"web/frontend".into(), &"catalog/search".into()));
+    let outcome = &answer["outcomes"][0];
+    for key in ["server_mode", "client_tls", "allowed", "conflict", "because", "lint", "pairs", "server_pods"]
+    {
+        assert!(!outcome[key].is_null(), "{key} in {outcome}");
+    }
+    let yaml = explain(&[&asked[..], &["-o", "yaml"]].concat());
+    assert!(yaml.answer.starts_with("from: web/frontend\nto: catalog/search\n"), "{}", yaml.answer);
+    assert_eq!(yaml.answer.matches("server_mode:").count(), json.answer.matches("\"server_mode\":").count());
+}
+
+#[test]
+fn addresses_keep_their_own_form() {
+    let said = explain(&["--from", "10.20.2.21", "--to", "10.20.3.31:8080", "-o", "json"]);
+    let answer: Value = serde_json::from_str(&said.answer).expect("JSON");
+    assert!(answer.get("outcomes").is_none() && answer.get("server_mode").is_some(), "{answer}");
+}
+
+#[test]
+fn an_unknown_name_is_a_usage_error_with_near_names() {
+    let said = explain(&["--from", "web/frontent", "--to", "catalog/search:80"]);
+    assert_eq!((said.status, said.answer.as_str()), (Some(2), ""));
+    assert!(said.errors.contains("did you mean web/frontend"), "{}", said.errors);
+}
