@@ -36,7 +36,7 @@ pub struct Expectation {
 #[must_use]
 pub fn expect(mesh: &Mesh, from: IpAddr, to: Endpoint, sni: Option<&str>) -> Expectation {
     let mut trace = Trace::default();
-    let client_pod = mesh.pod_at(from, None);
+    let client_pod = mesh.client_at(from);
     let behind = mesh.meant(to.ip, to.port, sni);
     let out = outbound::decide(mesh, client_pod, to.ip, to.port, sni, &mut trace);
     let client_steps = trace.len();
@@ -104,6 +104,7 @@ fn behind_virtual_address(mesh: &Mesh, to: Endpoint, sni: Option<&str>, trace: &
             Some(answer) => {
                 // Which one the connection ends at is not known here: only what every one of them accepts is declared.
                 answer.allowed.retain(|class| other.allowed.contains(class));
+                answer.istio_mtls = weaker(answer.istio_mtls, other.istio_mtls);
                 if other.mode != answer.mode {
                     answer.mode = Decided::default(None);
                 }
@@ -111,6 +112,17 @@ fn behind_virtual_address(mesh: &Mesh, to: Endpoint, sni: Option<&str>, trace: &
         }
     }
     together.unwrap_or_else(|| inbound::outside(Some(first), trace))
+}
+
+/// What becomes of Istio mTLS at one of two places: what can be relied on at both.
+const fn weaker(one: IstioMtls, other: IstioMtls) -> IstioMtls {
+    use IstioMtls::{Accepted, None, Required, Unterminated};
+    match (one, other) {
+        (Unterminated, _) | (_, Unterminated) => Unterminated,
+        (None, _) | (_, None) => None,
+        (Accepted, _) | (_, Accepted) => Accepted,
+        (Required, Required) => Required,
+    }
 }
 
 /// Tells whether the two sides exclude each other. Where the application decides what it sends, be it that its proxy adds

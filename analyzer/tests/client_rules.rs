@@ -44,7 +44,10 @@ fn tls(place: &str, name: &str, age: u8, host: &str, export: &str, mode: &str) -
         place,
         name,
         age,
-        &format!("host: '{host}', exportTo: [{export}], trafficPolicy: {{tls: {{mode: {mode}}}}}"),
+        &format!(
+            "host: '{host}', exportTo: [{export}], \
+             trafficPolicy: {{tls: {{mode: {mode}, clientCertificate: /cert, privateKey: /key}}}}"
+        ),
     )
 }
 

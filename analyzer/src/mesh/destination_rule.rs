@@ -15,7 +15,8 @@ pub struct DestinationRule {
     pub host_line: u32,
     /// Namespaces it is visible in; empty for the mesh's default.
     pub export_to: Vec<String>,
-    /// The client workloads it is for; absent for all.
+    /// The client workloads it is for; absent for all. A selector without labels chooses all of its namespace, and is a
+    /// selector all the same: the rule is private.
     pub workload_selector: Option<Labels>,
     /// The policy at the top.
     pub policy: Option<TrafficPolicy>,
@@ -105,10 +106,7 @@ impl DestinationRule {
             host: host.scalar()?,
             host_line: host.line,
             export_to: texts(spec.get("exportTo")),
-            workload_selector: spec
-                .get("workloadSelector")
-                .map(|node| labels(node.get("matchLabels")))
-                .filter(|labels| !labels.is_empty()),
+            workload_selector: spec.get("workloadSelector").map(|node| labels(node.get("matchLabels"))),
             policy: spec.get("trafficPolicy").map(|node| policy(node, notes)),
             subsets,
             meta,

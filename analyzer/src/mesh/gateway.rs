@@ -31,7 +31,8 @@ pub struct Gateway {
     pub selector: Labels,
     /// Line of the selector, else of the document.
     pub selector_line: u32,
-    /// Services whose pods it configures instead: the addresses of a Gateway of the Gateway API.
+    /// Services whose pods it configures instead: the addresses of a Gateway of the Gateway API, or the annotation
+    /// `internal.istio.io/gateway-service`.
     pub services: Vec<String>,
     /// Its servers, in order.
     pub servers: Vec<Server>,
@@ -121,7 +122,11 @@ impl Gateway {
         Self {
             selector: labels(spec.and_then(|spec| spec.get("selector"))),
             selector_line: spec.and_then(|spec| spec.get("selector")).map_or(meta.line, |node| node.line),
-            services: Vec::new(),
+            services: meta
+                .annotations
+                .get("internal.istio.io/gateway-service")
+                .map(|list| list.split(',').map(|name| name.trim().to_owned()).collect())
+                .unwrap_or_default(),
             servers,
             meta,
         }

@@ -125,63 +125,66 @@ fn frontend(spec: Option<&Node>, number: u16) -> Option<&Node> {
     own.or_else(|| frontend.get("default")).and_then(|tls| tls.get("validation"))
 }
 
-/// Turns a BackendTLSPolicy into rules for the Services that it targets: SIMPLE, exported to all.
+/// What a BackendTLSPolicy is for: in its own namespace, a whole Service or ServiceEntry, or the port of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// A Service.
+    Service { name: String, section: Option<String> },
+    /// A ServiceEntry, with all its hosts.
+    ServiceEntry { name: String, section: Option<String> },
+    /// A host, as Istio's own kind `Hostname` names it.
+    Host(String),
+}
+
+/// Turns a BackendTLSPolicy into a rule for each of its targets, with their hosts and port numbers still open: SIMPLE,
+/// exported to all.
 ///
 /// Rule `destination-rule.backend-tls-policy`. Istio: `pilot/pkg/config/kube/gateway`, `backend_policies`.
-pub(crate) fn backend_tls_policy(
-    meta: &Meta,
-    document: &Node,
-    domain: &str,
-) -> Vec<(DestinationRule, Option<String>)> {
+pub(crate) fn backend_tls_policy(meta: &Meta, document: &Node) -> Vec<(Target, DestinationRule)> {
     let Some(spec) = document.get("spec") else { return Vec::new() };
     let validation = spec.get("validation");
     let hostname = validation.and_then(|validation| validation.get("hostname")).and_then(Node::scalar);
+    let tls = TlsSettings {
+        mode: ClientTls::Simple,
+        mode_written: true,
+        line: validation.map_or(spec.line, |validation| validation.line),
+        sni: hostname,
+        credential_name: None,
+        client_certificate: false,
+        ca_certificates: true,
+        insecure_skip_verify: false,
+        subject_alt_names: Vec::new(),
+    };
     spec.get("targetRefs")
         .map(Node::items)
         .unwrap_or_default()
         .iter()
-        .filter_map(|target| {
-            let name = target.get("name").and_then(Node::scalar)?;
-            let host = match target.get("kind").and_then(Node::text) {
-                Some("Service") => format!("{name}.{}.svc.{domain}", meta.namespace),
-                Some("Hostname" | "ServiceEntry") => name,
+        .filter_map(|reference| {
+            let name = reference.get("name").and_then(Node::scalar)?;
+            let section = reference.get("sectionName").and_then(Node::scalar).filter(|name| !name.is_empty());
+            let entry =
+                PortPolicy { port: None, tls: Some(tls.clone()), passthrough: false, line: spec.line };
+            let policy = if section.is_some() {
+                TrafficPolicy { ports: vec![entry], ..TrafficPolicy::default() }
+            } else {
+                TrafficPolicy { tls: Some(tls.clone()), line: spec.line, ..TrafficPolicy::default() }
+            };
+            let target = match reference.get("kind").and_then(Node::text) {
+                Some("Service") => Target::Service { name, section },
+                Some("ServiceEntry") => Target::ServiceEntry { name, section },
+                Some("Hostname") => Target::Host(name),
                 Some(_) | None => return None,
-            };
-            let tls = TlsSettings {
-                mode: ClientTls::Simple,
-                mode_written: true,
-                line: validation.map_or(spec.line, |validation| validation.line),
-                sni: hostname.clone(),
-                credential_name: None,
-                client_certificate: false,
-                ca_certificates: true,
-                insecure_skip_verify: false,
-                subject_alt_names: Vec::new(),
-            };
-            let section = target.get("sectionName").and_then(Node::scalar);
-            let policy = match section {
-                // The section names a Service port; the caller knows its number.
-                Some(_) => TrafficPolicy {
-                    ports: vec![PortPolicy {
-                        port: None,
-                        tls: Some(tls),
-                        passthrough: false,
-                        line: spec.line,
-                    }],
-                    ..TrafficPolicy::default()
-                },
-                None => TrafficPolicy { tls: Some(tls), line: spec.line, ..TrafficPolicy::default() },
             };
             let rule = DestinationRule {
                 meta: meta.clone(),
-                host,
-                host_line: target.line,
+                host: String::new(),
+                host_line: reference.line,
                 export_to: Vec::new(),
                 workload_selector: None,
                 policy: Some(policy),
                 subsets: Vec::new(),
             };
-            Some((rule, section))
+            Some((target, rule))
         })
         .collect()
 }

@@ -6,18 +6,21 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use crate::mesh::control_plane::ControlPlane;
 use crate::mesh::destination_rule::DestinationRule;
 use crate::mesh::gateway::Gateway;
-use crate::mesh::gateway_api;
+use crate::mesh::gateway_api::{self, Target};
+use crate::mesh::hosts::{Behind, HostEndpoint, HostPort, HostService, Owner, fqdn};
 use crate::mesh::manifest::{Manifest, Resources};
 use crate::mesh::mesh_config::MeshConfig;
 use crate::mesh::meta::{Labels, Meta, selects};
 use crate::mesh::peer_authentication::PeerAuthentication;
 use crate::mesh::pod::Pod;
-use crate::mesh::service::{EndpointSlice, Protocol, Service, TargetPort};
+use crate::mesh::service::{Protocol, Service};
 use crate::mesh::service_entry::{Resolution, ServiceEntry, WorkloadEntry};
 use crate::mesh::sidecar::Sidecar;
 use crate::mesh::virtual_service::VirtualService;
+use crate::policy::gateway::{configures, listens_on};
 use crate::policy::outbound::istio_sni;
 use crate::policy::visibility::covers;
 use crate::report::{InputError, PartyKind};
@@ -27,6 +30,8 @@ use crate::report::{InputError, PartyKind};
 pub struct Mesh {
     /// MeshConfig, with Istio's defaults where nothing is declared.
     pub config: MeshConfig,
+    /// What is known of istiod. A caller that knows better may set it: no lookup is made from it beforehand.
+    pub control_plane: ControlPlane,
     /// Labels of the namespaces, by name.
     pub namespaces: BTreeMap<Arc<str>, (Meta, Labels)>,
     /// Pods.
@@ -49,83 +54,50 @@ pub struct Mesh {
     pub sidecars: Vec<Sidecar>,
     /// Every host that a client can name: Services and ServiceEntries, oldest first.
     pub hosts: Vec<HostService>,
+    machines: Vec<Pod>,
     nodes: HashMap<IpAddr, Arc<str>>,
+    places: Places,
+    gateway_ports: HashMap<(IpAddr, u16), usize>,
     pods_by_ip: HashMap<IpAddr, Vec<usize>>,
     hosts_by_ip: HashMap<IpAddr, Vec<usize>>,
     ranges: Vec<(IpNet, usize)>,
 }
 
-/// What a host of the mesh was declared by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Owner {
-    /// A Service of Kubernetes, by its place in [`Mesh::services`].
-    Service(usize),
-    /// A ServiceEntry, by its place in [`Mesh::service_entries`].
-    Entry(usize),
+/// Where the resources of each namespace stand, oldest first where they compete.
+#[derive(Debug, Default)]
+struct Places {
+    pods: HashMap<Arc<str>, PodPlaces>,
+    peer_authentications: HashMap<Arc<str>, Vec<usize>>,
+    destination_rules: HashMap<Arc<str>, Vec<usize>>,
+    sidecars: HashMap<Arc<str>, Vec<usize>>,
+    workload_entries: HashMap<Arc<str>, Vec<usize>>,
 }
 
-/// One host that a client can name, however it was declared.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostService {
-    /// The full name: `reviews.default.svc.cluster.local`, or the ServiceEntry's host.
-    pub host: String,
-    /// The namespace it was declared in.
-    pub namespace: Arc<str>,
-    /// What declared it.
-    pub owner: Owner,
-    /// Whether it stands outside the mesh.
-    pub external: bool,
-    /// Whether the client's own address is used: headless, or resolution NONE.
-    pub original_destination: bool,
-    /// Virtual addresses.
-    pub addresses: Vec<IpNet>,
-    /// Ports.
-    pub ports: Vec<HostPort>,
-    /// Addresses behind it.
-    pub endpoints: Vec<HostEndpoint>,
-    /// Namespaces it is visible in; empty for all.
-    pub export_to: Vec<String>,
+/// The pods of a namespace that have not ended: all of them, and by each of their labels.
+#[derive(Debug, Default)]
+struct PodPlaces {
+    all: Vec<usize>,
+    by_label: HashMap<String, Vec<usize>>,
 }
 
-/// One port of a host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostPort {
-    /// The port that clients dial.
-    pub number: u16,
-    /// Its name.
-    pub name: Option<String>,
-    /// The protocol that its declaration selects.
-    pub protocol: Protocol,
-    /// The port on the wire where there is no endpoint to tell it.
-    pub target: u16,
-    /// Line of the declaration.
-    pub line: u32,
+fn label(key: &str, value: &str) -> String {
+    format!("{key}={value}")
 }
 
-/// One address behind a host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostEndpoint {
-    /// The address.
-    pub ip: IpAddr,
-    /// The pod, by its place in [`Mesh::pods`].
-    pub pod: Option<usize>,
-    /// Whether clients may send Istio mTLS to it.
-    pub tls_mode_istio: bool,
-    /// Its labels.
-    pub labels: Labels,
-    /// The port on the wire for each port of the host, by the host's port number.
-    pub ports: BTreeMap<u16, u16>,
+fn by_namespace<'a>(metas: impl Iterator<Item = &'a Meta>) -> HashMap<Arc<str>, Vec<usize>> {
+    let mut places: HashMap<Arc<str>, Vec<usize>> = HashMap::new();
+    for (place, meta) in metas.enumerate() {
+        places.entry(meta.namespace.clone()).or_default().push(place);
+    }
+    places
 }
 
-/// What stands behind a destination on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Behind<'a> {
-    /// The host.
-    pub host: &'a HostService,
-    /// The port that clients dial.
-    pub port: &'a HostPort,
-    /// The endpoint, where the destination is one.
-    pub endpoint: Option<&'a HostEndpoint>,
+fn at<'a, T>(
+    all: &'a [T],
+    places: &'a HashMap<Arc<str>, Vec<usize>>,
+    namespace: &str,
+) -> impl DoubleEndedIterator<Item = &'a T> + use<'a, T> {
+    places.get(namespace).map_or(&[][..], Vec::as_slice).iter().filter_map(|place| all.get(*place))
 }
 
 impl Mesh {
@@ -155,6 +127,7 @@ impl Mesh {
             service_entries: resources.service_entries,
             workload_entries: resources.workload_entries,
             sidecars: resources.sidecars,
+            control_plane: resources.control_plane.unwrap_or_default(),
             config,
             ..Self::default()
         };
@@ -173,23 +146,9 @@ impl Mesh {
         mesh.sidecars.sort_by(|a, b| a.meta.age().cmp(&b.meta.age()));
         mesh.services.sort_by(|a, b| a.meta.age().cmp(&b.meta.age()));
         for (meta, node) in &resources.backend_tls {
-            for (mut rule, section) in gateway_api::backend_tls_policy(meta, node, &mesh.config.domain) {
-                if let Some(section) = section {
-                    let number = mesh
-                        .services
-                        .iter()
-                        .filter(|service| {
-                            service.meta.namespace == meta.namespace
-                                && fqdn(service, &mesh.config.domain) == rule.host
-                        })
-                        .flat_map(|service| &service.ports)
-                        .find(|port| port.name.as_deref() == Some(&section))
-                        .map(|port| port.port);
-                    for policy in rule.policy.iter_mut().flat_map(|policy| &mut policy.ports) {
-                        policy.port = number;
-                    }
-                }
-                mesh.destination_rules.push(rule);
+            for (target, rule) in gateway_api::backend_tls_policy(meta, node) {
+                let rules = mesh.targeted(meta, &target, &rule);
+                mesh.destination_rules.extend(rules);
             }
         }
         mesh.destination_rules.sort_by(|a, b| {
@@ -205,12 +164,23 @@ impl Mesh {
                 mesh.nodes.insert(ip, meta.name.clone());
             }
         }
+        mesh.machines = mesh.workload_entries.iter().filter_map(Pod::of_workload).collect();
         // The address of a pod that has ended may belong to another one by now.
         for (index, pod) in mesh.pods.iter().enumerate().filter(|(_, pod)| !pod.ended) {
             for ip in &pod.ips {
                 mesh.pods_by_ip.entry(*ip).or_default().push(index);
             }
+            let places = mesh.places.pods.entry(pod.meta.namespace.clone()).or_default();
+            places.all.push(index);
+            for (key, value) in &pod.meta.labels {
+                places.by_label.entry(label(key, value)).or_default().push(index);
+            }
         }
+        mesh.places.peer_authentications =
+            by_namespace(mesh.peer_authentications.iter().map(|policy| &policy.meta));
+        mesh.places.destination_rules = by_namespace(mesh.destination_rules.iter().map(|rule| &rule.meta));
+        mesh.places.workload_entries = by_namespace(mesh.workload_entries.iter().map(|entry| &entry.meta));
+        mesh.places.sidecars = by_namespace(mesh.sidecars.iter().map(|sidecar| &sidecar.meta));
         let slices = resources.slices;
         let endpoints = resources.endpoints;
         mesh.hosts = mesh.build_hosts(&slices, &endpoints);
@@ -224,216 +194,133 @@ impl Mesh {
             }
             for endpoint in &host.endpoints {
                 let places = mesh.hosts_by_ip.entry(endpoint.ip).or_default();
-                if !places.contains(&index) {
+                if places.last() != Some(&index) {
                     places.push(index);
                 }
             }
         }
+        mesh.gateway_ports = mesh.ports_of_gateways();
         mesh
     }
 
-    fn build_hosts(&self, slices: &[EndpointSlice], endpoints: &[EndpointSlice]) -> Vec<HostService> {
-        let mut by_service: HashMap<(&str, &str), Vec<&EndpointSlice>> = HashMap::new();
-        for slice in endpoints {
-            by_service.entry((&slice.meta.namespace, &slice.service)).or_default().push(slice);
-        }
-        let mut sliced: HashMap<(&str, &str), Vec<&EndpointSlice>> = HashMap::new();
-        for slice in slices {
-            sliced.entry((&slice.meta.namespace, &slice.service)).or_default().push(slice);
-        }
-        // Slices say the same as the older Endpoints, and more.
-        by_service.extend(sliced);
-        let mut hosts: Vec<(bool, String, HostService)> = Vec::new();
-        for (index, service) in self.services.iter().enumerate() {
-            let slices = by_service
-                .get(&(&*service.meta.namespace, &*service.meta.name))
-                .map_or(&[][..], Vec::as_slice);
-            let host = self.service_host(index, service, slices);
-            hosts.push((
-                service.meta.created.is_none(),
-                service.meta.created.clone().unwrap_or_default(),
-                host,
-            ));
-        }
-        for (index, entry) in self.service_entries.iter().enumerate() {
-            for name in &entry.hosts {
-                let host = self.entry_host(index, entry, name);
-                hosts.push((
-                    entry.meta.created.is_none(),
-                    entry.meta.created.clone().unwrap_or_default(),
-                    host,
-                ));
-            }
-        }
-        hosts.sort_by(|a, b| {
-            (a.0, &a.1, &a.2.host, &a.2.namespace).cmp(&(b.0, &b.1, &b.2.host, &b.2.namespace))
-        });
-        hosts.into_iter().map(|(_, _, host)| host).collect()
-    }
-
-    fn service_host(&self, index: usize, service: &Service, slices: &[&EndpointSlice]) -> HostService {
-        let mut endpoints: BTreeMap<IpAddr, HostEndpoint> = BTreeMap::new();
-        let mut add = |ip: IpAddr, pod: Option<usize>, port: u16, wire: u16| {
-            let labels =
-                pod.and_then(|pod| self.pods.get(pod)).map(|pod| pod.meta.labels.clone()).unwrap_or_default();
-            let tls_mode_istio = pod.and_then(|pod| self.pods.get(pod)).is_some_and(Pod::tls_mode_istio);
-            let endpoint = endpoints.entry(ip).or_insert_with(|| HostEndpoint {
-                ip,
-                pod,
-                tls_mode_istio,
-                labels,
-                ports: BTreeMap::new(),
-            });
-            endpoint.ports.entry(port).or_insert(wire);
-        };
-        for port in &service.ports {
-            if slices.is_empty() {
-                for (place, pod) in self.selected(service) {
-                    let wire = match &port.target {
-                        TargetPort::Number(number) => Some(*number),
-                        TargetPort::Name(name) => pod.named_port(name),
+    /// Returns the rules that a BackendTLSPolicy comes to for one of its targets: none where there is no such target, or it
+    /// has no such port.
+    ///
+    /// Rule `destination-rule.backend-tls-policy`. Istio: `backend_policies.go`, `BackendTLSPolicyCollection`.
+    fn targeted(&self, meta: &Meta, target: &Target, rule: &DestinationRule) -> Vec<DestinationRule> {
+        let found: Vec<(String, Option<u16>)> = match target {
+            Target::Host(host) => vec![(host.clone(), None)],
+            Target::Service { name, section } => self
+                .services
+                .iter()
+                .filter(|service| service.meta.namespace == meta.namespace && *service.meta.name == **name)
+                .filter_map(|service| {
+                    let named = |section: &String| {
+                        service.ports.iter().find(|port| port.name.as_ref() == Some(section))
                     };
-                    for ip in &pod.ips {
-                        if let Some(wire) = wire {
-                            add(*ip, Some(place), port.port, wire);
-                        }
-                    }
+                    let port = section.as_ref().map(named);
+                    (port != Some(None))
+                        .then(|| (fqdn(service, &self.config.domain), port.flatten().map(|port| port.port)))
+                })
+                .collect(),
+            Target::ServiceEntry { name, section } => self
+                .service_entries
+                .iter()
+                .filter(|entry| entry.meta.namespace == meta.namespace && *entry.meta.name == **name)
+                .flat_map(|entry| {
+                    let named = |section: &String| entry.ports.iter().find(|port| port.name == *section);
+                    let port = section.as_ref().map(named);
+                    let hosts = if port == Some(None) { &[][..] } else { entry.hosts.as_slice() };
+                    let number = port.flatten().map(|port| port.number);
+                    hosts.iter().map(move |host| (host.clone(), number))
+                })
+                .collect(),
+        };
+        found
+            .into_iter()
+            .map(|(host, port)| {
+                let mut rule = DestinationRule { host, ..rule.clone() };
+                for entry in rule.policy.iter_mut().flat_map(|policy| &mut policy.ports) {
+                    entry.port = port;
                 }
-            }
-            for slice in slices {
-                let wire = slice
-                    .ports
-                    .iter()
-                    .find(|(name, _)| {
-                        name.as_deref().unwrap_or_default() == port.name.as_deref().unwrap_or_default()
-                    })
-                    .map(|(_, number)| *number);
-                for (ip, pod) in &slice.addresses {
-                    if let Some(wire) = wire {
-                        add(*ip, self.pod_place(*ip, &slice.meta.namespace, pod.as_deref()), port.port, wire);
-                    }
-                }
-            }
-        }
-        let ports = service
-            .ports
-            .iter()
-            .map(|port| HostPort {
-                number: port.port,
-                name: port.name.clone(),
-                protocol: port.protocol,
-                target: match &port.target {
-                    TargetPort::Number(number) => *number,
-                    TargetPort::Name(_) => port.port,
-                },
-                line: port.line,
+                rule
             })
-            .collect();
-        HostService {
-            host: fqdn(service, &self.config.domain),
-            namespace: service.meta.namespace.clone(),
-            owner: Owner::Service(index),
-            external: false,
-            original_destination: service.headless,
-            addresses: service.cluster_ips.iter().copied().map(IpNet::from).collect(),
-            ports,
-            endpoints: endpoints.into_values().collect(),
-            export_to: service.export_to.clone().unwrap_or_else(|| self.config.service_export_to.clone()),
-        }
+            .collect()
     }
 
-    fn entry_host(&self, index: usize, entry: &ServiceEntry, name: &str) -> HostService {
-        let mut endpoints = Vec::new();
-        for endpoint in &entry.endpoints {
-            if let Some(ip) = endpoint.ip {
-                endpoints.push(HostEndpoint {
-                    ip,
-                    pod: self.pod_place(ip, &entry.meta.namespace, None),
-                    tls_mode_istio: endpoint.tls_mode_istio(),
-                    labels: endpoint.labels.clone(),
-                    ports: entry.ports.iter().map(|port| (port.number, endpoint.wire_port(port))).collect(),
-                });
-            }
-        }
-        if let Some(selector) = &entry.workload_selector {
-            for (place, pod) in self.pods.iter().enumerate() {
-                if !pod.ended
-                    && pod.meta.namespace == entry.meta.namespace
-                    && selects(selector, &pod.meta.labels)
+    /// Lists the ports that Gateways open on pods of the host network: such pods need not declare them.
+    fn ports_of_gateways(&self) -> HashMap<(IpAddr, u16), usize> {
+        let mut ports = HashMap::new();
+        let hosted = |pod: &Pod| pod.host_network && !pod.ended && pod.proxy == PartyKind::Gateway;
+        for (place, pod) in self.pods.iter().enumerate().filter(|(_, pod)| hosted(pod)) {
+            for gateway in self.gateways.iter().filter(|gateway| configures(self, gateway, pod)) {
+                for port in
+                    gateway.servers.iter().flat_map(|server| listens_on(self, gateway, pod, server.port))
                 {
                     for ip in &pod.ips {
-                        endpoints.push(HostEndpoint {
-                            ip: *ip,
-                            pod: Some(place),
-                            tls_mode_istio: pod.tls_mode_istio(),
-                            labels: pod.meta.labels.clone(),
-                            ports: entry
-                                .ports
-                                .iter()
-                                .map(|port| (port.number, port.target.unwrap_or(port.number)))
-                                .collect(),
-                        });
+                        ports.entry((*ip, port)).or_insert(place);
                     }
                 }
             }
-            for workload in &self.workload_entries {
-                if let (true, Some(ip)) = (
-                    workload.meta.namespace == entry.meta.namespace
-                        && selects(selector, &workload.endpoint.labels),
-                    workload.endpoint.ip,
-                ) {
-                    endpoints.push(HostEndpoint {
-                        ip,
-                        pod: None,
-                        tls_mode_istio: workload.endpoint.tls_mode_istio(),
-                        labels: workload.endpoint.labels.clone(),
-                        ports: entry
-                            .ports
-                            .iter()
-                            .map(|port| (port.number, workload.endpoint.wire_port(port)))
-                            .collect(),
-                    });
-                }
-            }
         }
-        let ports = entry
-            .ports
-            .iter()
-            .map(|port| HostPort {
-                number: port.number,
-                name: Some(port.name.clone()),
-                protocol: port.protocol,
-                target: port.target.unwrap_or(port.number),
-                line: port.line,
-            })
-            .collect();
-        HostService {
-            host: name.to_owned(),
-            namespace: entry.meta.namespace.clone(),
-            owner: Owner::Entry(index),
-            external: !entry.internal,
-            original_destination: entry.resolution == Resolution::None,
-            addresses: entry.addresses.clone(),
-            ports,
-            endpoints,
-            export_to: if entry.export_to.is_empty() {
-                self.config.service_export_to.clone()
-            } else {
-                entry.export_to.clone()
-            },
-        }
+        ports
+    }
+
+    /// Returns the PeerAuthentications of a namespace, oldest first.
+    pub fn peer_authentications_in(
+        &self,
+        namespace: &str,
+    ) -> impl DoubleEndedIterator<Item = &PeerAuthentication> {
+        at(&self.peer_authentications, &self.places.peer_authentications, namespace)
+    }
+
+    /// Returns the DestinationRules of a namespace in the order in which they compete; what a BackendTLSPolicy declares
+    /// last.
+    pub fn destination_rules_in(&self, namespace: &str) -> impl DoubleEndedIterator<Item = &DestinationRule> {
+        at(&self.destination_rules, &self.places.destination_rules, namespace)
+    }
+
+    /// Returns the Sidecars of a namespace, oldest first.
+    pub fn sidecars_in(&self, namespace: &str) -> impl DoubleEndedIterator<Item = &Sidecar> {
+        at(&self.sidecars, &self.places.sidecars, namespace)
     }
 
     /// Returns the pods that a Service's selector chooses.
     pub fn selected<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = (usize, &'a Pod)> {
-        self.pods.iter().enumerate().filter(|(_, pod)| {
-            !pod.ended
-                && pod.meta.namespace == service.meta.namespace
-                && service.selector.as_ref().is_some_and(|selector| selects(selector, &pod.meta.labels))
-        })
+        let selector = service.selector.as_ref().filter(|_| service.external_name.is_none());
+        selector.into_iter().flat_map(|selector| self.pods_with(&service.meta.namespace, selector))
     }
 
-    fn pod_place(&self, ip: IpAddr, namespace: &str, name: Option<&str>) -> Option<usize> {
+    /// Returns the pods of a namespace that have all these labels; no labels are those of every pod.
+    pub fn pods_with<'a>(
+        &'a self,
+        namespace: &str,
+        selector: &'a Labels,
+    ) -> impl Iterator<Item = (usize, &'a Pod)> + use<'a> {
+        let places = self.places.pods.get(namespace).map_or(&[][..], |pods| {
+            let with = |(key, value): (&String, &String)| {
+                pods.by_label.get(&label(key, value)).map_or(&[][..], Vec::as_slice)
+            };
+            // The rarest label leaves the fewest pods to look at.
+            selector.iter().map(with).min_by_key(|places| places.len()).unwrap_or(&pods.all)
+        });
+        places
+            .iter()
+            .filter_map(|place| self.pods.get(*place).map(|pod| (*place, pod)))
+            .filter(|(_, pod)| selects(selector, &pod.meta.labels))
+    }
+
+    /// Returns the WorkloadEntries of a namespace that have all these labels.
+    pub fn workload_entries_with<'a>(
+        &'a self,
+        namespace: &str,
+        selector: &'a Labels,
+    ) -> impl Iterator<Item = &'a WorkloadEntry> + use<'a> {
+        at(&self.workload_entries, &self.places.workload_entries, namespace)
+            .filter(|entry| selects(selector, &entry.endpoint.labels))
+    }
+
+    pub(super) fn pod_place(&self, ip: IpAddr, namespace: &str, name: Option<&str>) -> Option<usize> {
         let places = self.pods_by_ip.get(&ip)?;
         let named = places.iter().copied().find(|place| {
             self.pods.get(*place).is_some_and(|pod| {
@@ -443,8 +330,15 @@ impl Mesh {
         named.or(if let [only] = places.as_slice() { Some(*only) } else { None })
     }
 
+    /// Returns the workload that opens connections from an address: a pod, or one outside Kubernetes that has a proxy.
+    #[must_use]
+    pub fn client_at(&self, ip: IpAddr) -> Option<&Pod> {
+        let machine = || self.machines.iter().find(|machine| machine.ips.contains(&ip));
+        self.pod_at(ip, None).or_else(|| machine().filter(|_| !self.pods_by_ip.contains_key(&ip)))
+    }
+
     /// Returns the pod that an address and port belong to. Pods that share their node's address are told apart by the
-    /// port they declare; where that does not tell, there is no answer.
+    /// port they declare, else by the one that a Gateway opens; where that does not tell, there is no answer.
     #[must_use]
     pub fn pod_at(&self, ip: IpAddr, port: Option<u16>) -> Option<&Pod> {
         let places = self.pods_by_ip.get(&ip)?;
@@ -461,7 +355,8 @@ impl Mesh {
                     pods.iter().filter(|pod| pod.ports.iter().any(|(_, number)| *number == port));
                 match (declared.next(), declared.next()) {
                     (Some(pod), None) => Some(pod),
-                    _ => None,
+                    (None, _) => self.gateway_ports.get(&(ip, port)).and_then(|place| self.pods.get(*place)),
+                    (Some(_), Some(_)) => None,
                 }
             }
         }
@@ -496,9 +391,10 @@ impl Mesh {
                 if host_port.protocol == Protocol::Udp {
                     continue;
                 }
-                let endpoint = host.endpoints.iter().find(|endpoint| {
-                    endpoint.ip == ip && endpoint.ports.get(&host_port.number) == Some(&port)
-                });
+                let endpoint = host
+                    .endpoints_at(ip)
+                    .iter()
+                    .find(|endpoint| endpoint.ports.get(&host_port.number) == Some(&port));
                 // With resolution NONE the client's own destination is used, but a target port still applies.
                 let virtual_address = host.addresses.iter().any(|range| range.contains(&ip))
                     && (host_port.number == port || (host.original_destination && host_port.target == port));
@@ -522,21 +418,26 @@ impl Mesh {
             host.ports.iter().filter(|declared| declared.protocol == Protocol::Udp).any(|declared| {
                 let virtual_address = host.addresses.iter().any(|range| range.contains(&ip));
                 (virtual_address && declared.number == port)
-                    || host.endpoints.iter().any(|endpoint| {
-                        endpoint.ip == ip && endpoint.ports.get(&declared.number) == Some(&port)
-                    })
+                    || host
+                        .endpoints_at(ip)
+                        .iter()
+                        .any(|endpoint| endpoint.ports.get(&declared.number) == Some(&port))
             })
         })
     }
 
     /// Returns every host that a connection may mean: those behind the destination, else those that the SNI names. An
     /// address that a ServiceEntry's name resolved to is in no declaration, and an east-west gateway's stands for the
-    /// services behind it; there the name in the ClientHello is all that tells.
+    /// services behind it; there the name in the ClientHello is all that tells. A TCP entry without addresses stands behind
+    /// every address that is otherwise unknown, by its port.
     #[must_use]
     pub fn meant(&self, ip: IpAddr, port: u16, sni: Option<&str>) -> Vec<Behind<'_>> {
         let behind = self.behind(ip, port);
-        let Some(sni) = sni else { return behind };
         let pod = self.pod_at(ip, Some(port));
+        let unknown = behind.is_empty() && pod.is_none();
+        let Some(sni) = sni else {
+            return if unknown { self.capturing(port) } else { behind };
+        };
         if let Some((service_port, _, host)) = istio_sni(sni) {
             let through_gateway = pod.is_some_and(|pod| pod.proxy == PartyKind::Gateway)
                 && !behind.iter().any(|found| found.host.host == host);
@@ -546,13 +447,33 @@ impl Mesh {
                 behind
             };
         }
-        if !behind.is_empty() || pod.is_some() {
+        if !unknown {
             return behind;
         }
-        self.ports_of(
+        let named = self.ports_of(
             |found| matches!(found.owner, Owner::Entry(_)) && covers(&found.host, sni),
             |found| found.number == port || found.target == port,
-        )
+        );
+        if named.is_empty() { self.capturing(port) } else { named }
+    }
+
+    /// Returns the TCP entries that take every connection to a port, whatever its address: those without addresses.
+    ///
+    /// Rule `client.whole-port`. Istio: ServiceEntry, `addresses`; analysis message IST0134.
+    fn capturing(&self, port: u16) -> Vec<Behind<'_>> {
+        let whole = |found: &HostService| {
+            let Owner::Entry(index) = found.owner else { return false };
+            let resolved = self.service_entries.get(index).is_some_and(|entry| {
+                entry.resolution != Resolution::Static && entry.workload_selector.is_none()
+            });
+            resolved && found.addresses.is_empty() && found.endpoints.is_empty()
+        };
+        let opaque = |found: &HostPort| !found.protocol.is_http() && !found.protocol.is_tls();
+        self.ports_of(whole, |found| {
+            opaque(found)
+                && found.protocol != Protocol::Unsupported
+                && (found.number == port || found.target == port)
+        })
     }
 
     fn ports_of(
@@ -567,19 +488,26 @@ impl Mesh {
             .collect()
     }
 
-    /// Returns the Services whose port leads to a pod's container port, the oldest first.
-    #[must_use]
-    pub fn services_of(&self, pod: &Pod, port: u16) -> Vec<(&HostService, &HostPort)> {
+    /// Returns the hosts that a pod stands behind, the oldest first.
+    pub fn hosts_of(&self, pod: &Pod) -> impl Iterator<Item = &HostService> {
         let mut places: Vec<usize> =
             pod.ips.iter().filter_map(|ip| self.hosts_by_ip.get(ip)).flatten().copied().collect();
         places.sort_unstable();
         places.dedup();
+        places.into_iter().filter_map(|place| self.hosts.get(place))
+    }
+
+    /// Returns the Services whose port leads to a pod's container port, the oldest first.
+    #[must_use]
+    pub fn services_of(&self, pod: &Pod, port: u16) -> Vec<(&HostService, &HostPort)> {
         let mut found = Vec::new();
-        for host in places.into_iter().filter_map(|place| self.hosts.get(place)) {
+        for host in self.hosts_of(pod) {
             for host_port in &host.ports {
-                let leads = host.endpoints.iter().any(|endpoint| {
-                    pod.ips.contains(&endpoint.ip) && endpoint.ports.get(&host_port.number) == Some(&port)
-                });
+                let leads = pod
+                    .ips
+                    .iter()
+                    .flat_map(|ip| host.endpoints_at(*ip))
+                    .any(|endpoint| endpoint.ports.get(&host_port.number) == Some(&port));
                 if leads && host_port.protocol != Protocol::Udp {
                     found.push((host, host_port));
                 }
@@ -608,9 +536,4 @@ impl Mesh {
     pub fn has_ambient(&self) -> bool {
         self.pods.iter().any(|pod| pod.proxy == PartyKind::Ambient)
     }
-}
-
-/// Returns a Service's full name.
-pub(crate) fn fqdn(service: &Service, domain: &str) -> String {
-    format!("{}.{}.svc.{domain}", service.meta.name, service.meta.namespace)
 }

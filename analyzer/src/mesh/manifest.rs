@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::mesh::control_plane::ControlPlane;
 use crate::mesh::destination_rule::DestinationRule;
 use crate::mesh::gateway::Gateway;
 use crate::mesh::gateway_api;
@@ -51,6 +52,7 @@ pub(crate) struct Resources {
     pub(crate) workload_entries: Vec<WorkloadEntry>,
     pub(crate) sidecars: Vec<Sidecar>,
     pub(crate) config: Option<MeshConfig>,
+    pub(crate) control_plane: Option<ControlPlane>,
     pub(crate) errors: Vec<InputError>,
     seen: std::collections::HashMap<String, (File, u32)>,
 }
@@ -252,7 +254,13 @@ impl Resources {
                     .collect();
                 self.nodes.push((meta, ips));
             }
-            ("", "Pod") => self.pods.push(Pod::read(meta, node)),
+            ("", "Pod") => {
+                self.control_plane = self.control_plane.or_else(|| ControlPlane::read(&meta, node));
+                self.pods.push(Pod::read(meta, node));
+            }
+            ("apps", "Deployment") => {
+                self.control_plane = self.control_plane.or_else(|| ControlPlane::read(&meta, node));
+            }
             ("", "Service") => self.services.push(Service::read(meta, node)),
             ("", "Endpoints") => self.endpoints.extend(EndpointSlice::read_endpoints(&meta, node)),
             ("", "ConfigMap") => self.config_map(&meta, node, notes),
@@ -326,6 +334,7 @@ fn is_read(group: &str, kind: &str) -> bool {
     matches!(
         (group, kind),
         ("", "Namespace" | "Node" | "Pod" | "Service" | "Endpoints" | "ConfigMap")
+            | ("apps", "Deployment")
             | ("discovery.k8s.io", "EndpointSlice")
             | ("security.istio.io", "PeerAuthentication")
             | (
@@ -371,7 +380,7 @@ fn known_fields(group: &str, kind: &str) -> Option<&'static [&'static str]> {
     })
 }
 
-fn parse(text: &str) -> Result<Node, (Option<u32>, String)> {
+pub(crate) fn parse(text: &str) -> Result<Node, (Option<u32>, String)> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_nodes: DOCUMENT_NODES,

@@ -1,9 +1,11 @@
 //! The declarations: text of manifests in, an immutable [`Mesh`] out.
 
+mod hosts;
 mod index;
 mod manifest;
 pub(crate) mod spelling;
 
+pub mod control_plane;
 pub mod destination_rule;
 pub mod gateway;
 pub mod gateway_api;
@@ -17,6 +19,7 @@ pub mod service_entry;
 pub mod sidecar;
 pub mod virtual_service;
 
-pub use index::{Behind, HostEndpoint, HostPort, HostService, Mesh, Owner};
+pub use hosts::{Behind, HostEndpoint, HostPort, HostService, Owner};
+pub use index::Mesh;
 pub use manifest::{DOCUMENT_BYTES, DOCUMENT_NODES, Manifest};
 pub(crate) use spelling::nearest;

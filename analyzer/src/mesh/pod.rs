@@ -2,8 +2,11 @@
 
 use std::net::IpAddr;
 
+use crate::mesh::control_plane::environment;
+use crate::mesh::manifest::parse;
 use crate::mesh::meta::{Labels, Meta, port};
 use crate::mesh::node::Node;
+use crate::mesh::service_entry::WorkloadEntry;
 use crate::report::PartyKind;
 
 /// A Pod, as far as its traffic is concerned.
@@ -23,6 +26,10 @@ pub struct Pod {
     pub proxy: PartyKind,
     /// Whether it is both a sidecar's and ztunnel's pod.
     pub both_proxies: bool,
+    /// Whether its proxy has client certificates of its own, besides the mesh's: `TLS_CLIENT_CERT_CHAIN` in its metadata.
+    pub own_certificates: bool,
+    /// Whether its proxy says that it cannot bind to ports below 1024.
+    pub unprivileged: bool,
     /// Declared container ports, with their names.
     pub ports: Vec<(Option<String>, u16)>,
     /// The workload's name.
@@ -97,7 +104,10 @@ impl Pod {
         };
         let controller = controller(document);
         let workload = workload(&meta, controller.as_ref());
+        let metadata = |name: &str| proxy_metadata(&meta, istio_proxy, &format!("ISTIO_META_{name}"));
         Self {
+            own_certificates: metadata("TLS_CLIENT_CERT_CHAIN").is_some(),
+            unprivileged: metadata("UNPRIVILEGED_POD").is_some_and(|value| value == "true"),
             ips,
             host_network: spec.and_then(|spec| spec.get("hostNetwork")).and_then(Node::bool).unwrap_or(false),
             service_account: spec
@@ -117,6 +127,27 @@ impl Pod {
         }
     }
 
+    /// Returns a workload outside Kubernetes that has a proxy, as the pod that it stands in for; absent without a proxy.
+    pub(crate) fn of_workload(entry: &WorkloadEntry) -> Option<Self> {
+        let ip = entry.endpoint.ip.filter(|_| entry.endpoint.tls_mode_istio())?;
+        let mut meta = entry.meta.clone();
+        meta.labels.clone_from(&entry.endpoint.labels);
+        Some(Self {
+            ips: vec![ip],
+            host_network: false,
+            service_account: entry.endpoint.service_account.clone().unwrap_or_else(|| "default".to_owned()),
+            ended: false,
+            proxy: PartyKind::Sidecar,
+            both_proxies: false,
+            own_certificates: false,
+            unprivileged: false,
+            ports: Vec::new(),
+            controller: None,
+            workload: meta.name.to_string(),
+            meta,
+        })
+    }
+
     /// Tells whether clients may send Istio mTLS to this pod: the label that the injector sets.
     #[must_use]
     pub fn tls_mode_istio(&self) -> bool {
@@ -129,6 +160,17 @@ impl Pod {
         self.proxy == PartyKind::Ambient
             || self.proxy == PartyKind::Waypoint
             || self.meta.labels.get("networking.istio.io/tunnel").is_some_and(|tunnel| tunnel == "http")
+    }
+
+    /// Tells whether ztunnel takes its outbound connections only.
+    #[must_use]
+    pub fn bypasses_inbound(&self) -> bool {
+        self.proxy == PartyKind::Ambient
+            && self
+                .meta
+                .annotations
+                .get("ambient.istio.io/bypass-inbound-capture")
+                .is_some_and(|value| value == "true")
     }
 
     /// Returns the number of a named container port.
@@ -152,6 +194,14 @@ fn kind(labels: &Labels, istio_proxy: bool, router: bool, ambient: bool) -> Part
         (false, _, true) => PartyKind::Ambient,
         (false, _, false) => PartyKind::NoProxy,
     }
+}
+
+/// Returns a value of the proxy's metadata: from its environment, else from the pod's annotation `proxy.istio.io/config`.
+fn proxy_metadata(meta: &Meta, istio_proxy: Option<&Node>, name: &str) -> Option<String> {
+    istio_proxy.and_then(|container| environment(container, name)).or_else(|| {
+        let text = meta.annotations.get("proxy.istio.io/config")?;
+        parse(text).ok()?.at(&["proxyMetadata", name])?.scalar().filter(|value| !value.is_empty())
+    })
 }
 
 /// Finds the controller: a ReplicaSet whose name ends in a hash is a Deployment's.

@@ -14,6 +14,8 @@ pub struct Service {
     pub cluster_ips: Vec<IpAddr>,
     /// Whether `clusterIP` is `None`.
     pub headless: bool,
+    /// The name outside that it is an alias of (`type: ExternalName`): then it stands outside the mesh and has no endpoints.
+    pub external_name: Option<String>,
     /// What it selects pods by; absent when endpoints are kept by hand.
     pub selector: Option<Labels>,
     /// Its ports.
@@ -172,7 +174,9 @@ impl Service {
         let export_to = meta.annotations.get("networking.istio.io/exportTo").map(|list| {
             list.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
         });
+        let external = field("type").and_then(Node::text) == Some("ExternalName");
         Self {
+            external_name: field("externalName").and_then(Node::scalar).filter(|_| external),
             headless: single.as_deref() == Some("None"),
             cluster_ips,
             selector: field("selector")
@@ -223,10 +227,21 @@ pub struct EndpointSlice {
     pub meta: Meta,
     /// The Service's name, in the same namespace.
     pub service: String,
-    /// Addresses, each with the pod's name where it is one.
-    pub addresses: Vec<(IpAddr, Option<String>)>,
+    /// Addresses.
+    pub addresses: Vec<SliceAddress>,
     /// Ports: the Service port's name and the container port.
     pub ports: Vec<(Option<String>, u16)>,
+}
+
+/// One address behind a Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SliceAddress {
+    /// The address.
+    pub ip: IpAddr,
+    /// The pod's name, where it is one.
+    pub pod: Option<String>,
+    /// Whether it takes connections; no condition means that it does.
+    pub ready: bool,
 }
 
 impl EndpointSlice {
@@ -236,8 +251,9 @@ impl EndpointSlice {
         let mut addresses = Vec::new();
         for endpoint in document.get("endpoints").map(Node::items).unwrap_or_default() {
             let pod = pod_name(endpoint);
+            let ready = endpoint.at(&["conditions", "ready"]).and_then(Node::bool).unwrap_or(true);
             for ip in texts(endpoint.get("addresses")).iter().filter_map(|text| text.parse().ok()) {
-                addresses.push((ip, pod.clone()));
+                addresses.push(SliceAddress { ip, pod: pod.clone(), ready });
             }
         }
         let ports = named_ports(document.get("ports"));
@@ -252,14 +268,14 @@ impl EndpointSlice {
             .map(|subset| Self {
                 meta: meta.clone(),
                 service: meta.name.to_string(),
-                addresses: subset
-                    .get("addresses")
-                    .map(Node::items)
-                    .unwrap_or_default()
-                    .iter()
-                    .filter_map(|entry| {
-                        let ip = entry.get("ip").and_then(Node::scalar)?.parse().ok()?;
-                        Some((ip, pod_name(entry)))
+                addresses: [("addresses", true), ("notReadyAddresses", false)]
+                    .into_iter()
+                    .flat_map(|(list, ready)| {
+                        let entries = subset.get(list).map(Node::items).unwrap_or_default().iter();
+                        entries.filter_map(move |entry| {
+                            let ip = entry.get("ip").and_then(Node::scalar)?.parse().ok()?;
+                            Some(SliceAddress { ip, pod: pod_name(entry), ready })
+                        })
                     })
                     .collect(),
                 ports: named_ports(subset.get("ports")),

@@ -1,8 +1,10 @@
 //! Auto mTLS: what a client's proxy sends where no DestinationRule has a tls block.
 
+use crate::mesh::pod::Pod;
 use crate::mesh::{Behind, Mesh};
-use crate::policy::{Trace, peer_authentication};
-use crate::report::{PartyKind, ServerMode};
+use crate::policy::visibility::knows_policies_of;
+use crate::policy::{Decided, Trace, peer_authentication};
+use crate::report::{ClientTls, PartyKind, ServerMode};
 
 /// What auto mTLS comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,16 +17,26 @@ pub enum AutoMtls {
     Plain,
 }
 
+/// What the DestinationRule that acts, and the way to the destination, leave to auto mTLS.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Circumstances {
+    /// The rule's load balancer is PASSTHROUGH.
+    pub passthrough: bool,
+    /// The destination is reached through an east-west gateway.
+    pub through_gateway: bool,
+    /// The mode that the endpoints' own check takes from the rule; absent where it finds none.
+    pub endpoint_mode: Option<ClientTls>,
+}
+
 /// Decides whether the client's proxy sends Istio mTLS on its own.
 ///
 /// Rule `auto-mtls.conditions`. Istio: `BestEffortInferServiceMTLSMode`, `mtls_checker.go`.
 #[must_use]
 pub fn decide(
     mesh: &Mesh,
-    client: PartyKind,
+    client: &Pod,
     behind: &Behind<'_>,
-    passthrough: bool,
-    through_gateway: bool,
+    circumstances: Circumstances,
     trace: &mut Trace,
 ) -> AutoMtls {
     const RULE: &str = "auto-mtls.conditions";
@@ -43,12 +55,12 @@ pub fn decide(
         );
         return AutoMtls::NotApplicable;
     }
-    let own = peer_authentication::at_namespace(mesh, &behind.host.namespace, &mut Trace::default());
+    let own = at_namespace(mesh, client, &behind.host.namespace);
     if own.value == ServerMode::Disable {
         trace.built_in(RULE, format!("plaintext: {} sets DISABLE for the service's namespace", own.from));
         return AutoMtls::Plain;
     }
-    if through_gateway {
+    if circumstances.through_gateway {
         trace.cite(
             RULE,
             declaration,
@@ -58,13 +70,24 @@ pub fn decide(
         );
         return AutoMtls::Mutual;
     }
-    if behind.host.original_destination || passthrough {
+    if client.own_certificates {
+        trace.cite(
+            "auto-mtls.own-certificates",
+            &client.meta,
+            None,
+            client.meta.line,
+            "the client's proxy has certificates of its own: MUTUAL, whatever the endpoint",
+        );
+        return AutoMtls::Mutual;
+    }
+    let dialled = behind.host.original_destination && !mesh.control_plane.headless_endpoints;
+    if dialled || circumstances.passthrough {
         let mut endpoints =
             behind.host.endpoints.iter().filter(|endpoint| endpoint.ports.contains_key(&behind.port.number));
         let first = endpoints.next();
         let all = first.is_some_and(|first| first.tls_mode_istio)
             && endpoints.all(|endpoint| endpoint.tls_mode_istio);
-        if !all {
+        if !all && mesh.control_plane.version.asks_headless_endpoints() {
             trace.cite(
                 RULE,
                 declaration,
@@ -74,7 +97,7 @@ pub fn decide(
             );
             return AutoMtls::Plain;
         }
-        if client != PartyKind::Gateway {
+        if client.proxy != PartyKind::Gateway {
             trace.cite(
                 RULE,
                 declaration,
@@ -87,11 +110,9 @@ pub fn decide(
     }
     let Some(endpoint) = behind.endpoint else {
         // A virtual address: the endpoints together tell.
-        let mut answers = behind
-            .host
-            .endpoints
-            .iter()
-            .map(|endpoint| takes(mesh, &Behind { endpoint: Some(endpoint), ..*behind }));
+        let mut answers = behind.host.endpoints.iter().map(|endpoint| {
+            takes(mesh, client, &Behind { endpoint: Some(endpoint), ..*behind }, circumstances)
+        });
         let all = !behind.host.endpoints.is_empty() && answers.all(|answer| answer.is_ok());
         trace.cite(
             RULE,
@@ -107,7 +128,7 @@ pub fn decide(
         return if all { AutoMtls::Mutual } else { AutoMtls::Plain };
     };
     let subject = mesh.pod_of(endpoint).map_or(declaration, |pod| &pod.meta);
-    match takes(mesh, behind) {
+    match takes(mesh, client, behind, circumstances) {
         Ok(()) => {
             trace.cite(
                 RULE,
@@ -125,16 +146,35 @@ pub fn decide(
     }
 }
 
-fn takes(mesh: &Mesh, behind: &Behind<'_>) -> Result<(), String> {
+fn takes(mesh: &Mesh, client: &Pod, behind: &Behind<'_>, circumstances: Circumstances) -> Result<(), String> {
     let Some(endpoint) = behind.endpoint else { return Err("no endpoint".to_owned()) };
+    match circumstances.endpoint_mode {
+        Some(ClientTls::IstioMutual) => return Ok(()),
+        Some(mode) => return Err(format!("the rule's tls block above the port's entry says {mode}")),
+        None => {}
+    }
     if !endpoint.tls_mode_istio {
         return Err("the endpoint has no label security.istio.io/tlsMode=istio".to_owned());
     }
+    if !mesh.control_plane.version.asks_workload_policies() {
+        return Ok(());
+    }
     let wire = endpoint.ports.get(&behind.port.number).copied().unwrap_or(behind.port.target);
     let namespace = mesh.pod_of(endpoint).map_or(&*behind.host.namespace, |pod| &*pod.meta.namespace);
-    let mode = peer_authentication::effective(mesh, namespace, &endpoint.labels, wire, &mut Trace::default());
+    let mode = if knows_policies_of(mesh, client, namespace) {
+        peer_authentication::effective(mesh, namespace, &endpoint.labels, wire, &mut Trace::default())
+    } else {
+        at_namespace(mesh, client, namespace)
+    };
     if mode.value == ServerMode::Disable {
         return Err(format!("{} sets DISABLE at the endpoint's port {wire}", mode.from));
     }
     Ok(())
+}
+
+/// The mode of a namespace as the client's proxy is told it: that of the mesh where the namespace is hidden from it.
+fn at_namespace(mesh: &Mesh, client: &Pod, namespace: &str) -> Decided<ServerMode> {
+    let seen =
+        if knows_policies_of(mesh, client, namespace) { namespace } else { &mesh.config.root_namespace };
+    peer_authentication::at_namespace(mesh, seen, &mut Trace::default())
 }

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use crate::mesh::control_plane::IstioVersion;
 use crate::mesh::destination_rule::{DestinationRule, Subset, TlsSettings, TrafficPolicy};
 use crate::mesh::meta::selects;
 use crate::mesh::pod::Pod;
 use crate::mesh::{HostService, Mesh};
 use crate::policy::Trace;
 use crate::policy::visibility::{covers, exported, full_name};
+use crate::report::ClientTls;
 
 /// The rule that acts, with what merging made of it.
 #[derive(Debug, Clone)]
@@ -62,10 +64,8 @@ pub fn acting<'a>(
         |rule: &DestinationRule| rule.is_private() || (rule.export_to.is_empty() && default_private);
     let places: [(&str, bool); 3] = [(namespace, true), (&host.namespace, false), (root, false)];
     for (place, own) in places {
-        let here = mesh
-            .destination_rules
-            .iter()
-            .filter(|rule| &*rule.meta.namespace == place && covers(&full_host(rule, domain), &host.host));
+        let here =
+            mesh.destination_rules_in(place).filter(|rule| covers(&full_host(rule, domain), &host.host));
         let candidates: Vec<&DestinationRule> = if !own {
             here.filter(|rule| !private(rule)).collect()
         } else if place == root {
@@ -75,14 +75,20 @@ pub fn acting<'a>(
             here.filter(|rule| rule.workload_selector.is_some() || exported(&rule.export_to, place, place))
                 .collect()
         };
-        let mut entries = consolidated(&most_specific(&candidates, domain, trace));
+        let merges = mesh.control_plane.version.merges_backend_policies();
+        let mut found = most_specific(&candidates, domain, trace);
+        // Without a creation time what istiod makes of a policy is older than every rule.
+        if !merges {
+            found.sort_by_key(|rule| !rule.is_backend_policy());
+        }
+        let mut entries = consolidated(&found, merges);
         if !own {
             // The most specific host is found first; only then counts whom it is exported to.
             entries.retain(|entry| exported_to_client(&entry.first.export_to, namespace));
         }
         // A host that matches ends the search, even where none of its rules is for this workload.
         if !entries.is_empty() {
-            return choose(&entries, client.filter(|_| own), trace);
+            return choose(&entries, client.filter(|_| own), merges, trace);
         }
     }
     None
@@ -143,7 +149,8 @@ fn export_set(rule: &DestinationRule) -> BTreeSet<&str> {
 /// only where that one is not seen; others are kept apart. What a BackendTLSPolicy declares lies under every rule.
 ///
 /// Rule `destination-rule.merge`. Istio: `mergeDestinationRule`.
-fn consolidated<'a>(rules: &[&'a DestinationRule]) -> Vec<Entry<'a>> {
+fn consolidated<'a>(rules: &[&'a DestinationRule], merges_backend_policies: bool) -> Vec<Entry<'a>> {
+    let beneath = |rule: &DestinationRule| merges_backend_policies && rule.is_backend_policy();
     let mut entries: Vec<Entry<'a>> = Vec::new();
     for &rule in rules {
         let own = export_set(rule);
@@ -152,14 +159,14 @@ fn consolidated<'a>(rules: &[&'a DestinationRule]) -> Vec<Entry<'a>> {
             let earlier = entry.exported_to();
             let alike = own == earlier;
             let further = !earlier.is_empty() && own.is_superset(&earlier);
-            if !alike && !further && !rule.is_backend_policy() {
+            if !alike && !further && !beneath(rule) {
                 continue;
             }
             let same_selector = rule.workload_selector == entry.first.workload_selector;
             if rule.workload_selector.is_some() && !same_selector {
                 continue;
             }
-            if same_selector && rule.is_backend_policy() == entry.first.is_backend_policy() {
+            if same_selector && beneath(rule) == beneath(entry.first) {
                 apart &= !alike;
                 behind |= !alike;
             }
@@ -173,7 +180,13 @@ fn consolidated<'a>(rules: &[&'a DestinationRule]) -> Vec<Entry<'a>> {
     entries
 }
 
-fn choose<'a>(entries: &[Entry<'a>], client: Option<&Pod>, trace: &mut Trace) -> Option<Acting<'a>> {
+fn choose<'a>(
+    entries: &[Entry<'a>],
+    client: Option<&Pod>,
+    merges_backend_policies: bool,
+    trace: &mut Trace,
+) -> Option<Acting<'a>> {
+    let beneath = |rule: &DestinationRule| merges_backend_policies && rule.is_backend_policy();
     let selecting = |entry: &&Entry<'_>| {
         entry
             .first
@@ -186,11 +199,10 @@ fn choose<'a>(entries: &[Entry<'a>], client: Option<&Pod>, trace: &mut Trace) ->
     let entry = entries
         .iter()
         .find(selecting)
-        .or_else(|| entries.iter().rev().filter(for_all).find(|entry| !entry.first.is_backend_policy()))
+        .or_else(|| entries.iter().rev().filter(for_all).find(|entry| !beneath(entry.first)))
         .or_else(|| entries.iter().rev().find(for_all))?;
     let chosen = entry.first;
-    let (backends, merged): (Vec<_>, Vec<_>) =
-        entry.merged.iter().copied().partition(|rule| rule.is_backend_policy());
+    let (backends, merged): (Vec<_>, Vec<_>) = entry.merged.iter().copied().partition(|rule| beneath(rule));
     let policy_from = merged
         .iter()
         .copied()
@@ -278,6 +290,27 @@ pub fn tls_block<'a>(
         return Some(TlsBlock { tls, rule, field });
     }
     block(acting.policy_from, policy.tls.as_ref(), field, policy.line, trace)
+}
+
+/// Returns the mode that the endpoints' own check takes from the rule: unlike what the client's side does, it falls back to
+/// the tls block above a port entry that has none. Absent where it finds none either: then the endpoints themselves tell.
+///
+/// Rule `destination-rule.endpoint-mode`. Istio: `mtls_checker.go`, `tlsModeForDestinationRule`.
+#[must_use]
+pub fn endpoint_mode(
+    acting: &Acting<'_>,
+    port: u16,
+    subset: Option<&str>,
+    version: IstioVersion,
+) -> Option<ClientTls> {
+    let of = |policy: &TrafficPolicy| {
+        let own = policy.for_port(port).and_then(|entry| entry.tls.as_ref());
+        own.or(policy.tls.as_ref()).map(|tls| tls.mode)
+    };
+    let top = || acting.policy.and_then(of);
+    let Some(name) = subset else { return top() };
+    let own = acting.subset(name).and_then(|(_, subset)| subset.policy.as_ref()).and_then(of);
+    own.or_else(|| if version.subsets_follow_the_top() { top() } else { None })
 }
 
 /// Tells whether the load balancer that acts for a Service port and subset is PASSTHROUGH.

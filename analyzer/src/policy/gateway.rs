@@ -6,7 +6,7 @@ use crate::mesh::gateway::{Gateway, Server, ServerTlsMode};
 use crate::mesh::meta::selects;
 use crate::mesh::pod::Pod;
 use crate::mesh::service::Protocol;
-use crate::mesh::{Mesh, Owner};
+use crate::mesh::{HostService, Mesh};
 use crate::policy::Trace;
 use crate::policy::outbound::istio_sni;
 use crate::policy::visibility::covers;
@@ -26,6 +26,9 @@ pub struct Listener {
 /// The label of the pods that a Gateway of the Gateway API manages.
 const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 
+/// The label of a Service whose ports gateways do not look up.
+const PORTS_AS_THEY_ARE: &str = "experimental.istio.io/disable-gateway-port-translation";
+
 /// Returns the servers that Gateways open on a pod's port, in the order in which they compete, each with the port that
 /// the pod listens on.
 pub fn servers_on<'a>(mesh: &'a Mesh, pod: &Pod, port: u16) -> Vec<(&'a Gateway, &'a Server)> {
@@ -33,47 +36,58 @@ pub fn servers_on<'a>(mesh: &'a Mesh, pod: &Pod, port: u16) -> Vec<(&'a Gateway,
         .iter()
         .filter(|gateway| configures(mesh, gateway, pod))
         .flat_map(|gateway| gateway.servers.iter().map(move |server| (gateway, server)))
-        .filter(|(_, server)| listens_on(mesh, pod, server.port).contains(&port))
+        .filter(|(gateway, server)| listens_on(mesh, gateway, pod, server.port).contains(&port))
         .collect()
 }
 
 /// Tells whether a Gateway configures a pod.
 #[must_use]
 pub fn configures(mesh: &Mesh, gateway: &Gateway, pod: &Pod) -> bool {
-    // A Gateway of the Gateway API that names Services configures the pods behind them.
+    // A Gateway that names Services configures the pods behind them.
     if !gateway.services.is_empty() {
-        return mesh.hosts.iter().any(|host| {
-            gateway.services.iter().any(|name| {
-                *name == host.host
-                    || (!name.contains('.')
-                        && host.namespace == gateway.meta.namespace
-                        && host.host.split('.').next() == Some(name))
-            }) && host.endpoints.iter().any(|endpoint| pod.ips.contains(&endpoint.ip))
-        });
+        return mesh.hosts_of(pod).any(|host| names(gateway, host));
     }
     // Else it configures the pods that were made for it, in its own namespace.
-    selects(&gateway.selector, &pod.meta.labels)
-        && (!gateway.selector.contains_key(GATEWAY_NAME) || gateway.meta.namespace == pod.meta.namespace)
+    let elsewhere = gateway.meta.namespace != pod.meta.namespace;
+    let bound = mesh.control_plane.gateways_in_namespace || gateway.selector.contains_key(GATEWAY_NAME);
+    selects(&gateway.selector, &pod.meta.labels) && !(bound && elsewhere)
 }
 
-/// Translates a server's port to those that the pod listens on: through the Services that select the pod, else the number
-/// itself.
+fn names(gateway: &Gateway, host: &HostService) -> bool {
+    gateway.services.iter().any(|name| {
+        *name == host.host
+            || (!name.contains('.')
+                && host.namespace == gateway.meta.namespace
+                && host.host.split('.').next() == Some(name))
+    })
+}
+
+/// Translates a server's port to those that the pod listens on: through the oldest host that leads to the pod by this
+/// port, else the number itself. A Gateway that names its Services has only their ports. An unprivileged proxy opens no
+/// port below 1024.
+///
+/// Rule `gateway.port`. Istio: `pilot/pkg/model/gateway.go`, `resolvePorts`; `Proxy.CanBindToPort`.
 #[must_use]
-pub fn listens_on(mesh: &Mesh, pod: &Pod, server_port: u16) -> Vec<u16> {
-    let mut targets: Vec<u16> = mesh
-        .hosts
-        .iter()
-        .filter(|host| matches!(host.owner, Owner::Service(_)))
-        .flat_map(|host| &host.endpoints)
-        .filter(|endpoint| pod.ips.contains(&endpoint.ip))
-        .filter_map(|endpoint| endpoint.ports.get(&server_port).copied())
-        .collect();
-    targets.sort_unstable();
-    targets.dedup();
-    if targets.is_empty() {
-        targets.push(server_port);
-    }
-    targets
+pub fn listens_on(mesh: &Mesh, gateway: &Gateway, pod: &Pod, server_port: u16) -> Vec<u16> {
+    let target = |host: &HostService| {
+        pod.ips
+            .iter()
+            .flat_map(|ip| host.endpoints_at(*ip))
+            .find_map(|endpoint| endpoint.ports.get(&server_port).copied())
+    };
+    let mut ports: Vec<u16> = if gateway.services.is_empty() {
+        let translates = |host: &&HostService| {
+            !mesh.declaration(host).is_some_and(|meta| meta.labels.contains_key(PORTS_AS_THEY_ARE))
+        };
+        let first = mesh.hosts_of(pod).filter(translates).find_map(target);
+        vec![first.unwrap_or(server_port)]
+    } else {
+        mesh.hosts_of(pod).filter(|host| names(gateway, host)).filter_map(target).collect()
+    };
+    ports.retain(|port| *port >= 1024 || !pod.unprivileged);
+    ports.sort_unstable();
+    ports.dedup();
+    ports
 }
 
 /// Tells whether Istio would reject a server: then it has no effect.

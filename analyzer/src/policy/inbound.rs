@@ -67,6 +67,9 @@ pub fn at_pod(mesh: &Mesh, pod: &Pod, port: u16, sni: Option<&str>, trace: &mut 
                 kind: InboundKind::Gateway,
             }
         }
+        PartyKind::Sidecar | PartyKind::Ambient if interception::REDIRECT_TARGETS.contains(&port) => {
+            redirect_target(pod, port, trace)
+        }
         PartyKind::Ambient => ambient(mesh, pod, port, trace),
         PartyKind::Waypoint => waypoint(pod, port, trace),
         PartyKind::Sidecar => sidecar(mesh, pod, port, trace),
@@ -135,6 +138,16 @@ pub fn at_entry(
     }
 }
 
+/// The ports that iptables redirects to take no connection from outside the pod.
+///
+/// Rule `interception.redirect-target`. Istio: `listener_builder.go`, the chain `virtualInbound-blackhole`.
+fn redirect_target(pod: &Pod, port: u16, trace: &mut Trace) -> Inbound {
+    let why = format!("port {port} is what connections are redirected to: a direct call is dropped");
+    trace.cite("interception.redirect-target", &pod.meta, None, pod.meta.line, why.clone());
+    let closed = open(InboundKind::NotIntercepted(why));
+    Inbound { allowed: Vec::new(), istio_mtls: IstioMtls::None, ..closed }
+}
+
 fn own_port(port: u16, trace: &mut Trace) -> Inbound {
     let why = format!("port {port} is the proxy's own: no policy applies to it");
     trace.built_in("interception.inbound", why.clone());
@@ -175,7 +188,10 @@ fn sidecar(mesh: &Mesh, pod: &Pod, port: u16, trace: &mut Trace) -> Inbound {
         };
     }
     let declared = declared_protocol(mesh, pod, port);
-    if let Err(why) = interception::inbound(pod, port) {
+    let version = mesh.control_plane.version;
+    if let Err(why) =
+        interception::inbound(pod, port).and_then(|()| interception::inbound_by_default(pod, port, version))
+    {
         trace.cite(
             "interception.inbound",
             &pod.meta,
@@ -198,21 +214,13 @@ fn sidecar(mesh: &Mesh, pod: &Pod, port: u16, trace: &mut Trace) -> Inbound {
             format!("no Service declares port {port}: treated as TCP"),
         );
     }
-    let (mut allowed, istio_mtls) = accepts(mode.value, protocol);
-    // ingress.tls counts only where the mode is DISABLE, and only with a feature flag that is off by default.
-    if let Some(sidecar) = sidecar_for(mesh, pod)
-        && let Some(entry) = sidecar.ingress.iter().flatten().find(|entry| entry.port == port)
-        && entry.tls_mode.is_some()
-    {
-        trace.cite(
-            "sidecar.ingress",
-            &sidecar.meta,
-            Some("spec.ingress.tls"),
-            entry.line,
-            "ignored: ENABLE_TLS_ON_SIDECAR_INGRESS is off by default",
-        );
-    }
-    allowed.dedup();
+    let (allowed, istio_mtls) = ingress_tls(mesh, pod, port, mode.value, trace).unwrap_or_else(|| {
+        if protocol.is_none() && !version.passes_tls_to_undeclared_ports() {
+            accepts(mode.value, Some(Protocol::Http))
+        } else {
+            accepts(mode.value, protocol)
+        }
+    });
     Inbound {
         mode: Decided { value: Some(mode.value), from: mode.from },
         allowed,
@@ -221,6 +229,38 @@ fn sidecar(mesh: &Mesh, pod: &Pod, port: u16, trace: &mut Trace) -> Inbound {
         gateway_server: None,
         kind: InboundKind::Sidecar,
     }
+}
+
+/// Says what a Sidecar's `ingress.tls` accepts at a port: it acts only where the mode is DISABLE, and only with the switch
+/// `ENABLE_TLS_ON_SIDECAR_INGRESS` of istiod.
+///
+/// Rule `sidecar.ingress-tls`. Istio: `listener_inbound.go`, `buildInboundFilterChains`.
+fn ingress_tls(
+    mesh: &Mesh,
+    pod: &Pod,
+    port: u16,
+    mode: ServerMode,
+    trace: &mut Trace,
+) -> Option<(Vec<Class>, IstioMtls)> {
+    let sidecar = sidecar_for(mesh, pod)?;
+    let entry = sidecar.ingress.iter().flatten().find(|entry| entry.port == port)?;
+    let tls = entry.tls_mode.as_deref()?;
+    let accepted = match tls {
+        "SIMPLE" => Some((vec![Class::Tls], IstioMtls::None)),
+        "OPTIONAL_MUTUAL" => Some((vec![Class::Tls, Class::Mtls], IstioMtls::None)),
+        "MUTUAL" => Some((vec![Class::Mtls], IstioMtls::None)),
+        _ => None,
+    };
+    let (effect, answer) = if !mesh.control_plane.tls_on_sidecar_ingress {
+        ("ignored: ENABLE_TLS_ON_SIDECAR_INGRESS is off by default".to_owned(), None)
+    } else if mode != ServerMode::Disable {
+        (format!("ignored: the mode is {mode}, and not DISABLE"), None)
+    } else {
+        (format!("{tls} is terminated, plaintext refused"), accepted)
+    };
+    let field = Some("spec.ingress.tls");
+    trace.cite("sidecar.ingress-tls", &sidecar.meta, field, entry.line, effect);
+    answer
 }
 
 /// Says what a sidecar's inbound listener accepts, by mode and declared protocol.
@@ -279,6 +319,17 @@ fn ambient(mesh: &Mesh, pod: &Pod, port: u16, trace: &mut Trace) -> Inbound {
         };
     }
     let protocol = declared_protocol(mesh, pod, port).map(|declared| declared.0);
+    if pod.bypasses_inbound() {
+        let why = "ambient.istio.io/bypass-inbound-capture leaves inbound connections to the application";
+        trace.cite(
+            "ambient.bypass-inbound-capture",
+            &pod.meta,
+            Some("metadata.annotations"),
+            pod.meta.line,
+            why,
+        );
+        return Inbound { protocol, ..open(InboundKind::NotIntercepted(why.to_owned())) };
+    }
     let strict = mode.value == ServerMode::Strict;
     trace.cite(
         "ambient.peer-authentication",

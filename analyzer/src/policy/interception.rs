@@ -4,10 +4,14 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::mesh::control_plane::IstioVersion;
 use crate::mesh::pod::Pod;
 
 /// Ports of the proxy itself that are never redirected to it.
 pub const NEVER_INTERCEPTED: [u16; 3] = [15020, 15021, 15090];
+
+/// Ports that connections are redirected to, outbound and inbound.
+pub const REDIRECT_TARGETS: [u16; 2] = [15001, 15006];
 
 /// The interface that a pod's own address belongs to, in every network of Kubernetes.
 const POD_INTERFACE: &str = "eth0";
@@ -37,6 +41,18 @@ pub fn inbound(pod: &Pod, port: u16) -> Result<(), String> {
         }
         _ => Ok(()),
     }
+}
+
+/// Tells whether an inbound port without an annotation reaches the sidecar: before Istio 1.6 only declared container ports.
+///
+/// Rule `interception.declared-ports`. istio/istio issue 27995.
+pub fn inbound_by_default(pod: &Pod, port: u16, version: IstioVersion) -> Result<(), String> {
+    let declared = || pod.ports.iter().any(|(_, number)| *number == port);
+    if version.intercepts_undeclared_ports() || annotation(pod, "includeInboundPorts").is_some() || declared()
+    {
+        return Ok(());
+    }
+    Err(format!("before Istio 1.6 only declared container ports are redirected, and {port} is none"))
 }
 
 /// Tells whether a connection that the application opens passes the sidecar.

@@ -16,6 +16,10 @@ use crate::report::Citation;
 /// Every rule: its id, and what it says. docs/rules.md names the source of each.
 pub const RULES: &[(&str, &str)] = &[
     (
+        "ambient.bypass-inbound-capture",
+        "a pod may leave inbound connections to its application, and let ztunnel take outbound ones alone",
+    ),
+    (
         "ambient.hbone",
         "ztunnel carries traffic between ambient workloads on port 15008, always with client certificates",
     ),
@@ -32,6 +36,10 @@ pub const RULES: &[(&str, &str)] = &[
         "without a tls block clients send Istio mTLS exactly where the destination can take it",
     ),
     (
+        "auto-mtls.own-certificates",
+        "a client's proxy with certificates of its own sends MUTUAL to every endpoint",
+    ),
+    (
         "auto-mtls.workload-entry",
         "an endpoint of a ServiceEntry takes Istio mTLS by its label, else by its service account",
     ),
@@ -41,6 +49,16 @@ pub const RULES: &[(&str, &str)] = &[
         "a destination that the client does not know is forwarded as it is, or dropped",
     ),
     ("client.proxy-per-mode", "what each client mode puts on the wire"),
+    ("client.ready-endpoints", "proxies send to endpoints that are ready"),
+    ("client.request-host", "SIMPLE and MUTUAL send the request's host as the SNI where the rule has none"),
+    (
+        "client.same-wire-port",
+        "of an outside host's ports with one target port, the one that a rule originates TLS for is meant",
+    ),
+    (
+        "client.whole-port",
+        "a TCP ServiceEntry without addresses takes every connection to its port that has no other owner",
+    ),
     (
         "destination-rule.backend-tls-policy",
         "a BackendTLSPolicy acts as a rule of its own, under the user's rules",
@@ -48,6 +66,10 @@ pub const RULES: &[(&str, &str)] = &[
     (
         "destination-rule.credential-name",
         "credentialName on a rule that sidecars use without a workloadSelector is skipped",
+    ),
+    (
+        "destination-rule.endpoint-mode",
+        "under auto mTLS the endpoints' own check falls back to the tls block above a port entry without one",
     ),
     (
         "destination-rule.level",
@@ -63,7 +85,16 @@ pub const RULES: &[(&str, &str)] = &[
         "the exact host wins over the longest matching wildcard; only one is used",
     ),
     ("destination-rule.mode", "the tls block's mode; a block without a mode means DISABLE"),
+    (
+        "destination-rule.own-certificates",
+        "certificates of the client's proxy turn ISTIO_MUTUAL and MUTUAL into MUTUAL with them, except towards the outside",
+    ),
+    ("destination-rule.without-certificate", "MUTUAL without a client certificate and key is no TLS at all"),
     ("gateway.gateway-api-listener", "what a Gateway API listener becomes"),
+    (
+        "gateway.port",
+        "a server's port is looked up in the Services of the pod; unprivileged proxies open none below 1024",
+    ),
     (
         "gateway.server",
         "the Gateway server that takes a connection: by port, then by the most specific SNI host",
@@ -74,11 +105,13 @@ pub const RULES: &[(&str, &str)] = &[
         "what the sidecar's inbound listener accepts, by mode and declared protocol",
     ),
     ("inbound.no-proxy", "without a proxy nothing enforces a mode: the application decides"),
+    ("interception.declared-ports", "before Istio 1.6 only declared container ports are redirected"),
     (
         "interception.inbound",
         "ports that are not redirected to the sidecar reach the application as they are",
     ),
     ("interception.outbound", "destinations that are not redirected leave as the application sends them"),
+    ("interception.redirect-target", "ports 15001 and 15006 take no connection from outside the pod"),
     (
         "peer-authentication.narrowest-wins",
         "mesh, then namespace, then workload: the narrowest that sets a mode wins",
@@ -89,6 +122,14 @@ pub const RULES: &[(&str, &str)] = &[
     ("protocol-selection.service-port", "a Service port's protocol: appProtocol, else the name's prefix"),
     ("sidecar.egress", "a Sidecar limits the hosts that its workloads know"),
     ("sidecar.ingress", "a Sidecar's ingress list replaces the Services' ports"),
+    (
+        "sidecar.ingress-tls",
+        "ingress.tls acts where the mode is DISABLE and istiod has ENABLE_TLS_ON_SIDECAR_INGRESS",
+    ),
+    (
+        "sidecar.peer-authentications",
+        "a client does not know the policies of a namespace that its Sidecar hides",
+    ),
 ];
 
 /// Collects citations in the order in which rules were applied.

@@ -8,8 +8,8 @@ use crate::mesh::meta::selects;
 use crate::mesh::pod::Pod;
 use crate::mesh::service::Protocol;
 use crate::mesh::virtual_service::VirtualService;
-use crate::mesh::{Behind, Mesh};
-use crate::policy::auto_mtls::{self, AutoMtls};
+use crate::mesh::{Behind, Mesh, Owner};
+use crate::policy::auto_mtls::{self, AutoMtls, Circumstances};
 use crate::policy::gateway::configures;
 use crate::policy::inbound::{ALL, HBONE};
 use crate::policy::visibility::{self, Hidden, full_name};
@@ -89,13 +89,24 @@ pub fn decide(
     let mut hidden = None;
     let mut known = Vec::new();
     for behind in named {
+        if !sent_to(&behind) {
+            hidden = hidden.or(Some((Hidden::NotReady, behind)));
+            continue;
+        }
         match visibility::visible(mesh, client, namespace, behind.host, behind.port.number) {
             Ok(()) => known.push(behind),
             Err(why) => hidden = hidden.or(Some((why, behind))),
         }
     }
+    // With several hosts behind one destination, the client's own namespace is closer than others, then the oldest.
+    let own = known.iter().find(|behind| *behind.host.namespace == *namespace).or_else(|| known.first());
+    let chosen = own.map(|own| {
+        let ports: Vec<Behind<'_>> =
+            known.iter().copied().filter(|behind| std::ptr::eq(behind.host, own.host)).collect();
+        likeliest(mesh, pod, ports, *own, port)
+    });
     if pod.proxy == PartyKind::Sidecar {
-        let dialled: Vec<(IpAddr, u16)> = match known.first() {
+        let dialled: Vec<(IpAddr, u16)> = match &chosen {
             Some(behind) => behind
                 .host
                 .addresses
@@ -117,22 +128,58 @@ pub fn decide(
             return undecided(OutboundKind::NotIntercepted(why), &ALL);
         }
     }
-    // With several hosts behind one destination, the client's own namespace is closer than others, then the oldest.
-    let chosen = known.iter().find(|behind| *behind.host.namespace == *namespace).or_else(|| known.first());
-    if port == HBONE && target.is_some_and(Pod::hbone) {
+    let knows_hbone = !mesh.control_plane.without_ambient;
+    if port == HBONE && knows_hbone && target.is_some_and(Pod::hbone) {
         return hbone(target, trace);
     }
-    let Some(behind) = chosen else { return unknown_destination(mesh, pod, hidden, trace) };
+    let Some(behind) = &chosen else { return unknown_destination(mesh, pod, hidden, trace) };
     let answer = to_host(mesh, pod, behind, target, sni, trace);
     // Ambient endpoints carry no tlsMode label; proxies reach them by HBONE where istiod knows it.
+    let offered = |target: &Pod| {
+        target.proxy == PartyKind::Ambient || (mesh.control_plane.prefers_hbone && target.hbone())
+    };
     if answer.kind == OutboundKind::Auto
-        && answer.tls.value != Some(ClientTls::IstioMutual)
-        && target.is_some_and(|target| target.proxy == PartyKind::Ambient)
+        && knows_hbone
+        && target.is_some_and(offered)
+        && (answer.tls.value != Some(ClientTls::IstioMutual) || mesh.control_plane.prefers_hbone)
         && !behind.host.external
     {
         return hbone(target, trace);
     }
     answer
+}
+
+/// Tells whether proxies send to this endpoint: not to one that is not ready, except where the client's own destination is
+/// kept.
+///
+/// Rule `client.ready-endpoints`. Istio: `pilot/pkg/xds/endpoints/endpoint_builder.go`, `filterIstioEndpoint`.
+fn sent_to(behind: &Behind<'_>) -> bool {
+    behind.host.original_destination || behind.endpoint.is_none_or(|endpoint| endpoint.ready)
+}
+
+/// Chooses among the ports of one host that lead to the same port on the wire: the one that a rule originates TLS for, as
+/// an entry's port 80 with target port 443 beside its port 443; else the one of this number.
+///
+/// Rule `client.same-wire-port`.
+fn likeliest<'a>(mesh: &Mesh, pod: &Pod, ports: Vec<Behind<'a>>, first: Behind<'a>, wire: u16) -> Behind<'a> {
+    if ports.len() < 2 {
+        return first;
+    }
+    let acting =
+        destination_rule::acting(mesh, Some(pod), &pod.meta.namespace, first.host, &mut Trace::default());
+    let originates = |behind: &&Behind<'_>| {
+        acting.as_ref().is_some_and(|acting| {
+            destination_rule::tls_block(acting, behind.port.number, None, &mut Trace::default())
+                .is_some_and(|block| block.tls.mode != ClientTls::Disable)
+        })
+    };
+    let outside = first.host.external;
+    ports
+        .iter()
+        .find(|behind| outside && originates(behind))
+        .or_else(|| ports.iter().find(|behind| behind.port.number == wire))
+        .copied()
+        .unwrap_or(first)
 }
 
 /// Prefers the hosts that an Istio SNI (`outbound_.9080_.v1_.host`) names.
@@ -183,6 +230,12 @@ fn unknown_destination(
         Some((Hidden::NotExported(None), behind)) => {
             format!("{} is not exported to the client", behind.host.host)
         }
+        Some((Hidden::NotReady, behind)) => {
+            if let Some(meta) = mesh.declaration(behind.host) {
+                trace.cite("client.ready-endpoints", meta, None, meta.line, "the endpoint is not ready");
+            }
+            format!("this endpoint of {} is not ready", behind.host.host)
+        }
         Some((Hidden::NotImported(sidecar), behind)) => {
             trace.cite(
                 "sidecar.egress",
@@ -226,79 +279,117 @@ fn to_host(
         .and_then(|acting| destination_rule::tls_block(acting, port, subset.as_deref(), trace));
     let application = application_wire(behind.port.protocol);
     if let Some(block) = block {
-        let tls = block.tls;
-        let from = block.rule.meta.id();
-        let missing = if tls.mode_written { "" } else { " (no mode written)" };
-        let skipped = tls.credential_name.as_ref().is_some_and(|name| !name.starts_with("configmap://"))
-            && matches!(tls.mode, ClientTls::Simple | ClientTls::Mutual)
-            && pod.proxy == PartyKind::Sidecar
-            && block.rule.workload_selector.is_none();
+        return by_rule(pod, behind, &block, subset.as_deref(), trace);
+    }
+    let version = mesh.control_plane.version;
+    let circumstances = Circumstances {
+        passthrough: acting.as_ref().is_some_and(|acting| {
+            destination_rule::load_balancer_passthrough(acting, port, subset.as_deref())
+        }),
+        // Behind an east-west gateway stand only endpoints that take Istio mTLS: another network's.
+        through_gateway: behind.endpoint.is_none()
+            && target.is_some_and(|pod| pod.proxy == PartyKind::Gateway),
+        endpoint_mode: acting
+            .as_ref()
+            .and_then(|acting| destination_rule::endpoint_mode(acting, port, subset.as_deref(), version)),
+    };
+    let (tls, wire, sni) = match auto_mtls::decide(mesh, pod, behind, circumstances, trace) {
+        AutoMtls::NotApplicable => {
+            return Outbound {
+                tls: Decided::default(None),
+                wire: application,
+                sni: None,
+                kind: OutboundKind::Auto,
+            };
+        }
+        AutoMtls::Plain => (ClientTls::Disable, application, None),
+        AutoMtls::Mutual => {
+            let tls = if pod.own_certificates { ClientTls::Mutual } else { ClientTls::IstioMutual };
+            (tls, vec![Class::Mtls], Some(mesh_sni(behind, subset.as_deref())))
+        }
+    };
+    let tls = Decided { value: Some(tls), from: "auto-mtls".to_owned() };
+    Outbound { tls, wire, sni, kind: OutboundKind::Auto }
+}
+
+/// What the client sends by a rule's tls block.
+///
+/// Rules `destination-rule.mode`, `destination-rule.credential-name`, `destination-rule.own-certificates`,
+/// `destination-rule.without-certificate`. Istio: `cluster_tls.go`, `buildUpstreamTLSSettings`,
+/// `buildUpstreamClusterTLSContext`, `constructUpstreamTLS`.
+fn by_rule(
+    pod: &Pod,
+    behind: &Behind<'_>,
+    block: &destination_rule::TlsBlock<'_>,
+    subset: Option<&str>,
+    trace: &mut Trace,
+) -> Outbound {
+    let tls = block.tls;
+    let from = block.rule.meta.id();
+    let application = application_wire(behind.port.protocol);
+    let mut cite = |rule: &str, effect: String| {
+        trace.cite(rule, &block.rule.meta, Some(&block.field), tls.line, effect);
+    };
+    let mutual = matches!(tls.mode, ClientTls::Mutual | ClientTls::IstioMutual);
+    if mutual && pod.own_certificates && !behind.host.external {
+        cite(
+            "destination-rule.own-certificates",
+            format!("{}: MUTUAL with the certificates of the client's proxy", tls.mode),
+        );
+        return Outbound {
+            tls: Decided { value: Some(ClientTls::Mutual), from },
+            wire: vec![Class::Mtls],
+            sni: tls.sni.clone(),
+            kind: OutboundKind::Rule,
+        };
+    }
+    let skipped = tls.credential_name.as_ref().is_some_and(|name| !name.starts_with("configmap://"))
+        && matches!(tls.mode, ClientTls::Simple | ClientTls::Mutual)
+        && pod.proxy == PartyKind::Sidecar
+        && block.rule.workload_selector.is_none();
+    let without = tls.mode == ClientTls::Mutual && tls.credential_name.is_none() && !tls.client_certificate;
+    if skipped || without {
         if skipped {
-            trace.cite(
+            cite(
                 "destination-rule.credential-name",
-                &block.rule.meta,
-                Some(&block.field),
-                tls.line,
                 format!(
                     "{} is skipped: sidecars take no credentialName from a rule without workloadSelector",
                     tls.mode
                 ),
             );
-            return Outbound {
-                tls: Decided { value: Some(ClientTls::Disable), from },
-                wire: application,
-                sni: None,
-                kind: OutboundKind::Rule,
-            };
+        } else {
+            cite(
+                "destination-rule.without-certificate",
+                "MUTUAL without a client certificate and key is no TLS at all".to_owned(),
+            );
         }
-        trace.cite(
-            "destination-rule.mode",
-            &block.rule.meta,
-            Some(&block.field),
-            tls.line,
-            format!("{}{missing}, decides", tls.mode),
-        );
-        let wire = match tls.mode {
-            ClientTls::Disable => application,
-            ClientTls::Simple => vec![Class::Tls],
-            ClientTls::Mutual | ClientTls::IstioMutual => vec![Class::Mtls],
-        };
-        let sni = match tls.mode {
-            ClientTls::Disable => None,
-            ClientTls::Simple | ClientTls::Mutual => tls.sni.clone(),
-            ClientTls::IstioMutual => tls.sni.clone().or_else(|| Some(mesh_sni(behind, subset.as_deref()))),
-        };
         return Outbound {
-            tls: Decided { value: Some(tls.mode), from },
-            wire,
-            sni,
+            tls: Decided { value: Some(ClientTls::Disable), from },
+            wire: application,
+            sni: None,
             kind: OutboundKind::Rule,
         };
     }
-    let passthrough = acting
-        .as_ref()
-        .is_some_and(|acting| destination_rule::load_balancer_passthrough(acting, port, subset.as_deref()));
-    let auto = |value| Decided { value, from: "auto-mtls".to_owned() };
-    // Behind an east-west gateway stand only endpoints that take Istio mTLS: another network's.
-    let through_gateway =
-        behind.endpoint.is_none() && target.is_some_and(|pod| pod.proxy == PartyKind::Gateway);
-    match auto_mtls::decide(mesh, pod.proxy, behind, passthrough, through_gateway, trace) {
-        AutoMtls::NotApplicable => {
-            Outbound { tls: Decided::default(None), wire: application, sni: None, kind: OutboundKind::Auto }
+    let missing = if tls.mode_written { "" } else { " (no mode written)" };
+    cite("destination-rule.mode", format!("{}{missing}, decides", tls.mode));
+    let (wire, sni) = match tls.mode {
+        ClientTls::Disable => (application, None),
+        ClientTls::Simple => (vec![Class::Tls], tls.sni.clone().or_else(|| request_host(behind))),
+        ClientTls::Mutual => (vec![Class::Mtls], tls.sni.clone().or_else(|| request_host(behind))),
+        ClientTls::IstioMutual => {
+            (vec![Class::Mtls], tls.sni.clone().or_else(|| Some(mesh_sni(behind, subset))))
         }
-        AutoMtls::Plain => Outbound {
-            tls: auto(Some(ClientTls::Disable)),
-            wire: application,
-            sni: None,
-            kind: OutboundKind::Auto,
-        },
-        AutoMtls::Mutual => Outbound {
-            tls: auto(Some(ClientTls::IstioMutual)),
-            wire: vec![Class::Mtls],
-            sni: Some(mesh_sni(behind, subset.as_deref())),
-            kind: OutboundKind::Auto,
-        },
-    }
+    };
+    Outbound { tls: Decided { value: Some(tls.mode), from }, wire, sni, kind: OutboundKind::Rule }
+}
+
+/// The host that a request names, which SIMPLE and MUTUAL send as the SNI where the rule has none: known where a
+/// ServiceEntry has the whole name, and the port is HTTP.
+///
+/// Rule `client.request-host`. Istio: `cluster_tls.go`, `setAutoSniAndAutoSanValidation`.
+fn request_host(behind: &Behind<'_>) -> Option<String> {
+    let entry = matches!(behind.host.owner, Owner::Entry(_)) && !behind.host.host.starts_with('*');
+    (entry && behind.port.protocol.is_http()).then(|| behind.host.host.clone())
 }
 
 /// The SNI of Istio mTLS: names Service port, subset and host.

@@ -89,9 +89,7 @@ pub fn at_namespace(mesh: &Mesh, namespace: &str, trace: &mut Trace) -> Decided<
 /// Returns the one policy without a selector that acts for a whole namespace: the oldest.
 #[must_use]
 pub fn for_namespace<'a>(mesh: &'a Mesh, namespace: &str) -> Option<&'a PeerAuthentication> {
-    mesh.peer_authentications
-        .iter()
-        .find(|policy| &*policy.meta.namespace == namespace && !policy.is_for_workloads())
+    mesh.peer_authentications_in(namespace).find(|policy| !policy.is_for_workloads())
 }
 
 /// Returns the one policy with a selector that acts for a workload: the oldest that matches. Policies with labels in the
@@ -105,7 +103,6 @@ pub fn chosen_for_workload<'a>(
     if namespace == mesh.config.root_namespace {
         return None;
     }
-    mesh.peer_authentications.iter().find(|policy| {
-        &*policy.meta.namespace == namespace && policy.is_for_workloads() && selects(&policy.selector, labels)
-    })
+    mesh.peer_authentications_in(namespace)
+        .find(|policy| policy.is_for_workloads() && selects(&policy.selector, labels))
 }

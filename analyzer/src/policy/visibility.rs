@@ -19,16 +19,33 @@ pub fn exported(export_to: &[String], own: &str, namespace: &str) -> bool {
 /// namespace's.
 #[must_use]
 pub fn sidecar_for<'a>(mesh: &'a Mesh, pod: &Pod) -> Option<&'a Sidecar> {
-    let own = |sidecar: &&Sidecar| sidecar.meta.namespace == pod.meta.namespace;
-    mesh.sidecars
-        .iter()
-        .filter(own)
+    let own = || mesh.sidecars_in(&pod.meta.namespace);
+    let for_all = |sidecar: &&Sidecar| sidecar.selector.is_none();
+    own()
         .find(|sidecar| sidecar.selector.as_ref().is_some_and(|selector| selects(selector, &pod.meta.labels)))
-        .or_else(|| mesh.sidecars.iter().filter(own).find(|sidecar| sidecar.selector.is_none()))
-        .or_else(|| {
-            mesh.sidecars.iter().find(|sidecar| {
-                *sidecar.meta.namespace == *mesh.config.root_namespace && sidecar.selector.is_none()
-            })
+        .or_else(|| own().find(for_all))
+        .or_else(|| mesh.sidecars_in(&mesh.config.root_namespace).find(for_all))
+}
+
+/// Tells whether a client knows the PeerAuthentications of a namespace: its Sidecar's egress names the namespace. Those of
+/// the root namespace it knows always.
+///
+/// Rule `sidecar.peer-authentications`. Istio 1.30: policies are filtered by the client's Sidecar.
+#[must_use]
+pub fn knows_policies_of(mesh: &Mesh, client: &Pod, namespace: &str) -> bool {
+    if !mesh.control_plane.version.hides_peer_authentications()
+        || client.proxy != crate::report::PartyKind::Sidecar
+        || namespace == mesh.config.root_namespace
+    {
+        return true;
+    }
+    let Some(hosts) = sidecar_for(mesh, client).and_then(|sidecar| sidecar.egress.as_ref()) else {
+        return true;
+    };
+    hosts.is_empty()
+        || hosts.iter().any(|entry| {
+            let (listed, _) = entry.host.split_once('/').unwrap_or(("*", &entry.host));
+            listed == "*" || listed == namespace || (listed == "." && *client.meta.namespace == *namespace)
         })
 }
 
@@ -116,6 +133,8 @@ pub enum Hidden<'a> {
     NotExported(Option<&'a Meta>),
     /// A Sidecar whose egress does not list it.
     NotImported(&'a Sidecar),
+    /// The endpoint's own readiness.
+    NotReady,
 }
 
 /// Tells whether a host pattern (`*`, `*.suffix` or a name) covers a host, itself possibly a pattern.

@@ -1,0 +1,185 @@
+//! istiod: its version, and the switches in its environment that change an answer.
+
+use std::str::FromStr;
+
+use crate::mesh::meta::Meta;
+use crate::mesh::node::Node;
+
+/// A minor version of Istio's control plane. Versions compare by age; each change of behaviour has a question here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct IstioVersion {
+    major: u16,
+    minor: u16,
+}
+
+impl IstioVersion {
+    /// The newest version whose rules are known: what a mesh is taken for that does not tell.
+    pub const NEWEST: Self = Self::new(1, 32);
+
+    /// Names a version.
+    #[must_use]
+    pub const fn new(major: u16, minor: u16) -> Self {
+        Self { major, minor }
+    }
+
+    /// Tells whether sidecars take every inbound port, not only the declared container ports (istio/istio issue 27995).
+    #[must_use]
+    pub fn intercepts_undeclared_ports(self) -> bool {
+        self >= Self::new(1, 6)
+    }
+
+    /// Tells whether one endpoint without a proxy turns auto mTLS off for a headless service (note `auto-mtls-headless`).
+    #[must_use]
+    pub fn asks_headless_endpoints(self) -> bool {
+        self >= Self::new(1, 8)
+    }
+
+    /// Tells whether ports outside every Service pass plain TLS on under PERMISSIVE (note `passthrough-tls`).
+    #[must_use]
+    pub fn passes_tls_to_undeclared_ports(self) -> bool {
+        self >= Self::new(1, 10)
+    }
+
+    /// Tells whether auto mTLS takes workload and port policies into account (note `34118`).
+    #[must_use]
+    pub fn asks_workload_policies(self) -> bool {
+        self >= Self::new(1, 12)
+    }
+
+    /// Tells whether a Sidecar's egress hides the PeerAuthentications of other namespaces from its clients.
+    #[must_use]
+    pub fn hides_peer_authentications(self) -> bool {
+        self >= Self::new(1, 30)
+    }
+
+    /// Tells whether the endpoints of a subset follow the tls block at the top of the rule.
+    #[must_use]
+    pub fn subsets_follow_the_top(self) -> bool {
+        self >= Self::new(1, 31)
+    }
+
+    /// Tells whether a BackendTLSPolicy lies under the user's rules; before, it was the oldest rule of all.
+    #[must_use]
+    pub fn merges_backend_policies(self) -> bool {
+        self >= Self::new(1, 31)
+    }
+}
+
+impl Default for IstioVersion {
+    fn default() -> Self {
+        Self::NEWEST
+    }
+}
+
+/// A text that names no version of Istio.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is no version of Istio, such as 1.30 or 1.30.3")]
+pub struct UnknownVersion(String);
+
+impl FromStr for IstioVersion {
+    type Err = UnknownVersion;
+
+    /// Reads `1.30`, `1.30.3`, `1.30-alpha.0`, or a revision's name such as `1-30-3`.
+    fn from_str(text: &str) -> Result<Self, UnknownVersion> {
+        let mut parts = text.trim_start_matches('v').split(['.', '-']);
+        let mut number = || parts.next().and_then(|part| part.parse::<u16>().ok());
+        match (number(), number()) {
+            // Every version so far begins with a one: other tags count something else.
+            (Some(1), Some(minor)) => Ok(Self::new(1, minor)),
+            _ => Err(UnknownVersion(text.to_owned())),
+        }
+    }
+}
+
+/// What is declared of istiod: by its pods, or by the workload that makes them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ControlPlane {
+    /// Its version: its image's tag, else its revision where that is named after one. The proxies' own images do not
+    /// count: they may be older or newer than the istiod that configures them.
+    pub version: IstioVersion,
+    /// `ENABLE_TLS_ON_SIDECAR_INGRESS`: a Sidecar's `ingress.tls` acts.
+    pub tls_on_sidecar_ingress: bool,
+    /// `PILOT_ENABLE_EDS_FOR_HEADLESS_SERVICES`: headless services have endpoints like any other.
+    pub headless_endpoints: bool,
+    /// `PILOT_SCOPE_GATEWAY_TO_NAMESPACE`: a Gateway configures pods of its own namespace only.
+    pub gateways_in_namespace: bool,
+    /// `PILOT_PREFER_SENDING_HBONE`: HBONE comes before the sidecars' mTLS where a destination offers both.
+    pub prefers_hbone: bool,
+    /// `PILOT_ENABLE_AMBIENT` is set to false: sidecars and gateways do not know HBONE.
+    pub without_ambient: bool,
+}
+
+impl ControlPlane {
+    /// Reads istiod's Pod, or the Deployment that makes it; absent for anything else.
+    pub(crate) fn read(meta: &Meta, document: &Node) -> Option<Self> {
+        let pod = match &*meta.kind {
+            "Pod" => document,
+            _ => document.at(&["spec", "template"])?,
+        };
+        let container = pod.at(&["spec", "containers"]).map(Node::items).unwrap_or_default().iter().find(
+            |container| {
+                container.get("name").and_then(Node::text) == Some("discovery")
+                    && container
+                        .get("image")
+                        .and_then(Node::text)
+                        .is_some_and(|image| image.contains("pilot"))
+            },
+        )?;
+        let tag = container.get("image").and_then(Node::text).and_then(|image| image.rsplit_once(':'));
+        let revision = meta.labels.get("istio.io/rev").map(String::as_str);
+        let version = tag
+            .map(|(_, tag)| tag)
+            .into_iter()
+            .chain(revision)
+            .find_map(|text| text.parse().ok())
+            .unwrap_or_default();
+        let set = |name: &str, value: bool| {
+            environment(container, name).and_then(|text| text.parse().ok()) == Some(value)
+        };
+        Some(Self {
+            version,
+            tls_on_sidecar_ingress: set("ENABLE_TLS_ON_SIDECAR_INGRESS", true),
+            headless_endpoints: set("PILOT_ENABLE_EDS_FOR_HEADLESS_SERVICES", true),
+            gateways_in_namespace: set("PILOT_SCOPE_GATEWAY_TO_NAMESPACE", true),
+            prefers_hbone: set("PILOT_PREFER_SENDING_HBONE", true),
+            without_ambient: set("PILOT_ENABLE_AMBIENT", false),
+        })
+    }
+}
+
+/// Returns the value of a container's environment variable, as written; absent for one that is taken from elsewhere.
+pub(crate) fn environment(container: &Node, name: &str) -> Option<String> {
+    container
+        .get("env")
+        .map(Node::items)
+        .unwrap_or_default()
+        .iter()
+        .find(|entry| entry.get("name").and_then(Node::text) == Some(name))
+        .and_then(|entry| entry.get("value"))
+        .and_then(Node::scalar)
+        .filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_read_from_tags_and_revisions() {
+        for (text, version) in [
+            ("1.30", Some((1, 30))),
+            ("1.30.3", Some((1, 30))),
+            ("v1.9.0", Some((1, 9))),
+            ("1.32-alpha.0abc", Some((1, 32))),
+            ("1-22-3", Some((1, 22))),
+            ("latest", None),
+            ("2024-06-07", None),
+            ("1", None),
+            ("", None),
+        ] {
+            let expected = version.map(|(major, minor)| IstioVersion::new(major, minor));
+            assert_eq!(text.parse::<IstioVersion>().ok(), expected, "{text}");
+        }
+        assert!(IstioVersion::new(1, 9) < IstioVersion::new(1, 30));
+    }
+}
