@@ -30,7 +30,7 @@ pub fn judge(case: &Case<'_>) -> Verdict {
     let only =
         |judgement, basis: &str| Verdict { judgement, basis: basis.to_owned(), violations: Vec::new() };
     let flow = case.flow;
-    if flow.client.ip.is_loopback() || flow.server.ip.is_loopback() {
+    if flow.is_local() {
         return only(Judgement::Exempt, "loopback: between a proxy and its own application");
     }
     let proxied = !matches!(

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use flow::{Coverage, Timestamp, Tunnel};
+use flow::{Coverage, LOOPBACK, Timestamp, Tunnel};
 use hashbrown::HashMap;
 
 use crate::connection::points::Points;
@@ -15,11 +15,32 @@ use crate::partition::Counts;
 /// How many capture points the engine tells apart; later ones count as the last.
 const MAX_POINTS: usize = 4096;
 
-/// Where a frame was captured: the source's interface, and the one that the frame itself names (SLL2).
+/// Where a frame was captured: the source's interface, and what the frame itself says of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Point {
     interface: u32,
+    /// Its number (SLL2).
     named: Option<u32>,
+    /// Whether it is loopback (SLL, SLL2: the ARPHRD type).
+    loopback: bool,
+}
+
+impl Point {
+    fn of(frame: &Frame<'_>) -> Self {
+        /// `ARPHRD_LOOPBACK` of Linux.
+        const LOOPBACK_TYPE: [u8; 2] = 772_u16.to_be_bytes();
+        let (named, kind) = match frame.link {
+            // Link types 113 and 276: where the headers have the ARPHRD type, and the interface's number.
+            LinkType::LINUX_SLL => (None, frame.bytes.get(2..4)),
+            LinkType::LINUX_SLL2 => (frame.bytes.first_chunk::<8>(), frame.bytes.get(8..10)),
+            _ => (None, None),
+        };
+        Self {
+            interface: frame.interface,
+            named: named.map(|&[_, _, _, _, a, b, c, d]| u32::from_be_bytes([a, b, c, d])),
+            loopback: kind == Some(&LOOPBACK_TYPE),
+        }
+    }
 }
 
 /// What stands between a source and the flow table.
@@ -100,11 +121,7 @@ impl Intake {
 
     /// Returns the number of a frame's capture point.
     pub(crate) fn point(&mut self, frame: &Frame<'_>) -> u16 {
-        let named = match (frame.link, frame.bytes.get(4..8)) {
-            (LinkType::LINUX_SLL2, Some(&[a, b, c, d])) => Some(u32::from_be_bytes([a, b, c, d])),
-            _ => None,
-        };
-        let point = Point { interface: frame.interface, named };
+        let point = Point::of(frame);
         if let Some((latest, number)) = self.latest
             && latest == point
         {
@@ -125,13 +142,14 @@ impl Intake {
         number
     }
 
-    /// Says where a flow was seen: by the interfaces' names, else by their numbers. The only interface of a source that
+    /// Says where a flow was seen: by the interfaces' names, else by their numbers; loopback always by its name. The only interface of a source that
     /// gives it no name goes without.
     pub(crate) fn seen_at(&self, points: &Points) -> Vec<String> {
         let several = points.iter().nth(1).is_some();
         let named = |number: u16| {
             let point = self.points.get(usize::from(number))?;
             match (self.names.get(&point.interface), point.named) {
+                (_, _) if point.loopback => Some(LOOPBACK.to_owned()),
                 (Some(name), None) => Some(name.clone()),
                 (Some(name), Some(index)) => Some(format!("{name}/{index}")),
                 (None, Some(index)) => Some(index.to_string()),
@@ -171,5 +189,37 @@ impl Intake {
             let total = self.skipped.entry(reason).or_default();
             *total = total.saturating_add(count);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen_at(link: LinkType, header: &[u8], name: Option<&str>) -> Vec<String> {
+        let mut intake = Intake::default();
+        if let Some(name) = name {
+            intake.name(0, name);
+        }
+        let frame =
+            Frame { at: Timestamp::from_nanos(0), link, interface: 0, original_len: 20, bytes: header };
+        let number = intake.point(&frame);
+        intake.seen_at(&Points::of(number))
+    }
+
+    #[test]
+    fn loopback_has_its_name_whoever_names_it() {
+        // Protocol, reserved, interface 1, ARPHRD type.
+        let sll2 = |kind: [u8; 2]| [&[8, 0, 0, 0, 0, 0, 0, 1][..], &kind].concat();
+        assert_eq!(seen_at(LinkType::LINUX_SLL2, &sll2([3, 4]), None), ["lo"]);
+        assert_eq!(seen_at(LinkType::LINUX_SLL2, &sll2([3, 4]), Some("any")), ["lo"]);
+        assert_eq!(seen_at(LinkType::LINUX_SLL2, &sll2([0, 1]), None), ["1"]);
+        assert_eq!(seen_at(LinkType::LINUX_SLL2, &sll2([0, 1]), Some("any")), ["any/1"]);
+        // Packet type, ARPHRD type.
+        assert_eq!(seen_at(LinkType::LINUX_SLL, &[0, 0, 3, 4], None), ["lo"]);
+        assert!(seen_at(LinkType::LINUX_SLL, &[0, 0, 0, 1], None).is_empty());
+        // An Ethernet frame says nothing of the kind, whatever stands there.
+        assert!(seen_at(LinkType::ETHERNET, &[0, 0, 3, 4], None).is_empty());
+        assert_eq!(seen_at(LinkType::ETHERNET, &[0, 0, 3, 4], Some("lo")), ["lo"]);
     }
 }

@@ -28,7 +28,8 @@ pub struct Flow {
     pub server: Endpoint,
     /// Encapsulations around the flow, outside in.
     pub tunnel: Vec<Tunnel>,
-    /// Capture points that saw the flow (interface names or indexes), in order of first sight; empty when unnamed.
+    /// Capture points that saw the flow (interface names or indexes), in order of first sight; empty when unnamed. The
+    /// loopback interface is [`LOOPBACK`] wherever the frames or the source name it.
     pub seen_at: Vec<String>,
     /// How the connection is protected, and how that is known.
     pub security: Security,
@@ -47,7 +48,23 @@ pub struct Flow {
     pub bytes: PerSide,
 }
 
+/// The loopback interface, as `seen_at` names it. What was seen there alone left no network namespace.
+pub const LOOPBACK: &str = "lo";
+
 impl Flow {
+    /// Tells whether the flow stayed where it began: between loopback addresses, from an address to itself, or seen on the
+    /// loopback interface alone.
+    ///
+    /// The interface tells what addresses do not: a connection that netfilter redirects shows the answers on loopback under
+    /// the address that was dialled.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.client.ip.is_loopback()
+            || self.server.ip.is_loopback()
+            || self.client.ip == self.server.ip
+            || (!self.seen_at.is_empty() && self.seen_at.iter().all(|point| point == LOOPBACK))
+    }
+
     /// Returns the TLS session, where one was seen.
     #[must_use]
     pub fn tls(&self) -> Option<&TlsSession> {
