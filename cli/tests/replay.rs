@@ -1,14 +1,20 @@
-//! Every case of `testdata/` through the whole line: its flows, its findings, and the table that a person reviewed.
+//! Every case of `testdata/` through the whole line: its flows, its findings, and the tables that a person reviewed.
 //!
-//! `UPDATE=1` writes `flows.json` and `findings.json` again; the diff is then reviewed, the README's tables included.
+//! `UPDATE=1` writes the goldens again; the diff is then reviewed, the README's tables included.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test may stop here")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::sync::Arc;
 
-use serde_json::Value;
+use analyzer::audit::Auditor;
+use analyzer::mesh::{Manifest, Mesh};
+use analyzer::report::{Judged, Party};
+use flow::Flow;
+use serde_json::{Value, json};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace").to_path_buf()
@@ -46,7 +52,7 @@ fn replay(case: &str) -> Output {
     wireproof(&["replay", &capture, "--mesh", &format!("testdata/{case}/mesh.yaml"), "-o", "json"])
 }
 
-fn text(bytes: Vec<u8>) -> String {
+fn text_of(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).expect("the answer is UTF-8")
 }
 
@@ -64,14 +70,79 @@ fn check_golden(case: &str, name: &str, actual: &str) {
     assert_eq!(actual.lines().count(), expected.lines().count(), "{case}/{name} has other lines");
 }
 
+fn readme(case: &str) -> String {
+    fs::read_to_string(root().join("testdata").join(case).join("README.md"))
+        .unwrap_or_else(|error| panic!("{case}/README.md: {error}"))
+}
+
+/// The rows below a heading of a case's README, cell by cell; absent where there is no such heading.
+fn table(case: &str, heading: &str) -> Option<Vec<Vec<String>>> {
+    let text = readme(case);
+    let mut lines = text.lines().skip_while(|line| *line != heading).skip(1).peekable();
+    lines.peek()?;
+    let rows = lines
+        .take_while(|line| !line.starts_with('#'))
+        .filter(|line| line.starts_with('|'))
+        .skip(2)
+        .map(|line| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect())
+        .collect();
+    Some(rows)
+}
+
+/// What tells one connection of a case from another: edge, SNI (`-`: none), class, judgement.
+type Key = (String, String, String, String);
+
+/// Reads the rows `| name | client -> server:port | sni | flows | class | judgement | why |` below `## Connections`.
+fn connections(case: &str) -> Option<BTreeMap<Key, (String, u64)>> {
+    let mut found = BTreeMap::new();
+    for row in table(case, "## Connections")? {
+        let [name, edge, sni, flows, class, judgement, _why] = row.as_slice() else {
+            panic!("{case}/README.md: seven cells expected: {row:?}");
+        };
+        let flows = flows.parse().unwrap_or_else(|_| panic!("{case}/README.md: a count expected: {row:?}"));
+        let key = (edge.clone(), sni.clone(), class.clone(), judgement.clone());
+        let before = found.insert(key, (name.clone(), flows));
+        assert_eq!(before, None, "{case}/README.md: told apart by nothing: {row:?}");
+    }
+    Some(found)
+}
+
+/// Judges every flow of a case, as `replay` does before it groups them.
+fn judged(case: &str) -> Vec<Judged> {
+    let file = format!("testdata/{case}/mesh.yaml");
+    let text = fs::read_to_string(root().join(&file)).expect("the case has a mesh");
+    let (mesh, _) = Mesh::load(vec![Manifest { file, text }]);
+    let auditor = Auditor::new(Arc::new(mesh));
+    text_of(flows(case).stdout)
+        .lines()
+        .map(|line| auditor.judge(&serde_json::from_str::<Flow>(line).expect("a flow reads back")))
+        .collect()
+}
+
+fn name(party: &Party) -> String {
+    match (&party.namespace, &party.workload) {
+        (Some(namespace), Some(workload)) => format!("{namespace}/{workload}"),
+        (_, _) => party.address.to_string(),
+    }
+}
+
+fn key(judged: &Judged) -> Key {
+    let sni = judged.flow.tls().and_then(|tls| tls.sni.clone());
+    let ids: String = judged.violations.iter().map(|violation| format!(" {}", violation.id)).collect();
+    (
+        format!("{} -> {}:{}", name(&judged.client), name(&judged.server), judged.flow.server.port),
+        sni.unwrap_or_else(|| "-".to_owned()),
+        judged.flow.security.class().to_string(),
+        format!("{}{ids}", judged.judgement),
+    )
+}
+
 /// One finding as the README's table has it: id, edge, flows, deciding resource (absent: not told).
 type Reviewed = (String, String, u64, Option<String>);
 
 /// Reads the rows `| OB.. | client -> server:port | flows | class | resource | why |` of a case's README.
 fn reviewed(case: &str) -> Vec<Reviewed> {
-    let readme = fs::read_to_string(root().join("testdata").join(case).join("README.md"))
-        .unwrap_or_else(|error| panic!("{case}/README.md: {error}"));
-    let mut rows: Vec<_> = readme
+    let mut rows: Vec<_> = readme(case)
         .lines()
         .filter(|line| line.starts_with("| OB"))
         .map(|line| {
@@ -118,8 +189,8 @@ fn found(audit: &Value) -> Vec<Reviewed> {
 fn every_case_classifies_as_reviewed() {
     for case in cases() {
         let output = flows(&case);
-        assert_eq!(output.status.code(), Some(0), "{case}: {}", text(output.stderr));
-        let lines = text(output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{case}: {}", text_of(output.stderr));
+        let lines = text_of(output.stdout);
         let lines: Vec<_> = lines.lines().collect();
         check_golden(&case, "flows.json", &format!("[\n{}\n]\n", lines.join(",\n")));
     }
@@ -130,9 +201,9 @@ fn a_bound_on_connections_costs_no_flow_and_says_that_it_acted() {
     let flows = |arguments: &[&str]| {
         let output =
             wireproof(&[&["flows", "testdata/boutique/capture.pcap", "-o", "ndjson"], arguments].concat());
-        let mut lines: Vec<_> = text(output.stdout).lines().map(str::to_owned).collect();
+        let mut lines: Vec<_> = text_of(output.stdout).lines().map(str::to_owned).collect();
         lines.sort();
-        (lines, text(output.stderr))
+        (lines, text_of(output.stderr))
     };
     let (all, silence) = flows(&[]);
     let (bounded, said) = flows(&["--max-connections", "1"]);
@@ -145,8 +216,8 @@ fn a_bound_on_connections_costs_no_flow_and_says_that_it_acted() {
 fn every_case_audits_as_reviewed() {
     for case in cases() {
         let output = replay(&case);
-        let errors = text(output.stderr);
-        let answer = text(output.stdout);
+        let errors = text_of(output.stderr);
+        let answer = text_of(output.stdout);
         let audit: Value =
             serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{case}: {error}: {errors}"));
         assert_eq!(found(&audit), reviewed(&case), "{case}: the findings (left) are not those of its README");
@@ -155,6 +226,80 @@ fn every_case_audits_as_reviewed() {
         assert_eq!(errors, "", "{case}: a well-formed case is read without a remark");
         check_golden(&case, "findings.json", &answer);
     }
+}
+
+#[test]
+fn every_named_connection_is_judged_as_reviewed() {
+    let mut named = 0;
+    for case in cases() {
+        let Some(reviewed) = connections(&case) else { continue };
+        named += 1;
+        let judged = judged(&case);
+        let mut seen: BTreeMap<Key, u64> = BTreeMap::new();
+        for each in &judged {
+            *seen.entry(key(each)).or_default() += 1;
+        }
+        let counts: BTreeMap<Key, u64> =
+            reviewed.iter().map(|(key, (_, flows))| (key.clone(), *flows)).collect();
+        assert_eq!(seen, counts, "{case}: the connections (left) are not those of its README");
+        let lines: Vec<_> = judged
+            .iter()
+            .map(|each| {
+                let (edge, sni, class, judgement) = key(each);
+                let expected = each.expected.as_ref();
+                let line = json!({
+                    "connection": reviewed[&key(each)].0,
+                    "flow": each.flow.id,
+                    "edge": edge,
+                    "sni": sni,
+                    "class": class,
+                    "proof": each.flow.security.evidence().proof,
+                    "server_mode": expected.and_then(|expected| expected.server_mode),
+                    "client_tls": expected.and_then(|expected| expected.client_tls),
+                    "allowed": expected.map(|expected| &expected.allowed),
+                    "client_wire": expected.map(|expected| &expected.client_wire),
+                    "conflict": expected.and_then(|expected| expected.conflict),
+                    "judgement": judgement,
+                    "basis": each.basis,
+                });
+                line.to_string()
+            })
+            .collect();
+        check_golden(&case, "connections.json", &format!("[\n{}\n]\n", lines.join(",\n")));
+    }
+    assert!(named > 0, "no case names its connections");
+}
+
+/// The static findings of the cases whose README has them.
+#[test]
+fn every_case_lints_as_reviewed() {
+    let mut reviewed = 0;
+    for case in cases() {
+        let Some(rows) = table(&case, "## Lint") else { continue };
+        reviewed += 1;
+        let output = wireproof(&["lint", "--mesh", &format!("testdata/{case}/mesh.yaml"), "-o", "json"]);
+        let value: Value = serde_json::from_slice(&output.stdout).expect("lint answers in JSON");
+        let mut found: Vec<_> = value["findings"]
+            .as_array()
+            .expect("findings is a list")
+            .iter()
+            .map(|finding| {
+                let word = |key: &str| finding[key].as_str().expect("a word").to_owned();
+                (word("id"), word("resource"))
+            })
+            .collect();
+        let mut expected: Vec<_> = rows
+            .iter()
+            .map(|row| match row.as_slice() {
+                [id, resource, _why] => (id.clone(), resource.clone()),
+                _ => panic!("{case}/README.md: three cells expected: {row:?}"),
+            })
+            .collect();
+        found.sort();
+        expected.sort();
+        assert_eq!(found, expected, "{case}: the static findings (left) are not those of its README");
+    }
+    assert!(reviewed > 0, "no case lists its static findings");
 }
 
 #[test]
@@ -170,8 +315,6 @@ fn every_case_says_how_it_was_made() {
     let names = cases();
     assert!(names.len() >= 3, "only {names:?}");
     for case in names {
-        let readme =
-            fs::read_to_string(root().join("testdata").join(&case).join("README.md")).unwrap_or_default();
-        assert!(readme.contains(&format!("testdata/recipe/make-case.sh {case}")), "{case}/README.md");
+        assert!(readme(&case).contains(&format!("testdata/recipe/make-case.sh {case}")), "{case}/README.md");
     }
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""A client without a proxy.  client.py http|tls|tcp|grpc ADDRESS PORT [sni=NAME] [certificate=PATH] [keylog=PATH] [path=/]
+"""A client without a proxy.  client.py http|tls|tcp|grpc ADDRESS PORT [sni=NAME] [certificate=PATH] [keylog=PATH] [path=/] [first=1]
 
-Prints one line: what came back, or why nothing did. One connection, closed at the end.
+`first=1`: the client of tcp speaks first, and awaits no banner. Prints one line: what came back, or why nothing did. One connection, closed at the end.
 """
 import http.client
 import socket
@@ -27,7 +27,8 @@ def main():
         elif kind == "tcp":
             connection = socket.create_connection((address, port), 4)
             connection.settimeout(4)
-            print(connection.recv(99))
+            if "first" not in options:
+                print(connection.recv(99))
             connection.sendall(b"POST 100 EUR\r\n")
             print(connection.recv(99))
             connection.close()

@@ -2,12 +2,14 @@
 
 The wire looks like an Istio sidecar mesh: SPIFFE certificates (RSA-2048, as Istio issues them), SNI
 `outbound_.PORT_._.HOST`, Istio's ALPN lists, STRICT / PERMISSIVE / DISABLE inbound listeners, ISTIO_MUTUAL / SIMPLE /
-DISABLE outbound clusters, gateway servers chosen by SNI. There is no iptables redirection: an inbound listener is bound
-to the pod's address and container port itself and the application to 127.0.0.1, so the packets between pods are the same.
+MUTUAL / DISABLE outbound clusters, gateway servers chosen by SNI. Most pods have no iptables redirection: an inbound
+listener is bound to the pod's address and container port itself and the application to 127.0.0.1, so the packets between
+pods are the same. A redirected pod has Istio's listeners on 15001 and 15006, and the legs on `lo` that come with them.
 """
 import json
 
-from model import AMBIENT, GATEWAY, Case, Pod
+from inventory import services, virtual_address
+from model import AMBIENT, GATEWAY, Call, Case, Pod
 
 T = "type.googleapis.com/envoy."
 CIPHERS = ["ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-GCM-SHA256",
@@ -19,10 +21,23 @@ ISTIO_TCP = ["istio-peer-exchange", "istio"]
 FIRST_LOCAL_PORT = 20000
 
 
-def local_port(pod: Pod, to: str, port: int) -> int:
-    """The port on 127.0.0.1 where the pod's application finds the proxy's listener for that destination."""
-    index = next(i for i, call in enumerate(pod.calls) if (call.to, call.port) == (to, port))
-    return FIRST_LOCAL_PORT + index
+REDIRECT_OUTBOUND, REDIRECT_INBOUND, INBOUND_SOURCE = 15001, 15006, "127.0.0.6"
+ORIGINAL_DESTINATION = {"name": "envoy.filters.listener.original_dst", "typed_config": {
+    "@type": T + "extensions.filters.listener.original_dst.v3.OriginalDst"}}
+
+
+def call_of(pod: Pod, to: str, port: int, tls: str | None = None) -> Call:
+    """The pod's call of that destination; `tls` tells several apart."""
+    return next(call for call in pod.calls if (call.to, call.port) == (to, port) and tls in (None, call.tls))
+
+
+def dialled(case: Case, pod: Pod, call: Call) -> tuple[str, int]:
+    """Where the pod's application connects to: the Service's address, or the proxy's listener on 127.0.0.1."""
+    if not pod.redirected:
+        return "127.0.0.1", FIRST_LOCAL_PORT + pod.calls.index(call)
+    names = services(case)
+    ip = virtual_address(names.index(call.to) + 1) if call.to in names else case.workload(call.to)[0].address
+    return ip, call.dial or call.port
 
 
 def address(ip, port):
@@ -116,7 +131,9 @@ class Configuration:
             service_port = target.port(call.port).service_port or call.port
             sni = f"outbound_.{service_port}_._.{target.host()}"
         elif call.tls == "SIMPLE":
-            certificate, ca, alpn = None, None, ()
+            certificate, ca, alpn = None, call.ca, ()
+        elif call.tls == "MUTUAL":
+            certificate, ca, alpn = "partner", call.ca, ()
         elif call.tls == "HBONE":
             alpn, sessions = ("h2",), 0  # ztunnel: ALPN h2, no SNI, no resumption
         config = {"@type": T + "extensions.transport_sockets.tls.v3.UpstreamTlsContext",
@@ -125,11 +142,13 @@ class Configuration:
             config["sni"] = sni
         return {"name": "envoy.transport_sockets.tls", "typed_config": config}
 
-    def cluster(self, name, addresses, port, tls=None, http=True, h2=False):
+    def cluster(self, name, addresses, port, tls=None, http=True, h2=False, source=None):
         result = {"name": name, "type": "STATIC", "connect_timeout": "2s", "load_assignment": {
             "cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(ip, port)}} for ip in addresses]}]}}
         if tls:
             result["transport_socket"] = tls
+        if source:
+            result["upstream_bind_config"] = {"source_address": {"address": source, "port_value": 0}}
         if http or h2:
             options = {"http2_protocol_options": {"allow_connect": True}} if h2 else {"http_protocol_options": {}}
             # One request a connection, so that new handshakes and resumptions happen within seconds.
@@ -142,7 +161,7 @@ class Configuration:
     def call(self, call):
         targets = self.case.workload(call.to)
         addresses = [pod.address for pod in targets]
-        kind = targets[0].port(call.port).kind if targets[0].kind != GATEWAY else "http"
+        kind = call.kind or (targets[0].port(call.port).kind if targets[0].kind != GATEWAY else "http")
         name = f"{call.to}:{call.port}".replace("/", ".") + f".{call.tls}"
         if any(c["name"] == name for c in self.clusters):
             return name, kind
@@ -152,18 +171,28 @@ class Configuration:
         return self.cluster(name, addresses, call.port, tls, http=kind == "http", h2=kind == "grpc"), kind
 
     def outbound(self):
-        for index, call in enumerate(self.pod.calls):
+        for call in self.pod.calls:
             name, kind = self.call(call)
             if call.tls == "HBONE":
                 filters = tcp_filter(name, f"{self.case.workload(call.to)[0].address}:{call.port}")
             else:
                 filters = http_filter(to_cluster(name)) if kind in ("http", "grpc") else tcp_filter(name)
-            self.listeners.append(listener(name, "127.0.0.1", FIRST_LOCAL_PORT + index, [chain(filters)]))
+            self.listeners.append(listener(name, *dialled(self.case, self.pod, call), [chain(filters)]))
+            if self.pod.redirected:  # reached by way of the listener on 15001
+                self.listeners[-1]["bind_to_port"] = False
+        if self.pod.redirected:
+            self.clusters.append({"name": "passthrough", "type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED", "connect_timeout": "2s"})
+            outbound = listener("virtual-outbound", "0.0.0.0", REDIRECT_OUTBOUND, [chain(tcp_filter("passthrough"))])
+            self.listeners.append({**outbound, "use_original_dst": True, "listener_filters": [ORIGINAL_DESTINATION]})
 
     def inbound(self):
+        redirected = []
         for port in self.pod.ports:
-            application = self.cluster(f"application.{port.number}", ["127.0.0.1"], port.number, http=port.kind == "http", h2=port.kind == "grpc")
-            opaque = self.cluster(f"opaque.{port.number}", ["127.0.0.1"], port.number, http=False)
+            if port.mode == "EXCLUDED":
+                continue
+            at, source = (self.pod.address, INBOUND_SOURCE) if self.pod.redirected else ("127.0.0.1", None)
+            application = self.cluster(f"application.{port.number}", [at], port.number, http=port.kind == "http", h2=port.kind == "grpc", source=source)
+            opaque = self.cluster(f"opaque.{port.number}", [at], port.number, http=False, source=source)
             http = port.kind in ("http", "grpc")
             filters = http_filter(to_cluster(application)) if http else tcp_filter(application)
             mutual = self.downstream(self.identity, "mesh-ca", True, ("h2", "http/1.1") if http else ("istio-peer-exchange", "h2", "http/1.1"))
@@ -177,10 +206,17 @@ class Configuration:
                 inspect = True
             else:
                 chains, inspect = [chain(filters)], False
-            self.listeners.append(listener(f"inbound.{port.number}", self.pod.address, port.number, chains, inspect))
+            if self.pod.redirected:
+                redirected += [{**each, "filter_chain_match": {**each.get("filter_chain_match", {}), "destination_port": port.number}} for each in chains]
+            else:
+                self.listeners.append(listener(f"inbound.{port.number}", self.pod.address, port.number, chains, inspect))
             if port.kind == "grpc":  # the gRPC application is a listener too
                 self.listeners.append(listener(f"application.{port.number}", "127.0.0.1", port.number, [chain(http_filter(
                     answer("ok", (("content-type", "application/grpc"), ("grpc-status", "0")))))]))
+        if self.pod.redirected:
+            inbound = listener("virtual-inbound", "0.0.0.0", REDIRECT_INBOUND, redirected, inspect=True)
+            inbound["listener_filters"].insert(0, ORIGINAL_DESTINATION)
+            self.listeners.append(inbound)
         self.listeners.append(listener("readiness", self.pod.address, 15021, [chain(http_filter(answer("ready")))]))
         self.listeners.append(listener("metrics", self.pod.address, 15020, [chain(http_filter(answer("istio_requests_total 7\n")))]))
 
@@ -205,12 +241,18 @@ class Configuration:
                     name = self.cluster(f"auto.{server.call.port}", [target.address], server.call.port, http=False)
                     chains.append(chain(tcp_filter(name), None, match))
                     continue
-                name, kind = self.call(server.call)
-                filters = http_filter(to_cluster(name)) if server.http else tcp_filter(name)
+                if server.call:
+                    name, _ = self.call(server.call)
+                    filters = http_filter(to_cluster(name)) if server.http else tcp_filter(name)
+                elif server.tls == "PASSTHROUGH":
+                    continue
+                else:
+                    filters = http_filter([])
                 tls = {None: None, "PASSTHROUGH": None,
                        "SIMPLE": lambda: self.downstream("gateway-public"),
                        "MUTUAL": lambda: self.downstream("gateway-public", "partner-ca", True),
-                       "OPTIONAL_MUTUAL": lambda: self.downstream("gateway-public", "partner-ca", False)}[server.tls]
+                       "OPTIONAL_MUTUAL": lambda: self.downstream("gateway-public", "partner-ca", False),
+                       "ISTIO_MUTUAL": lambda: self.downstream(self.identity, "mesh-ca", True)}[server.tls]
                 chains.append(chain(filters, tls and tls(), match if server.tls else None))
             self.listeners.append(listener(f"gateway.{port}", self.pod.address, port, chains, inspect=any(s.tls for s in servers)))
         self.listeners.append(listener("readiness", self.pod.address, 15021, [chain(http_filter(answer("ready")))]))

@@ -2,7 +2,7 @@
 
 Each object is written out as text, so that the file reads as kubectl prints it. Policies are not made here.
 """
-from model import AMBIENT, GATEWAY, OUTSIDE, REMOTE, SIDECAR, Case, Pod
+from model import AMBIENT, EXTERNAL, GATEWAY, OUTSIDE, REMOTE, SIDECAR, Case, Pod
 
 CREATED = "2026-03-02T08:00:00Z"
 ISTIO_VERSION = "1.30.3"
@@ -65,7 +65,7 @@ def container(name: str, image: str, ports: list[tuple[int, str]], arguments: tu
 def pod_yaml(pod: Pod) -> str:
     owner = replica_set(pod)
     labels = {"app": pod.workload, "pod-template-hash": owner.rsplit("-", 1)[1], **pod.labels}
-    annotations, containers, init = {}, "", ""
+    annotations, containers, init = dict(pod.annotations), "", ""
     proxy_image = f"docker.io/istio/proxyv2:{ISTIO_VERSION}"
     if pod.kind == GATEWAY:
         labels.setdefault("istio", "ingressgateway")
@@ -110,6 +110,17 @@ spec:
 """
 
 
+def virtual_address(number: int) -> str:
+    """The ClusterIP of the case's Service of that number."""
+    return f"10.96.{number // 200}.{10 + number % 200}"
+
+
+def services(case: Case) -> list[str]:
+    """The workloads with a Service, in the order of the Services' numbers, which begin with 1."""
+    inside = [pod for pod in case.pods if pod.kind not in (OUTSIDE, REMOTE, EXTERNAL) and (pod.ports or pod.gateway_ports)]
+    return list(dict.fromkeys(pod.name for pod in inside))
+
+
 def service(pods: list[Pod], number: int) -> str:
     pod = pods[0]
     if pod.kind == GATEWAY:
@@ -127,7 +138,7 @@ metadata:
     app: {pod.workload}
 spec:
   type: {"LoadBalancer" if pod.kind == GATEWAY else "ClusterIP"}
-  clusterIP: 10.96.{number // 200}.{10 + number % 200}
+  clusterIP: {'None' if pod.headless else virtual_address(number)}
   selector:
     app: {pod.workload}
 {selector}  ports:
@@ -165,11 +176,7 @@ def documents(case: Case) -> list[str]:
     result += [namespace(name, {"istio.io/dataplane-mode": "ambient"}) for name in case.ambient]
     result += [namespace(name, {}) for name in case.uninjected]
     result.append(mesh_config({"rootNamespace": "istio-system", "trustDomain": "cluster.local", "enableAutoMtls": "true", **case.mesh_config}))
-    inside = [pod for pod in case.pods if pod.kind not in (OUTSIDE, REMOTE)]
+    inside = [pod for pod in case.pods if pod.kind not in (OUTSIDE, REMOTE, EXTERNAL)]
     result += [pod_yaml(pod) for pod in inside]
-    seen = []
-    for pod in inside:
-        if pod.name not in seen and (pod.ports or pod.gateway_ports):
-            seen.append(pod.name)
-            result.append(service(case.workload(pod.name), len(seen)))
+    result += [service(case.workload(name), number) for number, name in enumerate(services(case), 1)]
     return result

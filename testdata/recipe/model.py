@@ -9,16 +9,18 @@ from dataclasses import dataclass, field
 SIDECAR, GATEWAY, AMBIENT, NO_PROXY = "sidecar", "gateway", "ambient", "no-proxy"
 REMOTE = "remote"  # a sidecar of another cluster: in no object of this one
 OUTSIDE = "outside"  # a client outside the cluster
+EXTERNAL = "external"  # a server outside the cluster; a ServiceEntry names it
 
 
 @dataclass
 class Port:
-    """A container port. `mode` is what the running proxy enforces there; without a proxy it is not used."""
+    """A container port. `mode` is what the running proxy enforces there (EXCLUDED: the port is not redirected to it); without
+    a proxy it is not used."""
 
     number: int
     name: str
     mode: str = "PERMISSIVE"
-    kind: str = "http"  # what the application speaks: http, grpc, tcp, tls
+    kind: str = "http"  # what the application speaks: http, grpc, tcp, tls, mtls (TLS that demands a partner's certificate)
     service_port: int | None = None  # absent: the same number
 
 
@@ -28,18 +30,22 @@ class Call:
 
     to: str
     port: int
-    tls: str = "ISTIO_MUTUAL"  # ISTIO_MUTUAL, SIMPLE, DISABLE, HBONE
+    tls: str = "ISTIO_MUTUAL"  # ISTIO_MUTUAL, SIMPLE, MUTUAL, DISABLE, HBONE
     sni: str | None = None
+    kind: str | None = None  # what the client's own application speaks; absent: as the port
+    ca: str | None = None  # what SIMPLE and MUTUAL verify the server against; absent: nothing
+    dial: int | None = None  # in a pod with redirection: the Service port dialled; absent: the container port
 
 
 @dataclass
 class Server:
-    """A server of the gateway's listener. `tls` is what the running gateway does."""
+    """A server of the gateway's listener. `tls` is what the running gateway does; `call` is where its route leads. Without a
+    route HTTP is answered with 404, and a server that passes TLS on has no filter chain."""
 
     port: int
     tls: str | None
     hosts: list[str]
-    call: Call | None  # absent for AUTO_PASSTHROUGH, which goes where the SNI says
+    call: Call | None
     http: bool = True
 
 
@@ -54,7 +60,11 @@ class Pod:
     servers: list[Server] = field(default_factory=list)  # of a gateway
     gateway_ports: list[tuple[int, int, str]] = field(default_factory=list)  # Service port, container port, name
     labels: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
     replica: int = 0
+    headless: bool = False  # its Service has no virtual address
+    # Redirection by iptables as istio-init sets it up, with Envoy on 15001 and 15006; without it Envoy binds the pod's ports.
+    redirected: bool = False
 
     @property
     def name(self) -> str:
@@ -84,6 +94,7 @@ class Case:
     uninjected: list[str]
     ambient: list[str] = field(default_factory=list)
     mesh_config: dict[str, str] = field(default_factory=dict)
+    capture_in: str | None = None  # the workload in whose pod all interfaces are captured; absent: the node's bridge
 
     def workload(self, name: str) -> list[Pod]:
         return [pod for pod in self.pods if pod.name == name]

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The application of one pod.  workload.py ADDRESS OUT KIND:PORT...
 
-KIND is http (HTTP/1.1), tcp (banner first, then echo) or tls (HTTP/1.1 inside the application's own TLS).
+KIND is http (HTTP/1.1), tcp (banner first, then echo), tls (HTTP/1.1 inside the application's own TLS) or mtls (the same, and a
+certificate of the partner CA is demanded).
 """
 import http.server
 import json
@@ -57,10 +58,13 @@ def main():
         kind, port = item.split(":")
         if kind == "tcp":
             target, args = serve_tcp, (address, int(port))
-        elif kind == "tls":
+        elif kind in ("tls", "mtls"):
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(f"{out}/pki/application.crt", f"{out}/pki/application.key")
             context.keylog_filename = f"{out}/keys.application.log"
+            if kind == "mtls":
+                context.verify_mode = ssl.CERT_REQUIRED
+                context.load_verify_locations(f"{out}/pki/partner-ca.crt")
             target, args = serve_http, (address, int(port), context)
         else:
             target, args = serve_http, (address, int(port))
