@@ -700,3 +700,82 @@ fn a_sidecar_that_offers_both_is_reached_by_its_own_mtls() {
         ask(&mesh, "10.0.0.1", "10.0.1.1:8080", None, &json!({"client_tls_from": from}));
     }
 }
+
+/// `serviceentry_simulation_test.go`, `TestServiceEntry`.
+#[test]
+fn of_overlapping_ranges_the_longest_prefix_is_meant() {
+    let entry = |name: &str, addresses: &str| {
+        let ports = "ports: [{number: 9999, name: tcp, protocol: TCP}]";
+        spec(
+            "ServiceEntry",
+            name,
+            "web",
+            &format!("hosts: [{name}.somedomain], addresses: [{addresses}], {ports}"),
+        )
+    };
+    let rule = |name: &str, mode: &str| {
+        let tls = format!("tls: {{mode: {mode}}}");
+        spec("DestinationRule", name, "web", &format!("host: {name}.somedomain, trafficPolicy: {{{tls}}}"))
+    };
+    let (one, two) = (rule("blah1", "DISABLE"), rule("blah2", "SIMPLE"));
+    let wide = entry("blah1", "'1234:1f1:123:123:f816:3eff:feb8:2287/16'");
+    let narrow = entry("blah2", "'1234:1f1:123:123:f816:3eff:febf:57ce/32'");
+    let mesh = load(&[&client(), &wide, &narrow, &one, &two]);
+    let to = "[1234:1f1:123:123:f816:3eff:febf:57ce]:9999";
+    ask(&mesh, "10.0.0.1", to, None, &json!({"client_tls_from": "DestinationRule/web/blah2"}));
+    let to = "[1234::1]:9999";
+    ask(&mesh, "10.0.0.1", to, None, &json!({"client_tls_from": "DestinationRule/web/blah1"}));
+    // An address that both have is the older one's.
+    let (first, second) = (entry("blah1", "1.1.1.1"), entry("blah2", "2.2.2.2, 1.1.1.1"));
+    let mesh = load(&[&client(), &first, &second, &one, &two]);
+    for (to, name) in [("1.1.1.1:9999", "blah1"), ("2.2.2.2:9999", "blah2")] {
+        let from = format!("DestinationRule/web/{name}");
+        ask(&mesh, "10.0.0.1", to, None, &json!({"client_tls_from": from}));
+    }
+}
+
+/// `sidecar_simulation_test.go`, `TestSidecarRoutes`.
+#[test]
+fn routes_of_a_namespace_that_is_not_imported_lead_to_no_subset() {
+    let routes = spec(
+        "VirtualService",
+        "server",
+        "other",
+        "hosts: ['*.cluster.local'], http: [{route: [{destination: {host: server.web.svc.cluster.local, subset: v1}}]}]",
+    );
+    let rule = spec(
+        "DestinationRule",
+        "own",
+        "web",
+        "host: server, subsets: [{name: v1, labels: {app: server}, trafficPolicy: {tls: {mode: DISABLE}}}]",
+    );
+    let sidecar = |hosts: &str| spec("Sidecar", "own", "web", &format!("egress: [{{hosts: [{hosts}]}}]"));
+    for (hosts, tls) in [
+        ("'*/*'", "DISABLE"),
+        ("'web/*', 'other/server.web.svc.cluster.local'", "DISABLE"),
+        ("'web/*'", "ISTIO_MUTUAL"),
+    ] {
+        let documents = [client(), server(1), service(HTTP), routes.clone(), rule.clone(), sidecar(hosts)];
+        let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
+        check(&documents, "10.0.1.1:8080", None, &json!({"client_tls": tls}));
+    }
+}
+
+#[test]
+fn a_backend_tls_policy_lies_under_rules_that_are_exported_alike() {
+    let policy = backend_policy("group: '', kind: Service, name: server");
+    let rule = |export: &str| {
+        let policy = "trafficPolicy: {loadBalancer: {simple: RANDOM}}";
+        spec("DestinationRule", "own", "web", &format!("host: server, {policy}{export}"))
+    };
+    for (export, tls) in
+        [("", "SIMPLE"), (", exportTo: ['*']", "ISTIO_MUTUAL"), (", exportTo: [far]", "SIMPLE")]
+    {
+        check(
+            &[&client(), &server(1), &service(HTTP), &policy, &rule(export)],
+            "10.0.1.1:8080",
+            None,
+            &json!({"client_tls": tls}),
+        );
+    }
+}

@@ -87,6 +87,18 @@ pub struct Behind<'a> {
     pub endpoint: Option<&'a HostEndpoint>,
 }
 
+impl Behind<'_> {
+    /// Tells how closely the declaration names an address, in bits: an endpoint, or a whole address, closest of all.
+    ///
+    /// Rule `client.closest-range`. Istio: `serviceentry_simulation_test.go`, `TestServiceEntry`.
+    #[must_use]
+    pub fn closeness(&self, ip: IpAddr) -> u8 {
+        let ranges = self.host.addresses.iter().filter(|range| range.contains(&ip));
+        let bits = ranges.map(IpNet::prefix_len).max();
+        if self.endpoint.is_some() { u8::MAX } else { bits.unwrap_or_default() }
+    }
+}
+
 impl HostService {
     /// Returns the endpoints at an address.
     #[must_use]

@@ -378,7 +378,7 @@ impl Mesh {
     }
 
     /// Returns every host that stands behind a destination: by virtual address and Service port, by endpoint and port
-    /// on the wire. The oldest first.
+    /// on the wire. The closest range first, of equals the oldest.
     #[must_use]
     pub fn behind(&self, ip: IpAddr, port: u16) -> Vec<Behind<'_>> {
         let mut places: Vec<usize> = self.hosts_by_ip.get(&ip).cloned().unwrap_or_default();
@@ -403,6 +403,7 @@ impl Mesh {
                 }
             }
         }
+        found.sort_by_key(|behind| std::cmp::Reverse(behind.closeness(ip)));
         found
     }
 

@@ -146,7 +146,8 @@ fn export_set(rule: &DestinationRule) -> BTreeSet<&str> {
 /// Merges the rules of one host and namespace, in the order in which they compete.
 ///
 /// Rules exported alike become one. A rule exported further than an earlier one is merged into that and stands for itself
-/// only where that one is not seen; others are kept apart. What a BackendTLSPolicy declares lies under every rule.
+/// only where that one is not seen; others are kept apart. What a BackendTLSPolicy declares, exported to all without saying
+/// so, lies under the rules that are exported alike.
 ///
 /// Rule `destination-rule.merge`. Istio: `mergeDestinationRule`.
 fn consolidated<'a>(rules: &[&'a DestinationRule], merges_backend_policies: bool) -> Vec<Entry<'a>> {
@@ -159,7 +160,7 @@ fn consolidated<'a>(rules: &[&'a DestinationRule], merges_backend_policies: bool
             let earlier = entry.exported_to();
             let alike = own == earlier;
             let further = !earlier.is_empty() && own.is_superset(&earlier);
-            if !alike && !further && !beneath(rule) {
+            if !alike && !further {
                 continue;
             }
             let same_selector = rule.workload_selector == entry.first.workload_selector;

@@ -45,6 +45,10 @@ pub const RULES: &[(&str, &str)] = &[
     ),
     ("client.application-decides", "no proxy decides: the application's own bytes leave"),
     (
+        "client.closest-range",
+        "of overlapping ranges the longest prefix names the destination; an endpoint comes before them all",
+    ),
+    (
         "client.outbound-traffic-policy",
         "a destination that the client does not know is forwarded as it is, or dropped",
     ),
@@ -130,6 +134,7 @@ pub const RULES: &[(&str, &str)] = &[
         "sidecar.peer-authentications",
         "a client does not know the policies of a namespace that its Sidecar hides",
     ),
+    ("sidecar.routes", "a client knows the routes for hosts that its Sidecar lists"),
 ];
 
 /// Collects citations in the order in which rules were applied.

@@ -98,7 +98,10 @@ pub fn decide(
             Err(why) => hidden = hidden.or(Some((why, behind))),
         }
     }
-    // With several hosts behind one destination, the client's own namespace is closer than others, then the oldest.
+    // Of several hosts behind one destination the one that names it most closely is meant, then that of the client's own
+    // namespace, then the oldest.
+    let closest = known.iter().map(|behind| behind.closeness(ip)).max();
+    known.retain(|behind| Some(behind.closeness(ip)) == closest);
     let own = known.iter().find(|behind| *behind.host.namespace == *namespace).or_else(|| known.first());
     let chosen = own.map(|own| {
         let ports: Vec<Behind<'_>> =
@@ -441,6 +444,7 @@ fn routed_subset(
         .virtual_services
         .iter()
         .filter(|service| visibility::routes_seen(mesh, service, &pod.meta.namespace))
+        .filter(|service| visibility::routes_imported(mesh, pod, service))
         .filter(|service| counts(service, &service.gateways))
         .collect();
     // The host itself is nearer than a pattern; of equals the oldest counts.

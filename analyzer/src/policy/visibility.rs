@@ -2,9 +2,10 @@
 
 use crate::mesh::meta::{Meta, selects};
 use crate::mesh::pod::Pod;
-use crate::mesh::sidecar::Sidecar;
+use crate::mesh::sidecar::{Egress, Sidecar};
 use crate::mesh::virtual_service::VirtualService;
 use crate::mesh::{HostService, Mesh};
+use crate::report::PartyKind;
 
 /// Tells whether something exported to `export_to` (empty: to all) by `own` is visible in `namespace`.
 #[must_use]
@@ -33,20 +34,15 @@ pub fn sidecar_for<'a>(mesh: &'a Mesh, pod: &Pod) -> Option<&'a Sidecar> {
 /// Rule `sidecar.peer-authentications`. Istio 1.30: policies are filtered by the client's Sidecar.
 #[must_use]
 pub fn knows_policies_of(mesh: &Mesh, client: &Pod, namespace: &str) -> bool {
-    if !mesh.control_plane.version.hides_peer_authentications()
-        || client.proxy != crate::report::PartyKind::Sidecar
-        || namespace == mesh.config.root_namespace
-    {
+    if !mesh.control_plane.version.hides_peer_authentications() || namespace == mesh.config.root_namespace {
         return true;
     }
-    let Some(hosts) = sidecar_for(mesh, client).and_then(|sidecar| sidecar.egress.as_ref()) else {
-        return true;
-    };
-    hosts.is_empty()
-        || hosts.iter().any(|entry| {
-            let (listed, _) = entry.host.split_once('/').unwrap_or(("*", &entry.host));
-            listed == "*" || listed == namespace || (listed == "." && *client.meta.namespace == *namespace)
-        })
+    let hosts = sidecar_for(mesh, client).and_then(|sidecar| imported(client, sidecar));
+    hosts.is_none_or(|hosts| {
+        hosts
+            .iter()
+            .any(|entry| covers_namespace(namespaced(&entry.host).0, namespace, &client.meta.namespace))
+    })
 }
 
 /// Tells whether a client in `namespace` knows a host by a port: exported to it and, with a Sidecar, imported by it. The
@@ -67,43 +63,67 @@ pub fn visible<'a>(
     if !exported(&host.export_to, &host.namespace, namespace) {
         return Err(Hidden::NotExported(mesh.declaration(host)));
     }
-    let Some(sidecar) = client
-        .filter(|pod| pod.proxy == crate::report::PartyKind::Sidecar)
-        .and_then(|pod| sidecar_for(mesh, pod))
-    else {
+    let Some((pod, sidecar)) = client.and_then(|pod| Some((pod, sidecar_for(mesh, pod)?))) else {
         return Ok(());
     };
-    // An empty list is as good as none: every host.
-    let Some(hosts) = sidecar.egress.as_ref().filter(|hosts| !hosts.is_empty()) else { return Ok(()) };
-    let listed = |own: &str, host: &str| {
-        hosts.iter().any(|entry| {
-            let (in_namespace, name) = entry.host.split_once('/').unwrap_or(("*", &entry.host));
-            let namespace_fits = match in_namespace {
-                "*" => true,
-                "." => own == namespace,
-                "~" => false,
-                other => own == other,
-            };
-            namespace_fits && covers(name, host) && entry.port.is_none_or(|own| own == port)
-        })
-    };
+    let Some(hosts) = imported(pod, sidecar) else { return Ok(()) };
+    let listed = hosts.iter().any(|entry| {
+        let (in_namespace, name) = namespaced(&entry.host);
+        covers_namespace(in_namespace, &host.namespace, namespace)
+            && covers(name, &host.host)
+            && entry.port.is_none_or(|own| own == port)
+    });
     // With a VirtualService come the hosts that it leads to.
     let routed = || {
         mesh.virtual_services
             .iter()
             .filter(|service| service.is_for_mesh() && routes_seen(mesh, service, namespace))
-            .any(|service| {
-                let own = &*service.meta.namespace;
-                let full = |name: &str| full_name(name, own, &mesh.config.domain);
-                service.hosts.iter().any(|name| listed(own, &full(name)))
-                    && service
-                        .routes
-                        .iter()
-                        .flat_map(|route| &route.destinations)
-                        .any(|to| full(&to.host) == host.host)
+            .filter(|service| routes_imported(mesh, pod, service))
+            .flat_map(|service| service.routes.iter().map(move |route| (service, route)))
+            .flat_map(|(service, route)| route.destinations.iter().map(move |to| (service, to)))
+            .any(|(service, to)| {
+                full_name(&to.host, &service.meta.namespace, &mesh.config.domain) == host.host
             })
     };
-    if listed(&host.namespace, &host.host) || routed() { Ok(()) } else { Err(Hidden::NotImported(sidecar)) }
+    if listed || routed() { Ok(()) } else { Err(Hidden::NotImported(sidecar)) }
+}
+
+/// Tells whether a client's Sidecar imports the routes of a VirtualService: one of the hosts that it lists covers one of the
+/// VirtualService's, or is covered by it.
+///
+/// Rule `sidecar.routes`. Istio: `sidecar_simulation_test.go`, `TestSidecarRoutes`; `sidecar.go`, `VSMatches`.
+#[must_use]
+pub fn routes_imported(mesh: &Mesh, pod: &Pod, service: &VirtualService) -> bool {
+    let Some(hosts) = sidecar_for(mesh, pod).and_then(|sidecar| imported(pod, sidecar)) else { return true };
+    let own = &*service.meta.namespace;
+    hosts.iter().any(|entry| {
+        let (in_namespace, name) = namespaced(&entry.host);
+        covers_namespace(in_namespace, own, &pod.meta.namespace)
+            && service.hosts.iter().any(|host| {
+                let host = full_name(host, own, &mesh.config.domain);
+                covers(name, &host) || covers(&host, name)
+            })
+    })
+}
+
+/// The hosts that a Sidecar lets a client know; absent for all. An empty list is as good as none.
+fn imported<'a>(pod: &Pod, sidecar: &'a Sidecar) -> Option<&'a [Egress]> {
+    let hosts = sidecar.egress.as_deref().filter(|hosts| !hosts.is_empty());
+    hosts.filter(|_| pod.proxy == PartyKind::Sidecar)
+}
+
+/// Splits `namespace/host`; without a namespace it is any.
+fn namespaced(entry: &str) -> (&str, &str) {
+    entry.split_once('/').unwrap_or(("*", entry))
+}
+
+fn covers_namespace(listed: &str, namespace: &str, client: &str) -> bool {
+    match listed {
+        "*" => true,
+        "." => namespace == client,
+        "~" => false,
+        other => other == namespace,
+    }
 }
 
 /// Completes a short name with the namespace of the resource that uses it: a name without a dot belongs to that.
