@@ -1,95 +1,10 @@
-//! The meshes of Istio's own tests, and the statements of its documentation, each as one question.
+//! The meshes of Istio's own tests, and what changed between its versions, each as one question.
 
-#![expect(clippy::unwrap_used, reason = "a test may stop at what it cannot read")]
+mod meshes;
 
-use analyzer::explain::{Question, explain};
 use analyzer::mesh::control_plane::IstioVersion;
-use analyzer::mesh::{Manifest, Mesh};
-use flow::Endpoint;
+use meshes::{BARE, HTTP, PROXY, all, ask, check, client, istiod, load, object, pod, server, service, spec};
 use serde_json::{Value, json};
-
-const PROXY: &str =
-    "containers: [{name: app, ports: [{containerPort: 8080}]}, {name: istio-proxy, args: [proxy, sidecar]}]";
-
-const BARE: &str = "containers: [{name: app}]";
-
-fn object(kind: &str, name: &str, namespace: &str, metadata: &str, rest: &str) -> String {
-    let version = match kind {
-        "Pod" | "Service" => "v1",
-        "EndpointSlice" => "discovery.k8s.io/v1",
-        "Deployment" => "apps/v1",
-        "PeerAuthentication" => "security.istio.io/v1",
-        "BackendTLSPolicy" => "gateway.networking.k8s.io/v1",
-        _ => "networking.istio.io/v1",
-    };
-    format!(
-        "\napiVersion: {version}\nkind: {kind}\nmetadata: {{name: {name}, namespace: {namespace}{metadata}}}\n{rest}\n"
-    )
-}
-
-fn spec(kind: &str, name: &str, namespace: &str, spec: &str) -> String {
-    object(kind, name, namespace, "", &format!("spec: {{{spec}}}"))
-}
-
-fn pod(name: &str, ip: &str, metadata: &str, spec: &str) -> String {
-    object("Pod", name, "web", metadata, &format!("spec: {{{spec}}}\nstatus: {{podIP: {ip}}}"))
-}
-
-fn client() -> String {
-    pod("client-0", "10.0.0.1", ", labels: {app: client, security.istio.io/tlsMode: istio}", PROXY)
-}
-
-fn server(number: u8) -> String {
-    let metadata = ", labels: {app: server, security.istio.io/tlsMode: istio}";
-    pod(&format!("server-{number}"), &format!("10.0.1.{number}"), metadata, PROXY)
-}
-
-fn service(ports: &str) -> String {
-    spec(
-        "Service",
-        "server",
-        "web",
-        &format!("clusterIP: 10.96.0.2, selector: {{app: server}}, ports: [{ports}]"),
-    )
-}
-
-const HTTP: &str = "{name: http, port: 80, targetPort: 8080}";
-
-fn istiod(tag: &str, env: &str) -> String {
-    let container = format!("{{name: discovery, image: 'docker.io/istio/pilot:{tag}', env: [{env}]}}");
-    let template = format!("template: {{spec: {{containers: [{container}]}}}}");
-    spec("Deployment", "istiod", "istio-system", &template)
-}
-
-fn load(documents: &[&str]) -> Mesh {
-    let text = documents.join("---");
-    let (mesh, errors) = Mesh::load(vec![Manifest { file: "mesh.yaml".into(), text }]);
-    assert_eq!(errors, []);
-    mesh
-}
-
-#[track_caller]
-fn ask(mesh: &Mesh, from: &str, to: &str, sni: Option<&str>, expected: &Value) {
-    let to: std::net::SocketAddr = to.parse().unwrap();
-    let question = Question {
-        from: from.parse().unwrap(),
-        to: Endpoint { ip: to.ip(), port: to.port() },
-        sni: sni.map(str::to_owned),
-    };
-    let answer = serde_json::to_value(explain(mesh, &question)).unwrap();
-    for (key, value) in expected.as_object().unwrap() {
-        assert_eq!(&answer[key], value, "{key} at {to}: {answer:#}");
-    }
-}
-
-#[track_caller]
-fn check(documents: &[&str], to: &str, sni: Option<&str>, expected: &Value) {
-    ask(&load(documents), "10.0.0.1", to, sni, expected);
-}
-
-fn all() -> Value {
-    json!(["plaintext", "tls", "mtls"])
-}
 
 #[test]
 fn an_external_name_stands_outside_and_has_no_endpoints() {

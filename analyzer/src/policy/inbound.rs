@@ -352,12 +352,13 @@ fn ambient(mesh: &Mesh, pod: &Pod, port: u16, trace: &mut Trace) -> Inbound {
 }
 
 /// ztunnel's reading of PeerAuthentication: DISABLE counts as PERMISSIVE, and a port that is DISABLE under a workload that
-/// sets nothing stays STRICT.
+/// sets nothing stays STRICT, as long as no port of the same policy is PERMISSIVE.
 ///
 /// Rule `ambient.peer-authentication`. Istio: `convertedSelectorPeerAuthentications`.
 fn ambient_mode(mesh: &Mesh, pod: &Pod, port: u16, trace: &mut Trace) -> Decided<ServerMode> {
     let port_level = peer_authentication::chosen_for_workload(mesh, &pod.meta.namespace, &pod.meta.labels)
         .filter(|policy| policy.mode.is_none())
+        .filter(|policy| policy.ports.values().all(|(mode, _)| *mode != Some(ServerMode::Permissive)))
         .and_then(|policy| policy.ports.get(&port).map(|(mode, line)| (policy, *mode, *line)));
     if let Some((policy, Some(ServerMode::Disable), line)) = port_level {
         let above = peer_authentication::at_namespace(mesh, &pod.meta.namespace, trace);
