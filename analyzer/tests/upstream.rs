@@ -133,6 +133,10 @@ fn the_request_s_host_is_the_sni_where_the_rule_has_none() {
         let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
         check(&documents, "192.0.2.9:443", None, &json!({"client_tls": "SIMPLE", "sni": expected}));
     }
+    // A Service of Kubernetes has several names: which one the request has is not known.
+    let rule = spec("DestinationRule", "own", "web", "host: server, trafficPolicy: {tls: {mode: SIMPLE}}");
+    let expected = json!({"client_tls": "SIMPLE", "sni": null});
+    check(&[&client(), &server(1), &service(HTTP), &rule], "10.0.1.1:8080", None, &expected);
 }
 
 fn slice(ready: &str) -> String {
