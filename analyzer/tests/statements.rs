@@ -1,8 +1,8 @@
 //! What Istio's reference and code say of policies, one statement a test.
 
-#![expect(clippy::expect_used, reason = "a test may stop here")]
-
 mod meshes;
+
+use std::slice::from_ref;
 
 use meshes::{BARE, HTTP, PROXY, all, ask, check, client, load, object, pod, server, service, spec};
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ fn mesh_namespace_and_workload_override_each_other_if_they_set_a_mode() {
     let namespace = policy("web", "ns", 1, "mtls: {mode: DISABLE}");
     let workload = policy("web", "own", 1, &format!("{SERVER}, mtls: {{mode: PERMISSIVE}}"));
     mode(&[], 8080, "PERMISSIVE", "");
-    mode(&[mesh.clone()], 8080, "STRICT", "istio-system/mesh");
+    mode(from_ref(&mesh), 8080, "STRICT", "istio-system/mesh");
     mode(&[mesh.clone(), namespace.clone()], 8080, "DISABLE", "web/ns");
     mode(&[mesh.clone(), namespace.clone(), workload], 8080, "PERMISSIVE", "web/own");
     for unset in ["mtls: {mode: UNSET}", "mtls: {}", "selector: {}"] {
@@ -89,8 +89,8 @@ fn of_several_the_oldest_acts_then_the_first_by_name() {
 fn port_levels_go_by_container_port_of_a_policy_for_workloads() {
     let own = |rest: &str| policy("web", "own", 1, &format!("{SERVER}, {rest}"));
     let ports = own("mtls: {mode: STRICT}, portLevelMtls: {8080: {mode: DISABLE}, 9090: {mode: UNSET}}");
-    mode(&[ports.clone()], 8080, "DISABLE", "web/own");
-    mode(&[ports.clone()], 9090, "STRICT", "web/own");
+    mode(from_ref(&ports), 8080, "DISABLE", "web/own");
+    mode(from_ref(&ports), 9090, "STRICT", "web/own");
     mode(&[ports], 7070, "STRICT", "web/own");
     // The Service port is no container port.
     mode(&[own("mtls: {mode: STRICT}, portLevelMtls: {80: {mode: DISABLE}}")], 8080, "STRICT", "web/own");
