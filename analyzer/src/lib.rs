@@ -3,6 +3,7 @@
 //! Pure: no clock, no file, no socket. Text in ([`mesh::Manifest`]), values out.
 
 pub mod audit;
+pub mod describe;
 pub mod expectation;
 pub mod explain;
 pub mod lint;

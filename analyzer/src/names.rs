@@ -41,11 +41,10 @@ pub enum Named<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unclear {
     /// Nothing has this name.
-    #[error(
-        "'{name}' is no workload, Service, pod, host or address of the declarations{}",
-        did_you_mean(near)
-    )]
+    #[error("'{name}' is no {wanted} of the declarations{}", did_you_mean(near))]
     Unknown {
+        /// What it could have been.
+        wanted: &'static str,
         /// What was written.
         name: String,
         /// Names that are written alike.
@@ -80,6 +79,9 @@ pub enum Unclear {
     )]
     Malformed(String),
 }
+
+/// What a name can stand for.
+const ANY: &str = "workload, Service, pod, host or address";
 
 fn did_you_mean(near: &[String]) -> String {
     match near {
@@ -414,7 +416,7 @@ pub fn find<'a>(mesh: &'a Mesh, text: &str) -> Result<Vec<Named<'a>>, Unclear> {
             names.extend(mesh.pods.iter().filter(|pod| !pod.ended).map(|pod| pod.meta.name.to_string()));
         }
         let near = spelling::near(names.iter().map(String::as_str), text);
-        return Err(Unclear::Unknown { name: text.to_owned(), near });
+        return Err(Unclear::Unknown { wanted: ANY, name: text.to_owned(), near });
     }
     Ok(found)
 }
@@ -513,7 +515,7 @@ fn only<'a>(text: &str, mut found: Vec<Named<'a>>) -> Result<Named<'a>, Unclear>
             candidates.sort();
             Err(Unclear::Ambiguous { name: text.to_owned(), candidates })
         }
-        (None, _) => Err(Unclear::Unknown { name: text.to_owned(), near: Vec::new() }),
+        (None, _) => Err(Unclear::Unknown { wanted: ANY, name: text.to_owned(), near: Vec::new() }),
     }
 }
 

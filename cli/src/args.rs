@@ -22,6 +22,7 @@ Examples:
   wireproof replay capture.pcap --mesh ./mesh           which flows break the declared policy, why, and the fix
   wireproof flows capture.pcap                          what every flow is, and how that is known
   wireproof explain --mesh ./mesh --from web/frontend --to catalog/search --port 9090
+  wireproof describe workload catalog/search --mesh ./mesh
   wireproof lint --mesh ./mesh                          declarations that contradict each other
   wireproof serve --mesh ./mesh --input capture.pcap    the same in a browser
   tcpdump -i any -U -w - tcp | wireproof replay - --mesh ./mesh
@@ -34,6 +35,9 @@ pub(crate) enum Command {
     Flows(Flows),
     /// Says what the declarations imply for one connection, and which resource decides
     Explain(Explain),
+    /// Describes a workload, Service, namespace or Gateway: what is in force there, and who decided it
+    #[command(visible_alias = "desc")]
+    Describe(Describe),
     /// Reports declarations that contradict each other, or themselves
     Lint(Lint),
     /// Audits captures against declarations: violations, why, and what mends them
@@ -150,6 +154,46 @@ pub(crate) enum Form {
     Json,
     /// The same as YAML
     Yaml,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = DESCRIBE_EXAMPLES)]
+pub(crate) struct Describe {
+    #[command(flatten)]
+    pub(crate) mesh: Declarations,
+    /// What to describe
+    #[arg(value_enum, value_name = "KIND")]
+    pub(crate) kind: Kind,
+    /// Its name: namespace/name, or the name alone where only one namespace has it
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// How to print the description
+    #[arg(short, long, value_enum, default_value_t = Form::Text)]
+    pub(crate) output: Form,
+}
+
+const DESCRIBE_EXAMPLES: &str = "\
+Examples:
+  wireproof describe workload catalog/search --mesh ./mesh
+  wireproof describe service catalog/search --mesh ./mesh -o yaml
+  wireproof describe namespace payments --mesh ./mesh
+  wireproof describe gateway istio-system/public --mesh ./mesh";
+
+/// What can be described.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// A workload: the pods of one Deployment, StatefulSet ...
+    #[value(alias = "wl")]
+    Workload,
+    /// A Service, or a host of a ServiceEntry
+    #[value(alias = "svc")]
+    Service,
+    /// A namespace
+    #[value(alias = "ns")]
+    Namespace,
+    /// A Gateway of Istio or of the Gateway API
+    #[value(alias = "gw")]
+    Gateway,
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 //! Standard output carries the answer, standard error everything else. The exit statuses are those of [`exit::Status`].
 
 mod args;
+mod describe;
 mod exit;
 mod explain;
 mod flows;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Flows(options) => flows::run(&options),
         Command::Explain(options) => explain::run(&options),
+        Command::Describe(options) => describe::run(&options),
         Command::Lint(options) => lint::run(&options),
         Command::Replay(options) => replay::run(&options),
         Command::Serve(options) => serve::run(&options),
