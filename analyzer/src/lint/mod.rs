@@ -48,6 +48,7 @@ mod pa08_permissive;
 mod pa09_disabled;
 mod pa10_empty_hides_set;
 mod pn01_undeclared;
+mod pn02_server_speaks_first;
 mod pn03_declared_twice;
 mod pn04_http_on_tls_port;
 mod sc02_omits_port;
@@ -196,6 +197,7 @@ pub const RULES: &[Rule] = &[
     pa09_disabled::RULE,
     pa10_empty_hides_set::RULE,
     pn01_undeclared::RULE,
+    pn02_server_speaks_first::RULE,
     pn03_declared_twice::RULE,
     pn04_http_on_tls_port::RULE,
     sc02_omits_port::RULE,

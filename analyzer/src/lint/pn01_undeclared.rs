@@ -3,8 +3,8 @@
 #[cfg(test)]
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
+use crate::lint::survey::ports::{suggested, undeclared};
 use crate::lint::{Problem, Rule};
-use crate::mesh::service::Protocol;
 use crate::report::Severity;
 
 pub(super) const RULE: Rule = Rule {
@@ -18,26 +18,16 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
-    let mesh = survey.mesh;
-    let mut problems = Vec::new();
-    for service in &mesh.services {
-        for port in service.ports.iter().filter(|port| port.protocol == Protocol::Unsupported) {
-            let name = port.name.as_deref().unwrap_or("without a name");
+    undeclared(survey.mesh)
+        .iter()
+        .map(|port| {
             let message = format!(
-                "port {} ({name}) of {} declares no protocol: it is sniffed",
-                port.port,
-                service.meta.id()
+                "{} declares no protocol that Istio knows: each connection is held until its first bytes tell",
+                port.named()
             );
-            problems.push(
-                Problem::at(
-                    &service.meta,
-                    port.line,
-                    message,
-                    "Set appProtocol, or begin the name with the protocol.",
-                )
-                .yaml(format!("ports:\n- port: {}\n  appProtocol: http\n", port.port)),
-            );
-        }
-    }
-    problems
+            let protocol = suggested(survey.mesh, port);
+            let remedy = format!("Declare the protocol, {protocol} as it seems.");
+            Problem::at(port.meta, port.line, message, remedy).yaml(port.declare(protocol))
+        })
+        .collect()
 }

@@ -3,11 +3,13 @@
 #[cfg(test)]
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
+use crate::lint::survey::ports::service_port;
 use crate::lint::{Problem, Rule};
 use crate::mesh::Owner;
 use crate::mesh::service::Protocol;
+use crate::patch::Patch;
 use crate::report::Severity;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 pub(super) const RULE: Rule = Rule {
     id: "PN03",
@@ -16,12 +18,16 @@ pub(super) const RULE: Rule = Rule {
     page: include_str!("../../../docs/findings/PN03.md"),
     check,
     #[cfg(test)]
-    broken: Broken { replace: &[], add: "", also: &[] },
+    broken: Broken {
+        replace: &[],
+        add: "apiVersion: v1\nkind: Service\nmetadata: {name: broken, namespace: data, creationTimestamp: '2026-02-01T00:00:00Z'}\nspec: {clusterIP: 10.96.2.2, selector: {app: store}, ports: [{name: tcp, port: 9000}]}",
+        also: &[],
+    },
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
     let mesh = survey.mesh;
-    let mut first = BTreeMap::new();
+    let mut first = HashMap::new();
     let mut found = BTreeMap::new();
     for host in mesh.hosts.iter().filter(|host| matches!(host.owner, Owner::Service(_))) {
         for port in host.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
@@ -37,12 +43,25 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
     found
         .into_values()
         .filter_map(|(host, port, oldest, declared, wire)| {
-            let meta = mesh.declaration(host)?;
+            let younger = service_port(mesh, host, port.number)?;
+            let older = service_port(mesh, oldest, declared.number)?;
             let message = format!(
-                "{} declares container port {wire} as {}, {} as {}: the older one decides",
-                host.host, port.protocol, oldest.host, declared.protocol
+                "{} declares container port {wire} as {}, {} as {}: the older one decides for both",
+                younger.0.meta.id(),
+                port.protocol,
+                older.0.meta.id(),
+                declared.protocol
             );
-            Some(Problem::at(meta, port.line, message, "Declare the same protocol in both Services."))
+            // What says nothing gives way to what says something; else nothing changes on the wire.
+            let ((service, place), protocol) = if declared.protocol == Protocol::Unsupported {
+                ((older.0, older.1.place), port.protocol)
+            } else {
+                ((younger.0, younger.1.place), declared.protocol)
+            };
+            let pointer = format!("/spec/ports/{place}/appProtocol");
+            let patch = Patch::of(&service.meta).set(&pointer, protocol.name().to_ascii_lowercase());
+            let remedy = format!("Declare {protocol} in both Services, or what the container really speaks.");
+            Some(Problem::at(&younger.0.meta, port.line, message, remedy).yaml(patch.yaml()))
         })
         .collect()
 }

@@ -3,9 +3,9 @@
 #[cfg(test)]
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
-use crate::lint::survey::service_entries::TLS_PORTS;
-use crate::lint::survey::service_entries::{each_port, originates};
+use crate::lint::survey::service_entries::{TLS_PORTS, each_port, originates};
 use crate::lint::{Problem, Rule, names};
+use crate::patch::Patch;
 use crate::report::Severity;
 
 pub(super) const RULE: Rule = Rule {
@@ -40,9 +40,10 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
                 names(entry.hosts.clone()),
                 port.protocol
             );
-            let remedy = "Declare HTTPS, or originate TLS with a DestinationRule.";
-            Problem::at(&entry.meta, port.line, message, remedy)
-                .yaml(format!("ports:\n- number: {}\n  name: https\n  protocol: HTTPS\n", port.number))
+            let remedy = "Declare HTTPS; or, where applications send plain HTTP, originate TLS with a DestinationRule.";
+            let pointer = format!("/spec/ports/{}/protocol", port.place);
+            let patch = Patch::of(&entry.meta).set(&pointer, "HTTPS");
+            Problem::at(&entry.meta, port.line, message, remedy).yaml(patch.yaml())
         })
     })
 }

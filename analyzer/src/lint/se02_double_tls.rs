@@ -6,6 +6,9 @@ use crate::lint::survey::Survey;
 use crate::lint::survey::destination_rules::originator;
 use crate::lint::survey::service_entries::each_port;
 use crate::lint::{Problem, Rule};
+use crate::mesh::destination_rule::DestinationRule;
+use crate::mesh::service_entry::{EntryPort, ServiceEntry};
+use crate::patch::{self, Patch};
 use crate::report::{ClientTls, Severity};
 
 pub(super) const RULE: Rule = Rule {
@@ -31,16 +34,42 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
             originator(survey.mesh, host, port.number, &[ClientTls::Simple, ClientTls::Mutual])
         })?;
         let message = format!(
-            "{} declares port {} as {}, and {} originates TLS for it as well: TLS in TLS",
+            "{} declares port {} as {}, and {} originates TLS for it as well: TLS in TLS, which the server refuses",
             entry.meta.id(),
             port.number,
             port.protocol,
             rule.meta.id()
         );
-        let remedy = "Declare port 80 as HTTP with targetPort 443, or remove the rule's tls block.";
-        Some(Problem::at(&entry.meta, port.line, message, remedy).yaml(format!(
-            "ports:\n- number: 80\n  name: http\n  protocol: HTTP\n  targetPort: {}\n",
-            port.target.unwrap_or(port.number)
-        )))
+        let wire = port.target.unwrap_or(port.number);
+        let remedy = format!(
+            "Let applications send HTTP to port {PLAIN} with targetPort {wire}; or, where they send HTTPS, remove the rule's tls block."
+        );
+        Some(Problem::at(&entry.meta, port.line, message, remedy).yaml(plain(entry, port, rule)))
     })
+}
+
+/// The port that applications send plain HTTP to.
+const PLAIN: u16 = 80;
+
+/// Declares HTTP in front of the TLS port, and keeps the rule's entry for the port with it.
+fn plain(entry: &ServiceEntry, port: &EntryPort, rule: &DestinationRule) -> String {
+    let wire = port.target.unwrap_or(port.number);
+    let own = Patch::of(&entry.meta);
+    let declared = match entry.ports.iter().find(|other| other.number == PLAIN) {
+        Some(other) => own
+            .set(&format!("/spec/ports/{}/protocol", other.place), "HTTP")
+            .set(&format!("/spec/ports/{}/targetPort", other.place), wire)
+            .remove(&format!("/spec/ports/{}", port.place)),
+        None => own
+            .set(&format!("/spec/ports/{}/number", port.place), PLAIN)
+            .set(&format!("/spec/ports/{}/protocol", port.place), "HTTP")
+            .set(&format!("/spec/ports/{}/targetPort", port.place), wire),
+    };
+    let entries = rule.policy.iter().flat_map(|policy| &policy.ports);
+    let of_port = entries.enumerate().find(|(_, entry)| entry.port == Some(port.number));
+    let moved = of_port.map(|(place, _)| {
+        let pointer = format!("/spec/trafficPolicy/portLevelSettings/{place}/port/number");
+        Patch::of(&rule.meta).set(&pointer, PLAIN).yaml()
+    });
+    patch::together([declared.yaml()].into_iter().chain(moved))
 }

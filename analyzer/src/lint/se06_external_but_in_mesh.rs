@@ -6,7 +6,12 @@ use crate::lint::survey::Survey;
 use crate::lint::survey::service_entries::workloads;
 use crate::lint::{Problem, Rule, names};
 use crate::mesh::meta::selects;
+use crate::mesh::pod::Pod;
+use crate::mesh::service_entry::ServiceEntry;
+use crate::patch::Patch;
 use crate::report::{PartyKind, Severity};
+use std::collections::HashSet;
+use std::net::IpAddr;
 
 pub(super) const RULE: Rule = Rule {
     id: "SE06",
@@ -15,53 +20,66 @@ pub(super) const RULE: Rule = Rule {
     page: include_str!("../../../docs/findings/SE06.md"),
     check,
     #[cfg(test)]
-    broken: Broken { replace: &[], add: "", also: &[] },
+    broken: Broken {
+        replace: &[],
+        add: "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: broken, namespace: shop, creationTimestamp: '2026-02-01T00:00:00Z'}\nspec: {hosts: [web.internal], resolution: STATIC, ports: [{number: 8081, name: http, protocol: HTTP}], endpoints: [{address: 10.0.1.11}]}",
+        // The plaintext that clients send meets STRICT.
+        also: &["XC01"],
+    },
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
     let mesh = survey.mesh;
-    survey
-        .mesh
-        .service_entries
+    let in_mesh = |pod: &Pod| !pod.ended && matches!(pod.proxy, PartyKind::Sidecar | PartyKind::Ambient);
+    let machines: HashSet<IpAddr> = mesh
+        .workload_entries
         .iter()
-        .filter(|entry| !entry.internal)
-        .filter_map(|entry| {
-            let in_mesh = |ip| mesh.pod_at(ip, None).is_some_and(|pod| pod.proxy != PartyKind::NoProxy);
-            let known_workload = |ip| {
-                mesh.workload_entries
-                    .iter()
-                    .any(|workload| workload.endpoint.ip == Some(ip) && workload.endpoint.tls_mode_istio())
-            };
-            let selected = entry.workload_selector.as_ref().into_iter().flat_map(|selector| {
-                mesh.pods
-                    .iter()
-                    .filter(|pod| {
-                        pod.meta.namespace == entry.meta.namespace
-                            && pod.proxy != PartyKind::NoProxy
-                            && selects(selector, &pod.meta.labels)
-                    })
-                    .map(|pod| pod.meta.id())
-            });
-            let inside = names(
-                entry
-                    .endpoints
-                    .iter()
-                    .filter(|endpoint| endpoint.ip.is_some_and(|ip| in_mesh(ip) || known_workload(ip)))
-                    .map(|endpoint| endpoint.address.clone())
-                    .chain(selected)
-                    .chain(workloads(mesh, entry).map(|(name, _)| name)),
-            );
-            (!inside.is_empty()).then(|| {
-                let how = if entry.location_written {
-                    "is MESH_EXTERNAL"
-                } else {
-                    "has no location, which means MESH_EXTERNAL"
-                };
-                let message =
-                    format!("{} {how}, but {inside} is part of the mesh: auto mTLS is off", entry.meta.id());
-                Problem::at(&entry.meta, entry.meta.line, message, "Set location to MESH_INTERNAL.")
-                    .yaml("spec:\n  location: MESH_INTERNAL\n".to_owned())
-            })
-        })
-        .collect()
+        .filter(|workload| workload.endpoint.tls_mode_istio())
+        .filter_map(|workload| workload.endpoint.ip)
+        .collect();
+    let check = |entry: &ServiceEntry| {
+        let pods: Vec<(usize, &Pod)> = entry
+            .endpoints
+            .iter()
+            .enumerate()
+            .filter_map(|(place, endpoint)| Some((place, mesh.pod_at(endpoint.ip?, None)?)))
+            .filter(|(_, pod)| in_mesh(pod))
+            .collect();
+        let listed = entry
+            .endpoints
+            .iter()
+            .filter(|endpoint| endpoint.ip.is_some_and(|ip| machines.contains(&ip)))
+            .map(|endpoint| endpoint.address.clone());
+        let selected = entry.workload_selector.iter().flat_map(|selector| {
+            let own = mesh.pods.iter().filter(|pod| pod.meta.namespace == entry.meta.namespace);
+            own.filter(|pod| in_mesh(pod) && selects(selector, &pod.meta.labels)).map(|pod| pod.meta.id())
+        });
+        let machines = workloads(mesh, entry)
+            .filter(|workload| workload.endpoint.tls_mode_istio())
+            .map(|workload| workload.meta.id());
+        let inside =
+            names(pods.iter().map(|(_, pod)| pod.meta.id()).chain(listed).chain(selected).chain(machines));
+        if inside.is_empty() {
+            return None;
+        }
+        let how = if entry.location_written {
+            "is MESH_EXTERNAL"
+        } else {
+            "has no location, which means MESH_EXTERNAL"
+        };
+        let message = format!(
+            "{} {how}, but {inside} is part of the mesh: auto mTLS is off, clients send plaintext",
+            entry.meta.id()
+        );
+        // As an endpoint of the mesh it has to say whose identity it has.
+        let patch = pods.iter().fold(
+            Patch::of(&entry.meta).set("/spec/location", "MESH_INTERNAL"),
+            |patch, (place, pod)| {
+                patch.set(&format!("/spec/endpoints/{place}/serviceAccount"), pod.service_account.as_str())
+            },
+        );
+        let remedy = "Set location to MESH_INTERNAL.";
+        Some(Problem::at(&entry.meta, entry.location_line, message, remedy).yaml(patch.yaml()))
+    };
+    mesh.service_entries.iter().filter(|entry| !entry.internal).filter_map(check).collect()
 }

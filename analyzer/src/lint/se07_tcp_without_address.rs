@@ -4,9 +4,11 @@
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
 use crate::lint::survey::service_entries::each_port;
-use crate::lint::{Problem, Rule};
+use crate::lint::{Problem, Rule, names};
 use crate::mesh::service::Protocol;
+use crate::patch::Patch;
 use crate::report::Severity;
+use std::collections::BTreeSet;
 
 pub(super) const RULE: Rule = Rule {
     id: "SE07",
@@ -15,18 +17,36 @@ pub(super) const RULE: Rule = Rule {
     page: include_str!("../../../docs/findings/SE07.md"),
     check,
     #[cfg(test)]
-    broken: Broken { replace: &[], add: "", also: &[] },
+    broken: Broken {
+        replace: &[],
+        add: "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: broken, namespace: shop, creationTimestamp: '2026-02-01T00:00:00Z'}\nspec: {hosts: [db.bank.example], location: MESH_EXTERNAL, resolution: STATIC, ports: [{number: 5432, name: tcp, protocol: TCP}], endpoints: [{address: 203.0.113.9}]}",
+        also: &[],
+    },
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
     each_port(survey, |entry, port| {
-        (port.protocol == Protocol::Tcp && entry.addresses.is_empty()).then(|| {
-            let message = format!(
-                "{} declares TCP port {} without addresses: it captures the whole port",
-                entry.meta.id(),
-                port.number
-            );
-            Problem::at(&entry.meta, port.line, message, "Give the host its addresses.")
-        })
+        // Whatever is routed neither by HTTP host nor by SNI is routed by address.
+        let by_address =
+            !port.protocol.is_http() && !port.protocol.is_tls() && port.protocol != Protocol::Udp;
+        if !by_address || !entry.addresses.is_empty() {
+            return None;
+        }
+        let message = format!(
+            "{} declares {} port {} of {} without addresses: it captures every connection to this port, whatever its destination",
+            entry.meta.id(),
+            port.protocol,
+            port.number,
+            names(entry.hosts.clone())
+        );
+        let known: BTreeSet<String> =
+            entry.endpoints.iter().filter_map(|endpoint| endpoint.ip).map(|ip| ip.to_string()).collect();
+        if known.is_empty() {
+            let remedy = "Set spec.addresses to those that the host's name resolves to, or have Istio assign one: proxy metadata ISTIO_META_DNS_CAPTURE.";
+            return Some(Problem::at(&entry.meta, port.line, message, remedy));
+        }
+        let patch = Patch::of(&entry.meta).set("/spec/addresses", known.into_iter().collect::<Vec<_>>());
+        let remedy = "Give the host the addresses of its endpoints.";
+        Some(Problem::at(&entry.meta, port.line, message, remedy).yaml(patch.yaml()))
     })
 }

@@ -32,6 +32,8 @@ pub struct Pod {
     pub unprivileged: bool,
     /// Declared container ports, with their names.
     pub ports: Vec<(Option<String>, u16)>,
+    /// Images of its containers, each with the ports that the container declares.
+    pub images: Vec<(String, Vec<u16>)>,
     /// The workload's name.
     pub workload: String,
     /// What makes its pods and can be edited; absent for a pod that stands alone.
@@ -81,6 +83,15 @@ impl Pod {
                     .map(|number| (entry.get("name").and_then(Node::scalar), number))
             })
             .collect();
+        let images = containers
+            .iter()
+            .filter(|container| container.get("name").and_then(Node::text) != Some("istio-proxy"))
+            .filter_map(|container| {
+                let ports = container.get("ports").map(Node::items).unwrap_or_default().iter();
+                let declared = ports.filter_map(|entry| port(entry.get("containerPort"))).collect();
+                Some((container.get("image").and_then(Node::scalar)?, declared))
+            })
+            .collect();
         let istio_proxy = containers
             .iter()
             .chain(native)
@@ -121,6 +132,7 @@ impl Pod {
             proxy,
             both_proxies: proxy == PartyKind::Sidecar && ambient,
             ports,
+            images,
             workload,
             controller,
             meta,

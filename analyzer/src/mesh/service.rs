@@ -35,8 +35,6 @@ pub struct ServicePort {
     pub target: TargetPort,
     /// The protocol that its declaration selects.
     pub protocol: Protocol,
-    /// Whether `appProtocol` declares it, which counts before the name.
-    pub by_app_protocol: bool,
     /// Its place in the document's list of ports.
     pub place: usize,
     /// Line of the name, else of the port.
@@ -212,7 +210,6 @@ fn service_port(place: usize, entry: &Node) -> Option<ServicePort> {
     Some(ServicePort {
         protocol: Protocol::of_service_port(number, &transport, app_protocol.as_deref(), name.as_deref()),
         line: entry.get("name").or_else(|| entry.get("port")).map_or(entry.line, |node| node.line),
-        by_app_protocol: app_protocol.is_some(),
         place,
         name,
         port: number,

@@ -5,6 +5,7 @@ pub(crate) mod gateways;
 pub(crate) mod injection;
 pub(crate) mod meetings;
 pub(crate) mod peer_authentications;
+pub(crate) mod ports;
 pub(crate) mod service_entries;
 
 use crate::mesh::Mesh;

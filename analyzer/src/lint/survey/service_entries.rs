@@ -5,7 +5,7 @@ use crate::lint::survey::Survey;
 use crate::lint::survey::destination_rules::originator;
 use crate::mesh::Mesh;
 use crate::mesh::meta::selects;
-use crate::mesh::service_entry::{EntryPort, ServiceEntry};
+use crate::mesh::service_entry::{EntryPort, ServiceEntry, WorkloadEntry};
 use crate::report::ClientTls;
 
 /// Ports that speak TLS by convention.
@@ -29,18 +29,14 @@ pub(crate) fn originates(mesh: &Mesh, entry: &ServiceEntry, port: &EntryPort) ->
     entry.hosts.iter().any(|host| originator(mesh, host, port.number, &TLS).is_some())
 }
 
-/// WorkloadEntries that an entry selects, each with whether clients may send it Istio mTLS.
+/// WorkloadEntries that an entry selects.
 pub(crate) fn workloads<'a>(
     mesh: &'a Mesh,
     entry: &'a ServiceEntry,
-) -> impl Iterator<Item = (String, bool)> + 'a {
+) -> impl Iterator<Item = &'a WorkloadEntry> + 'a {
     entry.workload_selector.iter().flat_map(move |selector| {
-        mesh.workload_entries
-            .iter()
-            .filter(move |workload| {
-                workload.meta.namespace == entry.meta.namespace
-                    && selects(selector, &workload.endpoint.labels)
-            })
-            .map(|workload| (workload.meta.id(), workload.endpoint.tls_mode_istio()))
+        mesh.workload_entries.iter().filter(move |workload| {
+            workload.meta.namespace == entry.meta.namespace && selects(selector, &workload.endpoint.labels)
+        })
     })
 }
