@@ -34,7 +34,7 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
     for policy in mesh.peer_authentications.iter().filter(|policy| policy.is_for_workloads()) {
         let (mut lost, mut won) = (Vec::new(), Vec::new());
         let mut first = None;
-        for pod in chosen(mesh, policy).into_iter().filter(|pod| !pod.ended) {
+        for pod in chosen(mesh, policy) {
             match acting.entry(std::ptr::from_ref(pod)) {
                 Entry::Occupied(older) => {
                     let older = *older.get();

@@ -37,7 +37,7 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
     mesh.peer_authentications
         .iter()
         .filter(|policy| policy.is_for_workloads() && *policy.meta.namespace != *mesh.config.root_namespace)
-        .filter(|policy| chosen(mesh, policy).is_empty())
+        .filter(|policy| chosen(mesh, policy).is_empty() && !has_ended(mesh, policy))
         .map(|policy| {
             let labels = names(policy.selector.iter().map(|(key, value)| format!("{key}={value}")));
             let message = format!(
@@ -54,6 +54,12 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
             Problem::at(&policy.meta, policy.selector_line, message, remedy).yaml(yaml)
         })
         .collect()
+}
+
+/// Tells whether the workload is there, and none of its pods runs just now.
+fn has_ended(mesh: &Mesh, policy: &PeerAuthentication) -> bool {
+    let mut own = mesh.pods.iter().filter(|pod| pod.meta.namespace == policy.meta.namespace);
+    own.any(|pod| selects(&policy.selector, &pod.meta.labels))
 }
 
 /// A label of the selector, one slip away from what pods of the namespace have, all else fitting.

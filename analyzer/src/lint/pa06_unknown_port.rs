@@ -34,8 +34,7 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
         .iter()
         .filter(|policy| policy.is_for_workloads() && !policy.ports.is_empty());
     for policy in with_ports {
-        let mut pods = chosen(mesh, policy);
-        pods.retain(|pod| !pod.ended);
+        let pods = chosen(mesh, policy);
         let known: BTreeSet<u16> = pods.iter().flat_map(|pod| container_ports(mesh, pod)).collect();
         // Pods that declare nothing may listen on any port.
         if known.is_empty() {

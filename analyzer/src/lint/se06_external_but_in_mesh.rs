@@ -5,7 +5,6 @@ use crate::lint::Broken;
 use crate::lint::survey::Survey;
 use crate::lint::survey::service_entries::workloads;
 use crate::lint::{Problem, Rule, names};
-use crate::mesh::meta::selects;
 use crate::mesh::pod::Pod;
 use crate::mesh::service_entry::ServiceEntry;
 use crate::patch::Patch;
@@ -51,8 +50,8 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
             .filter(|endpoint| endpoint.ip.is_some_and(|ip| machines.contains(&ip)))
             .map(|endpoint| endpoint.address.clone());
         let selected = entry.workload_selector.iter().flat_map(|selector| {
-            let own = mesh.pods.iter().filter(|pod| pod.meta.namespace == entry.meta.namespace);
-            own.filter(|pod| in_mesh(pod) && selects(selector, &pod.meta.labels)).map(|pod| pod.meta.id())
+            let own = mesh.pods_with(&entry.meta.namespace, selector).map(|(_, pod)| pod);
+            own.filter(|pod| in_mesh(pod)).map(|pod| pod.meta.id())
         });
         let machines = workloads(mesh, entry)
             .filter(|workload| workload.endpoint.tls_mode_istio())

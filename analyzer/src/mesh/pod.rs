@@ -154,6 +154,7 @@ impl Pod {
             own_certificates: false,
             unprivileged: false,
             ports: Vec::new(),
+            images: Vec::new(),
             controller: None,
             workload: meta.name.to_string(),
             meta,

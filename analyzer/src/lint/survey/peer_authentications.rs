@@ -76,13 +76,6 @@ pub(crate) fn mesh_namespaces(mesh: &Mesh) -> BTreeSet<&str> {
     labelled.chain(sidecars.map(|pod| &*pod.meta.namespace)).collect()
 }
 
-pub(crate) fn chooses(mesh: &Mesh, policy: &PeerAuthentication, pod: &Pod) -> bool {
-    policy.is_for_workloads()
-        && policy.meta.namespace == pod.meta.namespace
-        && *policy.meta.namespace != *mesh.config.root_namespace
-        && selects(&policy.selector, &pod.meta.labels)
-}
-
 pub(crate) fn policy_of<'a>(mesh: &'a Mesh, id: &str) -> Option<&'a PeerAuthentication> {
     mesh.peer_authentications.iter().find(|policy| policy.meta.id() == id)
 }
@@ -120,9 +113,11 @@ pub(crate) fn under(
     found
 }
 
-/// The pods that a policy's selector chooses; none where it has no effect.
-pub(crate) fn chosen<'a>(mesh: &'a Mesh, policy: &PeerAuthentication) -> Vec<&'a Pod> {
-    mesh.pods.iter().filter(|pod| chooses(mesh, policy, pod)).collect()
+/// The pods that a policy's selector chooses, but for those that have ended; none where it has no effect.
+pub(crate) fn chosen<'a>(mesh: &'a Mesh, policy: &'a PeerAuthentication) -> Vec<&'a Pod> {
+    let acts = policy.is_for_workloads() && *policy.meta.namespace != *mesh.config.root_namespace;
+    let pods = mesh.pods_with(&policy.meta.namespace, &policy.selector).filter(|_| acts);
+    pods.map(|(_, pod)| pod).collect()
 }
 
 /// Pods by workload: namespace and name.

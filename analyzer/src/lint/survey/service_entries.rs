@@ -4,7 +4,6 @@ use crate::lint::Problem;
 use crate::lint::survey::Survey;
 use crate::lint::survey::destination_rules::originator;
 use crate::mesh::Mesh;
-use crate::mesh::meta::selects;
 use crate::mesh::service_entry::{EntryPort, ServiceEntry, WorkloadEntry};
 use crate::report::ClientTls;
 
@@ -34,9 +33,6 @@ pub(crate) fn workloads<'a>(
     mesh: &'a Mesh,
     entry: &'a ServiceEntry,
 ) -> impl Iterator<Item = &'a WorkloadEntry> + 'a {
-    entry.workload_selector.iter().flat_map(move |selector| {
-        mesh.workload_entries.iter().filter(move |workload| {
-            workload.meta.namespace == entry.meta.namespace && selects(selector, &workload.endpoint.labels)
-        })
-    })
+    let selectors = entry.workload_selector.iter();
+    selectors.flat_map(|selector| mesh.workload_entries_with(&entry.meta.namespace, selector))
 }
