@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use analyzer::audit::Auditor;
 use analyzer::mesh::{Manifest, Mesh};
-use analyzer::report::{Judged, Party};
+use analyzer::report::Judged;
 use flow::Flow;
 use serde_json::{Value, json};
 
@@ -119,18 +119,11 @@ fn judged(case: &str) -> Vec<Judged> {
         .collect()
 }
 
-fn name(party: &Party) -> String {
-    match (&party.namespace, &party.workload) {
-        (Some(namespace), Some(workload)) => format!("{namespace}/{workload}"),
-        (_, _) => party.address.to_string(),
-    }
-}
-
 fn key(judged: &Judged) -> Key {
     let sni = judged.flow.tls().and_then(|tls| tls.sni.clone());
     let ids: String = judged.violations.iter().map(|violation| format!(" {}", violation.id)).collect();
     (
-        format!("{} -> {}:{}", name(&judged.client), name(&judged.server), judged.flow.server.port),
+        format!("{} -> {}:{}", judged.client.name(), judged.server.name(), judged.flow.server.port),
         sni.unwrap_or_else(|| "-".to_owned()),
         judged.flow.security.class().to_string(),
         format!("{}{ids}", judged.judgement),
@@ -164,7 +157,8 @@ fn found(audit: &Value) -> Vec<Reviewed> {
     let word = |value: &Value, key: &str| value[key].as_str().map(str::to_owned);
     let name = |party: &Value| match (word(party, "namespace"), word(party, "workload")) {
         (Some(namespace), Some(workload)) => format!("{namespace}/{workload}"),
-        (_, _) => word(party, "address").expect("a party has an address"),
+        (_, Some(workload)) => workload,
+        (_, None) => word(party, "address").expect("a party has an address"),
     };
     let mut rows: Vec<_> = audit["findings"]
         .as_array()

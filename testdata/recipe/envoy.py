@@ -15,7 +15,7 @@ T = "type.googleapis.com/envoy."
 CIPHERS = ["ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-GCM-SHA256",
            "ECDHE-RSA-AES128-GCM-SHA256", "AES256-GCM-SHA384", "AES128-GCM-SHA256"]
 ALPN = {"http": ("istio-http/1.1", "istio", "http/1.1"), "grpc": ("istio-h2", "istio", "h2"),
-        "tcp": ("istio-peer-exchange", "istio"), "tls": ("istio-peer-exchange", "istio")}
+        "tcp": ("istio-peer-exchange", "istio")}
 ISTIO_HTTP = ["istio-http/1.0", "istio-http/1.1", "istio-h2"]
 ISTIO_TCP = ["istio-peer-exchange", "istio"]
 FIRST_LOCAL_PORT = 20000
@@ -126,7 +126,7 @@ class Configuration:
 
     def upstream(self, call, kind, target):
         sni = call.sni
-        certificate, ca, alpn, sessions = self.identity, "mesh-ca", ALPN[kind], 1
+        certificate, ca, alpn, sessions = self.identity, "mesh-ca", ALPN.get(kind, ALPN["tcp"]), 1
         if call.tls == "ISTIO_MUTUAL" and not sni:
             service_port = target.port(call.port).service_port or call.port
             sni = f"outbound_.{service_port}_._.{target.host()}"
@@ -213,7 +213,7 @@ class Configuration:
             if port.kind == "grpc":  # the gRPC application is a listener too
                 self.listeners.append(listener(f"application.{port.number}", "127.0.0.1", port.number, [chain(http_filter(
                     answer("ok", (("content-type", "application/grpc"), ("grpc-status", "0")))))]))
-        if self.pod.redirected:
+        if redirected:
             inbound = listener("virtual-inbound", "0.0.0.0", REDIRECT_INBOUND, redirected, inspect=True)
             inbound["listener_filters"].insert(0, ORIGINAL_DESTINATION)
             self.listeners.append(inbound)

@@ -172,13 +172,16 @@ class Lab:
         where, interface = self.node, ["br0"]
         if self.case.capture_in:
             where, interface = self.namespace(self.case.workload(self.case.capture_in)[0]), ["any", "-y", "LINUX_SLL2"]
-        process = self.start(where, "tcpdump", "tcpdump", "-q", "-n", "-i", *interface, "-s", "0", "-U", "--immediate-mode", "-Z", "root", "-w", str(capture), "tcp")
+        process = self.start(where, "tcpdump", "tcpdump", "-q", "-n", "-i", *interface, "-s", "0", "-B", "65536", "-U", "--immediate-mode",
+                             "-Z", "root", "-w", str(capture), "tcp")
         while "listening on" not in errors.read_text():
             time.sleep(0.1)
         self.case.traffic(self)
         time.sleep(1.2)
         process.send_signal(signal.SIGINT)
         process.wait(timeout=10)
+        if "\n0 packets dropped by kernel" not in errors.read_text():
+            raise SystemExit(f"tcpdump lost packets: see {errors}")
 
     def mesh(self):
         policies = (HERE / "cases" / f"{self.name}.policy.yaml").read_text()

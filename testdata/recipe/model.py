@@ -20,7 +20,9 @@ class Port:
     number: int
     name: str
     mode: str = "PERMISSIVE"
-    kind: str = "http"  # what the application speaks: http, grpc, tcp, tls, mtls (TLS that demands a partner's certificate)
+    # What the application speaks: http, grpc, tcp, tls, mtls (TLS that demands a partner's certificate), opaque-http (HTTP
+    # behind a port that is declared TCP).
+    kind: str = "http"
     service_port: int | None = None  # absent: the same number
 
 
