@@ -43,6 +43,7 @@ case "${1:-}" in
     net)
         has ip || apt iproute2
         has setcap || apt libcap2-bin
+        has openssl || apt openssl
         ;;
     # libFuzzer is C++, and comes as source with its crate.
     fuzz) has c++ || apt g++ ;;

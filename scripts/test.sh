@@ -26,7 +26,7 @@ if [ "$(id -u)" = 0 ]; then export WIREPROOF_REQUIRE_LIVE=1; fi
 cargo nextest run --locked --workspace --features capture/agent
 
 step "documentation examples"
-cargo test --locked --workspace --doc --quiet
+cargo test --locked --workspace --doc --features capture/agent --quiet
 
 step "the page in a real browser"
 cargo build --locked --workspace --features capture/agent --quiet

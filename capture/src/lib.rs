@@ -3,6 +3,8 @@
 //! Knows no Istio resource and no policy. The engine reads no clock and does no I/O: time comes from the capture.
 #![warn(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
 
+#[cfg(feature = "agent")]
+pub mod agent;
 mod clock;
 mod connection;
 mod detect;

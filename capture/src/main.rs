@@ -1,47 +1,79 @@
-//! `wireproof-agent`: flows from a live interface as NDJSON on standard output, each when its security settles and again
+//! `wireproof-agent`: flows from live interfaces as NDJSON on standard output, each when its security settles and again
 //! when it ends.
 //!
-//! Small on purpose: it knows no policy, serves nothing, stores nothing. It needs CAP_NET_RAW to open an interface.
+//! Small on purpose: it knows no policy, serves nothing, stores nothing. It opens its sources, gives up every privilege,
+//! and only then reads.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use anyhow::Context as _;
+use capture::agent::doctor::{self, State};
+use capture::agent::sink::{Lines, Sink};
+use capture::agent::{End, From, OpenError, Opened, Settings, recording, say};
 use capture::engine::{Engine, Limits};
-use capture::source::file::Reader;
-use capture::source::live::{Live, LiveError, Settings};
-use clap::Parser;
-use flow::Timestamp;
+use capture::source::live::{self, LiveError, Namespace};
+use clap::{Parser, Subcommand};
 
-/// Classifies the flows of a live interface: plaintext, TLS or mTLS, with the proof. One JSON object a line.
+/// Classifies the flows of live interfaces: plaintext, TLS or mTLS, with the proof. One JSON object a line.
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Examples:\n  wireproof-agent -i eth0 --duration 60s > flows.ndjson\n  wireproof-agent -i any --filter 'tcp port 8080'\n\nExit status: 0 ended as asked, 2 usage, 3 the file given with -r is damaged, 4 the interface cannot be opened."
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "Examples:\n  wireproof-agent -i eth0 --duration 60s > flows.ndjson\n  wireproof-agent -i 'veth*' --filter 'tcp port 8080'\n  wireproof-agent -i eth0 --netns 4242\n  wireproof-agent doctor\n\nExit status: 0 ended as asked, 2 usage, 3 the file given with -r is damaged, 4 an interface cannot be opened or went away."
 )]
 struct Arguments {
-    /// The interface to watch; `any` for all
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// An interface to watch, or a pattern such as 'veth*'; `any` for all. May be given several times. Interfaces that
+    /// match a pattern are watched as they come and go
     #[arg(short, long, value_name = "NAME", required_unless_present = "read")]
-    interface: Option<String>,
+    interface: Vec<String>,
+    /// Follows exact names too: waits for interfaces that are not there, or no longer
+    #[arg(long)]
+    follow: bool,
+    /// The network namespace whose interfaces are meant: a process in it, its name under /run/netns, or a path. Needs
+    /// CAP_SYS_ADMIN
+    #[arg(long, value_name = "PID|NAME|PATH")]
+    netns: Option<Namespace>,
     /// Reads a capture file instead of an interface; needs no privilege
-    #[arg(short, long, value_name = "FILE", conflicts_with = "interface")]
-    read: Option<std::path::PathBuf>,
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["interface", "netns", "follow"])]
+    read: Option<PathBuf>,
     /// A libpcap filter, such as 'tcp port 8080'
     #[arg(short, long, value_name = "EXPRESSION")]
     filter: Option<String>,
-    /// Bytes kept of each frame. A handshake needs about 4096
-    #[arg(short, long, value_name = "BYTES", default_value_t = 262_144, value_parser = clap::value_parser!(i32).range(64..=262_144))]
-    snaplen: i32,
-    /// MiB of the kernel's ring: what absorbs the moments in which the agent does not run
+    /// Bytes kept of each frame. A handshake needs about 4096. Default: 262144, and 16384 with --immediate
+    #[arg(short, long, value_name = "BYTES", value_parser = clap::value_parser!(i32).range(64..=262_144))]
+    snaplen: Option<i32>,
+    /// MiB of the kernel's ring, for each socket: what absorbs the moments in which the agent does not run
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(i32).range(1..=1024))]
     buffer_size: i32,
+    /// Takes each frame when it arrives, not up to a tenth of a second later; costs more, and the ring holds less
+    #[arg(long)]
+    immediate: bool,
     /// Ends after this time, such as 30s or 10m; without it, at Ctrl-C
     #[arg(short, long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
+    /// Writes flows here instead of to standard output; an existing file is added to
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Keeps what was read and what was not in this file, as one JSON object, every ten seconds and at the end
+    #[arg(long, value_name = "FILE")]
+    coverage: Option<PathBuf>,
+    /// Also writes the frames themselves, payload included, as pcapng
+    #[arg(short, long, value_name = "FILE")]
+    write: Option<PathBuf>,
+    /// Begins a new file with --write after this size, such as 100M; full ones get a number before their ending
+    #[arg(long, value_name = "SIZE", requires = "write", value_parser = size)]
+    rotate: Option<u64>,
+    /// How many files to keep with --rotate, the one being written among them
+    #[arg(long, value_name = "COUNT", default_value_t = 10, requires = "rotate", value_parser = at_least_one)]
+    keep: usize,
     /// The most connections followed at a time; past it half-open ones, closed ones, then the longest silent give way
     /// and are counted as table-full
     #[arg(long, value_name = "COUNT", default_value_t = Limits::default().connections)]
@@ -54,165 +86,132 @@ struct Arguments {
     max_held_bytes: usize,
 }
 
-/// A snap length below this cuts ClientHellos with post-quantum key shares.
-const HANDSHAKE: i32 = 4096;
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Says whether this machine and this account can capture, and what is missing. Needs no privilege
+    Doctor,
+}
 
-/// How many frames are read before the flows are written.
-const BATCH: usize = 4096;
+/// Bytes kept of a frame: more than the largest super-packet has.
+const WHOLE: i32 = 262_144;
 
-/// How long the agent waits when nothing has arrived.
-const IDLE: Duration = Duration::from_millis(5);
+/// The same in immediate mode, whose ring has slots of one size.
+const SLOT: i32 = 16_384;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match run(&arguments) {
-        Ok(status) => ExitCode::from(status),
-        Err(error) => {
-            let closed =
-                error.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe);
-            if !closed {
-                say(&format!("{error:#}"));
-            }
-            let usage = matches!(error.downcast_ref::<LiveError>(), Some(LiveError::Filter(..)));
-            ExitCode::from(if closed {
-                0
-            } else if usage {
-                2
-            } else {
-                4
-            })
-        }
-    }
+    let done = match arguments.command {
+        Some(Command::Doctor) => examine(),
+        None => run(arguments),
+    };
+    ExitCode::from(done.unwrap_or_else(|error| {
+        say(&format!("{error:#}"));
+        let usage = matches!(
+            error.downcast_ref::<OpenError>(),
+            Some(OpenError::Live(LiveError::Filter(..)) | OpenError::Exists(_))
+        );
+        if usage { 2 } else { 4 }
+    }))
 }
 
-fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let mut engine = Engine::new(Limits {
+fn run(arguments: Arguments) -> anyhow::Result<u8> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // The second time it ends at once: the first one may be waiting for a reader that does not read.
+        signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone())?;
+        signal_hook::flag::register(signal, stop.clone())?;
+    }
+    let engine = Engine::new(Limits {
         connections: arguments.max_connections,
         silent: arguments.max_silent,
         held_bytes: arguments.max_held_bytes,
         ..Limits::default()
     });
-    let mut out = BufWriter::new(io::stdout().lock());
-    let status = match (&arguments.read, &arguments.interface) {
-        (Some(file), _) => replay(file, &mut engine, &mut out)?,
-        (None, Some(interface)) => watch(interface, arguments, &mut engine, &mut out)?,
-        (None, None) => 2,
+    let watched = arguments.interface.join(", ");
+    let live = arguments.read.is_none();
+    let opened = Opened::open(settings(arguments)?)?;
+    let confined = opened.confine()?;
+    if live && !stop.load(Ordering::Relaxed) {
+        say(&format!("watching {watched}, without privileges from here on"));
+    }
+    let summary = confined.run(engine, &stop);
+    let status = match &summary.end {
+        End::AsAsked | End::Closed => 0,
+        End::Damaged(text) => {
+            say(text);
+            3
+        }
+        End::Failed(text) => {
+            say(text);
+            4
+        }
     };
-    engine.finish();
-    write(&mut engine, &mut out)?;
-    let coverage = engine.coverage();
-    say(&format!(
-        "{} packets, {} flows, {} of TCP from their start",
-        coverage.packets, coverage.flows, coverage.from_start
-    ));
-    if let Some(reasons) = coverage.not_used() {
-        say(&reasons);
+    if summary.end != End::Closed {
+        for line in summary.to_string().lines() {
+            say(line);
+        }
     }
     Ok(status)
 }
 
-fn replay(file: &std::path::Path, engine: &mut Engine, out: &mut impl Write) -> anyhow::Result<u8> {
-    let input = File::open(file).with_context(|| format!("{}: cannot be opened", file.display()))?;
-    let mut reader = match Reader::new(input) {
-        Ok(reader) => reader,
-        Err(error) => {
-            say(&format!("{}: {error}", file.display()));
-            return Ok(3);
+fn settings(arguments: Arguments) -> anyhow::Result<Settings> {
+    let sink: Box<dyn Sink> = match &arguments.output {
+        None => Box::new(Lines(BufWriter::new(io::stdout().lock()))),
+        Some(path) => {
+            let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
+            Box::new(Lines(BufWriter::new(file.with_context(|| path.display().to_string())?)))
         }
     };
-    let mut status = 0;
-    while let Some(next) = reader.next() {
-        match next {
-            Ok(frame) => engine.frame(&frame),
-            Err(error) => {
-                say(&format!("{}: {error}", file.display()));
-                status = 3;
-            }
-        }
-        write(engine, out)?;
-    }
-    Ok(status)
+    let snap_length = arguments.snaplen.unwrap_or(if arguments.immediate { SLOT } else { WHOLE });
+    let source = match arguments.read {
+        Some(path) => From::File(path),
+        None => From::Live(live::Settings {
+            interfaces: arguments.interface,
+            follow: arguments.follow,
+            filter: arguments.filter,
+            snap_length,
+            buffer: arguments.buffer_size.saturating_mul(1024 * 1024),
+            immediate: arguments.immediate,
+            namespace: arguments.netns,
+        }),
+    };
+    let recording = arguments.write.map(|file| recording::Settings {
+        file,
+        rotate: arguments.rotate,
+        keep: arguments.keep,
+        snap_length: snap_length.unsigned_abs(),
+    });
+    Ok(Settings { source, sink, recording, coverage: arguments.coverage, duration: arguments.duration })
 }
 
-fn watch(
-    interface: &str,
-    arguments: &Arguments,
-    engine: &mut Engine,
-    out: &mut impl Write,
-) -> anyhow::Result<u8> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, stop.clone())?;
+fn examine() -> anyhow::Result<u8> {
+    let checks = doctor::examine();
+    let mut out = io::stdout().lock();
+    for check in &checks {
+        writeln!(out, "{check}")?;
     }
-    let mut live = Live::open(&Settings {
-        interface: interface.to_owned(),
-        filter: arguments.filter.clone(),
-        snap_length: arguments.snaplen,
-        buffer: arguments.buffer_size.saturating_mul(1024 * 1024),
-    })?;
-    if arguments.snaplen < HANDSHAKE {
-        say(&format!(
-            "frames are cut at {} bytes: handshakes need about {HANDSHAKE}, and will be unknown",
-            arguments.snaplen
-        ));
-    }
-    if interface != "any" {
-        engine.name_interface(0, interface);
-    }
-    say(&format!("watching {interface}"));
-    let began = clock();
-    while !stop.load(Ordering::Relaxed) && arguments.duration.is_none_or(|time| began.elapsed() < time) {
-        let read = live.read(BATCH, |frame| engine.frame(frame))?;
-        if read == 0 {
-            engine.advance(now());
-        }
-        write(engine, out)?;
-        if read == 0 {
-            std::thread::sleep(IDLE);
-        }
-    }
-    if let Some(dropped) = live.dropped() {
-        say(&format!("{dropped} packets dropped by the kernel"));
-    }
-    Ok(0)
-}
-
-fn write(engine: &mut Engine, out: &mut impl Write) -> io::Result<()> {
-    let mut any = false;
-    while let Some(flow) = engine.poll() {
-        serde_json::to_writer(&mut *out, &flow)?;
-        out.write_all(b"\n")?;
-        any = true;
-    }
-    if any { out.flush() } else { Ok(()) }
+    Ok(if checks.iter().any(|check| check.state == State::Bad) { 4 } else { 0 })
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
-    let seconds = match text.strip_prefix(digits) {
-        Some("s" | "") => Some(1),
-        Some("m") => Some(60),
-        Some("h") => Some(3600),
-        Some(_) | None => None,
-    };
-    seconds
-        .and_then(|unit: u64| digits.parse::<u64>().ok()?.checked_mul(unit))
+    number(text, &[("s", 1), ("", 1), ("m", 60), ("h", 3600)])
         .map(Duration::from_secs)
         .ok_or_else(|| "a time such as 30s, 10m or 1h is expected".to_owned())
 }
 
-fn say(text: &str) {
-    // There is nowhere left to report that standard error is closed.
-    let _ = writeln!(io::stderr(), "wireproof-agent: {text}");
+fn size(text: &str) -> Result<u64, String> {
+    number(text, &[("", 1), ("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30)])
+        .filter(|bytes| *bytes >= 1 << 16)
+        .ok_or_else(|| "a size such as 100M or 1G is expected, of 64K at least".to_owned())
 }
 
-#[expect(clippy::disallowed_methods, reason = "--duration is told by the wall clock")]
-fn clock() -> Instant {
-    Instant::now()
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "a number from 1 on is expected".to_owned())
 }
 
-#[expect(clippy::disallowed_methods, reason = "while nothing arrives no packet tells the time")]
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+fn number(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let digits = text.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
+    let unit = text.strip_prefix(digits)?;
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit)?;
+    digits.parse::<u64>().ok()?.checked_mul(*factor)
 }
