@@ -480,3 +480,16 @@ fn ztunnel_leaves_a_disabled_port_strict_unless_another_is_permissive() {
         check(&[&client(), &ambient, &parent, &own], "10.0.1.1:8080", None, &json!({"server_mode": mode}));
     }
 }
+
+#[test]
+fn a_sidecar_listens_for_hbone_by_its_label_alone() {
+    let labelled =
+        |label: &str| pod("server-1", "10.0.1.1", &format!(", labels: {{app: server{label}}}"), PROXY);
+    for (label, mode, allowed) in [
+        (", networking.istio.io/tunnel: http", json!("PERMISSIVE"), json!(["mtls"])),
+        ("", Value::Null, json!([])),
+    ] {
+        let expected = json!({"server_mode": mode, "allowed": allowed});
+        check(&[&client(), &labelled(label)], "10.0.1.1:15008", None, &expected);
+    }
+}

@@ -542,6 +542,8 @@ fn the_version_is_istiod_s_and_not_the_proxies() {
     assert_eq!(load(&[&old]).control_plane.version, IstioVersion::NEWEST);
     assert_eq!(load(&[&old, &istiod("1.29.6", "")]).control_plane.version, IstioVersion::new(1, 29));
     assert_eq!(load(&[&istiod("latest", "")]).control_plane.version, IstioVersion::NEWEST);
+    let pinned = istiod("1.29.6@sha256:0123", "");
+    assert_eq!(load(&[&pinned]).control_plane.version, IstioVersion::new(1, 29));
     let revision =
         istiod("latest", "").replace("name: istiod,", "name: istiod, labels: {istio.io/rev: 1-28-10},");
     assert_eq!(load(&[&revision]).control_plane.version, IstioVersion::new(1, 28));

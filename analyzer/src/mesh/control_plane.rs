@@ -125,7 +125,9 @@ impl ControlPlane {
                         .is_some_and(|image| image.contains("pilot"))
             },
         )?;
-        let tag = container.get("image").and_then(Node::text).and_then(|image| image.rsplit_once(':'));
+        // An image may be pinned by its digest behind the tag.
+        let image = container.get("image").and_then(Node::text).and_then(|image| image.split('@').next());
+        let tag = image.and_then(|image| image.rsplit_once(':'));
         let revision = meta.labels.get("istio.io/rev").map(String::as_str);
         let version = tag
             .map(|(_, tag)| tag)

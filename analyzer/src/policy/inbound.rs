@@ -187,6 +187,12 @@ fn sidecar(mesh: &Mesh, pod: &Pod, port: u16, trace: &mut Trace) -> Inbound {
             ..open(InboundKind::Ambient)
         };
     }
+    if port == HBONE {
+        let why = "port 15008 takes HBONE, and this sidecar does not: nothing listens".to_owned();
+        trace.cite("ambient.hbone", &pod.meta, None, pod.meta.line, why.clone());
+        let closed = open(InboundKind::NotIntercepted(why));
+        return Inbound { allowed: Vec::new(), istio_mtls: IstioMtls::None, ..closed };
+    }
     let declared = declared_protocol(mesh, pod, port);
     let version = mesh.control_plane.version;
     if let Err(why) =
