@@ -7,6 +7,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::mesh::mesh_config::MeshConfig;
 use crate::mesh::meta::Meta;
 use crate::mesh::pod::Pod;
 
@@ -120,6 +121,30 @@ impl PodPatch {
     pub fn yaml(&self) -> String {
         self.0.0.yaml()
     }
+}
+
+/// Changes one setting of MeshConfig, inside the text that its ConfigMap holds; absent where no ConfigMap was read. The
+/// text stays as it was written where the setting is new or stands on a line of its own; else it is written anew.
+#[must_use]
+pub fn mesh_config(config: &MeshConfig, pointer: &str, value: impl Into<Value>) -> Option<String> {
+    let patch = Patch::of(config.meta.as_ref()?);
+    let text = patch.get("/data/mesh")?.as_str()?.to_owned();
+    let mut whole: Value = serde_saphyr::from_str(&text).ok()?;
+    let key = unescaped(pointer.split('/').nth(1)?);
+    let before = whole.get(&key).cloned();
+    *place(&mut whole, pointer)? = value.into();
+    let setting = self::text(&json!({key.as_str(): whole.get(&key)?}));
+    let is_setting = |line: &str| line.strip_prefix(key.as_str()).is_some_and(|rest| rest.starts_with(':'));
+    let changed = match before {
+        None if !text.trim_start().starts_with('{') => format!("{}\n{setting}", text.trim_end()),
+        Some(before) if !(before.is_object() || before.is_array()) && text.lines().any(is_setting) => text
+            .lines()
+            .map(|line| if is_setting(line) { setting.trim_end() } else { line })
+            .collect::<Vec<_>>()
+            .join("\n"),
+        None | Some(_) => self::text(&whole),
+    };
+    Some(patch.set("/data/mesh", changed).yaml())
 }
 
 /// Writes what deletes a resource, in the form that Kustomize takes.
@@ -279,6 +304,29 @@ mod tests {
         let text =
             "apiVersion: v1\nkind: Namespace\nmetadata:\n  labels:\n    istio.io/rev: stable\n  name: ns\n";
         assert_eq!(patch.yaml(), text);
+    }
+
+    #[test]
+    fn a_setting_of_the_mesh_changes_inside_its_text() {
+        let check = |text: &str, pointer: &str, value: Value, expected: &str| {
+            let map = json!({
+                "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "istio", "namespace": "istio-system"},
+                "data": {"mesh": text},
+            });
+            let manifest = Manifest { file: "a.yaml".to_owned(), text: map.to_string() };
+            let (mesh, errors) = Mesh::load(vec![manifest]);
+            assert!(errors.is_empty(), "{errors:?}");
+            let patch: Value =
+                serde_saphyr::from_str(&mesh_config(&mesh.config, pointer, value).unwrap()).unwrap();
+            assert_eq!(patch.pointer("/data/mesh").and_then(Value::as_str), Some(expected), "{text}");
+        };
+        let auto = "/enableAutoMtls";
+        check("# why\nenableAutoMtls: false\na: 1", auto, true.into(), "# why\nenableAutoMtls: true\na: 1");
+        check("a: 1 # why\n", auto, true.into(), "a: 1 # why\nenableAutoMtls: true\n");
+        check("{enableAutoMtls: false}", auto, true.into(), "enableAutoMtls: true\n");
+        let aliases = "/trustDomainAliases/-";
+        check("a: 1", aliases, "b".into(), "a: 1\ntrustDomainAliases:\n- b\n");
+        check("trustDomainAliases: [a]", aliases, "b".into(), "trustDomainAliases:\n- a\n- b\n");
     }
 
     #[test]

@@ -3,9 +3,10 @@
 #[cfg(test)]
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
-use crate::lint::survey::meetings::Meeting;
-use crate::lint::survey::meetings::{client_namespaces, hosts};
+use crate::lint::survey::meetings::{Meeting, client_namespaces, hosts};
 use crate::lint::{Problem, Rule};
+use crate::mesh::Mesh;
+use crate::patch::mesh_config;
 use crate::report::Severity;
 
 pub(super) const RULE: Rule = Rule {
@@ -15,27 +16,37 @@ pub(super) const RULE: Rule = Rule {
     page: include_str!("../../../docs/findings/AM01.md"),
     check,
     #[cfg(test)]
-    broken: Broken { replace: &[], add: "", also: &[] },
+    broken: Broken {
+        replace: &[],
+        add: "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata:\n  mesh: |-\n    # kept\n    enableAutoMtls: false\n    accessLogFile: /dev/stdout\n",
+        // The plaintext that is sent instead is refused.
+        also: &["XC01"],
+    },
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
+    let config = &survey.mesh.config;
     // Auto mTLS may be on, and not apply to a host that stands outside the mesh by declaration.
-    if survey.mesh.config.auto_mtls {
+    if config.auto_mtls {
         return Vec::new();
     }
     let group: Vec<&Meeting<'_>> =
         survey.meetings.iter().filter(|meeting| meeting.ids.contains(&"AM01")).collect();
-    if group.is_empty() {
-        return Vec::new();
-    }
+    let (Some(meta), false) = (&config.meta, group.is_empty()) else { return Vec::new() };
     let message = format!(
         "enableAutoMtls is false and no ISTIO_MUTUAL rule reaches clients in {}: {} is STRICT and refuses them",
         client_namespaces(&group),
         hosts(&group)
     );
-    let resource = format!("ConfigMap/{}/istio", survey.mesh.config.root_namespace);
-    vec![
-        Problem::of(resource, message, "Turn auto mTLS on in MeshConfig.")
-            .yaml("enableAutoMtls: true\n".to_owned()),
-    ]
+    let line = config.auto_mtls_line.unwrap_or(meta.line);
+    let problem = Problem::at(meta, line, message, "Turn auto mTLS on in MeshConfig.");
+    vec![match patch(survey.mesh) {
+        Some(yaml) => problem.yaml(yaml),
+        None => problem,
+    }]
+}
+
+/// Turns auto mTLS on; absent where no MeshConfig was read.
+pub(super) fn patch(mesh: &Mesh) -> Option<String> {
+    mesh_config(&mesh.config, "/enableAutoMtls", true)
 }

@@ -5,7 +5,10 @@ use crate::lint::Broken;
 use crate::lint::survey::Survey;
 use crate::lint::survey::destination_rules::{host_of, written};
 use crate::lint::{Problem, Rule};
-use crate::policy::visibility::covers;
+use crate::mesh::Mesh;
+use crate::mesh::fqdn;
+use crate::mesh::nearest;
+use crate::patch::{Patch, delete};
 use crate::report::Severity;
 
 pub(super) const RULE: Rule = Rule {
@@ -17,28 +20,50 @@ pub(super) const RULE: Rule = Rule {
     #[cfg(test)]
     broken: Broken {
         replace: &[],
-        add: "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: broken, namespace: shop, creationTimestamp: '2026-02-01T00:00:00Z'}\nspec: {host: nobody, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}",
+        add: "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: broken, namespace: shop, creationTimestamp: '2026-02-01T00:00:00Z'}\nspec: {host: web.shop, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}",
         also: &[],
     },
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
     let mesh = survey.mesh;
+    if mesh.hosts.is_empty() {
+        // Without any Service nothing can be said about names.
+        return Vec::new();
+    }
     written(mesh)
-        .filter(|rule| {
+        .filter_map(|rule| {
             let host = host_of(mesh, rule);
-            !mesh.hosts.iter().any(|known| covers(&host, &known.host) || covers(&known.host, &host))
-        })
-        .map(|rule| {
-            let host = host_of(mesh, rule);
-            let message =
-                format!("{} is for {host}: no Service or ServiceEntry has that name", rule.meta.id());
-            Problem::at(
-                &rule.meta,
-                rule.host_line,
-                message,
-                "Write the full name: service.namespace.svc.cluster.local.",
-            )
+            if survey.hosts.knows(&host) {
+                return None;
+            }
+            let message = format!(
+                "{} is for {host}: no Service or ServiceEntry has that name, so the rule does nothing",
+                rule.meta.id()
+            );
+            let at = |remedy: String| Problem::at(&rule.meta, rule.host_line, message, remedy);
+            Some(match meant(mesh, &rule.host, &host) {
+                Some(name) => {
+                    let remedy = format!("Write the full name: {name}.");
+                    at(remedy).yaml(Patch::of(&rule.meta).set("/spec/host", name).yaml())
+                }
+                None => at("Delete the rule, or declare the host.".to_owned()).yaml(delete(&rule.meta)),
+            })
         })
         .collect()
+}
+
+/// Finds the host that was meant: `service.namespace` without its suffix, a Service of another namespace that alone has
+/// the short name, or a name with a slip in it.
+fn meant(mesh: &Mesh, written: &str, host: &str) -> Option<String> {
+    let mut parts = written.split('.');
+    let (name, namespace) = (parts.next()?, parts.next());
+    let mut named = mesh.services.iter().filter(|service| {
+        &*service.meta.name == name && namespace.is_none_or(|namespace| &*service.meta.namespace == namespace)
+    });
+    if let (Some(service), None) = (named.next(), named.next()) {
+        return Some(fqdn(service, &mesh.config.domain));
+    }
+    let known: Vec<&str> = mesh.hosts.iter().map(|host| host.host.as_str()).collect();
+    nearest(&known, host).map(str::to_owned)
 }

@@ -3,9 +3,11 @@
 #[cfg(test)]
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
-use crate::lint::survey::destination_rules::{policies, written};
+use crate::lint::survey::destination_rules::{policies, top, written};
 use crate::lint::{Problem, Rule};
+use crate::patch::Patch;
 use crate::report::Severity;
+use serde_json::json;
 
 pub(super) const RULE: Rule = Rule {
     id: "DR05",
@@ -24,26 +26,31 @@ pub(super) const RULE: Rule = Rule {
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for rule in written(survey.mesh) {
-        for policy in policies(rule) {
-            let Some(above) = policy.tls.as_ref().or_else(|| rule.policy.as_ref()?.tls.as_ref()) else {
-                continue;
+        for (pointer, policy) in policies(rule) {
+            let (above, from) = match &policy.tls {
+                Some(tls) => (tls, format!("{pointer}/tls")),
+                None => match top(rule) {
+                    Some(tls) => (tls, "/spec/trafficPolicy/tls".to_owned()),
+                    None => continue,
+                },
             };
-            for entry in policy.ports.iter().filter(|entry| entry.tls.is_none()) {
+            let bare: Vec<_> =
+                policy.ports.iter().enumerate().filter(|(_, entry)| entry.tls.is_none()).collect();
+            let block = Patch::of(&rule.meta).get(&from).cloned();
+            let block = block.unwrap_or_else(|| json!({"mode": above.mode.name()}));
+            // One patch for all entries: it replaces their list.
+            let patch = bare.iter().fold(Patch::of(&rule.meta), |patch, (place, _)| {
+                patch.set(&format!("{pointer}/portLevelSettings/{place}/tls"), block.clone())
+            });
+            for (_, entry) in &bare {
                 let port = entry.port.map_or_else(|| "a port".to_owned(), |port| format!("port {port}"));
                 let message = format!(
-                    "{} has settings for {port} without tls: the {} above them is not inherited",
+                    "{} has settings for {port} without tls: the {} above them is not inherited, auto mTLS decides there",
                     rule.meta.id(),
                     above.mode
                 );
-                let yaml = format!(
-                    "portLevelSettings:\n- port:\n    number: {}\n  tls:\n    mode: {}\n",
-                    entry.port.map_or_else(|| "PORT".to_owned(), |port| port.to_string()),
-                    above.mode
-                );
-                problems.push(
-                    Problem::at(&rule.meta, entry.line, message, "Repeat the tls block in the entry.")
-                        .yaml(yaml),
-                );
+                let remedy = "Repeat the tls block in the entry.";
+                problems.push(Problem::at(&rule.meta, entry.line, message, remedy).yaml(patch.yaml()));
             }
         }
     }

@@ -1,13 +1,16 @@
 //! IN01: Pods without a proxy where new pods would get one, or in a namespace that says nothing.
 
+use std::collections::BTreeMap;
+
 #[cfg(test)]
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
-use crate::lint::survey::injection::{labelled, uninjected};
+use crate::lint::survey::injection::{decided, inject, labelled, mesh_label, uninjected};
 use crate::lint::survey::meetings::workload;
 use crate::lint::{Problem, Rule, names};
+use crate::mesh::pod::Pod;
+use crate::patch::{Patch, part, together};
 use crate::report::Severity;
-use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) const RULE: Rule = Rule {
     id: "IN01",
@@ -16,38 +19,42 @@ pub(super) const RULE: Rule = Rule {
     page: include_str!("../../../docs/findings/IN01.md"),
     check,
     #[cfg(test)]
-    broken: Broken { replace: &[], add: "", also: &[] },
+    broken: Broken {
+        replace: &[],
+        add: "apiVersion: v1\nkind: Namespace\nmetadata: {name: batch}\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: z-0, namespace: batch, labels: {app: z}}\nspec: {containers: [{name: app, ports: [{containerPort: 7000}]}]}\nstatus: {podIP: 10.0.9.9}",
+        // No server of this mesh takes plaintext.
+        also: &["XC05"],
+    },
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
     let mesh = survey.mesh;
-    let mut bare: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    let mut bare: BTreeMap<&str, BTreeMap<String, &Pod>> = BTreeMap::new();
     for pod in mesh.pods.iter().filter(|pod| uninjected(mesh, pod)) {
-        bare.entry(&pod.meta.namespace).or_default().insert(workload(pod));
+        bare.entry(&pod.meta.namespace).or_default().entry(workload(pod)).or_insert(pod);
     }
     bare.into_iter()
         .filter_map(|(namespace, pods)| {
             let (meta, labels) = mesh.namespaces.get(namespace)?;
-            let decided = labels.contains_key("istio-injection") && !labelled(labels);
-            if decided {
+            let list = names(pods.keys().cloned());
+            if labelled(labels) {
+                let message = format!(
+                    "{list} have no proxy, though namespace {namespace} is labelled for the mesh: their traffic is plaintext and no policy is enforced at them"
+                );
+                let remedy = "Restart the pods: the label in their template does it. If they come back without a proxy, look for why injection skips them.";
+                let yaml = together(pods.values().map(|pod| inject(mesh, pod).yaml()));
+                return Some(Problem::at(meta, meta.line, message, remedy).yaml(yaml));
+            }
+            if decided(labels) {
                 return None;
             }
-            let pods = names(pods);
-            let (message, remedy) = if labelled(labels) {
-                (
-                    format!("{pods} have no proxy, though namespace {namespace} is labelled for the mesh"),
-                    "Restart the pods; if that does not help, look for why injection skips them.",
-                )
-            } else {
-                (
-                    format!("{pods} have no proxy, and namespace {namespace} does not say whether it is in the mesh"),
-                    "Label the namespace istio-injection enabled or disabled.",
-                )
-            };
-            let yaml = format!(
-                "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {namespace}\n  labels:\n    istio-injection: enabled\n"
+            let message = format!(
+                "{list} have no proxy, and namespace {namespace} does not say whether it is in the mesh: their traffic is plaintext"
             );
-            Some(Problem::at(meta, meta.line, message, remedy).yaml(yaml))
+            let (label, value) = mesh_label(mesh);
+            let remedy = "Label the namespace for the mesh and restart its pods, or label it istio-injection=disabled.";
+            let patch = Patch::of(meta).set(&format!("/metadata/labels/{}", part(label)), value);
+            Some(Problem::at(meta, meta.line, message, remedy).yaml(patch.yaml()))
         })
         .collect()
 }

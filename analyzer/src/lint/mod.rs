@@ -15,6 +15,7 @@ mod dr06_without_ca;
 mod dr07_credential_for_sidecars;
 mod dr08_unused_subset;
 mod dr09_mesh_certificate_outside;
+mod dr10_private_rule;
 mod dr11_mutual_without_certificate;
 mod dr12_needless_disable;
 mod dr13_mutual_to_disabled;
@@ -164,6 +165,7 @@ pub const RULES: &[Rule] = &[
     dr07_credential_for_sidecars::RULE,
     dr08_unused_subset::RULE,
     dr09_mesh_certificate_outside::RULE,
+    dr10_private_rule::RULE,
     dr11_mutual_without_certificate::RULE,
     dr12_needless_disable::RULE,
     dr13_mutual_to_disabled::RULE,

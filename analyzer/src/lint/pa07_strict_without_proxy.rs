@@ -34,7 +34,8 @@ pub(super) const RULE: Rule = Rule {
             ),
         ],
         add: "",
-        also: &[],
+        // The pod, a client as well, finds no server that takes plaintext.
+        also: &["XC05"],
     },
 };
 
@@ -86,7 +87,7 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
             let patches: Vec<String> = bare
                 .values()
                 .filter(|(pod, ports)| !ports.is_empty() || !pod.host_network)
-                .map(|(pod, ports)| if ports.is_empty() { inject(pod) } else { intercept(pod, ports) })
+                .map(|(pod, ports)| if ports.is_empty() { inject(mesh, pod) } else { intercept(pod, ports) })
                 .map(|patch| patch.yaml())
                 .take(PATCHED)
                 .collect();

@@ -3,8 +3,9 @@
 #[cfg(test)]
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
-use crate::lint::survey::meetings::{blame, grouped, hosts};
+use crate::lint::survey::meetings::{blame, deciding_block, grouped, hosts};
 use crate::lint::{Problem, Rule};
+use crate::patch::Patch;
 use crate::report::{ClientTls, Severity};
 
 pub(super) const RULE: Rule = Rule {
@@ -24,20 +25,18 @@ pub(super) const RULE: Rule = Rule {
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for ((client, server), group) in grouped(survey, "XC03") {
-        let mode = group.first().and_then(|meeting| meeting.expectation.expected.client_tls);
+        let Some(first) = group.first() else { continue };
+        let mode = first.expectation.expected.client_tls.map_or("TLS", ClientTls::name);
         let message = format!(
-            "{client} originates {} to {} in the mesh ({server} decides there): no filter chain of its sidecar accepts that",
-            mode.map_or("TLS", ClientTls::name),
+            "{client} originates {mode} to {} in the mesh ({server} decides there): the server's sidecar refuses it",
             hosts(&group)
         );
-        problems.push(blame(
-            survey.mesh,
-            [client, server],
-            &group,
-            message,
-            "Use ISTIO_MUTUAL, or remove the tls block so that auto mTLS decides.",
-            "ISTIO_MUTUAL",
-        ));
+        let remedy = "Use ISTIO_MUTUAL, or remove the tls block so that auto mTLS decides.";
+        let problem = blame(survey.mesh, [client, server], &group, message, remedy);
+        problems.push(match deciding_block(survey.mesh, &first.expectation) {
+            Some(block) => problem.yaml(block.to_mesh_mtls(survey, Patch::of(&block.rule.meta)).yaml()),
+            None => problem,
+        });
     }
     problems
 }

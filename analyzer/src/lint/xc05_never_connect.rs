@@ -1,17 +1,17 @@
 //! XC05: Pods without a proxy, where every service of the mesh is STRICT.
 
+use std::collections::BTreeMap;
+
 #[cfg(test)]
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
-use crate::lint::survey::injection::uninjected;
+use crate::lint::survey::injection::{could_have_proxy, inject};
 use crate::lint::survey::meetings::workload;
-use crate::lint::survey::peer_authentications::container_ports;
+use crate::lint::survey::peer_authentications::sidecar_modes;
 use crate::lint::{Problem, Rule, names};
 use crate::mesh::pod::Pod;
-use crate::policy::Trace;
-use crate::policy::peer_authentication::effective;
-use crate::report::{PartyKind, ServerMode, Severity};
-use std::collections::BTreeMap;
+use crate::patch::together;
+use crate::report::{ServerMode, Severity};
 
 pub(super) const RULE: Rule = Rule {
     id: "XC05",
@@ -20,37 +20,34 @@ pub(super) const RULE: Rule = Rule {
     page: include_str!("../../../docs/findings/XC05.md"),
     check,
     #[cfg(test)]
-    broken: Broken { replace: &[], add: "", also: &[] },
+    broken: Broken {
+        replace: &[],
+        add: "apiVersion: v1\nkind: Pod\nmetadata: {name: z-0, namespace: shop, labels: {app: z, sidecar.istio.io/inject: 'false'}}\nspec: {containers: [{name: app, ports: [{containerPort: 7000}]}]}\nstatus: {podIP: 10.0.9.9}",
+        // STRICT covers the pod too, and nothing enforces it there.
+        also: &["PA07"],
+    },
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
     let mesh = survey.mesh;
-    let mut modes = mesh.pods.iter().filter(|pod| pod.proxy == PartyKind::Sidecar).flat_map(|pod| {
-        container_ports(mesh, pod).into_iter().map(|port| {
-            effective(mesh, &pod.meta.namespace, &pod.meta.labels, port, &mut Trace::default()).value
-        })
-    });
-    let Some(first) = modes.next() else { return Vec::new() };
-    if first != ServerMode::Strict || modes.any(|mode| mode != ServerMode::Strict) {
+    let mut modes = sidecar_modes(mesh).map(|(_, mode)| mode.value).peekable();
+    if modes.peek().is_none() || modes.any(|mode| mode != ServerMode::Strict) {
         return Vec::new();
     }
-    let mut bare: BTreeMap<&str, Vec<&Pod>> = BTreeMap::new();
-    for pod in mesh.pods.iter().filter(|pod| uninjected(mesh, pod)) {
-        bare.entry(&pod.meta.namespace).or_default().push(pod);
+    let mut bare: BTreeMap<&str, BTreeMap<String, &Pod>> = BTreeMap::new();
+    for pod in mesh.pods.iter().filter(|pod| could_have_proxy(mesh, pod)) {
+        bare.entry(&pod.meta.namespace).or_default().entry(workload(pod)).or_insert(pod);
     }
     bare.into_values()
         .filter_map(|pods| {
-            let first = *pods.first()?;
+            let first = *pods.values().next()?;
             let message = format!(
-                "{} have no proxy and every service of the mesh is STRICT: they can never connect",
-                names(pods.iter().map(|pod| workload(pod)))
+                "{} have no proxy and every service of the mesh is STRICT: they can connect to none of them",
+                names(pods.keys().cloned())
             );
-            Some(Problem::at(
-                &first.meta,
-                first.meta.line,
-                message,
-                "Inject them, or leave a PERMISSIVE port for them.",
-            ))
+            let remedy = "Inject them, or open the ports that they need with PERMISSIVE.";
+            let yaml = together(pods.values().map(|pod| inject(mesh, pod).yaml()));
+            Some(Problem::at(&first.meta, first.meta.line, message, remedy).yaml(yaml))
         })
         .collect()
 }

@@ -1,13 +1,15 @@
 //! XC07: Istio mTLS goes to a container port that the sidecar does not intercept.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 #[cfg(test)]
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
-use crate::lint::survey::meetings::Meeting;
-use crate::lint::survey::meetings::{rule_yaml, workload};
+use crate::lint::survey::injection::intercept;
+use crate::lint::survey::meetings::{Meeting, workload};
 use crate::lint::{Problem, Rule};
+use crate::policy::inbound::InboundKind;
 use crate::report::Severity;
-use std::collections::BTreeMap;
 
 pub(super) const RULE: Rule = Rule {
     id: "XC07",
@@ -16,7 +18,15 @@ pub(super) const RULE: Rule = Rule {
     page: include_str!("../../../docs/findings/XC07.md"),
     check,
     #[cfg(test)]
-    broken: Broken { replace: &[], add: "", also: &[] },
+    broken: Broken {
+        replace: &[(
+            "  name: web-0\n  namespace: shop\n",
+            "  name: web-0\n  namespace: shop\n  annotations: {traffic.sidecar.istio.io/excludeInboundPorts: '8080'}\n",
+        )],
+        add: "",
+        // STRICT is not enforced at the port either.
+        also: &["PA07"],
+    },
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
@@ -27,19 +37,17 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
         }
     }
     by_pod
-        .into_values()
-        .filter_map(|meeting| {
+        .into_iter()
+        .filter_map(|((name, port), meeting)| {
             let server = meeting.server?;
+            let InboundKind::NotIntercepted(why) = &meeting.expectation.server else { return None };
             let message = format!(
-                "{} does not intercept port {}, yet clients of {} send it Istio mTLS ({} decides)",
-                workload(server),
-                meeting.wire,
-                meeting.host.host,
-                meeting.expectation.expected.client_tls_from
+                "the sidecar of {name} does not intercept port {port} ({why}), yet clients of {} send it Istio mTLS ({} decides): the application gets bytes that it cannot read",
+                meeting.host.host, meeting.expectation.expected.client_tls_from
             );
-            let remedy = "Add a DestinationRule with DISABLE or a portLevelMtls DISABLE for this port, or stop excluding it.";
-            let line = server.meta.line;
-            Some(Problem::at(&server.meta, line, message, remedy).yaml(rule_yaml(meeting, "DISABLE")))
+            let remedy = "Stop excluding the port, or switch mTLS off for it with portLevelMtls DISABLE or a DestinationRule.";
+            let yaml = intercept(server, &BTreeSet::from([port])).yaml();
+            Some(Problem::at(&server.meta, server.meta.line, message, remedy).yaml(yaml))
         })
         .collect()
 }

@@ -27,6 +27,8 @@ pub struct DestinationRule {
 /// A named subset with its own policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subset {
+    /// Its place in the document's list.
+    pub place: usize,
     /// Its name.
     pub name: String,
     /// Labels of the endpoints in it.
@@ -94,8 +96,10 @@ impl DestinationRule {
             .map(Node::items)
             .unwrap_or_default()
             .iter()
-            .filter_map(|entry| {
+            .enumerate()
+            .filter_map(|(place, entry)| {
                 Some(Subset {
+                    place,
                     name: entry.get("name").and_then(Node::scalar)?,
                     labels: labels(entry.get("labels")),
                     policy: entry.get("trafficPolicy").map(|node| policy(node, notes)),

@@ -311,7 +311,9 @@ impl Resources {
         let Some(mesh) = node.at(&["data", "mesh"]) else { return };
         match mesh.text().map(parse) {
             Some(Ok(config)) if self.config.is_none() || &*meta.name == "istio" => {
-                let mut config = MeshConfig::read(&config);
+                // A block of text begins on the line below its key.
+                let block = mesh.text().is_some_and(|text| text.contains('\n'));
+                let mut config = MeshConfig::read(&config, mesh.key_line.saturating_add(u32::from(block)));
                 if config.root_namespace.is_empty() {
                     config.root_namespace = meta.namespace.to_string();
                 }

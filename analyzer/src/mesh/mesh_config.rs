@@ -12,10 +12,16 @@ pub struct MeshConfig {
     pub root_namespace: String,
     /// Whether clients choose mTLS by themselves.
     pub auto_mtls: bool,
+    /// Line of that setting; absent where it is not written.
+    pub auto_mtls_line: Option<u32>,
     /// The mesh's trust domain.
     pub trust_domain: String,
     /// Other trust domains whose identities are accepted.
     pub trust_domain_aliases: Vec<String>,
+    /// Trust domains whose certificates are accepted by the CAs listed for them.
+    pub ca_trust_domains: Vec<String>,
+    /// Line of the trust domain; absent where it is not written.
+    pub trust_domain_line: Option<u32>,
     /// Whether unknown destinations are dropped.
     pub registry_only: bool,
     /// Lowest version of the inbound mesh listener, as Istio writes it.
@@ -38,8 +44,11 @@ impl Default for MeshConfig {
             meta: None,
             root_namespace: "istio-system".to_owned(),
             auto_mtls: true,
+            auto_mtls_line: None,
             trust_domain: "cluster.local".to_owned(),
             trust_domain_aliases: Vec::new(),
+            ca_trust_domains: Vec::new(),
+            trust_domain_line: None,
             registry_only: false,
             mesh_min_version: None,
             tls_min_version: None,
@@ -52,16 +61,28 @@ impl Default for MeshConfig {
 }
 
 impl MeshConfig {
-    /// Reads the YAML of `data.mesh`.
-    pub(crate) fn read(mesh: &Node) -> Self {
+    /// Reads the YAML of `data.mesh`, whose first line stands at `first_line` of its file.
+    pub(crate) fn read(mesh: &Node, first_line: u32) -> Self {
+        let line = |field: &str| {
+            mesh.get(field).map(|node| node.key_line.saturating_add(first_line).saturating_sub(1))
+        };
         let text = |path: &[&str]| mesh.at(path).and_then(Node::scalar).filter(|text| !text.is_empty());
         let default = Self::default();
         Self {
             meta: None,
             root_namespace: text(&["rootNamespace"]).unwrap_or(default.root_namespace),
             auto_mtls: mesh.get("enableAutoMtls").and_then(Node::bool).unwrap_or(true),
+            auto_mtls_line: line("enableAutoMtls"),
             trust_domain: text(&["trustDomain"]).unwrap_or(default.trust_domain),
             trust_domain_aliases: texts(mesh.get("trustDomainAliases")),
+            ca_trust_domains: mesh
+                .get("caCertificates")
+                .map(Node::items)
+                .unwrap_or_default()
+                .iter()
+                .flat_map(|ca| texts(ca.get("trustDomains")))
+                .collect(),
+            trust_domain_line: line("trustDomain"),
             registry_only: text(&["outboundTrafficPolicy", "mode"]).as_deref() == Some("REGISTRY_ONLY"),
             mesh_min_version: text(&["meshMTLS", "minProtocolVersion"]),
             tls_min_version: text(&["tlsDefaults", "minProtocolVersion"]),

@@ -19,6 +19,7 @@ pub mod service_entry;
 pub mod sidecar;
 pub mod virtual_service;
 
+pub(crate) use hosts::fqdn;
 pub use hosts::{Behind, HostEndpoint, HostPort, HostService, Owner};
 pub use index::Mesh;
 pub use manifest::{DOCUMENT_BYTES, DOCUMENT_NODES, Manifest};

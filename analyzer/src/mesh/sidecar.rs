@@ -31,6 +31,8 @@ pub struct Egress {
 /// One inbound listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ingress {
+    /// Its place in the document's list.
+    pub place: usize,
     /// The container port.
     pub port: u16,
     /// Its protocol.
@@ -49,8 +51,10 @@ impl Sidecar {
         let ingress = field("ingress").map(|list| {
             list.items()
                 .iter()
-                .filter_map(|entry| {
+                .enumerate()
+                .filter_map(|(place, entry)| {
                     Some(Ingress {
+                        place,
                         port: port(entry.at(&["port", "number"]))?,
                         protocol: Protocol::parse(
                             &entry.at(&["port", "protocol"]).and_then(Node::scalar).unwrap_or_default(),

@@ -1,28 +1,60 @@
-//! Which pods should have a proxy and have none.
+//! Which pods should have a proxy and have none, and what gives them one.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::mesh::Mesh;
 use crate::mesh::meta::Labels;
 use crate::mesh::pod::Pod;
 use crate::patch::{Patch, PodPatch, part};
 use crate::report::PartyKind;
-use std::collections::BTreeSet;
+
+const INJECTION: &str = "istio-injection";
+const REVISION: &str = "istio.io/rev";
+const DATAPLANE: &str = "istio.io/dataplane-mode";
+const INJECT: &str = "sidecar.istio.io/inject";
 
 /// Tells whether a namespace's labels put new pods into the mesh.
 pub(crate) fn labelled(labels: &Labels) -> bool {
-    labels.get("istio-injection").is_some_and(|value| value == "enabled")
-        || labels.contains_key("istio.io/rev")
-        || labels.get("istio.io/dataplane-mode").is_some_and(|mode| mode == "ambient")
+    labels.get(INJECTION).is_some_and(|value| value == "enabled")
+        || labels.contains_key(REVISION)
+        || labels.get(DATAPLANE).is_some_and(|mode| mode == "ambient")
 }
 
-/// Pods that could have a proxy and have none: those of the host network cannot, some opt out, and the control plane
-/// has none by design.
+/// Tells whether a namespace says that it is not in the mesh.
+pub(crate) fn decided(labels: &Labels) -> bool {
+    labels.contains_key(INJECTION) || labels.contains_key(DATAPLANE)
+}
+
+/// Pods that should have a proxy and have none: those that could, except the ones that opt out.
 pub(crate) fn uninjected(mesh: &Mesh, pod: &Pod) -> bool {
     let opted_out = [&pod.meta.labels, &pod.meta.annotations]
         .iter()
-        .any(|map| map.get("sidecar.istio.io/inject").is_some_and(|value| value == "false"));
+        .any(|map| map.get(INJECT).is_some_and(|value| value == "false"));
+    could_have_proxy(mesh, pod) && !opted_out
+}
+
+/// Pods that could have a proxy and have none: those of the host network cannot, and the control plane has none by design.
+pub(crate) fn could_have_proxy(mesh: &Mesh, pod: &Pod) -> bool {
     let system =
         *pod.meta.namespace == *mesh.config.root_namespace || pod.meta.namespace.starts_with("kube-");
-    pod.proxy == PartyKind::NoProxy && !pod.ended && !pod.host_network && !opted_out && !system
+    pod.proxy == PartyKind::NoProxy && !pod.ended && !pod.host_network && !system
+}
+
+/// Returns the label by which most namespaces of this mesh join it.
+pub(crate) fn mesh_label(mesh: &Mesh) -> (&'static str, &str) {
+    let mut used: BTreeMap<(&'static str, &str), usize> = BTreeMap::new();
+    for (_, labels) in mesh.namespaces.values() {
+        let joins = [(INJECTION, Some("enabled")), (DATAPLANE, Some("ambient")), (REVISION, None)];
+        for (label, wanted) in joins {
+            if let Some(value) =
+                labels.get(label).filter(|value| wanted.is_none_or(|wanted| wanted == *value))
+            {
+                let count = used.entry((label, value)).or_default();
+                *count = count.saturating_add(1);
+            }
+        }
+    }
+    used.into_iter().max_by_key(|(_, count)| *count).map_or((INJECTION, "enabled"), |(label, _)| label)
 }
 
 /// Changes a pod's annotations so that its sidecar intercepts these container ports.
@@ -57,12 +89,16 @@ pub(crate) fn intercept(pod: &Pod, ports: &BTreeSet<u16>) -> PodPatch {
     patch
 }
 
-/// Asks the injector for a sidecar.
-pub(crate) fn inject(pod: &Pod) -> PodPatch {
-    let name = part("sidecar.istio.io/inject");
-    let patch = Patch::of_pod(pod).set(&format!("/metadata/labels/{name}"), "true");
-    if pod.meta.annotations.contains_key("sidecar.istio.io/inject") {
-        patch.remove(&format!("/metadata/annotations/{name}"))
+/// Asks for a proxy in a pod's template, which also makes its pods anew: for a sidecar, or for ztunnel where the namespace
+/// is ambient.
+pub(crate) fn inject(mesh: &Mesh, pod: &Pod) -> PodPatch {
+    let namespace = mesh.namespaces.get(&*pod.meta.namespace);
+    let ambient =
+        namespace.is_some_and(|(_, labels)| labels.get(DATAPLANE).is_some_and(|mode| mode == "ambient"));
+    let (label, value) = if ambient { (DATAPLANE, "ambient") } else { (INJECT, "true") };
+    let patch = Patch::of_pod(pod).set(&format!("/metadata/labels/{}", part(label)), value);
+    if pod.meta.annotations.contains_key(INJECT) {
+        patch.remove(&format!("/metadata/annotations/{}", part(INJECT)))
     } else {
         patch
     }

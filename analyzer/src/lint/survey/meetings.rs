@@ -4,22 +4,27 @@
 
 use crate::expectation::{Expectation, expect};
 use crate::lint::survey::Survey;
+use crate::lint::survey::destination_rules::{Block, block_at};
+use crate::lint::survey::hosts::Hosts;
 use crate::lint::{Problem, names};
 use crate::mesh::meta::Meta;
 use crate::mesh::pod::Pod;
 use crate::mesh::service::Protocol;
 use crate::mesh::{HostPort, HostService, Mesh};
+use crate::policy::destination_rule::full_host;
 use crate::policy::inbound::InboundKind;
 use crate::policy::interception::NEVER_INTERCEPTED;
 use crate::policy::outbound::OutboundKind;
-use crate::policy::visibility::visible;
+use crate::policy::visibility::{full_name, sidecar_for, visible};
 use crate::report::{ClientTls, IstioMtls, PartyKind, ServerMode};
 use flow::Endpoint;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
 
-/// A kind of client and one endpoint port, with the contradictions between them.
+/// Clients that behave alike and one endpoint port, with the contradictions between them.
 pub(crate) struct Meeting<'a> {
-    pub(crate) client: &'a Pod,
+    /// One of each kind of client that meets the server so.
+    pub(crate) clients: Vec<&'a Pod>,
     pub(crate) host: &'a HostService,
     pub(crate) port: &'a HostPort,
     pub(crate) server: Option<&'a Pod>,
@@ -70,10 +75,29 @@ pub fn touching(expectation: &Expectation) -> Vec<&'static str> {
 }
 
 /// Lets every kind of client meet every kind of endpoint of every host that it knows.
-pub(crate) fn meetings(mesh: &Mesh) -> Vec<Meeting<'_>> {
-    let clients = clients(mesh);
+///
+/// Clients of two namespaces differ for a host only where something names their namespace: see [`apart`]. The others
+/// stand behind one of them, so that the number of meetings grows with the hosts and not with hosts times namespaces.
+pub(crate) fn meetings<'a>(mesh: &'a Mesh, apart: &[BTreeSet<&'a str>]) -> Vec<Meeting<'a>> {
+    let kinds = kinds(mesh);
+    let known: Vec<Option<HashSet<usize>>> = kinds.iter().map(|kind| known(mesh, kind)).collect();
     let mut found = Vec::new();
-    for host in &mesh.hosts {
+    for (place, host) in mesh.hosts.iter().enumerate() {
+        let own = apart.get(place);
+        let is_apart = |client: &Client<'_>| own.is_some_and(|own| own.contains(&*client.pod.meta.namespace));
+        let classes: Vec<(&Kind<'_>, usize, bool)> = kinds
+            .iter()
+            .zip(&known)
+            .filter(|(_, known)| known.as_ref().is_none_or(|known| known.contains(&place)))
+            .flat_map(|(kind, _)| {
+                let special = kind.iter().enumerate().filter(|(_, client)| is_apart(client));
+                let rest = kind.iter().position(|client| !is_apart(client));
+                special
+                    .map(move |(index, _)| (kind, index, false))
+                    .chain(rest.map(|index| (kind, index, true)))
+                    .collect::<Vec<_>>()
+            })
+            .collect();
         let mut seen = BTreeSet::new();
         for port in &host.ports {
             for endpoint in &host.endpoints {
@@ -86,17 +110,24 @@ pub(crate) fn meetings(mesh: &Mesh) -> Vec<Meeting<'_>> {
                 {
                     continue;
                 }
-                for &(client, ip) in &clients {
+                let named = mesh.behind(endpoint.ip, wire).len() > 1;
+                let sni = named.then(|| format!("outbound_.{}_._.{}", port.number, host.host));
+                let to = Endpoint { ip: endpoint.ip, port: wire };
+                for &(kind, index, rest) in &classes {
+                    let Some(&Client { pod: client, ip }) = kind.get(index) else { continue };
                     if visible(mesh, Some(client), &client.meta.namespace, host, port.number).is_err() {
                         continue;
                     }
-                    let to = Endpoint { ip: endpoint.ip, port: wire };
-                    let sni = format!("outbound_.{}_._.{}", port.number, host.host);
-                    let named = mesh.behind(endpoint.ip, wire).len() > 1;
-                    let expectation = expect(mesh, ip, to, named.then_some(sni.as_str()));
-                    let ids = touching(&expectation);
+                    let expectation = expect(mesh, ip, to, sni.as_deref());
+                    let mut ids = touching(&expectation);
+                    if ids.contains(&"DR12") && !is_written(mesh, &expectation) {
+                        ids.retain(|id| *id != "DR12");
+                    }
                     if !ids.is_empty() {
-                        found.push(Meeting { client, host, port, server, wire, expectation, ids });
+                        let alike = kind.iter().filter(|other| rest && !is_apart(other));
+                        let clients =
+                            if rest { alike.map(|other| other.pod).collect() } else { vec![client] };
+                        found.push(Meeting { clients, host, port, server, wire, expectation, ids });
                     }
                 }
             }
@@ -105,9 +136,33 @@ pub(crate) fn meetings(mesh: &Mesh) -> Vec<Meeting<'_>> {
     found
 }
 
-/// Picks one client for each kind: what a lookup can tell apart is the namespace, the labels that some selector asks
-/// for, the proxy and the annotations about traffic.
-pub(crate) fn clients(mesh: &Mesh) -> Vec<(&Pod, std::net::IpAddr)> {
+/// Tells whether the mode that decides was written: an empty block means DISABLE, but nobody said so.
+fn is_written(mesh: &Mesh, expectation: &Expectation) -> bool {
+    deciding_block(mesh, expectation)
+        .is_none_or(|block| block.tls.mode_written && block.tls.mode == ClientTls::Disable)
+}
+
+/// Returns the tls block that decided on the client's side.
+pub(crate) fn deciding_block<'a>(mesh: &'a Mesh, expectation: &Expectation) -> Option<Block<'a>> {
+    const DECIDE: [&str; 3] =
+        ["destination-rule.mode", "destination-rule.credential-name", "destination-rule.without-certificate"];
+    let mode = expectation.because.iter().rfind(|citation| DECIDE.contains(&citation.rule.as_str()))?;
+    block_at(mesh, &mode.resource, mode.field.as_deref()?)
+}
+
+/// A pod that opens connections, and the address that it does so from.
+#[derive(Clone, Copy)]
+struct Client<'a> {
+    pod: &'a Pod,
+    ip: IpAddr,
+}
+
+/// Clients that differ in their namespace alone.
+type Kind<'a> = Vec<Client<'a>>;
+
+/// Picks one client for each kind: what a lookup can tell apart is the labels that some selector asks for, the proxy, the
+/// annotations about traffic and the Sidecar in force, and then the namespace.
+fn kinds(mesh: &Mesh) -> Vec<Kind<'_>> {
     let asked: BTreeSet<&String> = mesh
         .destination_rules
         .iter()
@@ -115,10 +170,11 @@ pub(crate) fn clients(mesh: &Mesh) -> Vec<(&Pod, std::net::IpAddr)> {
         .chain(mesh.sidecars.iter().filter_map(|sidecar| sidecar.selector.as_ref()))
         .flat_map(BTreeMap::keys)
         .collect();
-    let mut kinds = BTreeMap::new();
+    let mut kinds: BTreeMap<_, BTreeMap<&str, Client<'_>>> = BTreeMap::new();
+    let mut sidecars: HashMap<(&str, Vec<_>), Option<String>> = HashMap::new();
     for pod in &mesh.pods {
         let Some(&ip) = pod.ips.first() else { continue };
-        if pod.host_network || !matches!(pod.proxy, PartyKind::Sidecar | PartyKind::Gateway) {
+        if pod.ended || pod.host_network || !matches!(pod.proxy, PartyKind::Sidecar | PartyKind::Gateway) {
             continue;
         }
         let labels: Vec<_> = pod.meta.labels.iter().filter(|(key, _)| asked.contains(key)).collect();
@@ -130,9 +186,81 @@ pub(crate) fn clients(mesh: &Mesh) -> Vec<(&Pod, std::net::IpAddr)> {
                 ["Outbound", "interceptionMode", "excludeInterfaces"].iter().any(|name| key.contains(name))
             })
             .collect();
-        kinds.entry((&pod.meta.namespace, pod.proxy.name(), labels, notes)).or_insert((pod, ip));
+        let sidecar = sidecars.entry((&pod.meta.namespace, labels.clone())).or_insert_with(|| {
+            let listing = sidecar_for(mesh, pod).filter(|sidecar| sidecar.egress.is_some());
+            listing.map(|sidecar| sidecar.meta.id())
+        });
+        let key = (pod.proxy.name(), labels, notes, sidecar.clone());
+        kinds.entry(key).or_default().entry(&pod.meta.namespace).or_insert(Client { pod, ip });
     }
-    kinds.into_values().collect()
+    kinds.into_values().map(|clients| clients.into_values().collect()).collect()
+}
+
+/// The places of the hosts that clients of a kind can know by their Sidecar, and a few more; absent for all. It spares
+/// asking for each host of a large mesh.
+fn known(mesh: &Mesh, kind: &Kind<'_>) -> Option<HashSet<usize>> {
+    let pod = kind.first()?.pod;
+    if pod.proxy != PartyKind::Sidecar {
+        return None;
+    }
+    let egress = sidecar_for(mesh, pod)?.egress.as_ref()?;
+    let mut namespaces: BTreeSet<&str> = BTreeSet::new();
+    for entry in egress {
+        match entry.host.split_once('/').map_or("*", |(namespace, _)| namespace) {
+            "*" => return None,
+            "." => namespaces.extend(kind.iter().map(|client| &*client.pod.meta.namespace)),
+            other => {
+                namespaces.insert(other);
+            }
+        }
+    }
+    let routed: HashSet<String> = mesh
+        .virtual_services
+        .iter()
+        .filter(|service| namespaces.contains(&*service.meta.namespace))
+        .flat_map(|service| {
+            let targets = service.routes.iter().flat_map(|route| &route.destinations);
+            targets.map(|to| full_name(&to.host, &service.meta.namespace, &mesh.config.domain))
+        })
+        .collect();
+    let hosts = mesh.hosts.iter().enumerate();
+    let listed =
+        hosts.filter(|(_, host)| namespaces.contains(&*host.namespace) || routed.contains(&host.host));
+    Some(listed.map(|(place, _)| place).collect())
+}
+
+/// For each host, by its place, the namespaces whose clients may see it otherwise than all others: its own, those that it
+/// or a rule or route for it is exported to, and those with a rule or a private route for it.
+pub(crate) fn apart<'a>(mesh: &'a Mesh, hosts: &Hosts<'a>) -> Vec<BTreeSet<&'a str>> {
+    let mut apart: Vec<BTreeSet<&str>> = mesh
+        .hosts
+        .iter()
+        .map(|host| host.export_to.iter().map(String::as_str).chain([&*host.namespace]).collect())
+        .collect();
+    let mut add = |host: &str, namespace: &'a str, export_to: &'a [String]| {
+        for place in hosts.places(host) {
+            if let Some(names) = apart.get_mut(place) {
+                names.insert(namespace);
+                names.extend(export_to.iter().map(String::as_str));
+            }
+        }
+    };
+    for rule in &mesh.destination_rules {
+        add(&full_host(rule, &mesh.config.domain), &rule.meta.namespace, &rule.export_to);
+    }
+    for service in &mesh.virtual_services {
+        let to = &service.export_to;
+        let export_to = if to.is_empty() { &mesh.config.virtual_service_export_to } else { to };
+        if export_to.iter().all(|to| to == "*") {
+            continue;
+        }
+        let targets = service.routes.iter().flat_map(|route| &route.destinations).map(|to| &to.host);
+        for host in targets.chain(&service.hosts) {
+            let host = full_name(host, &service.meta.namespace, &mesh.config.domain);
+            add(&host, &service.meta.namespace, export_to);
+        }
+    }
+    apart
 }
 
 /// Meetings with one id, grouped by what decided on both sides.
@@ -155,35 +283,19 @@ pub(crate) fn blame(
     group: &[&Meeting<'_>],
     message: String,
     remedy: &str,
-    mode: &str,
 ) -> Problem {
-    let first = group.first();
-    let place = deciding.iter().find_map(|id| line_of(mesh, id, group));
-    let problem = match place.or_else(|| {
-        let meta = mesh.declaration(first?.host)?;
+    let place = deciding.iter().find_map(|id| line_of(mesh, id, group)).or_else(|| {
+        let meta = mesh.declaration(group.first()?.host)?;
         Some((meta, meta.line))
-    }) {
+    });
+    match place {
         Some((meta, line)) => Problem::at(meta, line, message, remedy),
         None => Problem::of(deciding[0].to_owned(), message, remedy),
-    };
-    match first {
-        Some(first) if deciding[0].starts_with("DestinationRule/") => {
-            let host = mesh
-                .destination_rules
-                .iter()
-                .find(|rule| rule.meta.id() == deciding[0])
-                .map_or(first.host.host.as_str(), |rule| rule.host.as_str());
-            let mut parts = deciding[0].splitn(3, '/').skip(1);
-            let (namespace, name) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-            problem.yaml(destination_rule_yaml(namespace, name, host, mode))
-        }
-        Some(first) => problem.yaml(rule_yaml(first, mode)),
-        None => problem,
     }
 }
 
 /// Finds where a deciding resource says what it says: the citation's line.
-pub(crate) fn line_of<'a>(mesh: &'a Mesh, id: &str, group: &[&Meeting<'_>]) -> Option<(&'a Meta, u32)> {
+fn line_of<'a>(mesh: &'a Mesh, id: &str, group: &[&Meeting<'_>]) -> Option<(&'a Meta, u32)> {
     let meta = mesh
         .destination_rules
         .iter()
@@ -200,11 +312,6 @@ pub(crate) fn line_of<'a>(mesh: &'a Mesh, id: &str, group: &[&Meeting<'_>]) -> O
     Some((meta, line.unwrap_or(meta.line)))
 }
 
-pub(crate) fn rule_yaml(meeting: &Meeting<'_>, mode: &str) -> String {
-    let name = meeting.host.host.split('.').next().unwrap_or_default();
-    destination_rule_yaml(&meeting.host.namespace, name, &meeting.host.host, mode)
-}
-
 /// Writes a DestinationRule that sets a mode for a host.
 pub(crate) fn destination_rule_yaml(namespace: &str, name: &str, host: &str, mode: &str) -> String {
     format!(
@@ -217,10 +324,13 @@ pub(crate) fn workload(pod: &Pod) -> String {
     format!("{}/{}", pod.meta.namespace, pod.workload)
 }
 
+/// Names the servers of a group.
 pub(crate) fn hosts(group: &[&Meeting<'_>]) -> String {
     names(group.iter().map(|meeting| format!("{}:{}", meeting.host.host, meeting.port.number)))
 }
 
+/// Names the namespaces of a group's clients.
 pub(crate) fn client_namespaces(group: &[&Meeting<'_>]) -> String {
-    names(group.iter().map(|meeting| meeting.client.meta.namespace.to_string()))
+    let clients = group.iter().flat_map(|meeting| &meeting.clients);
+    names(clients.map(|client| client.meta.namespace.to_string()))
 }

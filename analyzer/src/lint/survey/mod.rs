@@ -2,24 +2,48 @@
 
 pub(crate) mod destination_rules;
 pub(crate) mod gateways;
+pub(crate) mod hosts;
 pub(crate) mod injection;
+pub(crate) mod interception;
 pub(crate) mod meetings;
 pub(crate) mod peer_authentications;
 pub(crate) mod ports;
 pub(crate) mod service_entries;
 
-use crate::mesh::Mesh;
-use meetings::{Meeting, meetings};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::mesh::pod::Pod;
+use crate::mesh::{HostService, Mesh};
+use crate::report::PartyKind;
+use hosts::Hosts;
+use meetings::{Meeting, apart, meetings, workload};
 
 /// The declarations, and the client and server pairs that contradict each other.
 pub(crate) struct Survey<'a> {
     pub(crate) mesh: &'a Mesh,
+    pub(crate) hosts: Hosts<'a>,
     pub(crate) meetings: Vec<Meeting<'a>>,
+    /// Workloads with a sidecar, by namespace, each with one of its pods.
+    pub(crate) sidecars: BTreeMap<&'a str, BTreeMap<String, &'a Pod>>,
+    apart: HashMap<(&'a str, &'a str), BTreeSet<&'a str>>,
 }
 
 impl<'a> Survey<'a> {
     /// Looks a mesh over.
     pub(crate) fn of(mesh: &'a Mesh) -> Self {
-        Self { mesh, meetings: meetings(mesh) }
+        let hosts = Hosts::of(mesh);
+        let apart = apart(mesh, &hosts);
+        let meetings = meetings(mesh, &apart);
+        let mut sidecars: BTreeMap<&str, BTreeMap<String, &Pod>> = BTreeMap::new();
+        for pod in mesh.pods.iter().filter(|pod| pod.proxy == PartyKind::Sidecar && !pod.ended) {
+            sidecars.entry(&pod.meta.namespace).or_default().entry(workload(pod)).or_insert(pod);
+        }
+        let keys = mesh.hosts.iter().map(|host| (&*host.namespace, host.host.as_str()));
+        Self { mesh, hosts, meetings, sidecars, apart: keys.zip(apart).collect() }
+    }
+
+    /// Tells whether clients of a namespace may see a host otherwise than those of most: see [`apart`].
+    pub(crate) fn is_apart(&self, host: &HostService, namespace: &str) -> bool {
+        self.apart.get(&(&*host.namespace, host.host.as_str())).is_some_and(|own| own.contains(namespace))
     }
 }

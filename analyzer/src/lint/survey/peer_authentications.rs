@@ -7,6 +7,7 @@ use crate::mesh::Mesh;
 use crate::mesh::meta::{Labels, selects};
 use crate::mesh::peer_authentication::PeerAuthentication;
 use crate::mesh::pod::Pod;
+use crate::policy::destination_rule::full_host;
 use crate::policy::interception::{self, NEVER_INTERCEPTED};
 use crate::policy::peer_authentication::effective;
 use crate::policy::visibility::covers;
@@ -16,18 +17,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Tells whether a rule makes clients send Istio mTLS to a Service of the pod, whatever auto mTLS would do.
 pub(crate) fn has_mutual_rule(mesh: &Mesh, pod: &Pod) -> bool {
-    mesh.hosts.iter().filter(|host| host.endpoints.iter().any(|endpoint| pod.ips.contains(&endpoint.ip))).any(
-        |host| {
-            mesh.destination_rules.iter().any(|rule| {
-                covers(&crate::policy::destination_rule::full_host(rule, &mesh.config.domain), &host.host)
-                    && rule
-                        .policy
-                        .as_ref()
-                        .and_then(|policy| policy.tls.as_ref())
-                        .is_some_and(|tls| tls.mode == ClientTls::IstioMutual)
-            })
-        },
-    )
+    let hosts: Vec<_> = pod.ips.iter().flat_map(|ip| mesh.hosts_at(*ip)).collect();
+    mesh.destination_rules.iter().any(|rule| {
+        let mutual = rule.policy.as_ref().and_then(|policy| policy.tls.as_ref());
+        mutual.is_some_and(|tls| tls.mode == ClientTls::IstioMutual)
+            && hosts.iter().any(|host| covers(&full_host(rule, &mesh.config.domain), &host.host))
+    })
 }
 
 /// The modes in force at the ports of every pod whose sidecar enforces them.
@@ -87,12 +82,6 @@ pub(crate) fn by_policy(
     say: impl Fn(&PeerAuthentication, &str) -> Problem,
 ) -> Vec<Problem> {
     found.into_iter().filter_map(|(from, pods)| Some(say(policy_of(mesh, &from)?, &names(pods)))).collect()
-}
-
-pub(crate) fn namespace_yaml(namespace: &str, mode: &str) -> String {
-    format!(
-        "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata:\n  name: default\n  namespace: {namespace}\nspec:\n  mtls:\n    mode: {mode}\n"
-    )
 }
 
 /// Workloads with a port under this mode, by the policy that sets it.

@@ -1,0 +1,73 @@
+//! What brings traffic back to a pod's proxy: the annotations that keep it away, changed or removed.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde_json::Value;
+
+use crate::mesh::pod::Pod;
+use crate::patch::{Patch, PodPatch, part};
+
+/// Makes the sidecar take what the application dials: the destinations leave the exclusions, or join the inclusions.
+pub(crate) fn intercept_outbound(pod: &Pod, dialled: &[(IpAddr, u16)]) -> String {
+    let mut patch = whole(pod);
+    let holds = |entry: &str, ip: IpAddr| {
+        entry == "*"
+            || entry.parse::<IpNet>().is_ok_and(|range| range.contains(&ip))
+            || entry.parse::<IpAddr>().is_ok_and(|own| own == ip)
+    };
+    if let Some(list) = annotation(pod, "excludeOutboundPorts") {
+        let hit = |entry: &str| dialled.iter().any(|(_, port)| entry.parse() == Ok(*port));
+        patch = set(patch, "excludeOutboundPorts", without(list, hit));
+    }
+    if let Some(list) = annotation(pod, "excludeOutboundIPRanges") {
+        let hit = |entry: &str| dialled.iter().any(|(ip, _)| holds(entry, *ip));
+        patch = set(patch, "excludeOutboundIPRanges", without(list, hit));
+    }
+    if let Some(list) = annotation(pod, "includeOutboundIPRanges").filter(|list| list.trim() != "*") {
+        let mut longer = list.to_owned();
+        for (ip, _) in dialled {
+            if !longer.split(',').any(|entry| holds(entry.trim(), *ip)) {
+                longer = with(&longer, &IpNet::from(*ip).to_string());
+            }
+        }
+        patch = set(patch, "includeOutboundIPRanges", Some(longer));
+    }
+    patch.yaml()
+}
+
+/// Starts with what takes the whole pod out.
+fn whole(pod: &Pod) -> PodPatch {
+    let mut patch = Patch::of_pod(pod);
+    let mode = "sidecar.istio.io/interceptionMode";
+    if pod.meta.annotations.get(mode).is_some_and(|mode| mode == "NONE") {
+        patch = patch.set(&pointer(mode), Value::Null);
+    }
+    match annotation(pod, "excludeInterfaces") {
+        Some(list) => set(patch, "excludeInterfaces", without(list, |entry| entry == "eth0")),
+        None => patch,
+    }
+}
+
+fn set(patch: PodPatch, name: &str, list: Option<String>) -> PodPatch {
+    let pointer = pointer(&format!("traffic.sidecar.istio.io/{name}"));
+    patch.set(&pointer, list.map_or(Value::Null, Value::from))
+}
+
+fn pointer(annotation: &str) -> String {
+    format!("/metadata/annotations/{}", part(annotation))
+}
+
+fn annotation<'a>(pod: &'a Pod, name: &str) -> Option<&'a str> {
+    pod.meta.annotations.get(&format!("traffic.sidecar.istio.io/{name}")).map(String::as_str)
+}
+
+fn with(list: &str, entry: &str) -> String {
+    if list.trim().is_empty() { entry.to_owned() } else { format!("{},{entry}", list.trim()) }
+}
+
+/// The entries that stay; absent when none does.
+fn without(list: &str, goes: impl Fn(&str) -> bool) -> Option<String> {
+    let left: Vec<&str> = list.split(',').map(str::trim).filter(|entry| !goes(entry)).collect();
+    (!left.is_empty()).then(|| left.join(","))
+}
