@@ -22,8 +22,8 @@ pub(super) const RULE: Rule = Rule {
     broken: Broken {
         replace: &[],
         add: "apiVersion: v1\nkind: Pod\nmetadata: {name: z-0, namespace: shop, labels: {app: z}, annotations: {ambient.istio.io/redirection: enabled}}\nspec: {containers: [{name: app, ports: [{containerPort: 7000}]}]}\nstatus: {podIP: 10.0.9.9}\n---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: broken, namespace: shop, creationTimestamp: '2026-02-01T00:00:00Z'}\nspec: {selector: {matchLabels: {app: z}}, mtls: {mode: DISABLE}}",
-        // The sidecars of this mesh take no HBONE, and the ambient pod is a client of theirs.
-        also: &["AB04"],
+        // The sidecars of this mesh take no HBONE, and the ambient pod is a client of theirs, also by a rule.
+        also: &["AB03", "AB04"],
     },
 };
 

@@ -77,7 +77,7 @@ fn users<'a>(survey: &Survey<'a>, rule: &DestinationRule) -> Option<Vec<&'a Pod>
     for host in survey.hosts.covered(&host) {
         let uses =
             |acting: Option<&Acting<'_>>| acting.is_some_and(|acting| std::ptr::eq(acting.policy_from, rule));
-        namespaces.extend(client_namespaces(survey, host, uses));
+        namespaces.extend(client_namespaces(survey, &survey.sidecars, host, uses));
     }
     let pods = namespaces.into_iter().filter_map(|namespace| survey.sidecars.get(namespace));
     let selected = |pod: &&Pod| {

@@ -41,7 +41,7 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
                 let port = host.ports.first().map_or(0, |port| port.number);
                 acting.is_none_or(|acting| tls_block(acting, port, None, &mut Trace::default()).is_none())
             };
-            let elsewhere: Vec<String> = client_namespaces(survey, host, without_tls)
+            let elsewhere: Vec<String> = client_namespaces(survey, &survey.sidecars, host, without_tls)
                 .into_iter()
                 .filter(|namespace| *namespace != &*rule.meta.namespace)
                 .map(str::to_owned)

@@ -3,6 +3,8 @@
 //! Every id of docs/findings.md has one function here. What only the wire can show (ids `OB..`) is not here.
 
 mod ab01_disabled;
+mod ab02_hbone_blocked;
+mod ab03_ignored_tls;
 mod ab04_sidecars_without_hbone;
 mod am01_auto_mtls_off;
 mod am02_label_denies_mtls;
@@ -38,6 +40,7 @@ mod gw17_host_not_served;
 mod gw18_plaintext_to_egress;
 mod in01_without_proxy;
 mod in02_two_proxies;
+mod mc01_trust_domain_changed;
 mod pa01_ports_without_selector;
 mod pa02_several_for_namespace;
 mod pa03_several_for_workload;
@@ -52,6 +55,7 @@ mod pn01_undeclared;
 mod pn02_server_speaks_first;
 mod pn03_declared_twice;
 mod pn04_http_on_tls_port;
+mod sc01_hidden_service;
 mod sc02_omits_port;
 mod sc03_compete;
 mod sc04_ignored_tls;
@@ -153,6 +157,8 @@ struct Broken {
 /// Every static finding.
 pub const RULES: &[Rule] = &[
     ab01_disabled::RULE,
+    ab02_hbone_blocked::RULE,
+    ab03_ignored_tls::RULE,
     ab04_sidecars_without_hbone::RULE,
     am01_auto_mtls_off::RULE,
     am02_label_denies_mtls::RULE,
@@ -188,6 +194,7 @@ pub const RULES: &[Rule] = &[
     gw18_plaintext_to_egress::RULE,
     in01_without_proxy::RULE,
     in02_two_proxies::RULE,
+    mc01_trust_domain_changed::RULE,
     pa01_ports_without_selector::RULE,
     pa02_several_for_namespace::RULE,
     pa03_several_for_workload::RULE,
@@ -202,6 +209,7 @@ pub const RULES: &[Rule] = &[
     pn02_server_speaks_first::RULE,
     pn03_declared_twice::RULE,
     pn04_http_on_tls_port::RULE,
+    sc01_hidden_service::RULE,
     sc02_omits_port::RULE,
     sc03_compete::RULE,
     sc04_ignored_tls::RULE,

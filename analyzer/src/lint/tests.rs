@@ -90,7 +90,8 @@ fn every_page_begins_with_its_rule() {
 }
 
 /// Applies patches as `kubectl patch --type merge` does, makes what is not there, and does what the injector and a
-/// controller do then: a template's metadata reach its pods, and pods of a namespace of the mesh get their sidecar.
+/// controller do then: a template's metadata reach its pods, pods of a namespace of the mesh get their sidecar, and a
+/// waypoint its pod.
 fn apply(mesh: &str, patches: &str) -> String {
     let mut objects = objects(mesh);
     for patch in self::objects(patches) {
@@ -106,11 +107,32 @@ fn apply(mesh: &str, patches: &str) -> String {
                     |object: &&mut Value| object.pointer("/metadata/ownerReferences/0/name") == Some(&name);
                 objects.iter_mut().filter(made).for_each(|pod| merge(pod, template));
             }
-            (None, None) => objects.push(patch),
+            (None, None) => {
+                if patch.pointer("/spec/gatewayClassName") == Some(&json!("istio-waypoint")) {
+                    objects.push(waypoint(&patch));
+                }
+                objects.push(patch);
+            }
         }
     }
     inject(&mut objects);
     objects.iter().map(Value::to_string).collect::<Vec<_>>().join("\n---\n")
+}
+
+/// The pod that istiod makes for a waypoint.
+fn waypoint(gateway: &Value) -> Value {
+    let name = gateway.pointer("/metadata/name").cloned().unwrap_or_default();
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": "waypoint-0",
+            "namespace": gateway.pointer("/metadata/namespace"),
+            "labels": {"gateway.networking.k8s.io/gateway-name": name},
+        },
+        "spec": {"containers": [{"name": "istio-proxy", "args": ["proxy", "waypoint"]}]},
+        "status": {"podIP": "10.0.8.8"},
+    })
 }
 
 fn objects(text: &str) -> Vec<Value> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use crate::mesh::authorization_policy::AuthorizationPolicy;
 use crate::mesh::control_plane::ControlPlane;
 use crate::mesh::destination_rule::DestinationRule;
 use crate::mesh::gateway::Gateway;
@@ -14,6 +15,7 @@ use crate::mesh::hosts::{Behind, HostEndpoint, HostPort, HostService, Owner, fqd
 use crate::mesh::manifest::{Manifest, Resources};
 use crate::mesh::mesh_config::MeshConfig;
 use crate::mesh::meta::{Labels, Meta, selects};
+use crate::mesh::network_policy::NetworkPolicy;
 use crate::mesh::peer_authentication::PeerAuthentication;
 use crate::mesh::pod::Pod;
 use crate::mesh::service::{Protocol, Service};
@@ -52,6 +54,10 @@ pub struct Mesh {
     pub workload_entries: Vec<WorkloadEntry>,
     /// Sidecars, oldest first.
     pub sidecars: Vec<Sidecar>,
+    /// NetworkPolicies.
+    pub network_policies: Vec<NetworkPolicy>,
+    /// AuthorizationPolicies.
+    pub authorization_policies: Vec<AuthorizationPolicy>,
     /// Every host that a client can name: Services and ServiceEntries, oldest first.
     pub hosts: Vec<HostService>,
     machines: Vec<Pod>,
@@ -127,6 +133,8 @@ impl Mesh {
             service_entries: resources.service_entries,
             workload_entries: resources.workload_entries,
             sidecars: resources.sidecars,
+            network_policies: resources.network_policies,
+            authorization_policies: resources.authorization_policies,
             control_plane: resources.control_plane.unwrap_or_default(),
             config,
             ..Self::default()

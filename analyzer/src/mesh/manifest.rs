@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use crate::mesh::authorization_policy::AuthorizationPolicy;
 use crate::mesh::control_plane::ControlPlane;
 use crate::mesh::destination_rule::DestinationRule;
 use crate::mesh::gateway::Gateway;
 use crate::mesh::gateway_api;
 use crate::mesh::mesh_config::MeshConfig;
 use crate::mesh::meta::{File, Labels, Meta};
+use crate::mesh::network_policy::NetworkPolicy;
 use crate::mesh::node::Node;
 use crate::mesh::peer_authentication::PeerAuthentication;
 use crate::mesh::pod::Pod;
@@ -51,6 +53,8 @@ pub(crate) struct Resources {
     pub(crate) service_entries: Vec<ServiceEntry>,
     pub(crate) workload_entries: Vec<WorkloadEntry>,
     pub(crate) sidecars: Vec<Sidecar>,
+    pub(crate) network_policies: Vec<NetworkPolicy>,
+    pub(crate) authorization_policies: Vec<AuthorizationPolicy>,
     pub(crate) config: Option<MeshConfig>,
     pub(crate) control_plane: Option<ControlPlane>,
     pub(crate) errors: Vec<InputError>,
@@ -165,7 +169,6 @@ impl Resources {
     fn unread(&mut self, file: &File, line: u32, group: &str, kind: &str) {
         // Kinds that say nothing about transport security are no news.
         let silent = [
-            "AuthorizationPolicy",
             "RequestAuthentication",
             "Telemetry",
             "WasmPlugin",
@@ -292,6 +295,12 @@ impl Resources {
                 self.workload_entries.extend(WorkloadEntry::read(meta, node))
             }
             ("networking.istio.io", "Sidecar") => self.sidecars.push(Sidecar::read(meta, node)),
+            ("networking.k8s.io", "NetworkPolicy") => {
+                self.network_policies.push(NetworkPolicy::read(meta, node));
+            }
+            ("security.istio.io", "AuthorizationPolicy") => {
+                self.authorization_policies.push(AuthorizationPolicy::read(meta, node));
+            }
             ("gateway.networking.k8s.io", "Gateway") => {
                 if node.at(&["spec", "gatewayClassName"]).and_then(Node::text) == Some("istio-waypoint") {
                     self.waypoints.insert((meta.namespace.to_string(), meta.name.to_string()));
@@ -338,7 +347,8 @@ fn is_read(group: &str, kind: &str) -> bool {
         ("", "Namespace" | "Node" | "Pod" | "Service" | "Endpoints" | "ConfigMap")
             | ("apps", "Deployment")
             | ("discovery.k8s.io", "EndpointSlice")
-            | ("security.istio.io", "PeerAuthentication")
+            | ("security.istio.io", "PeerAuthentication" | "AuthorizationPolicy")
+            | ("networking.k8s.io", "NetworkPolicy")
             | (
                 "networking.istio.io",
                 "DestinationRule"

@@ -5,12 +5,14 @@ mod index;
 mod manifest;
 pub(crate) mod spelling;
 
+pub mod authorization_policy;
 pub mod control_plane;
 pub mod destination_rule;
 pub mod gateway;
 pub mod gateway_api;
 pub mod mesh_config;
 pub mod meta;
+pub mod network_policy;
 pub mod node;
 pub mod peer_authentication;
 pub mod pod;

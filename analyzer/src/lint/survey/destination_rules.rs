@@ -155,10 +155,11 @@ impl Block<'_> {
     }
 }
 
-/// Namespaces with a client for which `wanted` holds of the rule that acts there for a host. Namespaces that nothing
+/// Namespaces with a client among these workloads for which `wanted` holds of the rule that acts there for a host. Namespaces that nothing
 /// tells apart are asked by one of their clients.
 pub(crate) fn client_namespaces<'a>(
     survey: &Survey<'a>,
+    workloads: &BTreeMap<&'a str, BTreeMap<String, &'a Pod>>,
     host: &'a HostService,
     wanted: impl Fn(Option<&Acting<'a>>) -> bool,
 ) -> BTreeSet<&'a str> {
@@ -175,7 +176,7 @@ pub(crate) fn client_namespaces<'a>(
         }
         *others.get_or_insert_with(|| pods.values().next().is_some_and(|pod| ask(namespace, pod)))
     };
-    let clients = survey.sidecars.iter().filter(|(namespace, pods)| answer(namespace, pods));
+    let clients = workloads.iter().filter(|(namespace, pods)| answer(namespace, pods));
     clients.map(|(namespace, _)| *namespace).collect()
 }
 

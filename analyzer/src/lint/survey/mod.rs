@@ -25,6 +25,8 @@ pub(crate) struct Survey<'a> {
     pub(crate) meetings: Vec<Meeting<'a>>,
     /// Workloads with a sidecar, by namespace, each with one of its pods.
     pub(crate) sidecars: BTreeMap<&'a str, BTreeMap<String, &'a Pod>>,
+    /// Ambient workloads, in the same way.
+    pub(crate) ambient: BTreeMap<&'a str, BTreeMap<String, &'a Pod>>,
     apart: HashMap<(&'a str, &'a str), BTreeSet<&'a str>>,
 }
 
@@ -34,12 +36,16 @@ impl<'a> Survey<'a> {
         let hosts = Hosts::of(mesh);
         let apart = apart(mesh, &hosts);
         let meetings = meetings(mesh, &apart);
-        let mut sidecars: BTreeMap<&str, BTreeMap<String, &Pod>> = BTreeMap::new();
-        for pod in mesh.pods.iter().filter(|pod| pod.proxy == PartyKind::Sidecar && !pod.ended) {
-            sidecars.entry(&pod.meta.namespace).or_default().entry(workload(pod)).or_insert(pod);
-        }
+        let workloads = |proxy: PartyKind| {
+            let mut found: BTreeMap<&str, BTreeMap<String, &Pod>> = BTreeMap::new();
+            for pod in mesh.pods.iter().filter(|pod| pod.proxy == proxy && !pod.ended) {
+                found.entry(&pod.meta.namespace).or_default().entry(workload(pod)).or_insert(pod);
+            }
+            found
+        };
+        let (sidecars, ambient) = (workloads(PartyKind::Sidecar), workloads(PartyKind::Ambient));
         let keys = mesh.hosts.iter().map(|host| (&*host.namespace, host.host.as_str()));
-        Self { mesh, hosts, meetings, sidecars, apart: keys.zip(apart).collect() }
+        Self { mesh, hosts, meetings, sidecars, ambient, apart: keys.zip(apart).collect() }
     }
 
     /// Tells whether clients of a namespace may see a host otherwise than those of most: see [`apart`].

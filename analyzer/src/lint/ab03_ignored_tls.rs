@@ -1,0 +1,112 @@
+//! AB03: ztunnel knows no DestinationRule: only waypoints, gateways and sidecars do.
+
+use std::collections::BTreeSet;
+
+#[cfg(test)]
+use crate::lint::Broken;
+use crate::lint::survey::Survey;
+use crate::lint::survey::destination_rules::{blocks, client_namespaces, host_of, written};
+use crate::lint::{Problem, Rule, names};
+use crate::mesh::pod::Pod;
+use crate::mesh::{HostService, Mesh};
+use crate::patch::{Patch, part, together};
+use crate::policy::destination_rule::Acting;
+use crate::policy::inbound::HBONE;
+use crate::report::{ClientTls, Severity};
+use serde_json::{Value, json};
+
+pub(super) const RULE: Rule = Rule {
+    id: "AB03",
+    severity: Severity::Medium,
+    title: "A rule's tls that ambient clients ignore",
+    page: include_str!("../../../docs/findings/AB03.md"),
+    check,
+    #[cfg(test)]
+    broken: Broken {
+        replace: &[],
+        add: "apiVersion: v1\nkind: Pod\nmetadata: {name: z-0, namespace: shop, labels: {app: z}, annotations: {ambient.istio.io/redirection: enabled}}\nspec: {containers: [{name: app, ports: [{containerPort: 7000}]}]}\nstatus: {podIP: 10.0.9.9}",
+        // The server of the rule is a sidecar that takes no HBONE.
+        also: &["AB04"],
+    },
+};
+
+fn check(survey: &Survey<'_>) -> Vec<Problem> {
+    let mesh = survey.mesh;
+    if survey.ambient.is_empty() {
+        return Vec::new();
+    }
+    let mut problems = Vec::new();
+    for rule in written(mesh) {
+        let blocks = blocks(rule);
+        let Some(tls) = blocks.first().map(|block| block.tls) else { continue };
+        let mesh_mtls = blocks.iter().all(|block| block.tls.mode == ClientTls::IstioMutual);
+        let mut clients = BTreeSet::new();
+        let mut ignored = Vec::new();
+        for host in survey.hosts.covered(&host_of(mesh, rule)) {
+            // HBONE is what ISTIO_MUTUAL asks for; behind a waypoint the rule acts.
+            if has_waypoint(mesh, host) || (mesh_mtls && takes_hbone(mesh, host)) {
+                continue;
+            }
+            let uses = |acting: Option<&Acting<'_>>| {
+                acting.is_some_and(|acting| std::ptr::eq(acting.policy_from, rule))
+            };
+            let own = client_namespaces(survey, &survey.ambient, host, uses);
+            if !own.is_empty() {
+                ignored.push(host);
+                clients.extend(own);
+            }
+        }
+        if ignored.is_empty() {
+            continue;
+        }
+        let message = format!(
+            "{} sets {} for {}, but ambient clients in {} have no waypoint in between: ztunnel ignores it and sends HBONE or the application's own bytes",
+            rule.meta.id(),
+            tls.mode,
+            names(ignored.iter().map(|host| host.host.clone())),
+            names(clients.into_iter().map(str::to_owned))
+        );
+        let remedy = "Put a waypoint before the host, which then uses the rule.";
+        let yaml = together(waypoints(mesh, &ignored));
+        problems.push(Problem::at(&rule.meta, tls.line, message, remedy).yaml(yaml));
+    }
+    problems
+}
+
+const LABEL: &str = "istio.io/use-waypoint";
+
+/// Tells whether clients of a host are led through a waypoint: by its own label, else by its namespace's.
+fn has_waypoint(mesh: &Mesh, host: &HostService) -> bool {
+    let own = mesh.declaration(host).and_then(|meta| meta.labels.get(LABEL));
+    let namespace = mesh.namespaces.get(&*host.namespace).and_then(|(_, labels)| labels.get(LABEL));
+    own.or(namespace).is_some_and(|name| name != "none")
+}
+
+fn takes_hbone(mesh: &Mesh, host: &HostService) -> bool {
+    !host.endpoints.is_empty()
+        && host.endpoints.iter().all(|endpoint| mesh.pod_of(endpoint).is_some_and(Pod::hbone))
+}
+
+/// Labels each host for the waypoint of its namespace, and makes one where there is none.
+fn waypoints(mesh: &Mesh, hosts: &[&HostService]) -> BTreeSet<String> {
+    let mut patches = BTreeSet::new();
+    for host in hosts {
+        let Some(declaration) = mesh.declaration(host) else { continue };
+        let own = mesh.gateways.iter().find(|gateway| {
+            let class =
+                |source: &Value| source.pointer("/spec/gatewayClassName") == Some(&"istio-waypoint".into());
+            gateway.meta.namespace == host.namespace && gateway.meta.source.as_deref().is_some_and(class)
+        });
+        let name = own.map_or("waypoint", |gateway| &*gateway.meta.name);
+        if own.is_none() {
+            let listener = json!({"name": "mesh", "port": HBONE, "protocol": "HBONE"});
+            let gateway = Patch::create("gateway.networking.k8s.io/v1", "Gateway", &host.namespace, name)
+                .set(&format!("/metadata/labels/{}", part("istio.io/waypoint-for")), "service")
+                .set("/spec/gatewayClassName", "istio-waypoint")
+                .set("/spec/listeners", json!([listener]));
+            patches.insert(gateway.yaml());
+        }
+        patches.insert(Patch::of(declaration).set(&format!("/metadata/labels/{}", part(LABEL)), name).yaml());
+    }
+    patches
+}
