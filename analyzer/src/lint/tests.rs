@@ -13,7 +13,8 @@ const CLEAN: &str = include_str!("../../../testdata/lint/clean.yaml");
 
 /// Rules whose remedy or page is still to be written.
 const OPEN: &[&str] = &[
-    "GW01", "GW02", "GW03", "GW04", "GW05", "GW06", "GW07", "GW09", "GW10", "GW11", "GW12", "GW13", "GW14", "GW15", "GW16", "GW17", "GW18",
+    "GW01", "GW02", "GW03", "GW04", "GW05", "GW06", "GW07", "GW09", "GW10", "GW11", "GW12", "GW13", "GW14",
+    "GW15", "GW16", "GW17", "GW18",
 ];
 
 fn finished() -> impl Iterator<Item = &'static Rule> {

@@ -71,3 +71,36 @@ fn without(list: &str, goes: impl Fn(&str) -> bool) -> Option<String> {
     let left: Vec<&str> = list.split(',').map(str::trim).filter(|entry| !goes(entry)).collect();
     (!left.is_empty()).then(|| left.join(","))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mesh::{Manifest, Mesh};
+
+    fn mended(annotations: &str) -> Value {
+        let text = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: a, namespace: ns, annotations: {{{annotations}}}}}\nspec: {{containers: []}}\n"
+        );
+        let (mesh, errors) = Mesh::load(vec![Manifest { file: "a.yaml".to_owned(), text }]);
+        assert!(errors.is_empty(), "{errors:?}");
+        let pod = mesh.pods.first().unwrap();
+        let dialled = [("10.96.0.1".parse().unwrap(), 443), ("10.96.0.2".parse().unwrap(), 80)];
+        let patch: Value = serde_saphyr::from_str(&intercept_outbound(pod, &dialled)).unwrap();
+        let annotations = patch.pointer("/metadata/annotations").and_then(Value::as_object);
+        annotations.and_then(|annotations| annotations.values().next().cloned()).unwrap_or_default()
+    }
+
+    #[test]
+    fn ports_and_ranges_leave_the_exclusions() {
+        let check = |name: &str, list: &str, left: Option<&str>| {
+            let annotation = format!("traffic.sidecar.istio.io/{name}: '{list}'");
+            assert_eq!(mended(&annotation), left.map_or(Value::Null, Value::from), "{name} {list}");
+        };
+        check("excludeOutboundPorts", "443", None);
+        check("excludeOutboundPorts", "25, 80,443", Some("25"));
+        check("excludeOutboundIPRanges", "10.96.0.0/16", None);
+        check("excludeOutboundIPRanges", "10.96.0.2,192.0.2.0/24", Some("192.0.2.0/24"));
+        check("includeOutboundIPRanges", "10.96.0.1/32", Some("10.96.0.1/32,10.96.0.2/32"));
+        check("excludeInterfaces", "eth0,net1", Some("net1"));
+    }
+}
