@@ -3,50 +3,81 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use flow::{Class, Flow, FlowId, Proof};
+use flow::{Class, Flow, FlowId, Proof, Timestamp};
 
 use crate::expectation::expect;
 use crate::mesh::Mesh;
 use crate::parties;
-use crate::report::{Finding, Judged, Judgement, Summary};
+use crate::report::{Finding, Judged, Judgement, SetAside, Summary};
 use crate::verdict;
-use crate::violation::Case;
+use crate::violation::{Case, Since};
 
 /// How many flows a finding names as examples.
 pub const EXAMPLES: usize = 5;
 
-/// Judges flows by one mesh.
+/// Judges flows, each by the declarations that were in force when it began.
 #[derive(Debug, Clone)]
 pub struct Auditor {
-    mesh: Arc<Mesh>,
+    /// The declarations in force from the beginning.
+    first: Arc<Mesh>,
+    /// What came into force after them, in order of time.
+    later: Vec<(Timestamp, Arc<Mesh>)>,
 }
 
 impl Auditor {
     /// Takes the declarations to judge by.
     #[must_use]
     pub const fn new(mesh: Arc<Mesh>) -> Self {
-        Self { mesh }
+        Self { first: mesh, later: Vec::new() }
+    }
+
+    /// Takes declarations and those that replaced them, each with the time from which it is in force, in any order.
+    #[must_use]
+    pub fn with_history(first: Arc<Mesh>, mut later: Vec<(Timestamp, Arc<Mesh>)>) -> Self {
+        later.sort_by_key(|(from, _)| *from);
+        Self { first, later }
     }
 
     /// Judges one flow.
+    ///
+    /// A connection keeps the TLS state that it began with, so what came into force while it was open is only noted.
     #[must_use]
     pub fn judge(&self, flow: &Flow) -> Judged {
-        let sni = flow.tls().and_then(|tls| tls.sni.as_deref());
-        let expectation = expect(&self.mesh, flow.client.ip, flow.server, sni);
-        let client = parties::client(&self.mesh, flow.client.ip);
-        let server = parties::server(&self.mesh, flow.server);
-        let case =
-            Case { mesh: &self.mesh, flow, client: &client, server: &server, expectation: &expectation };
-        let verdict = verdict::judge(&case);
-        Judged {
-            flow: flow.clone(),
-            client,
-            server,
-            expected: expectation.known_destination.then_some(expectation.expected),
-            judgement: verdict.judgement,
-            basis: verdict.basis,
-            violations: verdict.violations,
-        }
+        let begun = self.later.partition_point(|(from, _)| *from <= flow.start);
+        let mesh =
+            begun.checked_sub(1).and_then(|last| self.later.get(last)).map_or(&self.first, |(_, mesh)| mesh);
+        let since = self.later.iter().skip(begun).take_while(|(from, _)| *from <= flow.end).find_map(
+            |(from, mesh)| {
+                let judged = judge_by(mesh, flow, None);
+                let broken = judged.judgement == Judgement::Violates;
+                judged
+                    .violations
+                    .into_iter()
+                    .next()
+                    .filter(|_| broken)
+                    .map(|violation| Since { at: *from, violation })
+            },
+        );
+        judge_by(mesh, flow, since.as_ref())
+    }
+}
+
+fn judge_by(mesh: &Mesh, flow: &Flow, since: Option<&Since>) -> Judged {
+    let sni = flow.tls().and_then(|tls| tls.sni.as_deref());
+    let expectation = expect(mesh, flow.client.ip, flow.server, sni);
+    let client = parties::client(mesh, flow.client.ip);
+    let server = parties::server(mesh, flow.server);
+    let case = Case { mesh, flow, client: &client, server: &server, expectation: &expectation, since };
+    let verdict = verdict::judge(&case);
+    Judged {
+        flow: flow.clone(),
+        client,
+        server,
+        expected: expectation.known_destination.then_some(expectation.expected),
+        judgement: verdict.judgement,
+        basis: verdict.basis,
+        set_aside: verdict.set_aside,
+        violations: verdict.violations,
     }
 }
 
@@ -62,6 +93,7 @@ struct Entry {
     class: Class,
     proof: Proof,
     judgement: Judgement,
+    set_aside: Option<SetAside>,
     findings: Vec<Finding>,
 }
 
@@ -72,6 +104,7 @@ impl Ledger {
             class: judged.flow.security.class(),
             proof: judged.flow.security.evidence().proof,
             judgement: judged.judgement,
+            set_aside: judged.set_aside,
             findings: judged.violations.iter().map(|violation| Finding::new(judged, violation)).collect(),
         };
         self.flows.insert(judged.flow.id, entry);
@@ -116,6 +149,9 @@ impl Ledger {
             let by_proof = summary.flows.entry(entry.class.to_string()).or_default();
             *by_proof.entry(entry.proof.to_string()).or_default() += 1;
             *summary.judgements.entry(entry.judgement.to_string()).or_default() += 1;
+            if let Some(why) = entry.set_aside {
+                *summary.set_aside.entry(why.to_string()).or_default() += 1;
+            }
         }
         for finding in self.findings() {
             *summary.findings.entry(finding.severity.to_string()).or_default() += 1;

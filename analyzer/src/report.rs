@@ -213,9 +213,33 @@ flow::named! {
 }
 
 flow::named! {
-    /// How sure a violation is; it follows from the proof behind the flow's class.
+    /// Why a flow was not judged. Nothing is dropped in silence: a summary counts the flows by these words.
+    pub enum SetAside {
+        /// Between a proxy and its own application.
+        Loopback = "loopback",
+        /// A port of Istio's own: OB20.
+        InfrastructurePort = "infrastructure-port",
+        /// A probe of the node's.
+        Probe = "probe",
+        /// UDP, which Istio does not carry.
+        Udp = "udp",
+        /// Encrypted, but no TLS: policies do not name it.
+        Opaque = "opaque",
+        /// The wire does not tell the class: OB22.
+        ClassUnknown = "class-unknown",
+        /// The handshake failed: no connection came about.
+        HandshakeFailed = "handshake-failed",
+        /// The mesh does not know the destination.
+        UnknownDestination = "unknown-destination",
+        /// Whether the client sent a certificate is hidden, and the declaration depends on it: OB22.
+        CertificateHidden = "certificate-hidden",
+    }
+}
+
+flow::named! {
+    /// How sure a violation is: as sure as the proof of what it rests on.
     pub enum Certainty {
-        /// Rests on an inference.
+        /// Rests on an inference, or on what is declared and was not seen.
         Likely = "likely",
         /// Read on the wire or exact.
         Certain = "certain",
@@ -237,7 +261,11 @@ pub struct Judged {
     pub judgement: Judgement,
     /// What the outcome rests on, in a few words.
     pub basis: String,
-    /// Broken declarations, worst first; empty unless the outcome is `violates`.
+    /// Why it was not judged; absent where it conforms or violates.
+    #[serde(default)]
+    pub set_aside: Option<SetAside>,
+    /// Broken declarations, worst first. Unless the outcome is `violates` there are none, and at most notes of severity
+    /// `info`.
     pub violations: Vec<Violation>,
 }
 
@@ -330,13 +358,20 @@ impl Finding {
 }
 
 /// Names the finding to which a violation belongs: the same for the same id, client, server, port, class and cause.
+///
+/// For what is only worth knowing, all addresses that no object of the mesh has are one party: a client that talks to the
+/// Internet would else be a finding for every address there.
 #[must_use]
 pub fn finding_key(judged: &Judged, violation: &Violation) -> String {
     let mut hasher = SipHasher13::new();
     let port = judged.flow.server.port.to_string();
     let class = judged.flow.security.class().name();
     let cause = violation.cause.as_deref().unwrap_or_default();
-    for part in [&violation.id, &judged.client.name(), &judged.server.name(), &port, class, cause] {
+    let name = |party: &Party| match (party.kind, violation.severity) {
+        (PartyKind::Unknown, Severity::Info) => PartyKind::Unknown.name().to_owned(),
+        _ => party.name(),
+    };
+    for part in [&violation.id, &name(&judged.client), &name(&judged.server), &port, class, cause] {
         hasher.write(part.as_bytes());
         hasher.write(&[0]);
     }
@@ -393,6 +428,9 @@ pub struct Summary {
     pub flows: std::collections::BTreeMap<String, std::collections::BTreeMap<String, u64>>,
     /// Flows by outcome.
     pub judgements: std::collections::BTreeMap<String, u64>,
+    /// Flows that were not judged (`exempt` and `undecided`), by why.
+    #[serde(default)]
+    pub set_aside: std::collections::BTreeMap<String, u64>,
     /// Findings by severity.
     pub findings: std::collections::BTreeMap<String, u64>,
 }

@@ -184,12 +184,14 @@ fn what_the_wire_hides_is_no_violation() {
     let (case, from, to) = ("001-namespace-strict-grpc", "10.20.130.11", "10.20.130.21:50051");
     for &reason in Reason::ALL {
         let hidden = tls(ClientAuth::Hidden(reason), "h2", None, Outcome::Established);
-        check(case, &flow(from, to, hidden, true), Judgement::Undecided, None);
-        check(case, &flow(from, to, Security::Unknown(reason), true), Judgement::Undecided, None);
+        let note = Some(("OB22", None));
+        check(case, &flow(from, to, hidden, true), Judgement::Undecided, note);
+        check(case, &flow(from, to, Security::Unknown(reason), true), Judgement::Undecided, note);
     }
     check(case, &flow(from, "10.20.130.21:15021", plaintext(), true), Judgement::Exempt, None);
     check(case, &flow("127.0.0.6", to, plaintext(), true), Judgement::Exempt, None);
-    check(case, &flow(from, "192.0.2.1:443", plaintext(), true), Judgement::Undecided, None);
+    let note = Some(("OB19", None));
+    check(case, &flow(from, "192.0.2.1:443", plaintext(), true), Judgement::Undecided, note);
 }
 
 #[test]

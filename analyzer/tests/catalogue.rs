@@ -1,45 +1,52 @@
-//! docs/findings.md names every id that has code, and no other; every static finding has its row and its page.
+//! docs/findings.md has a row for every id that has code, and for no other; every id has its page.
 
 use std::collections::BTreeSet;
 
-use analyzer::lint::RULES;
-use analyzer::violation::Kind;
+use analyzer::{lint, violation};
 
 const INDEX: &str = include_str!("../../docs/findings.md");
 
 #[test]
-fn every_static_finding_has_its_row() {
-    let rows: Vec<&str> =
-        INDEX.lines().filter(|line| line.starts_with("| [") && !line.starts_with("| [OB")).collect();
-    let expected: Vec<String> = RULES
+fn every_finding_has_its_row() {
+    let rows: Vec<&str> = INDEX.lines().filter(|line| line.starts_with("| [")).collect();
+    let row = |id: &str, severity: &str, title: &str| {
+        format!("| [{id}](findings/{id}.md) | {severity} | {title} |")
+    };
+    let expected: Vec<String> = lint::RULES
         .iter()
-        .map(|rule| format!("| [{0}](findings/{0}.md) | {1} | {2} |", rule.id, rule.severity, rule.title))
+        .map(|rule| row(rule.id, rule.severity.name(), rule.title))
+        .chain(violation::RULES.iter().map(|rule| row(rule.id, rule.severity.name(), rule.title)))
         .collect();
     assert_eq!(rows, expected);
 }
 
 #[test]
-fn every_observed_finding_has_its_section() {
-    let sections: Vec<&str> = INDEX
-        .lines()
-        .filter_map(|line| line.strip_prefix("## OB")?.split_once(':').map(|(number, _)| number))
-        .collect();
-    let code: BTreeSet<&str> = Kind::ALL.iter().filter_map(|kind| kind.name().strip_prefix("OB")).collect();
-    assert_eq!(sections.iter().copied().collect::<BTreeSet<_>>(), code);
-    assert_eq!(sections.len(), code.len(), "a section stands twice");
-}
-
-#[test]
 fn rules_are_sorted_and_have_their_pages() {
-    let ids: Vec<&str> = RULES.iter().map(|rule| rule.id).collect();
-    assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+    let of_lint: Vec<&str> = lint::RULES.iter().map(|rule| rule.id).collect();
+    let observed: Vec<&str> = violation::RULES.iter().map(|rule| rule.id).collect();
+    for ids in [&of_lint, &observed] {
+        assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+    }
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/findings");
     let pages: BTreeSet<String> = std::fs::read_dir(folder)
         .into_iter()
         .flatten()
         .flatten()
         .filter_map(|entry| entry.file_name().into_string().ok()?.strip_suffix(".md").map(str::to_owned))
-        .filter(|page| !page.starts_with("OB"))
         .collect();
-    assert_eq!(pages, ids.into_iter().map(str::to_owned).collect());
+    assert_eq!(pages, of_lint.into_iter().chain(observed).map(str::to_owned).collect());
+}
+
+#[test]
+fn every_page_of_an_observed_finding_has_the_same_parts() {
+    let headings = ["What it means", "How to see it", "Why it happens", "Fix", "Not to be confused with"];
+    for rule in violation::RULES {
+        let (id, page) = (rule.id, rule.page);
+        let opening = format!("# {id}: {}\n\nSeverity: {}.\n", rule.title, rule.severity);
+        assert!(page.starts_with(&opening), "{id}: the page should open with\n{opening}");
+        let found: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+        assert_eq!(found, headings, "{id}");
+        let lines = page.lines().count();
+        assert!((15..=60).contains(&lines), "{id}: {lines} lines");
+    }
 }

@@ -86,6 +86,7 @@ impl Sample {
             expected: Some(expected()),
             judgement: if self.violation.is_some() { Judgement::Violates } else { Judgement::Conforms },
             basis: "sample".into(),
+            set_aside: None,
             violations: self.violation.into_iter().map(|(id, severity)| violation(id, severity)).collect(),
         }
     }

@@ -26,8 +26,12 @@ pub struct MeshConfig {
     pub registry_only: bool,
     /// Lowest version of the inbound mesh listener, as Istio writes it.
     pub mesh_min_version: Option<String>,
+    /// Suites of the inbound mesh listener, by OpenSSL name; empty for Istio's own.
+    pub mesh_cipher_suites: Vec<String>,
     /// Lowest version of gateways and of originated TLS other than the mesh's own, as Istio writes it.
     pub tls_min_version: Option<String>,
+    /// Suites of gateways and of originated TLS other than the mesh's own, by OpenSSL name; empty for Istio's own.
+    pub tls_cipher_suites: Vec<String>,
     /// Default visibility of Services.
     pub service_export_to: Vec<String>,
     /// Default visibility of VirtualServices.
@@ -51,7 +55,9 @@ impl Default for MeshConfig {
             trust_domain_line: None,
             registry_only: false,
             mesh_min_version: None,
+            mesh_cipher_suites: Vec::new(),
             tls_min_version: None,
+            tls_cipher_suites: Vec::new(),
             service_export_to: Vec::new(),
             virtual_service_export_to: Vec::new(),
             destination_rule_export_to: Vec::new(),
@@ -85,7 +91,9 @@ impl MeshConfig {
             trust_domain_line: line("trustDomain"),
             registry_only: text(&["outboundTrafficPolicy", "mode"]).as_deref() == Some("REGISTRY_ONLY"),
             mesh_min_version: text(&["meshMTLS", "minProtocolVersion"]),
+            mesh_cipher_suites: texts(mesh.at(&["meshMTLS", "cipherSuites"])),
             tls_min_version: text(&["tlsDefaults", "minProtocolVersion"]),
+            tls_cipher_suites: texts(mesh.at(&["tlsDefaults", "cipherSuites"])),
             service_export_to: texts(mesh.get("defaultServiceExportTo")),
             virtual_service_export_to: texts(mesh.get("defaultVirtualServiceExportTo")),
             destination_rule_export_to: texts(mesh.get("defaultDestinationRuleExportTo")),

@@ -116,6 +116,11 @@ pub const RULES: &[(&str, &str)] = &[
     ),
     ("interception.outbound", "destinations that are not redirected leave as the application sends them"),
     ("interception.redirect-target", "ports 15001 and 15006 take no connection from outside the pod"),
+    ("mesh-config.tls-bounds", "the lowest version and the suites that proxies negotiate"),
+    (
+        "outbound.egress-gateway",
+        "a VirtualService sends the mesh's clients to an external host through a gateway",
+    ),
     (
         "peer-authentication.narrowest-wins",
         "mesh, then namespace, then workload: the narrowest that sets a mode wins",

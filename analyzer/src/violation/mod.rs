@@ -1,130 +1,200 @@
-//! Broken declarations: what each id of the catalogue means, how bad it is and what mends it.
+//! Observed findings: one file an id, all of them listed in [`RULES`].
 //!
-//! In: a [`Case`], one flow beside what was declared for it. Out: a [`Violation`]. Whether there is one at all is the
-//! verdict's business.
+//! In: a [`Case`], one flow beside what was declared for it. Out: a [`Violation`]. In which order the rules are asked, and
+//! what the answers make of the flow, is the verdict's business.
 
-pub mod remedy;
+pub(crate) mod ob01_plaintext_under_strict;
+pub(crate) mod ob02_plaintext_refused;
+pub(crate) mod ob03_certificate_missing;
+pub(crate) mod ob04_downgrade;
+pub(crate) mod ob05_migration_blocker;
+pub(crate) mod ob06_unterminated;
+pub(crate) mod ob07_tls_to_http_port;
+pub(crate) mod ob08_plaintext_to_tls_port;
+pub(crate) mod ob09_gateway_refuses;
+pub(crate) mod ob10_gateway_certificate_missing;
+pub(crate) mod ob11_double_tls;
+pub(crate) mod ob12_version_below_minimum;
+pub(crate) mod ob13_cipher_not_listed;
+pub(crate) mod ob14_identity_mismatch;
+pub(crate) mod ob15_certificate_validity;
+pub(crate) mod ob16_stale_destination;
+pub(crate) mod ob17_ambient_not_captured;
+pub(crate) mod ob18_egress_gateway_bypassed;
+pub(crate) mod ob19_plaintext_leaves_the_mesh;
+pub(crate) mod ob20_infrastructure_port;
+pub(crate) mod ob21_older_than_the_policy;
+pub(crate) mod ob22_unclassified;
+pub(crate) mod ob23_registry_only_bypassed;
 
-use flow::{Flow, Proof};
+mod case;
+mod remedy;
+mod termination;
 
-use crate::expectation::Expectation;
-use crate::mesh::Mesh;
-use crate::report::{Certainty, Citation, Party, Severity, Violation};
+use flow::Proof;
 
-flow::named! {
-    /// The kinds of violation that are judged, by their ids in the catalogue.
-    pub enum Kind {
-        /// Plaintext accepted where STRICT is declared.
-        PlaintextUnderStrict = "OB01",
-        /// Plaintext attempted and refused under STRICT.
-        PlaintextRefused = "OB02",
-        /// TLS without a client certificate where STRICT is declared.
-        CertificateMissing = "OB03",
-        /// Plaintext from a client that is declared to send mutual TLS.
-        Downgrade = "OB04",
-        /// Plaintext accepted by PERMISSIVE from a client without proxy.
-        MigrationBlocker = "OB05",
-        /// Istio mTLS to a server that cannot decrypt it.
-        Unterminated = "OB06",
-        /// TLS to a port that is declared HTTP.
-        TlsToHttpPort = "OB07",
-        /// Plaintext to a port that is declared HTTPS or TLS.
-        PlaintextToTlsPort = "OB08",
-        /// A class that the gateway's server does not accept.
-        GatewayRefuses = "OB09",
-        /// A handshake completed without certificate at a gateway that requires one.
-        GatewayCertificateMissing = "OB10",
-        /// An SNI of Istio's form that names another service than the destination's.
-        StaleDestination = "OB16",
-        /// Plaintext between two ambient pods.
-        AmbientNotCaptured = "OB17",
+use crate::report::{Certainty, Citation, Remedy, Severity, Violation};
+
+pub use case::{Case, Since};
+
+/// Every observed finding, by id.
+pub const RULES: &[&Rule] = &[
+    &ob01_plaintext_under_strict::RULE,
+    &ob02_plaintext_refused::RULE,
+    &ob03_certificate_missing::RULE,
+    &ob04_downgrade::RULE,
+    &ob05_migration_blocker::RULE,
+    &ob06_unterminated::RULE,
+    &ob07_tls_to_http_port::RULE,
+    &ob08_plaintext_to_tls_port::RULE,
+    &ob09_gateway_refuses::RULE,
+    &ob10_gateway_certificate_missing::RULE,
+    &ob11_double_tls::RULE,
+    &ob12_version_below_minimum::RULE,
+    &ob13_cipher_not_listed::RULE,
+    &ob14_identity_mismatch::RULE,
+    &ob15_certificate_validity::RULE,
+    &ob16_stale_destination::RULE,
+    &ob17_ambient_not_captured::RULE,
+    &ob18_egress_gateway_bypassed::RULE,
+    &ob19_plaintext_leaves_the_mesh::RULE,
+    &ob20_infrastructure_port::RULE,
+    &ob21_older_than_the_policy::RULE,
+    &ob22_unclassified::RULE,
+    &ob23_registry_only_bypassed::RULE,
+];
+
+/// One id of the catalogue.
+#[derive(Debug)]
+pub struct Rule {
+    /// The id, such as `OB01`.
+    pub id: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it says, in one line.
+    pub title: &'static str,
+    /// Where the rule that is broken is laid down.
+    pub source: &'static str,
+    /// Its page, Markdown: what it means, how to see it, why it happens, how to mend it.
+    pub page: &'static str,
+    rests_on: RestsOn,
+    breach: fn(&Case<'_>) -> Option<Breach>,
+    advice: fn(&Case<'_>, &Breach) -> Advice,
+}
+
+/// What a finding is as certain as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RestsOn {
+    /// The class: as certain as its proof.
+    Class,
+    /// That it is TLS: a weak proof of the client's certificate does not weaken it. No proof at all does: the handshake
+    /// told less than it should have.
+    Tls,
+    /// What stands in the clear whatever the class: addresses, names, versions, certificates.
+    Reading,
+}
+
+/// What is wrong with one flow.
+#[derive(Debug)]
+struct Breach {
+    /// The resource that causes it; absent where none does.
+    cause: Option<String>,
+    /// What happened, in words that follow the names of the parties.
+    what: String,
+    /// What is cited after the steps that led to the expectation.
+    also: Vec<Citation>,
+    /// Whether it is only likely, however well the class is proved.
+    doubtful: bool,
+}
+
+impl Breach {
+    fn new(cause: Option<String>, what: impl Into<String>) -> Self {
+        Self { cause, what: what.into(), also: Vec::new(), doubtful: false }
+    }
+
+    fn citing(mut self, also: Vec<Citation>) -> Self {
+        self.also = also;
+        self
+    }
+
+    fn doubtful(mut self, doubtful: bool) -> Self {
+        self.doubtful = doubtful;
+        self
     }
 }
 
-impl Kind {
-    /// Returns how bad it is.
-    #[must_use]
-    pub const fn severity(self) -> Severity {
-        match self {
-            Self::PlaintextUnderStrict | Self::GatewayCertificateMissing => Severity::Critical,
-            Self::PlaintextRefused
-            | Self::CertificateMissing
-            | Self::Downgrade
-            | Self::Unterminated
-            | Self::GatewayRefuses
-            | Self::AmbientNotCaptured => Severity::High,
-            Self::MigrationBlocker
-            | Self::TlsToHttpPort
-            | Self::PlaintextToTlsPort
-            | Self::StaleDestination => Severity::Medium,
-        }
+/// What mends it.
+#[derive(Debug)]
+struct Advice {
+    summary: String,
+    change: Option<Change>,
+}
+
+/// YAML, and the resource that it changes or adds.
+#[derive(Debug)]
+struct Change {
+    resource: String,
+    file: Option<String>,
+    line: Option<u32>,
+    yaml: String,
+}
+
+impl Advice {
+    fn new(summary: impl Into<String>, change: Option<Change>) -> Self {
+        Self { summary: summary.into(), change }
     }
 }
 
-/// One flow beside what was declared for it.
-#[derive(Debug, Clone, Copy)]
-pub struct Case<'a> {
-    /// The declarations.
-    pub mesh: &'a Mesh,
-    /// The observation.
-    pub flow: &'a Flow,
-    /// Who opened it.
-    pub client: &'a Party,
-    /// Whom it reached.
-    pub server: &'a Party,
-    /// What was declared.
-    pub expectation: &'a Expectation,
-}
-
-impl Case<'_> {
-    /// Returns the resource that set the server's mode; absent for what is built in.
+impl Rule {
+    /// Judges one flow by this rule.
     #[must_use]
-    pub fn server_cause(&self) -> Option<String> {
-        named(&self.expectation.expected.server_mode_from)
-    }
-
-    /// Returns the rule that set the client's TLS; absent for auto mTLS and what is built in.
-    #[must_use]
-    pub fn client_cause(&self) -> Option<String> {
-        named(&self.expectation.expected.client_tls_from)
-    }
-
-    /// Returns the Gateway whose server took the connection.
-    #[must_use]
-    pub fn gateway_cause(&self) -> Option<String> {
-        self.expectation.expected.gateway_server.as_ref().map(|server| server.from.clone())
-    }
-
-    /// Builds the violation; `also` is cited after what led to the expectation.
-    #[must_use]
-    pub fn violation(&self, kind: Kind, cause: Option<String>, what: &str, also: Vec<Citation>) -> Violation {
-        let mut because = self.expectation.because.clone();
-        because.extend(also);
-        let port = self.flow.server.port;
-        Violation {
-            id: kind.to_string(),
-            severity: kind.severity(),
-            certainty: certainty(kind, self.flow),
-            message: format!("{} to {} port {port}: {what}", self.client.name(), self.server.name()),
-            remedy: remedy::of(kind, self, cause.as_deref(), &because),
-            cause,
+    pub(crate) fn judge(&self, case: &Case<'_>) -> Option<Violation> {
+        let breach = (self.breach)(case)?;
+        let advice = (self.advice)(case, &breach);
+        let port = case.flow.server.port;
+        let mut because = case.expectation.because.clone();
+        because.extend(breach.also);
+        Some(Violation {
+            id: self.id.to_owned(),
+            severity: self.severity,
+            certainty: if breach.doubtful { Certainty::Likely } else { self.certainty(case) },
+            message: format!("{} to {} port {port}: {}", case.client.name(), case.server.name(), breach.what),
+            remedy: placed(advice, breach.cause.as_deref(), &because),
+            cause: breach.cause,
             because,
-        }
+        })
+    }
+
+    fn certainty(&self, case: &Case<'_>) -> Certainty {
+        let certain = match (self.rests_on, case.flow.security.evidence().proof) {
+            (RestsOn::Reading, _) | (_, Proof::Wire | Proof::Exact) => true,
+            (RestsOn::Tls, Proof::Strong | Proof::Linked | Proof::Inferred) => true,
+            (RestsOn::Tls, Proof::None) => false,
+            (RestsOn::Class, Proof::Strong | Proof::Linked | Proof::Inferred | Proof::None) => false,
+        };
+        if certain { Certainty::Certain } else { Certainty::Likely }
     }
 }
 
-fn named(from: &str) -> Option<String> {
-    from.contains('/').then(|| from.to_owned())
-}
-
-/// A violation is certain where it rests on what was read in the clear or on exact arithmetic. Where it only takes that
-/// the connection is TLS, a weaker proof of the client's certificate does not weaken it; no proof at all does: the
-/// handshake told less than it should have.
-fn certainty(kind: Kind, flow: &Flow) -> Certainty {
-    let only_tls = matches!(kind, Kind::TlsToHttpPort | Kind::Unterminated | Kind::StaleDestination);
-    match flow.security.evidence().proof {
-        Proof::Wire | Proof::Exact => Certainty::Certain,
-        Proof::Strong | Proof::Linked | Proof::Inferred if only_tls => Certainty::Certain,
-        Proof::Strong | Proof::Linked | Proof::Inferred | Proof::None => Certainty::Likely,
+/// A remedy stands where its change is made, else where the cause was read.
+fn placed(advice: Advice, cause: Option<&str>, because: &[Citation]) -> Remedy {
+    match advice.change {
+        Some(change) => Remedy {
+            summary: advice.summary,
+            resource: Some(change.resource),
+            file: change.file,
+            line: change.line,
+            yaml: Some(change.yaml),
+        },
+        None => {
+            let cited = cause.and_then(|cause| because.iter().rfind(|citation| citation.resource == cause));
+            Remedy {
+                summary: advice.summary,
+                resource: cause.map(str::to_owned),
+                file: cited.and_then(|citation| citation.file.clone()),
+                line: cited.and_then(|citation| citation.line),
+                yaml: None,
+            }
+        }
     }
 }

@@ -1,214 +1,208 @@
-//! What mends a violation: a sentence, the very resource, and YAML to apply.
+//! The changes that several rules propose: each to the very resource, with what else it holds.
 
-use std::collections::BTreeMap;
-
-use crate::mesh::destination_rule::{DestinationRule, TlsSettings};
+use crate::mesh::Owner;
+use crate::mesh::destination_rule::{DestinationRule, PortPolicy, TrafficPolicy};
+use crate::mesh::gateway::ServerTlsMode;
 use crate::mesh::meta::Meta;
+use crate::mesh::pod::Pod;
+use crate::patch::{Patch, PodPatch, part};
 use crate::policy::peer_authentication::chosen_for_workload;
-use crate::report::{Citation, PartyKind, Remedy, ServerMode};
-use crate::violation::{Case, Kind};
+use crate::policy::visibility::covers;
+use crate::report::{Citation, Party, PartyKind, ServerMode};
+use crate::violation::{Case, Change};
 
-/// Says what mends a violation with this cause.
-#[must_use]
-pub(super) fn of(kind: Kind, case: &Case<'_>, cause: Option<&str>, because: &[Citation]) -> Remedy {
+impl Change {
+    fn of(meta: &Meta, line: u32, yaml: String) -> Self {
+        Self {
+            resource: meta.id(),
+            file: Some(meta.file.to_string()),
+            line: Some(line).filter(|line| *line > 0),
+            yaml,
+        }
+    }
+
+    fn new(resource: String, yaml: String) -> Self {
+        Self { resource, file: None, line: None, yaml }
+    }
+}
+
+/// Changes the mode of the tls block that decides what the client's proxy sends. A rule for many hosts stays as it is: a
+/// nearer one is put before it, for the other hosts are not what is broken.
+pub(super) fn client_mode(case: &Case<'_>, mode: &str) -> Option<Change> {
+    let (rule, _) = case.client_block()?;
+    if !rule.host.starts_with('*') {
+        return mode_in(case, &rule.meta.id(), &case.expectation.because, mode);
+    }
+    let behind = case.mesh.behind(case.flow.server.ip, case.flow.server.port);
+    let host = behind.iter().map(|behind| &behind.host.host).find(|host| covers(&rule.host, host))?;
+    let name = format!("{}-{}", host.split('.').next()?, mode.to_ascii_lowercase().replace('_', "-"));
+    let namespace = &*rule.meta.namespace;
+    let mut patch = Patch::create("networking.istio.io/v1", "DestinationRule", namespace, &name)
+        .set("/spec/host", host.as_str())
+        .set("/spec/trafficPolicy/tls/mode", mode);
+    if !rule.export_to.is_empty() {
+        patch = patch.set("/spec/exportTo", rule.export_to.clone());
+    }
+    if let Some(selector) = &rule.workload_selector {
+        patch = patch.set("/spec/workloadSelector/matchLabels", serde_json::json!(selector));
+    }
+    Some(Change::new(format!("DestinationRule/{namespace}/{name}"), patch.yaml()))
+}
+
+/// Changes the mode of the tls block of a rule that is cited to decide: at the top, in the entry of a port or in a subset.
+/// Fields that belong to another mode go with it.
+pub(super) fn mode_in(case: &Case<'_>, rule: &str, because: &[Citation], mode: &str) -> Option<Change> {
     let rule =
-        cause.and_then(|cause| case.mesh.destination_rules.iter().find(|rule| rule.meta.id() == cause));
-    let (summary, yaml) = match (kind, rule) {
-        (
-            Kind::PlaintextRefused | Kind::Downgrade | Kind::CertificateMissing | Kind::PlaintextUnderStrict,
-            Some(rule),
-        ) => (
-            format!("Let {} use the workload's mesh identity.", rule.meta.id()),
-            rule_yaml(rule, because, "ISTIO_MUTUAL"),
-        ),
-        (Kind::Unterminated, Some(rule)) => (
-            format!("Send no Istio mTLS to a server without proxy, or give {} a sidecar.", case.server.name()),
-            rule_yaml(rule, because, "DISABLE"),
-        ),
-        (Kind::PlaintextRefused, None) => (
-            format!(
-                "Give {} a sidecar. Until then, open this one port: it then accepts plaintext.",
-                case.client.name()
-            ),
-            open_port(case),
-        ),
-        (Kind::MigrationBlocker, _) => (
-            format!("Give {} a sidecar before {} becomes STRICT.", case.client.name(), case.server.name()),
-            inject(case.client.namespace.as_deref(), case.client.kind),
-        ),
-        (Kind::PlaintextUnderStrict, None) => (
-            format!(
-                "STRICT is declared but nobody enforces it at {}: give the pod a sidecar, end the exclusion of the \
-                 port, or restart a pod whose proxy is stale.",
-                case.server.name()
-            ),
-            inject(case.server.namespace.as_deref(), case.server.kind),
-        ),
-        (Kind::CertificateMissing | Kind::TlsToHttpPort, _) => (
-            "Send plaintext and let the client's sidecar encrypt it, or declare the port's protocol as https or tls."
-                .to_owned(),
-            None,
-        ),
-        (Kind::Downgrade, None) => (
-            "Call the Service rather than the pod's address, make the Service visible to the client, and restart a \
-             client whose proxy is stale."
-                .to_owned(),
-            None,
-        ),
-        (Kind::Unterminated, None) => (
-            format!("Let {} terminate mTLS: give it a sidecar, or stop excluding the port.", case.server.name()),
-            inject(case.server.namespace.as_deref(), case.server.kind),
-        ),
-        (Kind::PlaintextToTlsPort, _) => {
-            ("Let the client speak TLS there, or declare the port's real protocol.".to_owned(), None)
-        }
-        (Kind::GatewayRefuses, _) => gateway(case, "Let the client send what the server declares."),
-        (Kind::GatewayCertificateMissing, _) => gateway(
-            case,
-            "The declared server is not the one that answered: check that no other server has this host, and that \
-             the gateway has loaded its configuration.",
-        ),
-        (Kind::StaleDestination, _) => {
-            ("Restart the client: its proxy holds an endpoint that is another's by now.".to_owned(), None)
-        }
-        (Kind::AmbientNotCaptured, _) => {
-            ("Restart the pods, so that the node's CNI plugin redirects their traffic to ztunnel.".to_owned(), None)
-        }
-    };
-    let cited = cause.and_then(|cause| because.iter().rfind(|citation| citation.resource == cause));
-    Remedy {
-        summary,
-        resource: cause.map(str::to_owned),
-        file: cited.and_then(|citation| citation.file.clone()),
-        line: cited.and_then(|citation| citation.line),
-        yaml,
-    }
-}
-
-fn head(api: &str, kind: &str, meta: &Meta) -> String {
-    format!(
-        "apiVersion: {api}\nkind: {kind}\nmetadata:\n  name: {}\n  namespace: {}\n",
-        meta.name, meta.namespace
-    )
-}
-
-/// Changes the mode where it stands: at the top, or in the entry of one Service port, with the entries beside it, because
-/// a list is replaced as a whole. Absent for a block in a subset, where only the rule's file can be edited.
-fn rule_yaml(rule: &DestinationRule, because: &[Citation], mode: &str) -> Option<String> {
-    let id = rule.meta.id();
-    let cited = |tls: Option<&TlsSettings>| {
-        tls.is_some_and(|tls| {
-            because.iter().any(|citation| citation.resource == id && citation.line == Some(tls.line))
-        })
-    };
-    let policy = rule.policy.as_ref()?;
-    let mut text = head("networking.istio.io/v1", "DestinationRule", &rule.meta);
-    text.push_str(&format!("spec:\n  host: \"{}\"\n  trafficPolicy:\n", rule.host));
-    if policy.ports.iter().any(|entry| cited(entry.tls.as_ref())) {
-        text.push_str("    portLevelSettings:\n");
-        for entry in &policy.ports {
-            let Some(port) = entry.port else { continue };
-            text.push_str(&format!("    - port:\n        number: {port}\n"));
-            if cited(entry.tls.as_ref()) {
-                text.push_str(&format!("      tls:\n        mode: {mode}\n"));
-            } else if let Some(tls) = &entry.tls {
-                text.push_str(&format!("      tls:\n        mode: {}\n", tls.mode));
-            }
-        }
-    } else if cited(policy.tls.as_ref()) {
-        text.push_str(&format!("    tls:\n      mode: {mode}\n"));
-    } else {
-        return None;
-    }
-    Some(text)
-}
-
-/// Opens one port of the server's workload: in the workload's own policy where it has one, for policies are not merged,
-/// and with all that it declares for other ports. In the root namespace no policy acts for single workloads.
-fn open_port(case: &Case<'_>) -> Option<String> {
-    let pod = case.mesh.pod_at(case.flow.server.ip, Some(case.flow.server.port))?;
-    if *pod.meta.namespace == *case.mesh.config.root_namespace {
-        return None;
-    }
-    let port = case.flow.server.port;
-    let (mut text, selector, mode, mut ports) = match chosen_for_workload(
-        case.mesh,
-        &pod.meta.namespace,
-        &pod.meta.labels,
-    ) {
-        Some(own) => {
-            let ports = own.ports.iter().map(|(number, (mode, _))| (*number, *mode)).collect();
-            let head = head("security.istio.io/v1", "PeerAuthentication", &own.meta);
-            (head, own.selector.clone(), own.mode, ports)
-        }
-        None => {
-            let (key, value) = ["app", "app.kubernetes.io/name", "service.istio.io/canonical-name"]
-                .iter()
-                .find_map(|key| pod.meta.labels.get_key_value(*key))
-                .or_else(|| pod.meta.labels.iter().next())?;
-            let head = format!(
-                "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata:\n  name: {}-{port}\n  namespace: {}\n",
-                pod.workload, pod.meta.namespace
-            );
-            let selector = [(key.clone(), value.clone())].into();
-            (head, selector, Some(ServerMode::Strict), BTreeMap::new())
-        }
-    };
-    ports.insert(port, Some(ServerMode::Permissive));
-    text.push_str("spec:\n  selector:\n    matchLabels:\n");
-    for (key, value) in &selector {
-        text.push_str(&format!("      {key}: \"{value}\"\n"));
-    }
-    if let Some(mode) = mode {
-        text.push_str(&format!("  mtls:\n    mode: {mode}\n"));
-    }
-    text.push_str("  portLevelMtls:\n");
-    for (number, mode) in ports {
-        let mode = mode.map_or_else(|| "UNSET".to_owned(), |mode| mode.to_string());
-        text.push_str(&format!("    {number}:\n      mode: {mode}\n"));
-    }
-    Some(text)
-}
-
-/// Labels a namespace for injection; new pods get a sidecar.
-fn inject(namespace: Option<&str>, kind: PartyKind) -> Option<String> {
-    let namespace = namespace.filter(|_| kind == PartyKind::NoProxy)?;
-    Some(format!(
-        "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {namespace}\n  labels:\n    istio-injection: enabled\n"
+        case.mesh.destination_rules.iter().find(|one| one.meta.id() == rule && !one.is_backend_policy())?;
+    let line = because
+        .iter()
+        .rfind(|step| {
+            step.resource == rule.meta.id()
+                && matches!(step.rule.as_str(), "destination-rule.mode" | "destination-rule.credential-name")
+        })?
+        .line?;
+    let block = block_at(rule, line)?;
+    Some(Change::of(
+        &rule.meta,
+        line,
+        Patch::of(&rule.meta).set(&block, serde_json::json!({ "mode": mode })).yaml(),
     ))
 }
 
-fn gateway(case: &Case<'_>, advice: &str) -> (String, Option<String>) {
-    let Some(described) = &case.expectation.expected.gateway_server else { return (advice.to_owned(), None) };
-    let found = case.mesh.gateways.iter().find(|gateway| gateway.meta.id() == described.from);
-    let server = found.and_then(|gateway| {
-        Some((gateway, gateway.servers.iter().find(|server| server.port_name == described.port_name)?))
+/// Finds the pointer of the tls block whose mode (or, where none is written, whose own line) is this one.
+fn block_at(rule: &DestinationRule, line: u32) -> Option<String> {
+    let top = rule.policy.iter().map(|policy| ("/spec/trafficPolicy".to_owned(), policy));
+    let subsets = rule.subsets.iter().enumerate().filter_map(|(place, subset)| {
+        Some((format!("/spec/subsets/{place}/trafficPolicy"), subset.policy.as_ref()?))
     });
-    let yaml = server.map(|(gateway, server)| {
-        let mut text = head("networking.istio.io/v1", "Gateway", &gateway.meta);
-        text.push_str("spec:\n  servers:\n");
-        text.push_str(&format!(
-            "  - port:\n      number: {}\n      protocol: {}\n",
-            server.port, server.protocol_text
-        ));
-        if let Some(name) = &server.port_name {
-            text.push_str(&format!("      name: {name}\n"));
-        }
-        text.push_str("    hosts:\n");
-        for host in &server.hosts {
-            text.push_str(&format!("    - \"{host}\"\n"));
-        }
-        if let Some(tls) = &server.tls {
-            text.push_str(&format!("    tls:\n      mode: {}\n", tls.mode));
-            if let Some(name) = &tls.credential_name {
-                text.push_str(&format!("      credentialName: {name}\n"));
-            }
-        }
-        text
+    top.chain(subsets).find_map(|(path, policy)| in_policy(policy, line).map(|rest| format!("{path}{rest}")))
+}
+
+fn in_policy(policy: &TrafficPolicy, line: u32) -> Option<String> {
+    if policy.tls.as_ref().is_some_and(|tls| tls.line == line) {
+        return Some("/tls".to_owned());
+    }
+    let stands = |entry: &PortPolicy| entry.tls.as_ref().is_some_and(|tls| tls.line == line);
+    policy.ports.iter().position(stands).map(|place| format!("/portLevelSettings/{place}/tls"))
+}
+
+/// Opens one port of the server's workload: in the workload's own policy where it has one, for policies are not merged. In
+/// the root namespace no policy acts for single workloads.
+pub(super) fn open_port(case: &Case<'_>) -> Option<Change> {
+    let port = case.flow.server.port;
+    let pod = case.mesh.pod_at(case.flow.server.ip, Some(port))?;
+    if *pod.meta.namespace == *case.mesh.config.root_namespace {
+        return None;
+    }
+    let pointer = format!("/spec/portLevelMtls/{port}/mode");
+    if let Some(own) = chosen_for_workload(case.mesh, &pod.meta.namespace, &pod.meta.labels) {
+        let yaml = Patch::of(&own.meta).set(&pointer, ServerMode::Permissive.name()).yaml();
+        return Some(Change::of(&own.meta, own.mode_line, yaml));
+    }
+    let (key, value) = ["app", "app.kubernetes.io/name", "service.istio.io/canonical-name"]
+        .iter()
+        .find_map(|key| pod.meta.labels.get_key_value(*key))
+        .or_else(|| pod.meta.labels.iter().next())?;
+    let name = format!("{}-{port}", pod.workload);
+    let yaml = Patch::create("security.istio.io/v1", "PeerAuthentication", &pod.meta.namespace, &name)
+        .set(&format!("/spec/selector/matchLabels/{}", part(key)), value.as_str())
+        .set("/spec/mtls/mode", ServerMode::Strict.name())
+        .set(&pointer, ServerMode::Permissive.name())
+        .yaml();
+    Some(Change::new(format!("PeerAuthentication/{}/{name}", pod.meta.namespace), yaml))
+}
+
+/// Lets a party that has no proxy get one: new pods are injected. Absent for what is no pod, and where injection is asked
+/// for already: such a pod is only older than that.
+pub(super) fn inject(case: &Case<'_>, party: &Party) -> Option<Change> {
+    let namespace = party.namespace.as_deref().filter(|_| party.kind == PartyKind::NoProxy)?;
+    let pod = case.mesh.pod_at(party.address, Some(case.flow.server.port));
+    let opted_out = |pod: &&Pod| {
+        [&pod.meta.labels, &pod.meta.annotations]
+            .iter()
+            .any(|own| own.get(INJECT).is_some_and(|own| own == "false"))
+    };
+    if let Some(pod) = pod.filter(opted_out) {
+        let label = format!("/metadata/labels/{}", part(INJECT));
+        return Some(of_pod(pod, Patch::of_pod(pod).set(&label, "true")));
+    }
+    let pointer = format!("/metadata/labels/{}", part("istio-injection"));
+    let Some((meta, labels)) = case.mesh.namespaces.get(namespace) else {
+        let yaml = Patch::create("v1", "Namespace", "", namespace).set(&pointer, "enabled").yaml();
+        return Some(Change::new(format!("Namespace/{namespace}"), yaml));
+    };
+    let asked = labels.get("istio-injection").is_some_and(|own| own == "enabled")
+        || labels.contains_key("istio.io/rev");
+    (!asked).then(|| Change::of(meta, meta.line, Patch::of(meta).set(&pointer, "enabled").yaml()))
+}
+
+/// The label (once an annotation) by which a pod asks for a sidecar, or for none.
+const INJECT: &str = "sidecar.istio.io/inject";
+
+/// The annotations by which traffic that a pod sends goes around its proxy.
+const AROUND: [&str; 4] = [
+    "traffic.sidecar.istio.io/excludeOutboundPorts",
+    "traffic.sidecar.istio.io/excludeOutboundIPRanges",
+    "traffic.sidecar.istio.io/includeOutboundIPRanges",
+    "traffic.sidecar.istio.io/excludeInterfaces",
+];
+
+/// Removes the annotations by which the client's pod sends around its proxy; absent where it has none.
+pub(super) fn intercept(case: &Case<'_>) -> Option<Change> {
+    let pod = case.mesh.client_at(case.flow.client.ip)?;
+    let own: Vec<&str> = AROUND.into_iter().filter(|name| pod.meta.annotations.contains_key(*name)).collect();
+    if own.is_empty() {
+        return None;
+    }
+    let patch = own.iter().fold(Patch::of_pod(pod), |patch, name| {
+        patch.remove(&format!("/metadata/annotations/{}", part(name)))
     });
-    let advice = format!(
-        "{advice} Below is the declared server, an excerpt of its Gateway: edit it there, beside the other servers, if \
-         the traffic is what is meant."
-    );
-    (advice, yaml)
+    Some(of_pod(pod, patch))
+}
+
+/// A pod's metadata is changed where it is made: in its controller's template.
+fn of_pod(pod: &Pod, patch: PodPatch) -> Change {
+    match &pod.controller {
+        Some(controller) => Change::new(
+            format!("{}/{}/{}", controller.kind, pod.meta.namespace, controller.name),
+            patch.yaml(),
+        ),
+        None => Change::of(&pod.meta, pod.meta.line, patch.yaml()),
+    }
+}
+
+/// Declares the protocol of the Service port, or of the ServiceEntry's, that stands behind the destination.
+pub(super) fn port_protocol(case: &Case<'_>, protocol: &str) -> Option<Change> {
+    let behind = case.mesh.behind(case.flow.server.ip, case.flow.server.port);
+    let behind = behind.first()?;
+    let meta = case.mesh.declaration(behind.host)?;
+    let (numbered, field, word) = match behind.host.owner {
+        Owner::Service(_) => ("port", "appProtocol", protocol.to_owned()),
+        Owner::Entry(_) => ("number", "protocol", protocol.to_ascii_uppercase()),
+    };
+    let patch = Patch::of(meta);
+    let ports = patch.get("/spec/ports")?.as_array()?;
+    let place = ports.iter().position(|port| {
+        port.get(numbered).and_then(serde_json::Value::as_u64) == Some(u64::from(behind.port.number))
+    })?;
+    let patch = patch.set(&format!("/spec/ports/{place}/{field}"), word);
+    Some(Change::of(meta, behind.port.line, patch.yaml()))
+}
+
+/// Lets the gateway's server take clients without a certificate, where it requires one.
+pub(super) fn optional_certificate(case: &Case<'_>) -> Option<Change> {
+    let (gateway, server) = super::termination::terminating_server(case)?;
+    if server.tls_in_force() != Some(ServerTlsMode::Mutual) || !gateway.meta.version.contains("istio.io/") {
+        return None;
+    }
+    let patch = Patch::of(&gateway.meta);
+    let servers = patch.get("/spec/servers")?.as_array()?;
+    let place = gateway.servers.iter().position(|one| one == server)?;
+    // Servers without a port are left out when they are read.
+    if servers.len() != gateway.servers.len() {
+        return None;
+    }
+    let line = server.tls.as_ref().map_or(server.line, |tls| tls.line);
+    let patch = patch.set(&format!("/spec/servers/{place}/tls/mode"), ServerTlsMode::OptionalMutual.name());
+    Some(Change::of(&gateway.meta, line, patch.yaml()))
 }

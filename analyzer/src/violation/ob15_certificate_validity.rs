@@ -1,0 +1,63 @@
+//! OB15: a certificate that was visible had expired, was not valid yet, or is valid for unusually long.
+
+use flow::{Certificate, Side, Timestamp};
+
+use crate::report::Severity;
+use crate::violation::{Advice, Breach, Case, RestsOn, Rule};
+
+pub(crate) const RULE: Rule = Rule {
+    id: "OB15",
+    severity: Severity::Medium,
+    title: "A certificate outside its time, or valid for too long",
+    source: "RFC 5280 section 4.1.2.5; istiod, MAX_WORKLOAD_CERT_TTL (90 days)",
+    page: include_str!("../../../docs/findings/OB15.md"),
+    rests_on: RestsOn::Reading,
+    breach,
+    advice,
+};
+
+const DAY: i64 = 86_400 * 1_000_000_000;
+
+/// The longest that istiod lets a workload's certificate live unless it is told otherwise; the usual is a day.
+const LONGEST_WORKLOAD: i64 = 90 * DAY;
+
+fn breach(case: &Case<'_>) -> Option<Breach> {
+    let tls = case.tls()?;
+    // What has no end in the mesh is nobody's to mend.
+    if !case.client_is_proxied() && !case.expectation.known_destination {
+        return None;
+    }
+    [(Side::Server, &tls.server_certificate), (Side::Client, &tls.client_certificate)].into_iter().find_map(
+        |(side, certificate)| {
+            let what = wrong(certificate.as_deref()?, case.flow.start)?;
+            Some(Breach::new(None, format!("the {side}'s certificate {what}")))
+        },
+    )
+}
+
+fn wrong(certificate: &Certificate, at: Timestamp) -> Option<String> {
+    if let Some(end) = certificate.not_after.filter(|end| *end < at) {
+        return Some(format!("had expired: it was valid until {end}"));
+    }
+    if let Some(start) = certificate.not_before.filter(|start| *start > at) {
+        return Some(format!("was not valid yet: it is from {start}"));
+    }
+    let (start, end) = certificate.not_before.zip(certificate.not_after)?;
+    let long = certificate.spiffe_id.is_some() && end.since(start) > LONGEST_WORKLOAD;
+    long.then(|| {
+        format!(
+            "is a workload's and valid for {} days; istiod gives 1, and 90 at most",
+            end.since(start) / DAY
+        )
+    })
+}
+
+fn advice(case: &Case<'_>, breach: &Breach) -> Advice {
+    let whose = if breach.what.starts_with("the client") { case.client.name() } else { case.server.name() };
+    Advice::new(
+        format!(
+            "Renew the certificate of {whose}; a mesh identity is renewed by restarting its pod. Check its clock, too."
+        ),
+        None,
+    )
+}

@@ -1,0 +1,25 @@
+//! OB17: plaintext between two ambient pods, which ztunnel should have carried.
+
+use crate::report::{PartyKind, Severity};
+use crate::violation::{Advice, Breach, Case, RestsOn, Rule};
+
+pub(crate) const RULE: Rule = Rule {
+    id: "OB17",
+    severity: Severity::High,
+    title: "Plaintext between ambient pods",
+    source: "Istio: Ambient, ztunnel traffic redirection: pods of the mesh reach each other by HBONE",
+    page: include_str!("../../../docs/findings/OB17.md"),
+    rests_on: RestsOn::Class,
+    breach,
+    advice,
+};
+
+fn breach(case: &Case<'_>) -> Option<Breach> {
+    let ambient = case.client.kind == PartyKind::Ambient && case.server.kind == PartyKind::Ambient;
+    (ambient && case.is_plaintext())
+        .then(|| Breach::new(None, "plaintext between ambient pods, not captured by ztunnel"))
+}
+
+fn advice(_: &Case<'_>, _: &Breach) -> Advice {
+    Advice::new("Restart the pods, so that the node's CNI plugin redirects their traffic to ztunnel.", None)
+}

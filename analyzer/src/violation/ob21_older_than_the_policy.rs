@@ -1,0 +1,35 @@
+//! OB21: a connection that is older than the policy it would break: it keeps the TLS state that it began with.
+
+use crate::report::Severity;
+use crate::violation::{Advice, Breach, Case, RestsOn, Rule};
+
+pub(crate) const RULE: Rule = Rule {
+    id: "OB21",
+    severity: Severity::Info,
+    title: "An open connection from before a change of policy",
+    source: "Istio: Mutual TLS Migration: a policy acts on new connections",
+    page: include_str!("../../../docs/findings/OB21.md"),
+    rests_on: RestsOn::Class,
+    breach,
+    advice,
+};
+
+fn breach(case: &Case<'_>) -> Option<Breach> {
+    let since = case.since?;
+    let what = format!(
+        "began before the declarations of {} and was open after; a new one would be {}: {}",
+        since.at, since.violation.id, since.violation.message
+    );
+    Some(Breach::new(since.violation.cause.clone(), what).citing(since.violation.because.clone()))
+}
+
+fn advice(case: &Case<'_>, _: &Breach) -> Advice {
+    Advice::new(
+        format!(
+            "End the connection, or restart {}: a new connection is judged by what is declared now. What that breaks \
+             is better mended first.",
+            case.client.name()
+        ),
+        None,
+    )
+}
