@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use analyzer::report::Severity;
 use capture::engine::Limits;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use flow::Timestamp;
 
 use crate::exit::{Fatal, Status};
 
@@ -257,6 +258,10 @@ pub(crate) struct Replay {
     pub(crate) captures: Captures,
     #[command(flatten)]
     pub(crate) mesh: Declarations,
+    /// Declarations that replaced those of --mesh at a time (RFC 3339), such as 2026-03-01T12:00:00Z=./mesh-new. May be
+    /// repeated; a flow is judged by what was in force when it began
+    #[arg(long = "mesh-at", value_name = "TIME=PATH", value_parser = mesh_at)]
+    pub(crate) mesh_at: Vec<MeshAt>,
     /// How to print the audit
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
@@ -284,6 +289,19 @@ pub(crate) struct Serve {
     /// A file whose first line is the bearer token that every request must carry
     #[arg(long, value_name = "FILE", env = "WIREPROOF_TOKEN_FILE")]
     pub(crate) token_file: Option<PathBuf>,
+}
+
+/// Declarations, and from when they are in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MeshAt {
+    pub(crate) from: Timestamp,
+    pub(crate) path: PathBuf,
+}
+
+fn mesh_at(text: &str) -> Result<MeshAt, String> {
+    let (time, path) =
+        text.split_once('=').filter(|(_, path)| !path.is_empty()).ok_or("TIME=PATH is expected")?;
+    Ok(MeshAt { from: time.parse()?, path: path.into() })
 }
 
 /// The mildest severity that makes a run fail; absent for `never`.
@@ -335,6 +353,16 @@ mod tests {
                 assert_eq!(FailOn(Some(mildest)).status([found]), expected, "{mildest} {found}");
             }
             assert_eq!(fail_on("never").unwrap().status([mildest]), Status::Clean);
+        }
+    }
+
+    #[test]
+    fn declarations_have_a_time_and_a_path() {
+        let read = mesh_at("2026-03-01T13:00:00+01:00=a=b.yaml").unwrap();
+        assert_eq!(read.path, PathBuf::from("a=b.yaml"));
+        assert_eq!(read.from, "2026-03-01T12:00:00Z".parse().unwrap());
+        for wrong in ["2026-03-01T12:00:00Z", "2026-03-01T12:00:00Z=", "noon=mesh.yaml", ""] {
+            assert!(mesh_at(wrong).is_err(), "{wrong}");
         }
     }
 }

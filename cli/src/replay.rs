@@ -1,34 +1,41 @@
 //! `wireproof replay`: audits captures against declarations.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use analyzer::audit::{Auditor, Ledger};
-use analyzer::report::{Audit, Finding};
+use analyzer::report::{Audit, Certainty, Finding, Severity};
+use flow::Timestamp;
 
-use crate::args::{Output, Replay};
+use crate::args::{Declarations, MeshAt, Output, Replay};
 use crate::exit::{Fatal, Status};
 use crate::{input, render};
 
 pub(crate) fn run(options: &Replay) -> Result<Status, Fatal> {
     let declared = input::mesh(&options.mesh)?;
-    let declared_status = declared.report_errors();
+    let mut declared_status = declared.report_errors();
+    let mut errors = declared.errors;
+    let mut later = Vec::new();
+    for (from, paths) in by_time(&options.mesh_at) {
+        let declared = input::mesh(&Declarations { paths })?;
+        declared_status = declared_status.worse(declared.report_errors());
+        errors.extend(declared.errors);
+        later.push((from, Arc::new(declared.mesh)));
+    }
     let observed = input::captures(
         &options.captures.files,
         options.captures.limits(),
         usize::from(options.captures.threads),
     );
-    let auditor = Auditor::new(Arc::new(declared.mesh));
+    let auditor = Auditor::with_history(Arc::new(declared.mesh), later);
     let mut ledger = Ledger::default();
     for flow in &observed.flows {
         ledger.add(&auditor.judge(flow));
     }
-    let audit = Audit {
-        summary: ledger.summary(),
-        coverage: observed.coverage,
-        findings: ledger.findings(),
-        errors: declared.errors,
-    };
+    let audit =
+        Audit { summary: ledger.summary(), coverage: observed.coverage, findings: ledger.findings(), errors };
     let mut out = anstream::stdout().lock();
     match options.output {
         Output::Json => {
@@ -56,17 +63,32 @@ pub(crate) fn run(options: &Replay) -> Result<Status, Fatal> {
     Ok(findings.worse(covered).worse(declared_status).worse(observed.status))
 }
 
+/// Several paths of one time are one mesh.
+fn by_time(given: &[MeshAt]) -> BTreeMap<Timestamp, Vec<PathBuf>> {
+    let mut times: BTreeMap<Timestamp, Vec<PathBuf>> = BTreeMap::new();
+    for MeshAt { from, path } in given {
+        times.entry(*from).or_default().push(path.clone());
+    }
+    times
+}
+
 fn judged(audit: &Audit) -> String {
-    let outcomes: Vec<_> =
-        audit.summary.judgements.iter().map(|(name, count)| format!("{name} {count}")).collect();
-    match (audit.coverage.flows, audit.findings.len()) {
+    let counts = |counts: &BTreeMap<String, u64>| {
+        counts.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>()
+    };
+    let mut outcomes = counts(&audit.summary.judgements);
+    if !audit.summary.set_aside.is_empty() {
+        outcomes.push(format!("(not judged: {})", counts(&audit.summary.set_aside).join(", ")));
+    }
+    let wrong = audit.findings.iter().filter(|finding| finding.severity > Severity::Info).count();
+    match (audit.coverage.flows, wrong) {
         // No flow is no evidence, and must not read like a clean result.
         (0, _) => "JUDGED nothing\n\nNo flow with payload was captured: this says nothing about the mesh."
             .to_owned(),
         (_, 0) => {
             format!("JUDGED {}\n\nNothing breaks the declared policy in what was seen.", outcomes.join("   "))
         }
-        (_, count) => format!("JUDGED {}   findings {count}", outcomes.join("   ")),
+        (_, _) => format!("JUDGED {}   findings {}", outcomes.join("   "), audit.findings.len()),
     }
 }
 
@@ -81,7 +103,10 @@ fn table(findings: &[Finding]) -> String {
             finding.server.name(),
             finding.port.to_string(),
             finding.class.to_string(),
-            finding.proof.to_string(),
+            match finding.certainty {
+                Certainty::Certain => finding.proof.to_string(),
+                Certainty::Likely => format!("{} (likely)", finding.proof),
+            },
             finding.flows.to_string(),
             finding.message.clone(),
         ]);
@@ -90,11 +115,11 @@ fn table(findings: &[Finding]) -> String {
 }
 
 /// The findings' reasoning and remedies, each cause once: one DestinationRule that breaks many edges is one thing to
-/// mend.
+/// mend. What is only worth knowing needs none.
 fn causes(findings: &[Finding]) -> String {
     let mut seen: Vec<(&str, Option<&str>, &Option<String>)> = Vec::new();
     let mut text = String::new();
-    for finding in findings {
+    for finding in findings.iter().filter(|finding| finding.severity > Severity::Info) {
         let cause = (finding.id.as_str(), finding.cause.as_deref(), &finding.remedy.yaml);
         if seen.contains(&cause) {
             continue;
