@@ -91,11 +91,7 @@ fn mismatch(case: &Case<'_>, side: Side, party: &Party, certificate: &Certificat
     let config = &case.mesh.config;
     let foreign = config.meta.is_some()
         && domain != config.trust_domain
-        && !config
-            .trust_domain_aliases
-            .iter()
-            .chain(&config.ca_trust_domains)
-            .any(|one| one == domain);
+        && !config.trust_domain_aliases.iter().chain(&config.ca_trust_domains).any(|one| one == domain);
     let own = party.namespace.as_deref().zip(party.service_account.as_deref());
     let other = own.is_some_and(|own| own != account);
     if !foreign && !other {
