@@ -58,8 +58,8 @@ dashboard: setup-node ## Builds the page that the API embeds
 dist: dashboard setup-libpcap ## Optimised binaries of both programs
 	$(CARGO) build --locked --profile dist --workspace --features capture/agent
 
-.PHONY: setup setup-libpcap setup-node setup-chromium setup-deny setup-nextest setup-net setup-fuzz
-setup: setup-libpcap setup-node setup-chromium setup-deny setup-nextest setup-net
+.PHONY: setup setup-libpcap setup-node setup-chromium setup-deny setup-nextest setup-net setup-clickhouse setup-fuzz
+setup: setup-libpcap setup-node setup-chromium setup-deny setup-nextest setup-net setup-clickhouse
 setup-libpcap:
 	@bash scripts/setup.sh libpcap
 setup-node:
@@ -72,5 +72,7 @@ setup-nextest:
 	@bash scripts/setup.sh nextest
 setup-net:
 	@bash scripts/setup.sh net
+setup-clickhouse: setup-node
+	@bash scripts/setup.sh clickhouse
 setup-fuzz:
 	@bash scripts/setup.sh fuzz

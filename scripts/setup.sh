@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs one tool if it is missing: setup.sh libpcap|node|chromium|deny|nextest|net|fuzz
+# Installs one tool if it is missing: setup.sh libpcap|node|chromium|deny|nextest|net|clickhouse|fuzz
 # Debian packages need root (or sudo); the Rust tools go to cargo's own folder.
 set -euo pipefail
 
@@ -45,7 +45,15 @@ case "${1:-}" in
         has setcap || apt libcap2-bin
         has openssl || apt openssl
         ;;
+    # The engine that the store's tests run against; it goes to the cargo target folder.
+    clickhouse)
+        [ "${WIREPROOF_SKIP_CLICKHOUSE:-}" != 1 ] || exit 0
+        has python3 || apt python3
+        has curl || apt curl
+        has openssl || apt openssl
+        bash "$(dirname "$0")/clickhouse.sh" install
+        ;;
     # libFuzzer is C++, and comes as source with its crate.
     fuzz) has c++ || apt g++ ;;
-    *) echo "usage: setup.sh libpcap|node|chromium|deny|nextest|net|fuzz" >&2; exit 2 ;;
+    *) echo "usage: setup.sh libpcap|node|chromium|deny|nextest|net|clickhouse|fuzz" >&2; exit 2 ;;
 esac

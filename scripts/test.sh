@@ -21,6 +21,8 @@ step "documentation, warnings denied"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 
 step "unit, property and end-to-end tests"
+# The tests of the ClickHouse store start one server and share it.
+trap 'bash scripts/clickhouse.sh down' EXIT
 # Live capture makes network namespaces, which takes root; with root at hand it may not skip itself.
 if [ "$(id -u)" = 0 ]; then export WIREPROOF_REQUIRE_LIVE=1; fi
 cargo nextest run --locked --workspace --features capture/agent

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use analyzer::report::Severity;
 use capture::engine::Limits;
@@ -45,6 +46,9 @@ pub(crate) enum Command {
     Replay(Replay),
     /// Audits captures into a store and serves the API and the dashboard
     Serve(Serve),
+    /// Looks at a store, or brings it up to date
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Prints a completion script for a shell
     Completions {
         /// The shell
@@ -280,9 +284,11 @@ pub(crate) struct Serve {
     /// Captures to audit into the store before serving; `-` reads standard input
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) input: Vec<PathBuf>,
-    /// The store's file; made if it does not exist
-    #[arg(long, value_name = "FILE", default_value = "wireproof.sqlite", env = "WIREPROOF_STORE")]
-    pub(crate) store: PathBuf,
+    #[command(flatten)]
+    pub(crate) store: StorePlace,
+    /// Forget flows that began longer ago than this, such as 30d or 12h; without it all are kept
+    #[arg(long, value_name = "TIME", value_parser = keep)]
+    pub(crate) keep: Option<Duration>,
     /// Where to listen. An address other than loopback needs --token-file
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8480", env = "WIREPROOF_LISTEN")]
     pub(crate) listen: SocketAddr,
@@ -304,6 +310,46 @@ fn mesh_at(text: &str) -> Result<MeshAt, String> {
     Ok(MeshAt { from: time.parse()?, path: path.into() })
 }
 
+/// Where flows and findings are kept.
+#[derive(Debug, Args)]
+pub(crate) struct StorePlace {
+    /// The store: a file, made if it does not exist, or clickhouse://USER@HOST:PORT/DATABASE (clickhouses:// for TLS)
+    #[arg(long = "store", value_name = "PLACE", default_value = "wireproof.sqlite", env = "WIREPROOF_STORE")]
+    pub(crate) place: String,
+    /// A file whose first line is the password for ClickHouse; else the variable WIREPROOF_STORE_PASSWORD is read
+    #[arg(long = "store-password-file", value_name = "FILE", env = "WIREPROOF_STORE_PASSWORD_FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Prints what the store runs on, its schema's version, and how much it holds
+    Status(StoreStatus),
+    /// Makes the store, or brings its schema up to date
+    Migrate(StoreMigrate),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StoreStatus {
+    #[command(flatten)]
+    pub(crate) store: StorePlace,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StoreMigrate {
+    #[command(flatten)]
+    pub(crate) store: StorePlace,
+    /// Make the ClickHouse tables for this cluster: replicated, and spread over its shards by the flows' destination
+    #[arg(long, value_name = "NAME", value_parser = word)]
+    pub(crate) cluster: Option<String>,
+    /// Only print ClickHouse's statements, from nothing to the newest version
+    #[arg(long)]
+    pub(crate) print: bool,
+}
+
 /// The mildest severity that makes a run fail; absent for `never`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FailOn(Option<Severity>);
@@ -321,6 +367,25 @@ fn fail_on(text: &str) -> Result<FailOn, String> {
         return Ok(FailOn(None));
     }
     text.parse().map(|severity| FailOn(Some(severity))).map_err(|error| format!("{error}, or never"))
+}
+
+/// The units of a time to keep, in seconds.
+const UNITS: &[(char, u64)] = &[('h', 3600), ('d', 86_400), ('w', 604_800)];
+
+fn keep(text: &str) -> Result<Duration, String> {
+    let told = || "a number with h, d or w is expected, such as 30d".to_owned();
+    let (unit, seconds) = UNITS.iter().find(|(unit, _)| text.ends_with(*unit)).ok_or_else(told)?;
+    let count: u64 = text.trim_end_matches(*unit).parse().map_err(|_| told())?;
+    count.checked_mul(*seconds).filter(|whole| *whole > 0).map(Duration::from_secs).ok_or_else(told)
+}
+
+fn word(text: &str) -> Result<String, String> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-{}".contains(&byte));
+    if plain && !text.is_empty() {
+        Ok(text.into())
+    } else {
+        Err("a word of letters, digits, _ and - is expected".into())
+    }
 }
 
 fn share(text: &str) -> Result<f64, String> {
@@ -343,6 +408,16 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_time_to_keep_has_a_unit() {
+        for (text, seconds) in [("12h", Some(43_200)), ("30d", Some(2_592_000)), ("2w", Some(1_209_600))] {
+            assert_eq!(keep(text).ok().map(|time| time.as_secs()), seconds, "{text}");
+        }
+        for text in ["", "30", "d", "0d", "-1d", "1dd", "99999999999999999999d"] {
+            assert!(keep(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod lint;
 mod render;
 mod replay;
 mod serve;
+mod store;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Command::Lint(options) => lint::run(&options),
         Command::Replay(options) => replay::run(&options),
         Command::Serve(options) => serve::run(&options),
+        Command::Store(command) => store::run(&command),
         Command::Completions { shell } => args::completions(shell),
     };
     exit::report(outcome).into()

@@ -2,21 +2,20 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use ::store::answer::MeshSnapshot;
+use ::store::{Batch, Store};
 use analyzer::audit::Auditor;
 use anyhow::Context as _;
 use api::config::{Bind, Token};
 use capture::engine::Limits;
 use flow::Timestamp;
-use store::answer::MeshSnapshot;
-use store::embedded::Embedded;
-use store::{Batch, Store};
 use tokio::net::TcpListener;
 
 use crate::args::Serve;
 use crate::exit::{Fatal, Status};
-use crate::input;
+use crate::{input, store};
 
 /// How many flows go to the store at once: one transaction.
 const BATCH: usize = 2000;
@@ -32,9 +31,9 @@ pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
     let bind = Bind::new(options.listen, token).map_err(Fatal::input)?;
     let declared = input::mesh(&options.mesh)?;
     let declared_status = declared.report_errors();
-    let store = Arc::new(Embedded::open(&options.store).map_err(Fatal::environment)?);
     let runtime = tokio::runtime::Runtime::new()?;
     let served = runtime.block_on(async {
+        let store = store::open(&options.store).await?;
         // The port first: a run that cannot serve should not take the time to audit.
         let listener = TcpListener::bind(bind.address())
             .await
@@ -46,6 +45,9 @@ pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
         store.put_mesh(&MeshSnapshot::new(now(), declared.manifests)).await.map_err(Fatal::environment)?;
         let mesh = Arc::new(declared.mesh);
         let observed_status = audit(&options.input, &Auditor::new(mesh.clone()), &*store).await?;
+        if let Some(keep) = options.keep {
+            tokio::spawn(forget(Arc::clone(&store), keep));
+        }
         let app = api::app(api::State::new(store, Some(mesh), bind));
         anstream::eprintln!("wireproof: serving on http://{address} (Ctrl-C ends it)");
         api::serve(listener, app, ended()).await?;
@@ -70,6 +72,21 @@ async fn audit(files: &[PathBuf], auditor: &Auditor, store: &dyn Store) -> Resul
     store.record(batch).await.map_err(Fatal::environment)?;
     anstream::eprintln!("wireproof: audited {} flows", observed.flows.len());
     Ok(observed.status)
+}
+
+/// How long is waited between two looks for flows to forget.
+const SWEEP: Duration = Duration::from_secs(3600);
+
+/// Forgets what began longer ago than `keep`, now and every hour. What fails is tried again the next time.
+async fn forget(store: Arc<dyn Store>, keep: Duration) {
+    loop {
+        let kept = i64::try_from(keep.as_nanos()).unwrap_or(i64::MAX);
+        let before = Timestamp::from_nanos(now().as_nanos().saturating_sub(kept));
+        if let Err(error) = store.forget(before).await {
+            tracing::warn!(%error, "old flows are still there");
+        }
+        tokio::time::sleep(SWEEP).await;
+    }
 }
 
 fn token(file: &Path) -> Result<Token, Fatal> {

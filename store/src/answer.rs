@@ -107,6 +107,15 @@ pub struct Totals {
     pub last: Option<Timestamp>,
 }
 
+/// From when to when there are flows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Span {
+    /// Start of the first flow; absent without flows.
+    pub first: Option<Timestamp>,
+    /// Latest end among the flows; absent without flows.
+    pub last: Option<Timestamp>,
+}
+
 /// Flows that began within one step of time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimelineBucket {

@@ -9,7 +9,7 @@ use analyzer::mesh::Manifest;
 use analyzer::report::{Judgement, Severity};
 use flow::{Class, Coverage, FlowId, Proof, Timestamp};
 
-use crate::answer::MeshSnapshot;
+use crate::answer::{MeshSnapshot, Span};
 use crate::query::{Paging, Query};
 use crate::sample::{Sample, sample};
 use crate::{Batch, Store};
@@ -36,6 +36,8 @@ where
     totals_agree(&*fresh().await).await;
     coverage_is_by_source(&*fresh().await).await;
     meshes_are_kept_by_content(&*fresh().await).await;
+    the_mesh_in_force_is_known_for_any_time(&*fresh().await).await;
+    what_began_long_ago_is_forgotten(&*fresh().await).await;
 }
 
 async fn record(store: &dyn Store, flows: Vec<analyzer::report::Judged>) {
@@ -52,9 +54,12 @@ async fn an_empty_store_answers(store: &dyn Store) {
     assert!(store.matrix(&all).await.expect("matrix").is_empty());
     assert!(store.timeline(&all, 10).await.expect("timeline").is_empty());
     assert_eq!(store.totals(&all).await.expect("totals").first, None);
+    assert_eq!(store.span().await.expect("span"), Span::default());
     assert_eq!(store.flow(FlowId(1)).await.expect("flow"), None);
     assert_eq!(store.violation("0").await.expect("violation"), None);
     assert_eq!(store.latest_mesh().await.expect("mesh"), None);
+    assert_eq!(store.mesh_at(Timestamp::from_nanos(i64::MAX)).await.expect("mesh"), None);
+    store.forget(Timestamp::from_nanos(i64::MAX)).await.expect("nothing is forgotten");
 }
 
 async fn a_flow_recorded_again_counts_once(store: &dyn Store) {
@@ -228,6 +233,8 @@ async fn totals_agree(store: &dyn Store) {
     assert_eq!((all.findings["critical"], all.findings["medium"]), (1, 1));
     assert_eq!(all.first.map(Timestamp::as_nanos), Some(100_000_000_000));
     assert_eq!(all.last.map(Timestamp::as_nanos), Some(301_000_000_000));
+    let span = store.span().await.expect("span");
+    assert_eq!((span.first, span.last), (all.first, all.last));
     let cells = store.matrix(&Query::default()).await.expect("matrix");
     assert_eq!(cells, store.matrix(&since).await.expect("matrix"));
     assert_eq!(cells.iter().map(|cell| cell.violating).collect::<Vec<_>>(), [2]);
@@ -248,11 +255,12 @@ async fn coverage_is_by_source(store: &dyn Store) {
     assert_eq!((sources.total.packets, sources.sources.len()), (17, 2));
 }
 
+fn snapshot(at: i64, text: &str) -> MeshSnapshot {
+    let manifest = Manifest { file: "mesh.yaml".into(), text: text.into() };
+    MeshSnapshot::new(Timestamp::from_nanos(at), vec![manifest])
+}
+
 async fn meshes_are_kept_by_content(store: &dyn Store) {
-    let snapshot = |at, text: &str| {
-        let manifest = Manifest { file: "mesh.yaml".into(), text: text.into() };
-        MeshSnapshot::new(Timestamp::from_nanos(at), vec![manifest])
-    };
     for put in [snapshot(1, "one"), snapshot(2, "two"), snapshot(3, "one"), snapshot(1, "two")] {
         store.put_mesh(&put).await.expect("a mesh is kept");
     }
@@ -260,4 +268,53 @@ async fn meshes_are_kept_by_content(store: &dyn Store) {
     let times: Vec<_> =
         store.meshes().await.expect("meshes").iter().map(|mesh| mesh.taken_at.as_nanos()).collect();
     assert_eq!(times, [3, 2]);
+}
+
+async fn the_mesh_in_force_is_known_for_any_time(store: &dyn Store) {
+    // Read at 15 and 40 without a change, and gone back to at 30.
+    for (at, text) in [(10, "one"), (15, "one"), (20, "two"), (30, "one"), (40, "one")] {
+        store.put_mesh(&snapshot(at, text)).await.expect("a mesh is kept");
+    }
+    for (at, expected) in [
+        (9, None),
+        (10, Some((10, "one"))),
+        (19, Some((10, "one"))),
+        (20, Some((20, "two"))),
+        (29, Some((20, "two"))),
+        (30, Some((30, "one"))),
+        (99, Some((30, "one"))),
+    ] {
+        let found = store.mesh_at(Timestamp::from_nanos(at)).await.expect("mesh");
+        assert_eq!(found, expected.map(|(since, text)| snapshot(since, text)), "at {at}");
+    }
+    assert_eq!(store.latest_mesh().await.expect("mesh"), Some(snapshot(40, "one")));
+}
+
+async fn what_began_long_ago_is_forgotten(store: &dyn Store) {
+    const DAY: i64 = 86_400;
+    // The first finding loses one of its flows, the second one all.
+    record(
+        store,
+        vec![
+            sample(1, 10 * DAY, Class::Plaintext, CRITICAL),
+            sample(2, 10 * DAY + 5, Class::Tls, MEDIUM),
+            sample(3, 30 * DAY, Class::Plaintext, CRITICAL),
+            sample(4, 30 * DAY + 5, Class::Mtls, None),
+        ],
+    )
+    .await;
+    store.forget(Timestamp::from_nanos(20 * DAY * 1_000_000_000)).await.expect("it forgets");
+    let (all, first) = (Query::default(), Paging::first(10));
+    let flows = store.flows(&all, &first).await.expect("flows").rows;
+    assert_eq!(flows.iter().map(|judged| judged.flow.id.0).collect::<Vec<_>>(), [4, 3]);
+    assert_eq!(store.flow(FlowId(1)).await.expect("flow"), None);
+    let edges = store.edges(&all, &first).await.expect("edges").rows;
+    let told: Vec<_> = edges.iter().map(|edge| (edge.class, edge.flows)).collect();
+    assert_eq!(told, [(Class::Mtls, 1), (Class::Plaintext, 1)]);
+    let found = store.violations(&all, &first).await.expect("violations").rows;
+    let told: Vec<_> = found.iter().map(|finding| (finding.flows, finding.examples.clone())).collect();
+    assert_eq!(told, [(1, vec![FlowId(3)])]);
+    assert_eq!(store.totals(&all).await.expect("totals").judgements["conforms"], 1);
+    let span = store.span().await.expect("span");
+    assert_eq!(span.first, Some(Timestamp::from_nanos(30 * DAY * 1_000_000_000)));
 }

@@ -4,6 +4,8 @@
 //! is ever kept: what is stored of a flow is its [`analyzer::report::Judged`] form.
 
 pub mod answer;
+#[cfg(feature = "clickhouse")]
+pub mod clickhouse;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 pub mod embedded;
@@ -11,12 +13,13 @@ pub mod error;
 pub mod query;
 #[cfg(any(test, feature = "contract"))]
 pub mod sample;
+mod shape;
 
 use analyzer::report::{Finding, Judged};
-use flow::{Coverage, FlowId};
+use flow::{Coverage, FlowId, Timestamp};
 
 use crate::answer::{
-    Edge, MatrixCell, MeshSnapshot, MeshVersion, Page, Sources, Tally, TimelineBucket, Totals,
+    Edge, MatrixCell, MeshSnapshot, MeshVersion, Page, Sources, Span, Tally, TimelineBucket, Totals,
 };
 use crate::error::StoreError;
 use crate::query::{Paging, Query};
@@ -30,6 +33,21 @@ pub struct Batch {
     pub flows: Vec<Judged>,
     /// All that the source has covered so far (not what is new); absent leaves what was recorded before.
     pub coverage: Option<Coverage>,
+}
+
+/// What a store is like, as `wireproof store status` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// The database's name and version.
+    pub engine: String,
+    /// The schema's version; absent where there is no store yet.
+    pub version: Option<i64>,
+    /// The newest version that this program knows.
+    pub known: i64,
+    /// How many flows are kept.
+    pub flows: u64,
+    /// How much they take on disk, in bytes.
+    pub bytes: u64,
 }
 
 /// A place where findings are kept. Every backend passes the suite in `contract`.
@@ -98,6 +116,13 @@ pub trait Store: Send + Sync {
     /// When the backend cannot read.
     async fn totals(&self, query: &Query) -> Result<Totals, StoreError>;
 
+    /// Tells from when to when there are flows, without counting them.
+    ///
+    /// # Errors
+    ///
+    /// When the backend cannot read.
+    async fn span(&self) -> Result<Span, StoreError>;
+
     /// Counts flows by class over time, in at most `buckets` steps of equal length; steps without flows are left out.
     ///
     /// # Errors
@@ -112,7 +137,8 @@ pub trait Store: Send + Sync {
     /// When the backend cannot read.
     async fn coverage(&self) -> Result<Sources, StoreError>;
 
-    /// Keeps the declarations as they stood; the same content again only moves its time forward.
+    /// Keeps the declarations as they stood; the same content again only moves its time forward. Content that differs from
+    /// what was in force at that time is in force from then on.
     ///
     /// # Errors
     ///
@@ -126,12 +152,28 @@ pub trait Store: Send + Sync {
     /// When the backend cannot read.
     async fn latest_mesh(&self) -> Result<Option<MeshSnapshot>, StoreError>;
 
+    /// Returns the declarations that were in force at a time, `taken_at` being since when; absent when none were kept
+    /// by then.
+    ///
+    /// # Errors
+    ///
+    /// When the backend cannot read.
+    async fn mesh_at(&self, at: Timestamp) -> Result<Option<MeshSnapshot>, StoreError>;
+
     /// Returns which declarations were kept, newest first, without their text.
     ///
     /// # Errors
     ///
     /// When the backend cannot read.
     async fn meshes(&self) -> Result<Vec<MeshVersion>, StoreError>;
+
+    /// Forgets flows that began before a time, and the edges and findings that are left without flows. A backend that
+    /// keeps flows by days may keep those of the day that is cut.
+    ///
+    /// # Errors
+    ///
+    /// When the backend cannot write.
+    async fn forget(&self, before: Timestamp) -> Result<(), StoreError>;
 
     /// Tells whether the backend answers.
     ///

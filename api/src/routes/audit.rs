@@ -5,7 +5,6 @@ use axum::extract::{OriginalUri, Path, Query as Pairs, State};
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use flow::FlowId;
 use store::answer::Page;
-use store::query::Query;
 
 use crate::State as App;
 use crate::error::{ApiError, Problem};
@@ -179,11 +178,11 @@ async fn listed<T>(app: &App, uri: &Uri, page: Page<T>) -> Listed<T> {
 }
 
 async fn meta(app: &App) -> Result<Meta, ApiError> {
-    let totals = app.store.totals(&Query::default()).await?;
+    let span = app.store.span().await?;
     let coverage = app.store.coverage().await?.total;
     Ok(Meta {
-        from: totals.first,
-        to: totals.last,
+        from: span.first,
+        to: span.last,
         coverage: coverage.ratio(),
         mesh: app.mesh_version().await?,
         partial: !coverage.damaged.is_empty()

@@ -4,6 +4,7 @@
 //! threads. A batch is one transaction: a crash in the middle leaves what was there before it.
 
 mod filter;
+mod mesh;
 mod read;
 mod schema;
 mod write;
@@ -12,25 +13,21 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use analyzer::mesh::Manifest;
 use analyzer::report::{Finding, Judged};
 use flow::{FlowId, Timestamp};
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use crate::answer::{
-    Edge, MatrixCell, MeshSnapshot, MeshVersion, Page, Sources, Tally, TimelineBucket, Totals,
+    Edge, MatrixCell, MeshSnapshot, MeshVersion, Page, Sources, Span, Tally, TimelineBucket, Totals,
 };
 use crate::error::StoreError;
 use crate::query::{Paging, Query};
-use crate::{Batch, Store};
+use crate::{Batch, Status, Store};
 
 /// How many questions are answered at once; the others wait.
 const READERS: usize = 4;
-
-/// How many mesh snapshots are kept; older ones give way.
-const SNAPSHOTS: i64 = 100;
 
 /// How long a connection waits for another program that holds the file.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -72,6 +69,33 @@ impl Embedded {
             readers: Semaphore::new(READERS),
         };
         Ok(Self { base: Arc::new(base) })
+    }
+
+    /// Looks at a store without changing it. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, is another program's, or was written by a later version.
+    pub fn status(path: impl AsRef<Path>) -> Result<Status, StoreError> {
+        let path = path.as_ref();
+        let engine = format!("SQLite {}", rusqlite::version());
+        let mut status = Status { engine, version: None, known: schema::known(), flows: 0, bytes: 0 };
+        if !path.exists() {
+            return Ok(status);
+        }
+        let open = |source| StoreError::Open { path: path.to_path_buf(), source };
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(open)?;
+        connection.busy_timeout(PATIENCE).map_err(open)?;
+        status.version = schema::version(&connection, path)
+            .map_err(|error| if let StoreError::Database(source) = error { open(source) } else { error })?;
+        if status.version.is_some_and(|version| version > 0) {
+            let flows: i64 = connection
+                .query_row("SELECT coalesce(sum(flows), 0) FROM edge", [], |row| row.get(0))
+                .map_err(open)?;
+            status.flows = flows.unsigned_abs();
+        }
+        status.bytes = std::fs::metadata(path).map_or(0, |file| file.len());
+        Ok(status)
     }
 
     async fn read<T: Send + 'static>(
@@ -166,6 +190,10 @@ impl Store for Embedded {
         self.read(move |base| read::totals(base, &query)).await
     }
 
+    async fn span(&self) -> Result<Span, StoreError> {
+        self.read(read::span).await
+    }
+
     async fn timeline(&self, query: &Query, buckets: u32) -> Result<Vec<TimelineBucket>, StoreError> {
         let query = query.clone();
         self.read(move |base| read::timeline(base, &query, buckets)).await
@@ -176,55 +204,26 @@ impl Store for Embedded {
     }
 
     async fn put_mesh(&self, snapshot: &MeshSnapshot) -> Result<(), StoreError> {
-        let MeshVersion { id, taken_at } = snapshot.version.clone();
-        let manifests: Vec<(&str, &str)> = snapshot
-            .manifests
-            .iter()
-            .map(|manifest| (manifest.file.as_str(), manifest.text.as_str()))
-            .collect();
-        let manifests = serde_json::to_string(&manifests)?;
-        self.write(move |transaction| {
-            transaction.execute(
-                "INSERT INTO mesh (id, taken_at, manifests) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (id) DO UPDATE SET taken_at = max(taken_at, excluded.taken_at)",
-                params![id, taken_at.as_nanos(), manifests],
-            )?;
-            transaction.execute(
-                "DELETE FROM mesh WHERE id NOT IN (SELECT id FROM mesh ORDER BY taken_at DESC, id LIMIT ?1)",
-                [SNAPSHOTS],
-            )?;
-            Ok(())
-        })
-        .await
+        let snapshot = snapshot.clone();
+        self.write(move |transaction| mesh::put(transaction, &snapshot)).await
     }
 
     async fn latest_mesh(&self) -> Result<Option<MeshSnapshot>, StoreError> {
-        self.read(|base| {
-            let found: Option<(String, i64, String)> = base
-                .query_row(
-                    "SELECT id, taken_at, manifests FROM mesh ORDER BY taken_at DESC, id LIMIT 1",
-                    [],
-                    |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-                )
-                .optional()?;
-            let Some((id, taken_at, manifests)) = found else { return Ok(None) };
-            let manifests: Vec<(String, String)> = serde_json::from_str(&manifests)?;
-            let manifests = manifests.into_iter().map(|(file, text)| Manifest { file, text }).collect();
-            let version = MeshVersion { id, taken_at: Timestamp::from_nanos(taken_at) };
-            Ok(Some(MeshSnapshot { version, manifests }))
-        })
-        .await
+        self.read(mesh::latest).await
+    }
+
+    async fn mesh_at(&self, at: Timestamp) -> Result<Option<MeshSnapshot>, StoreError> {
+        self.read(move |base| mesh::in_force(base, at)).await
     }
 
     async fn meshes(&self) -> Result<Vec<MeshVersion>, StoreError> {
-        self.read(|base| {
-            let mut statement = base.prepare("SELECT id, taken_at FROM mesh ORDER BY taken_at DESC, id")?;
-            let rows = statement.query_map([], |row| {
-                Ok(MeshVersion { id: row.get(0)?, taken_at: Timestamp::from_nanos(row.get(1)?) })
-            })?;
-            Ok(rows.collect::<Result<_, _>>()?)
-        })
-        .await
+        self.read(mesh::versions).await
+    }
+
+    async fn forget(&self, before: Timestamp) -> Result<(), StoreError> {
+        // In pieces, so that a batch does not wait for the whole.
+        while self.write(move |transaction| write::forget(transaction, before)).await? {}
+        Ok(())
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -8,7 +8,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
 
 use super::filter::Conditions;
-use crate::answer::{Counts, Edge, EdgeEnd, MatrixCell, Page, Sources, Tally, TimelineBucket, Totals};
+use crate::answer::{Counts, Edge, EdgeEnd, MatrixCell, Page, Sources, Span, Tally, TimelineBucket, Totals};
 use crate::error::StoreError;
 use crate::query::{List, Paging, Position, Query};
 
@@ -182,6 +182,14 @@ pub(super) fn totals(base: &Connection, query: &Query) -> Result<Totals, StoreEr
         totals.findings.insert(severity.name().into(), findings);
     }
     Ok(totals)
+}
+
+/// Every flow is in an edge, whose times are kept.
+pub(super) fn span(base: &Connection) -> Result<Span, StoreError> {
+    let (first, last): (Option<i64>, Option<i64>) = base
+        .prepare_cached("SELECT (SELECT min(first_seen) FROM edge), (SELECT max(last_seen) FROM edge)")?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(Span { first: first.map(Timestamp::from_nanos), last: last.map(Timestamp::from_nanos) })
 }
 
 /// From where and how flows are counted: from the edges' own counts where the filters allow, else one by one.

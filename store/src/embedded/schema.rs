@@ -87,7 +87,37 @@ const MIGRATIONS: &[&str] = &[
     );
     CREATE INDEX mesh_by_time ON mesh (taken_at);
     ",
+    // Which declarations were in force from when. What was kept before counts from when it was last read.
+    "
+    CREATE TABLE mesh_since (since INTEGER PRIMARY KEY, id TEXT NOT NULL);
+    INSERT OR REPLACE INTO mesh_since (since, id) SELECT taken_at, id FROM mesh ORDER BY taken_at, id DESC;
+    ",
 ];
+
+/// The newest version.
+pub(super) fn known() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
+/// Returns the schema's version; absent where the file is empty.
+///
+/// # Errors
+///
+/// When the database is another program's, or of a later version, or cannot be read.
+pub(super) fn version(connection: &Connection, path: &Path) -> Result<Option<i64>, StoreError> {
+    let place = || path.display().to_string();
+    let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if application != APPLICATION && (application != 0 || tables > 0) {
+        return Err(StoreError::Foreign { place: place() });
+    }
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let known = known();
+    if found > known {
+        return Err(StoreError::NewerSchema { place: place(), found, known });
+    }
+    Ok((application == APPLICATION).then_some(found))
+}
 
 /// Brings a freshly opened database to the current schema.
 ///
@@ -96,16 +126,8 @@ const MIGRATIONS: &[&str] = &[
 /// When the database is another program's, or of a later version, or cannot be written.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let application: i64 = transaction.pragma_query_value(None, "application_id", |row| row.get(0))?;
-    let tables: i64 = transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    if application != APPLICATION && (application != 0 || tables > 0) {
-        return Err(StoreError::Foreign { path: path.to_path_buf() });
-    }
-    let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-    if found > known {
-        return Err(StoreError::NewerSchema { path: path.to_path_buf(), found, known });
-    }
+    let found = version(&transaction, path)?.unwrap_or(0);
+    let known = known();
     let taken = usize::try_from(found).unwrap_or(0);
     for step in MIGRATIONS.iter().skip(taken) {
         transaction.execute_batch(step)?;

@@ -6,11 +6,12 @@
 use std::collections::BTreeSet;
 
 use analyzer::report::{Finding, Judged, Judgement, finding_key};
-use flow::FlowId;
-use rusqlite::{OptionalExtension as _, Transaction, params};
+use flow::{FlowId, Timestamp};
+use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use crate::Batch;
 use crate::error::StoreError;
+use crate::shape;
 
 /// How many of its flows a finding names.
 const EXAMPLES: i64 = 5;
@@ -20,12 +21,7 @@ pub(super) fn batch(transaction: &Transaction<'_>, batch: &Batch) -> Result<(), 
     for judged in &batch.flows {
         flow(transaction, judged, &mut touched)?;
     }
-    for edge in &touched.edges {
-        refresh_edge(transaction, *edge)?;
-    }
-    for finding in &touched.findings {
-        refresh_finding(transaction, *finding)?;
-    }
+    touched.refresh(transaction)?;
     if let Some(coverage) = &batch.coverage {
         transaction
             .prepare_cached("INSERT OR REPLACE INTO source (name, coverage) VALUES (?1, ?2)")?
@@ -34,10 +30,42 @@ pub(super) fn batch(transaction: &Transaction<'_>, batch: &Batch) -> Result<(), 
     Ok(())
 }
 
+/// How many flows are forgotten in one transaction.
+const FORGOTTEN: i64 = 5_000;
+
+/// Forgets some of the flows that began before a time; tells whether there may be more.
+pub(super) fn forget(transaction: &Transaction<'_>, before: Timestamp) -> Result<bool, StoreError> {
+    let mut touched = Touched::default();
+    let old = transaction
+        .prepare_cached(
+            "SELECT row, edge, judgement, bytes FROM flow WHERE start < ?1 ORDER BY start, id LIMIT ?2",
+        )?
+        .query_map(params![before.as_nanos(), FORGOTTEN], Before::read)?
+        .collect::<Result<Vec<_>, _>>()?;
+    for gone in &old {
+        withdraw(transaction, gone, &mut touched)?;
+        transaction.prepare_cached("DELETE FROM flow WHERE row = ?1")?.execute([gone.row])?;
+    }
+    touched.refresh(transaction)?;
+    Ok(!old.is_empty())
+}
+
 #[derive(Default)]
 struct Touched {
     edges: BTreeSet<i64>,
     findings: BTreeSet<i64>,
+}
+
+impl Touched {
+    fn refresh(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        for edge in &self.edges {
+            refresh_edge(transaction, *edge)?;
+        }
+        for finding in &self.findings {
+            refresh_finding(transaction, *finding)?;
+        }
+        Ok(())
+    }
 }
 
 struct Before {
@@ -45,6 +73,17 @@ struct Before {
     edge: i64,
     violating: bool,
     bytes: i64,
+}
+
+impl Before {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            row: row.get(0)?,
+            edge: row.get(1)?,
+            violating: row.get::<_, String>(2)? == Judgement::Violates.name(),
+            bytes: row.get(3)?,
+        })
+    }
 }
 
 fn flow(transaction: &Transaction<'_>, judged: &Judged, touched: &mut Touched) -> Result<(), StoreError> {
@@ -57,14 +96,7 @@ fn flow(transaction: &Transaction<'_>, judged: &Judged, touched: &mut Touched) -
     let edge = edge(transaction, judged)?;
     let before = transaction
         .prepare_cached("SELECT row, edge, judgement, bytes FROM flow WHERE id = ?1")?
-        .query_row([&id], |row| {
-            Ok(Before {
-                row: row.get(0)?,
-                edge: row.get(1)?,
-                violating: row.get::<_, String>(2)? == Judgement::Violates.name(),
-                bytes: row.get(3)?,
-            })
-        })
+        .query_row([&id], Before::read)
         .optional()?;
     let row = if let Some(before) = before {
         withdraw(transaction, &before, touched)?;
@@ -151,12 +183,7 @@ fn edge(transaction: &Transaction<'_>, judged: &Judged) -> Result<i64, StoreErro
     let (client, server, seen) = (&judged.client, &judged.server, &judged.flow);
     let (class, proof) = (seen.security.class(), seen.security.evidence().proof);
     let (client_name, server_name) = (client.name(), server.name());
-    let identity = serde_json::to_string(&(
-        (&client_name, client.kind),
-        (&server_name, server.kind),
-        (seen.transport, seen.server.port, seen.protocol),
-        (class, proof),
-    ))?;
+    let identity = shape::edge(judged)?;
     let found = transaction
         .prepare_cached("SELECT row FROM edge WHERE identity = ?1")?
         .query_row([&identity], |row| row.get(0))

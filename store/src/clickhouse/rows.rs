@@ -1,0 +1,172 @@
+//! Rows as they go to the server and come back; the columns are those of `schema`.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use analyzer::report::{Judged, Judgement, finding_key};
+use clickhouse::Row;
+use flow::{FlowId, PerSide, Timestamp};
+use serde::{Deserialize, Serialize};
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
+use std::hash::Hasher as _;
+
+use crate::error::StoreError;
+use crate::shape::{self, Own};
+
+/// A flow's own part. `start` and `finish` are nanoseconds since the Unix epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Row, Serialize, Deserialize)]
+pub(super) struct FlowRow {
+    pub(super) start: i64,
+    pub(super) id: u128,
+    /// A hash of everything else in the row: another report of the flow is another version.
+    pub(super) version: u64,
+    pub(super) finish: i64,
+    pub(super) server: Ipv6Addr,
+    pub(super) client_port: u16,
+    pub(super) close: String,
+    pub(super) packets_client: u64,
+    pub(super) packets_server: u64,
+    pub(super) bytes_client: u64,
+    pub(super) bytes_server: u64,
+    pub(super) shape: u128,
+}
+
+/// A row of the log: a report (1), or what takes one out (-1).
+#[derive(Debug, Clone, PartialEq, Eq, Row, Serialize, Deserialize)]
+pub(super) struct SignedRow {
+    pub(super) start: i64,
+    pub(super) id: u128,
+    pub(super) version: u64,
+    pub(super) finish: i64,
+    pub(super) client_port: u16,
+    pub(super) close: String,
+    pub(super) packets_client: u64,
+    pub(super) packets_server: u64,
+    pub(super) bytes_client: u64,
+    pub(super) bytes_server: u64,
+    pub(super) shape: u128,
+    pub(super) sign: i8,
+}
+
+/// The columns of a [`SignedRow`].
+pub(super) const SIGNED: &str = "start, id, version, finish, client_port, close, packets_client, packets_server, bytes_client, bytes_server, shape, sign";
+
+impl FlowRow {
+    /// Takes a flow's own part out of it; what is left is its shape, whose name is `shape`.
+    pub(super) fn new(own: Own, shape: u128, server: IpAddr) -> Self {
+        let mut row = Self {
+            start: own.start.as_nanos(),
+            id: own.id.0,
+            version: 0,
+            finish: own.end.as_nanos(),
+            server: match server {
+                IpAddr::V4(address) => address.to_ipv6_mapped(),
+                IpAddr::V6(address) => address,
+            },
+            client_port: own.client_port,
+            close: own.close.name().into(),
+            packets_client: own.packets.client,
+            packets_server: own.packets.server,
+            bytes_client: own.bytes.client,
+            bytes_server: own.bytes.server,
+            shape,
+        };
+        let mut hasher = SipHasher13::new();
+        hasher.write_i64(row.finish);
+        hasher.write_u16(row.client_port);
+        hasher.write(row.close.as_bytes());
+        for count in [row.packets_client, row.packets_server, row.bytes_client, row.bytes_server] {
+            hasher.write_u64(count);
+        }
+        hasher.write_u128(row.shape);
+        row.version = hasher.finish128().h1;
+        row
+    }
+}
+
+impl SignedRow {
+    pub(super) fn own(&self) -> Result<Own, StoreError> {
+        Ok(Own {
+            id: FlowId(self.id),
+            start: Timestamp::from_nanos(self.start),
+            end: Timestamp::from_nanos(self.finish),
+            client_port: self.client_port,
+            close: self.close.parse().map_err(StoreError::Word)?,
+            packets: PerSide { client: self.packets_client, server: self.packets_server },
+            bytes: PerSide { client: self.bytes_client, server: self.bytes_server },
+        })
+    }
+}
+
+/// What flows share, by content, with the words that filters and groups need.
+#[derive(Debug, Clone, Row, Serialize, Deserialize)]
+pub(super) struct ShapeRow {
+    hash: u128,
+    edge: String,
+    client: String,
+    client_kind: String,
+    client_namespace: Option<String>,
+    client_workload: Option<String>,
+    server: String,
+    server_kind: String,
+    server_namespace: Option<String>,
+    server_workload: Option<String>,
+    transport: String,
+    port: u16,
+    protocol: Option<String>,
+    class: String,
+    proof: String,
+    proof_rank: u8,
+    judgement: String,
+    /// Key, id, rank of the severity, rank of the certainty, cause.
+    violations: Vec<(String, String, u8, u8, Option<String>)>,
+    body: String,
+}
+
+impl ShapeRow {
+    pub(super) fn new(hash: u128, shape: &Judged, body: &[u8]) -> Result<Self, StoreError> {
+        let (client, server, seen) = (&shape.client, &shape.server, &shape.flow);
+        let proof = seen.security.evidence().proof;
+        let mut violations: Vec<_> = shape
+            .violations
+            .iter()
+            .map(|broken| {
+                let (severity, certainty) = (broken.severity as u8, broken.certainty as u8);
+                (finding_key(shape, broken), broken.id.clone(), severity, certainty, broken.cause.clone())
+            })
+            .collect();
+        // A flow counts once in a finding, however often it breaks the same declaration.
+        violations.sort();
+        violations.dedup_by(|one, other| one.0 == other.0);
+        Ok(Self {
+            hash,
+            edge: shape::edge(shape)?,
+            client: client.name(),
+            client_kind: client.kind.name().into(),
+            client_namespace: client.namespace.clone(),
+            client_workload: client.workload.clone(),
+            server: server.name(),
+            server_kind: server.kind.name().into(),
+            server_namespace: server.namespace.clone(),
+            server_workload: server.workload.clone(),
+            transport: seen.transport.name().into(),
+            port: seen.server.port,
+            protocol: seen.protocol.map(|protocol| protocol.name().into()),
+            class: seen.security.class().name().into(),
+            proof: proof.name().into(),
+            proof_rank: proof as u8,
+            judgement: shape.judgement.name().into(),
+            violations,
+            body: String::from_utf8_lossy(body).into_owned(),
+        })
+    }
+}
+
+impl ShapeRow {
+    /// Returns the shape's name.
+    pub(super) fn name(&self) -> u128 {
+        self.hash
+    }
+}
+
+/// The word for a flow that breaks a declaration.
+pub(super) const VIOLATES: &str = Judgement::Violates.name();

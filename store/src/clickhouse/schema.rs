@@ -1,0 +1,303 @@
+//! The tables, for one server and for a cluster, and how an older database becomes a current one.
+//!
+//! `flow` is a log of judged flows with signs: a report that replaces another one brings a row of sign -1 that takes the
+//! other out, so every count is a sum of signs, whatever the filter and whether or not parts were merged. What flows share
+//! is in `shape`, by content. Rows come in through `arrival`, which keeps nothing: the view `arrive` compares what comes with
+//! what is there and writes the difference, so that recording again changes nothing. The counts of each shape and hour
+//! are a projection: part of the same parts as the rows, they cannot come apart from them when a server dies.
+
+use clickhouse::Client;
+use serde::Deserialize;
+
+use super::address::Address;
+use super::fault::told;
+use crate::error::StoreError;
+
+/// The oldest server that can do all of this: it rebuilds projections when rows cancel out.
+const OLDEST: (u32, u32) = (24, 8);
+
+/// Where the tables live.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Layout {
+    /// One server.
+    #[default]
+    Single,
+    /// The cluster of this name: replicated tables, flows spread over the shards by their destination's address. The servers need
+    /// the macros `shard` and `replica`.
+    Cluster(String),
+}
+
+/// The columns of a flow: its own part, and the name of the rest.
+const FLOW: &str = "
+    start DateTime64(9, 'UTC') CODEC(Delta, ZSTD),
+    id UInt128 CODEC(NONE),
+    version UInt64 CODEC(NONE),
+    finish DateTime64(9, 'UTC') CODEC(Delta, ZSTD),
+    server IPv6,
+    client_port UInt16,
+    close LowCardinality(String),
+    packets_client UInt64 CODEC(T64, LZ4),
+    packets_server UInt64 CODEC(T64, LZ4),
+    bytes_client UInt64 CODEC(T64, LZ4),
+    bytes_server UInt64 CODEC(T64, LZ4),
+    shape UInt128";
+
+/// One step from each schema version to the next; the version is how many were taken. Each may be taken twice.
+const STEPS: &[fn(&Layout) -> Vec<String>] = &[flows, declarations];
+
+impl Layout {
+    pub(super) fn on(&self) -> String {
+        match self {
+            Self::Single => String::new(),
+            Self::Cluster(name) => format!(" ON CLUSTER '{name}'"),
+        }
+    }
+
+    /// A table of which every server holds the whole.
+    fn everywhere(&self, table: &str, engine: &str, arguments: &str) -> String {
+        match self {
+            Self::Single => format!("{engine}({arguments})"),
+            Self::Cluster(_) => {
+                let comma = if arguments.is_empty() { "" } else { ", " };
+                format!(
+                    "Replicated{engine}('/wireproof/{{database}}/{table}', '{{shard}}-{{replica}}'{comma}{arguments})"
+                )
+            }
+        }
+    }
+
+    /// A table of which every shard holds a part.
+    fn sharded(&self, table: &str, engine: &str, arguments: &str) -> String {
+        match self {
+            Self::Single => format!("{engine}({arguments})"),
+            Self::Cluster(_) => {
+                format!(
+                    "Replicated{engine}('/wireproof/{{database}}/{{shard}}/{table}', '{{replica}}', {arguments})"
+                )
+            }
+        }
+    }
+
+    /// The name under which a shard's own part goes.
+    pub(super) fn part(&self, table: &str) -> String {
+        match self {
+            Self::Single => table.to_owned(),
+            Self::Cluster(_) => format!("{table}_part"),
+        }
+    }
+
+    /// The table over all parts; on one server the part is the whole.
+    fn whole(&self, table: &str) -> Option<String> {
+        let Self::Cluster(name) = self else { return None };
+        let (on, part) = (self.on(), self.part(table));
+        Some(format!(
+            "CREATE TABLE IF NOT EXISTS {table}{on} AS {part}
+             ENGINE = Distributed('{name}', currentDatabase(), {part}, cityHash64(server))"
+        ))
+    }
+}
+
+fn flows(layout: &Layout) -> Vec<String> {
+    let (on, flow, arrival) = (layout.on(), layout.part("flow"), layout.part("arrival"));
+    let mut statements = vec![
+        format!(
+            "CREATE TABLE IF NOT EXISTS shape{on} (
+                hash UInt128,
+                sent DateTime DEFAULT now(),
+                edge String CODEC(ZSTD),
+                client LowCardinality(String),
+                client_kind LowCardinality(String),
+                client_namespace LowCardinality(Nullable(String)),
+                client_workload LowCardinality(Nullable(String)),
+                server LowCardinality(String),
+                server_kind LowCardinality(String),
+                server_namespace LowCardinality(Nullable(String)),
+                server_workload LowCardinality(Nullable(String)),
+                transport LowCardinality(String),
+                port UInt16,
+                protocol LowCardinality(Nullable(String)),
+                class LowCardinality(String),
+                proof LowCardinality(String),
+                proof_rank UInt8,
+                judgement LowCardinality(String),
+                violations Array(Tuple(String, LowCardinality(String), UInt8, UInt8, Nullable(String))),
+                body String CODEC(ZSTD(3))
+            ) ENGINE = {} ORDER BY hash",
+            layout.everywhere("shape", "ReplacingMergeTree", "sent")
+        ),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {flow}{on} ({FLOW},
+                sign Int8,
+                INDEX by_id id TYPE bloom_filter(0.001) GRANULARITY 4,
+                PROJECTION hourly (
+                    SELECT toStartOfHour(start), shape, sum(sign), sum(sign * toInt64(bytes_client + bytes_server)), min(start), max(finish)
+                    GROUP BY toStartOfHour(start), shape
+                )
+            ) ENGINE = {}
+            PARTITION BY toDate(start) ORDER BY (start, id)
+            SETTINGS deduplicate_merge_projection_mode = 'rebuild'",
+            layout.sharded("flow", "VersionedCollapsingMergeTree", "sign, version")
+        ),
+        format!("CREATE TABLE IF NOT EXISTS {arrival}{on} ({FLOW}) ENGINE = Null"),
+        format!(
+            "CREATE MATERIALIZED VIEW IF NOT EXISTS arrive{on} TO {flow} AS
+             SELECT start, id, version, any(finish) AS finish, any(server) AS server, any(client_port) AS client_port,
+                any(close) AS close, any(packets_client) AS packets_client, any(packets_server) AS packets_server,
+                any(bytes_client) AS bytes_client, any(bytes_server) AS bytes_server, any(shape) AS shape,
+                arrayJoin(arrayWithConstant(toUInt64(abs(sum(wanted))), toInt8(sign(sum(wanted))))) AS sign
+             FROM (
+                SELECT *, toInt64(1) AS wanted FROM {arrival}
+                UNION ALL
+                SELECT * EXCEPT (sign), -toInt64(sign) AS wanted FROM {flow}
+                WHERE (start, id) IN (SELECT start, id FROM {arrival})
+             )
+             GROUP BY start, id, version"
+        ),
+        format!(
+            "CREATE TABLE IF NOT EXISTS source{on} (
+                name String, at DateTime64(9, 'UTC') DEFAULT now64(9), coverage String
+            ) ENGINE = {} ORDER BY name",
+            layout.everywhere("source", "ReplacingMergeTree", "at")
+        ),
+    ];
+    statements.extend(layout.whole("flow"));
+    statements.extend(layout.whole("arrival"));
+    statements
+}
+
+fn declarations(layout: &Layout) -> Vec<String> {
+    let on = layout.on();
+    vec![
+        format!(
+            "CREATE TABLE IF NOT EXISTS mesh{on} (
+                id String, taken_at Int64, manifests String CODEC(ZSTD(3))
+            ) ENGINE = {} ORDER BY id",
+            layout.everywhere("mesh", "ReplacingMergeTree", "taken_at")
+        ),
+        format!(
+            "CREATE TABLE IF NOT EXISTS mesh_since{on} (
+                since Int64, id String, at DateTime64(9, 'UTC') DEFAULT now64(9)
+            ) ENGINE = {} ORDER BY since",
+            layout.everywhere("mesh_since", "ReplacingMergeTree", "at")
+        ),
+    ]
+}
+
+/// The newest version.
+pub(super) fn known() -> i64 {
+    i64::try_from(STEPS.len()).unwrap_or(i64::MAX)
+}
+
+/// Every statement from nothing to the newest version, for people to read and for the tests.
+#[must_use]
+pub fn statements(layout: &Layout) -> Vec<String> {
+    let versions = versions(layout);
+    std::iter::once(versions).chain(STEPS.iter().flat_map(|step| step(layout))).collect()
+}
+
+fn versions(layout: &Layout) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS wireproof_schema{} (version UInt32, at DateTime DEFAULT now()) ENGINE = {} ORDER BY version",
+        layout.on(),
+        layout.everywhere("wireproof_schema", "MergeTree", "")
+    )
+}
+
+/// What a database is like.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The server's version.
+    pub(super) server: String,
+    /// The schema's version; absent where there is no store yet.
+    pub(super) version: Option<i64>,
+    /// Whether the flows are spread over a cluster.
+    pub(super) layout: Layout,
+}
+
+#[derive(clickhouse::Row, Deserialize)]
+struct Present {
+    server: String,
+    databases: u64,
+    tables: u64,
+    ours: u64,
+    cluster: String,
+}
+
+/// Looks without touching anything.
+pub(super) async fn look(client: &Client, address: &Address) -> Result<Found, StoreError> {
+    let place = address.to_string();
+    let fault = |error| told(&place, &error);
+    let present: Present = client
+        .clone()
+        .with_database("system")
+        .query_raw(
+            "SELECT version() AS server,
+                ifNull((SELECT count() FROM system.databases WHERE name = {name:String}), 0) AS databases,
+                countIf(database = {name:String}) AS tables,
+                countIf(database = {name:String} AND name = 'wireproof_schema') AS ours,
+                anyIf(extract(engine_full, 'Distributed\\\\(\\'([^\\']*)'), database = {name:String} AND name = 'flow') AS cluster
+             FROM system.tables",
+        )
+        .param("name", address.database())
+        .fetch_one()
+        .await
+        .map_err(fault)?;
+    let mut parts = present.server.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    if (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) < OLDEST {
+        return Err(StoreError::OldServer { place, found: present.server, oldest: "24.8" });
+    }
+    if present.ours == 0 && present.tables > 0 {
+        return Err(StoreError::Foreign { place });
+    }
+    let version = if present.ours > 0 {
+        let version: u32 =
+            client.query("SELECT max(version) FROM wireproof_schema").fetch_one().await.map_err(fault)?;
+        Some(i64::from(version))
+    } else {
+        None
+    };
+    if let Some(found) = version.filter(|found| *found > known()) {
+        return Err(StoreError::NewerSchema { place, found, known: known() });
+    }
+    let layout = if present.cluster.is_empty() { Layout::Single } else { Layout::Cluster(present.cluster) };
+    let missing = present.databases == 0;
+    Ok(Found { server: present.server, version: version.filter(|_| !missing), layout })
+}
+
+/// Brings a database to `version`, made where it is not there. Several may do so at once.
+pub(super) async fn migrate(
+    client: &Client,
+    address: &Address,
+    found: &Found,
+    layout: &Layout,
+    version: i64,
+) -> Result<(), StoreError> {
+    let place = address.to_string();
+    let fault = |error| told(&place, &error);
+    let Some(taken) = found.version.map(|version| usize::try_from(version).unwrap_or(0)) else {
+        let (database, on) = (address.database(), layout.on());
+        client
+            .clone()
+            .with_database("system")
+            .query(&format!("CREATE DATABASE IF NOT EXISTS `{database}`{on}"))
+            .execute()
+            .await
+            .map_err(fault)?;
+        client.query(&versions(layout)).execute().await.map_err(fault)?;
+        let empty = Found { server: String::new(), version: Some(0), layout: layout.clone() };
+        return Box::pin(migrate(client, address, &empty, layout, version)).await;
+    };
+    let wanted = usize::try_from(version).unwrap_or(0);
+    for (step, number) in STEPS.iter().zip(1_u32..).skip(taken).take(wanted.saturating_sub(taken)) {
+        for statement in step(layout) {
+            client.query_raw(&statement).execute().await.map_err(fault)?;
+        }
+        client
+            .query("INSERT INTO wireproof_schema (version) VALUES (?)")
+            .bind(number)
+            .execute()
+            .await
+            .map_err(fault)?;
+    }
+    Ok(())
+}
