@@ -374,8 +374,11 @@ const UNITS: &[(char, u64)] = &[('h', 3600), ('d', 86_400), ('w', 604_800)];
 
 fn keep(text: &str) -> Result<Duration, String> {
     let told = || "a number with h, d or w is expected, such as 30d".to_owned();
-    let (unit, seconds) = UNITS.iter().find(|(unit, _)| text.ends_with(*unit)).ok_or_else(told)?;
-    let count: u64 = text.trim_end_matches(*unit).parse().map_err(|_| told())?;
+    let (count, seconds) = UNITS
+        .iter()
+        .find_map(|(unit, seconds)| Some((text.strip_suffix(*unit)?, seconds)))
+        .ok_or_else(told)?;
+    let count: u64 = count.parse().map_err(|_| told())?;
     count.checked_mul(*seconds).filter(|whole| *whole > 0).map(Duration::from_secs).ok_or_else(told)
 }
 

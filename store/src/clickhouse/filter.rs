@@ -31,6 +31,8 @@ pub(super) struct Asked {
     pub(super) time: String,
     /// From where shapes are counted: `shape`, `flows`, `bytes`, `first`, `last`, for the flows of that time.
     pub(super) counted: String,
+    /// The same by hour: `hour`, `shape`, `f`.
+    pub(super) hours: String,
     values: Vec<(&'static str, Value)>,
 }
 
@@ -127,9 +129,11 @@ impl Asked {
             violation: joined(&violation),
             time: joined(&time),
             counted: String::new(),
+            hours: String::new(),
             values,
         };
-        asked.counted = asked.within(since, until);
+        asked.hours = asked.within(since, until);
+        asked.counted = summed(&asked.hours);
         asked
     }
 
@@ -163,7 +167,7 @@ impl Asked {
         if let (Some(from), Some(to)) = (from, to)
             && from >= to
         {
-            return summed(&hours(&format!(" WHERE {}", self.time)));
+            return hours(&format!(" WHERE {}", self.time));
         }
         let mut whole = Vec::new();
         let mut parts = Vec::new();
@@ -185,7 +189,7 @@ impl Asked {
         }
         let whole = if whole.is_empty() { String::new() } else { format!(" WHERE {}", whole.join(" AND ")) };
         parts.push(hours(&whole));
-        summed(&parts.join(" UNION ALL "))
+        parts.join(" UNION ALL ")
     }
 }
 

@@ -21,7 +21,6 @@ use analyzer::report::{Finding, Judged};
 use clickhouse::{Client, Row};
 use flow::{FlowId, Timestamp};
 use serde::Deserialize;
-use tokio::sync::Mutex;
 
 pub use self::address::Address;
 use self::filter::Asked;
@@ -48,8 +47,9 @@ struct Base {
     layout: Layout,
     client: Client,
     patience: Duration,
-    /// Batches of one collector are written one after the other: a flow's reports stay in order.
-    sent: Mutex<Sent>,
+    sent: std::sync::Mutex<Sent>,
+    /// Whoever holds it writes.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl std::fmt::Debug for Clickhouse {
@@ -98,7 +98,14 @@ impl Clickhouse {
             Ok(layout)
         })
         .await?;
-        let base = Base { address, layout, client, patience, sent: Mutex::default() };
+        let base = Base {
+            address,
+            layout,
+            client,
+            patience,
+            sent: std::sync::Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+        };
         Ok(Self { base: Arc::new(base) })
     }
 

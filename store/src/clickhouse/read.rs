@@ -421,32 +421,23 @@ impl Clickhouse {
         let asked = Asked::new(query);
         let span = self.whole_span(&asked).await?;
         let (Some(first), Some(last)) = (span.first, span.last) else { return Ok(Vec::new()) };
-        let (first, last) = (first.as_nanos(), last.as_nanos());
+        let (mut first, last) = (first.as_nanos(), last.as_nanos());
         // The end of the last flow bounds the last start; a step too wide is better than a second question.
-        let step = last.saturating_sub(first) / i64::from(buckets.max(1)) + 1;
-        let whole =
-            last.saturating_sub(first) > FINE_HOURS * HOUR && query.since.is_none() && query.until.is_none();
-        let (first, step) = if whole {
-            (first.div_euclid(HOUR) * HOUR, (step + HOUR).div_euclid(HOUR) * HOUR)
+        let mut step = last.saturating_sub(first) / i64::from(buckets.max(1)) + 1;
+        let parts = if last.saturating_sub(first) > FINE_HOURS * HOUR {
+            first = first.div_euclid(HOUR) * HOUR;
+            step = (step / HOUR + 1) * HOUR;
+            asked.hours.clone()
         } else {
-            (first, step)
-        };
-        // Over whole hours the projection answers; `hour` names them in its words.
-        let (moment, seen) = if whole {
-            let seen =
-                "SELECT toStartOfHour(start) AS hour, shape, sum(sign) AS f FROM flow GROUP BY hour, shape";
-            ("toInt64(toUnixTimestamp(hour)) * 1000000000", seen.to_owned())
-        } else {
-            let seen = format!(
-                "SELECT start, shape, sum(sign) AS f FROM flow WHERE {} GROUP BY start, shape",
+            format!(
+                "SELECT start AS hour, shape, sum(sign) AS f FROM flow WHERE {} GROUP BY hour, shape",
                 asked.time
-            );
-            ("toUnixTimestamp64Nano(start)", seen)
+            )
         };
         let sql = format!(
-            "SELECT intDiv({moment} - {{first:Int64}}, {{step:Int64}}) AS place, class, sum(f) AS all_flows,
-                sumIf(f, judgement = '{VIOLATES}') AS violating
-             FROM ({seen}) AS seen
+            "SELECT place, class, sum(f) AS all_flows, sumIf(f, judgement = '{VIOLATES}') AS violating
+             FROM (SELECT intDiv(toUnixTimestamp64Nano(toDateTime64(hour, 9, 'UTC')) - {{first:Int64}}, {{step:Int64}}) AS place, shape, sum(f) AS f
+                   FROM ({parts}) GROUP BY place, shape) AS seen
              INNER JOIN (SELECT hash, class, judgement FROM shape WHERE {edge} AND {outcome} LIMIT 1 BY hash) AS shape ON seen.shape = shape.hash
              GROUP BY place, class HAVING all_flows > 0 ORDER BY place",
             edge = asked.edge,

@@ -1,6 +1,7 @@
 //! One batch to the server: the shapes that it does not have yet, then the flows, then what the source covered.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use analyzer::report::Judged;
@@ -46,15 +47,16 @@ impl Sent {
 /// A batch as rows.
 struct Rows {
     flows: Vec<FlowRow>,
-    shapes: HashMap<u128, ShapeRow>,
+    shapes: Vec<ShapeRow>,
 }
 
-fn rows(flows: Vec<Judged>, sent: &HashSet<u128>) -> Result<Rows, StoreError> {
+fn rows(flows: Vec<Judged>, sent: &std::sync::Mutex<Sent>) -> Result<Rows, StoreError> {
     // Of several reports of one flow the last one counts.
     let last: HashMap<u128, usize> =
         flows.iter().enumerate().map(|(place, judged)| (judged.flow.id.0, place)).collect();
-    let mut rows = Rows { flows: Vec::with_capacity(last.len()), shapes: HashMap::new() };
-    let mut text = Vec::new();
+    let mut rows = Rows { flows: Vec::with_capacity(last.len()), shapes: Vec::new() };
+    let (mut text, mut met) = (Vec::new(), HashSet::new());
+    lock(sent).refresh();
     for (place, mut judged) in flows.into_iter().enumerate() {
         if last.get(&judged.flow.id.0) != Some(&place) {
             continue;
@@ -62,35 +64,32 @@ fn rows(flows: Vec<Judged>, sent: &HashSet<u128>) -> Result<Rows, StoreError> {
         let server = judged.flow.server.ip;
         let own = Own::take(&mut judged);
         let name = shape::write(&judged, &mut text)?;
-        if !sent.contains(&name) && !rows.shapes.contains_key(&name) {
-            rows.shapes.insert(name, ShapeRow::new(name, &judged, &text)?);
+        if met.insert(name) && !lock(sent).names.contains(&name) {
+            rows.shapes.push(ShapeRow::new(name, &judged, &text)?);
         }
         rows.flows.push(FlowRow::new(own, name, server));
     }
     Ok(rows)
 }
 
+fn lock(sent: &std::sync::Mutex<Sent>) -> MutexGuard<'_, Sent> {
+    sent.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Clickhouse {
     pub(super) async fn write(&self, batch: Batch) -> Result<(), StoreError> {
         let Batch { source, flows, coverage } = batch;
-        let mut sent = self.base.sent.lock().await;
-        sent.refresh();
-        if !flows.is_empty() {
-            let known = std::mem::take(&mut sent.names);
-            let (known, rows) = spawn_blocking(move || {
-                let rows = rows(flows, &known);
-                (known, rows)
-            })
-            .await
-            .map_err(|_| StoreError::Stopped)?;
-            sent.names = known;
-            let rows = rows?;
-            // A shape may be there that no flow has, never a flow whose shape is missing.
-            let shapes: Vec<ShapeRow> = rows.shapes.into_values().collect();
-            if !shapes.is_empty() {
-                self.insert("shape", &shapes).await?;
-                sent.names.extend(shapes.iter().map(ShapeRow::name));
-            }
+        let base = Arc::clone(&self.base);
+        let rows =
+            spawn_blocking(move || rows(flows, &base.sent)).await.map_err(|_| StoreError::Stopped)??;
+        // A flow's reports stay in order, and two batches never compare themselves with what is there at once.
+        let _turn = self.base.turn.lock().await;
+        // A shape may be there that no flow has, never a flow whose shape is missing.
+        if !rows.shapes.is_empty() {
+            self.insert("shape", &rows.shapes).await?;
+            lock(&self.base.sent).names.extend(rows.shapes.iter().map(ShapeRow::name));
+        }
+        if !rows.flows.is_empty() {
             self.insert("arrival", &rows.flows).await?;
         }
         if let Some(coverage) = coverage {

@@ -1,4 +1,4 @@
-//! A query's filters as SQL conditions on the tables `edge`, `flow` and `finding`.
+//! A query's filters as SQL conditions on the tables `edge`, `shape` and `finding`.
 //!
 //! Every value is bound, never written into the statement.
 
@@ -15,36 +15,22 @@ pub(super) struct Conditions {
 }
 
 impl Conditions {
-    /// Narrows flows (joined with their edges).
-    pub(super) fn of_flows(query: &Query) -> Self {
+    /// Narrows shapes (joined with their edges).
+    pub(super) fn of_shapes(query: &Query) -> Self {
         let mut all = Self::default();
         all.on_edge(query);
-        all.any("flow.judgement", query.judgement.iter().map(|word| text(word.name())));
-        if !query.id.is_empty() || !query.severity.is_empty() {
-            all.open("EXISTS (SELECT 1 FROM violation JOIN finding ON finding.row = violation.finding WHERE violation.flow = flow.row");
-            all.on_finding(query);
-            all.close();
-        }
-        all.times("flow.start", "flow.start", query);
+        all.on_shape(query);
         all
     }
 
-    /// Narrows edges: an edge fits when one of its flows does.
+    /// Narrows edges: an edge fits when one of its shapes does.
     pub(super) fn of_edges(query: &Query) -> Self {
         let mut all = Self::default();
         all.on_edge(query);
         all.times("edge.last_seen", "edge.first_seen", query);
-        if !query.judgement.is_empty() {
-            all.open("EXISTS (SELECT 1 FROM flow WHERE flow.edge = edge.row");
-            all.any("flow.judgement", query.judgement.iter().map(|word| text(word.name())));
-            all.close();
-        }
-        if !query.id.is_empty() || !query.severity.is_empty() {
-            all.open(
-                "EXISTS (SELECT 1 FROM flow JOIN violation ON violation.flow = flow.row
-                 JOIN finding ON finding.row = violation.finding WHERE flow.edge = edge.row",
-            );
-            all.on_finding(query);
+        if !(query.judgement.is_empty() && query.id.is_empty() && query.severity.is_empty()) {
+            all.open("EXISTS (SELECT 1 FROM shape WHERE shape.edge = edge.row");
+            all.on_shape(query);
             all.close();
         }
         all
@@ -70,6 +56,12 @@ impl Conditions {
         }
     }
 
+    /// Adds a condition of its own.
+    pub(super) fn and(&mut self, term: &str, values: impl IntoIterator<Item = Value>) {
+        self.terms.push(term.into());
+        self.values.extend(values);
+    }
+
     /// Returns the conditions as one expression.
     pub(super) fn sql(&self) -> String {
         let mut sql = String::from("1");
@@ -92,12 +84,23 @@ impl Conditions {
         self.any("edge.protocol", query.protocol.iter().map(|word| text(word.name())));
     }
 
+    fn on_shape(&mut self, query: &Query) {
+        self.any("shape.judgement", query.judgement.iter().map(|word| text(word.name())));
+        if !query.id.is_empty() || !query.severity.is_empty() {
+            self.open(
+                "EXISTS (SELECT 1 FROM breach JOIN finding ON finding.row = breach.finding WHERE breach.shape = shape.row",
+            );
+            self.on_finding(query);
+            self.close();
+        }
+    }
+
     fn on_finding(&mut self, query: &Query) {
         self.any("finding.id", query.id.iter().map(|word| text(word)));
         self.any("finding.rank", query.severity.iter().map(|word| Value::Integer(*word as i64)));
     }
 
-    fn times(&mut self, latest: &str, earliest: &str, query: &Query) {
+    pub(super) fn times(&mut self, latest: &str, earliest: &str, query: &Query) {
         if let Some(since) = query.since {
             self.terms.push(format!("{latest} >= ?"));
             self.values.push(Value::Integer(since.as_nanos()));

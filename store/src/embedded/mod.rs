@@ -29,6 +29,9 @@ use crate::{Batch, Status, Store};
 /// How many questions are answered at once; the others wait.
 const READERS: usize = 4;
 
+/// How much of the file the writer holds in memory, in KiB (negative: SQLite's way of saying so).
+const CACHE: i64 = -65_536;
+
 /// How long a connection waits for another program that holds the file.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -62,6 +65,8 @@ impl Embedded {
         writer.pragma_update(None, "journal_mode", "wal").map_err(open)?;
         writer.pragma_update(None, "synchronous", "normal").map_err(open)?;
         writer.pragma_update(None, "foreign_keys", true).map_err(open)?;
+        writer.pragma_update(None, "cache_size", CACHE).map_err(open)?;
+        writer.set_prepared_statement_cache_capacity(64);
         let base = Base {
             path,
             writer: Mutex::new(writer),
@@ -148,7 +153,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[async_trait::async_trait]
 impl Store for Embedded {
     async fn record(&self, batch: Batch) -> Result<(), StoreError> {
-        self.write(move |transaction| write::batch(transaction, &batch)).await
+        self.write(move |transaction| write::batch(transaction, batch)).await
     }
 
     async fn flows(&self, query: &Query, paging: &Paging) -> Result<Page<Judged>, StoreError> {
@@ -283,7 +288,7 @@ mod tests {
             // So small a cache spills pages of the open transaction into the log.
             writer.pragma_update(None, "cache_size", 1).unwrap();
             let transaction = writer.transaction().unwrap();
-            write::batch(&transaction, &batch(5..500)).unwrap();
+            write::batch(&transaction, batch(5..20_000)).unwrap();
             for suffix in ["", "-wal"] {
                 let file = |path: &Path| format!("{}{suffix}", path.display());
                 std::fs::copy(file(&path), file(&copy)).unwrap();

@@ -2,37 +2,92 @@
 
 use std::collections::BTreeMap;
 
-use analyzer::report::{Certainty, Finding, Judged, Judgement, Severity};
-use flow::{Coverage, FlowId, Proof, Timestamp};
+use analyzer::report::{Certainty, Finding, Judged, Judgement, Severity, finding_key};
+use flow::{Coverage, FlowId, PerSide, Proof, Timestamp};
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
+use rusqlite::{Connection, Row, params_from_iter};
 
 use super::filter::Conditions;
+use super::write::HOUR;
 use crate::answer::{Counts, Edge, EdgeEnd, MatrixCell, Page, Sources, Span, Tally, TimelineBucket, Totals};
 use crate::error::StoreError;
 use crate::query::{List, Paging, Position, Query};
+use crate::shape::Own;
 
-const FLOWS: &str = "flow JOIN edge ON edge.row = flow.edge";
 const FINDINGS: &str = "finding JOIN edge ON edge.row = finding.edge";
+const SHAPES: &str = "shape JOIN edge ON edge.row = shape.edge";
+
+/// How many of its flows a finding names.
+const EXAMPLES: usize = 5;
+
+/// Past so many hours a timeline's steps are whole hours, of which the counts are kept.
+const FINE_HOURS: i64 = 48;
+
+const FLOW: &str = "flow.start, flow.id, flow.finish, flow.client_port, flow.close, flow.packets_client, flow.packets_server,
+    flow.bytes_client, flow.bytes_server, shape.body";
 
 pub(super) fn flows(base: &Connection, query: &Query, paging: &Paging) -> Result<Page<Judged>, StoreError> {
-    let mut fits = Conditions::of_flows(query);
-    fits.after("0, flow.start, flow.id", query.position(List::Flows, paging)?);
+    let mut fits = Conditions::default();
+    fits.times("start", "start", query);
+    narrow(&mut fits, query);
+    if let Some(Position { start, name, .. }) = query.position(List::Flows, paging)? {
+        let id: FlowId = name.parse().map_err(|_| StoreError::Cursor)?;
+        fits.and("(start, id) < (?, ?)", [Value::Integer(start), Value::Blob(id.0.to_be_bytes().into())]);
+    }
+    // The page first, from the index alone; then the rows that it names.
     let sql = format!(
-        "SELECT 0, flow.start, flow.id, flow.body FROM {FLOWS} WHERE {} ORDER BY flow.start DESC, flow.id DESC LIMIT ?",
+        "SELECT {FLOW} FROM (SELECT row FROM flow INDEXED BY flow_by_time WHERE {} ORDER BY start DESC, id DESC LIMIT ?) AS page
+         CROSS JOIN flow ON flow.row = page.row JOIN shape ON shape.row = flow.shape
+         ORDER BY flow.start DESC, flow.id DESC",
         fits.sql()
     );
+    let position = |judged: &Judged| Position {
+        rank: 0,
+        start: judged.flow.start.as_nanos(),
+        name: judged.flow.id.to_string(),
+    };
     page(base, &sql, fits.values, query, List::Flows, paging, |row| {
-        Ok(serde_json::from_str(&row.get::<_, String>(3)?)?)
+        let judged = judged(row)?;
+        Ok((position(&judged), judged))
     })
 }
 
+/// Narrows flows by their shapes. The plus keeps SQLite from walking the flows shape by shape, out of order.
+fn narrow(fits: &mut Conditions, query: &Query) {
+    let shapes = Conditions::of_shapes(query);
+    if !shapes.values.is_empty() {
+        fits.and(
+            &format!("+shape IN (SELECT shape.row FROM {SHAPES} WHERE {})", shapes.sql()),
+            shapes.values,
+        );
+    }
+}
+
 pub(super) fn flow(base: &Connection, id: FlowId) -> Result<Option<Judged>, StoreError> {
-    let body: Option<String> = base
-        .prepare_cached("SELECT body FROM flow WHERE id = ?1")?
-        .query_row([id.to_string()], |row| row.get(0))
-        .optional()?;
-    Ok(body.map(|body| serde_json::from_str(&body)).transpose()?)
+    // Without an index on the id alone this reads the whole index by time, which holds the ids.
+    let sql = format!(
+        "SELECT {FLOW} FROM (SELECT row FROM flow INDEXED BY flow_by_time WHERE id = ?1 LIMIT 1) AS found
+         CROSS JOIN flow ON flow.row = found.row JOIN shape ON shape.row = flow.shape"
+    );
+    let mut statement = base.prepare_cached(&sql)?;
+    let mut rows = statement.query([id.0.to_be_bytes()])?;
+    rows.next()?.map(judged).transpose()
+}
+
+/// Puts a flow together again from its own part and its shape.
+fn judged(row: &Row<'_>) -> Result<Judged, StoreError> {
+    let mut judged: Judged = serde_json::from_str(&row.get::<_, String>(9)?)?;
+    let own = Own {
+        start: Timestamp::from_nanos(row.get(0)?),
+        id: FlowId(u128::from_be_bytes(row.get(1)?)),
+        end: Timestamp::from_nanos(row.get(2)?),
+        client_port: row.get(3)?,
+        close: word(row, 4)?,
+        packets: PerSide { client: count(row, 5)?, server: count(row, 6)? },
+        bytes: PerSide { client: count(row, 7)?, server: count(row, 8)? },
+    };
+    own.give(&mut judged);
+    Ok(judged)
 }
 
 pub(super) fn edges(base: &Connection, query: &Query, paging: &Paging) -> Result<Page<Edge>, StoreError> {
@@ -55,25 +110,29 @@ pub(super) fn edges(base: &Connection, query: &Query, paging: &Paging) -> Result
             })
         };
         let protocol: Option<String> = row.get(13)?;
-        Ok(Edge {
-            client: end(3)?,
-            server: end(7)?,
-            transport: word(row, 11)?,
-            port: row.get(12)?,
-            protocol: protocol.map(|name| name.parse()).transpose().map_err(StoreError::Word)?,
-            class: word(row, 14)?,
-            proof: word(row, 15)?,
-            flows: count(row, 16)?,
-            violating: count(row, 17)?,
-            bytes: count(row, 18)?,
-            first_seen: Timestamp::from_nanos(row.get(1)?),
-            last_seen: Timestamp::from_nanos(row.get(19)?),
-        })
+        let position = Position { rank: 0, start: row.get(1)?, name: row.get(2)? };
+        Ok((
+            position,
+            Edge {
+                client: end(3)?,
+                server: end(7)?,
+                transport: word(row, 11)?,
+                port: row.get(12)?,
+                protocol: protocol.map(|name| name.parse()).transpose().map_err(StoreError::Word)?,
+                class: word(row, 14)?,
+                proof: word(row, 15)?,
+                flows: count(row, 16)?,
+                violating: count(row, 17)?,
+                bytes: count(row, 18)?,
+                first_seen: Timestamp::from_nanos(row.get(1)?),
+                last_seen: Timestamp::from_nanos(row.get(19)?),
+            },
+        ))
     })
 }
 
 const FINDING: &str =
-    "finding.rank, finding.first_seen, finding.key, finding.body, finding.flows, finding.last_seen,
+    "finding.row, finding.rank, finding.first_seen, finding.key, finding.flows, finding.last_seen,
     finding.proof, finding.certainty";
 
 pub(super) fn violations(
@@ -81,6 +140,7 @@ pub(super) fn violations(
     query: &Query,
     paging: &Paging,
 ) -> Result<Page<Finding>, StoreError> {
+    let moment = base.unchecked_transaction()?;
     let mut fits = Conditions::of_findings(query);
     fits.after("finding.rank, finding.first_seen, finding.key", query.position(List::Violations, paging)?);
     let sql = format!(
@@ -88,22 +148,56 @@ pub(super) fn violations(
          ORDER BY finding.rank DESC, finding.first_seen DESC, finding.key DESC LIMIT ?",
         fits.sql()
     );
-    page(base, &sql, fits.values, query, List::Violations, paging, finding)
+    page(&moment, &sql, fits.values, query, List::Violations, paging, |row| {
+        let position = Position { rank: row.get(1)?, start: row.get(2)?, name: row.get(3)? };
+        Ok((position, finding(&moment, row)?))
+    })
 }
 
 pub(super) fn violation(base: &Connection, key: &str) -> Result<Option<Finding>, StoreError> {
-    let mut statement = base.prepare_cached(&format!("SELECT {FINDING} FROM finding WHERE key = ?1"))?;
+    let moment = base.unchecked_transaction()?;
+    let mut statement = moment.prepare_cached(&format!("SELECT {FINDING} FROM finding WHERE key = ?1"))?;
     let mut rows = statement.query([key])?;
-    rows.next()?.map(finding).transpose()
+    rows.next()?.map(|row| finding(&moment, row)).transpose()
 }
 
-fn finding(row: &Row<'_>) -> Result<Finding, StoreError> {
-    let mut finding: Finding = serde_json::from_str(&row.get::<_, String>(3)?)?;
+/// Gives a finding the words of its first flow, whatever the order of arrival, and the names of the first few.
+fn finding(base: &Connection, row: &Row<'_>) -> Result<Finding, StoreError> {
+    let (own, key): (i64, String) = (row.get(0)?, row.get(3)?);
+    let shapes = base
+        .prepare_cached("SELECT shape FROM breach WHERE finding = ?1")?
+        .query_map([own], |row| row.get::<_, i64>(0))?
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut first: Vec<(i64, [u8; 16], i64)> = Vec::new();
+    for shape in shapes {
+        let mut named = base.prepare_cached(&format!(
+            "SELECT start, id FROM flow WHERE shape = ?1 ORDER BY start, id LIMIT {EXAMPLES}"
+        ))?;
+        for flow in named.query_map([shape], |row| Ok((row.get(0)?, row.get(1)?, shape)))? {
+            first.push(flow?);
+        }
+    }
+    first.sort_unstable();
+    first.truncate(EXAMPLES);
+    let Some((start, id, shape)) = first.first().copied() else {
+        return Err(StoreError::Word(format!("finding {key} has no flow")));
+    };
+    let body: String =
+        base.prepare_cached("SELECT body FROM shape WHERE row = ?1")?.query_row([shape], |row| row.get(0))?;
+    let mut judged: Judged = serde_json::from_str(&body)?;
+    judged.flow.id = FlowId(u128::from_be_bytes(id));
+    judged.flow.start = Timestamp::from_nanos(start);
+    let Some(violation) = judged.violations.iter().find(|violation| finding_key(&judged, violation) == key)
+    else {
+        return Err(StoreError::Word(format!("finding {key} is not among its first flow's violations")));
+    };
+    let mut finding = Finding::new(&judged, violation);
     finding.flows = count(row, 4)?;
-    finding.first_seen = Timestamp::from_nanos(row.get(1)?);
+    finding.first_seen = Timestamp::from_nanos(row.get(2)?);
     finding.last_seen = Timestamp::from_nanos(row.get(5)?);
     finding.proof = ranked(row, 6, Proof::ALL)?;
     finding.certainty = ranked(row, 7, Certainty::ALL)?;
+    finding.examples = first.iter().map(|(_, id, _)| FlowId(u128::from_be_bytes(*id))).collect();
     Ok(finding)
 }
 
@@ -127,14 +221,14 @@ pub(super) fn tallies(base: &Connection, query: &Query) -> Result<Vec<Tally>, St
 }
 
 pub(super) fn matrix(base: &Connection, query: &Query) -> Result<Vec<MatrixCell>, StoreError> {
-    let (from, flows, violating, fits) = counted(query);
+    let (from, values) = counted(query);
     let sql = format!(
-        "SELECT edge.client_namespace, edge.server_namespace, edge.class, edge.proof, {flows}, {violating}
-         FROM {from} WHERE {} GROUP BY 1, 2, 3, 4 ORDER BY 1, 2",
-        fits.sql()
+        "SELECT edge.client_namespace, edge.server_namespace, edge.class, edge.proof, sum(counted.flows),
+            sum(iif(shape.judgement = '{}', counted.flows, 0)) FROM {from} GROUP BY 1, 2, 3, 4 ORDER BY 1, 2",
+        Judgement::Violates.name()
     );
     let mut cells: Vec<MatrixCell> = Vec::new();
-    for (from, to, class, proof, flows, violating) in each(base, &sql, fits.values, |row| {
+    for (from, to, class, proof, flows, violating) in each(base, &sql, values, |row| {
         let (from, to): (Option<String>, Option<String>) = (row.get(0)?, row.get(1)?);
         let (class, proof): (String, String) = (row.get(2)?, row.get(3)?);
         Ok((from, to, class, proof, count(row, 4)?, count(row, 5)?))
@@ -154,25 +248,27 @@ pub(super) fn totals(base: &Connection, query: &Query) -> Result<Totals, StoreEr
     // One read transaction, so that the parts tell of one moment.
     let moment = base.unchecked_transaction()?;
     let mut totals = Totals::default();
-    let (from, flows, _, fits) = counted(query);
-    let sql =
-        format!("SELECT edge.class, edge.proof, {flows} FROM {from} WHERE {} GROUP BY 1, 2", fits.sql());
-    for (class, proof, flows) in each(&moment, &sql, fits.values, |row| {
-        let (class, proof): (String, String) = (row.get(0)?, row.get(1)?);
-        Ok((class, proof, count(row, 2)?))
+    let (from, values) = counted(query);
+    let sql = format!(
+        "SELECT edge.class, edge.proof, shape.judgement, sum(counted.flows), min(counted.first_seen),
+            max(counted.last_seen) FROM {from} GROUP BY 1, 2, 3"
+    );
+    for (class, proof, judgement, flows, first, last) in each(&moment, &sql, values, |row| {
+        let (class, proof, judgement): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let (first, last): (i64, i64) = (row.get(4)?, row.get(5)?);
+        Ok((
+            class,
+            proof,
+            judgement,
+            count(row, 3)?,
+            Timestamp::from_nanos(first),
+            Timestamp::from_nanos(last),
+        ))
     })? {
-        totals.flows.entry(class).or_default().insert(proof, flows);
-    }
-    let fits = Conditions::of_flows(query);
-    let sql = format!("SELECT flow.judgement, count(*) FROM {FLOWS} WHERE {} GROUP BY 1", fits.sql());
-    totals.judgements = each(&moment, &sql, fits.values, |row| Ok((row.get(0)?, count(row, 1)?)))?
-        .into_iter()
-        .collect::<BTreeMap<String, u64>>();
-    let fits = Conditions::of_flows(query);
-    let sql = format!("SELECT min(flow.start), max(flow.finish) FROM {FLOWS} WHERE {}", fits.sql());
-    for (first, last) in each(&moment, &sql, fits.values, |row| Ok((row.get(0)?, row.get(1)?)))? {
-        totals.first = Option::map(first, Timestamp::from_nanos);
-        totals.last = Option::map(last, Timestamp::from_nanos);
+        *totals.flows.entry(class).or_default().entry(proof).or_default() += flows;
+        *totals.judgements.entry(judgement).or_default() += flows;
+        totals.first = Some(totals.first.map_or(first, |known| known.min(first)));
+        totals.last = Some(totals.last.map_or(last, |known| known.max(last)));
     }
     let fits = Conditions::of_findings(query);
     let sql = format!("SELECT finding.rank, count(*) FROM {FINDINGS} WHERE {} GROUP BY 1", fits.sql());
@@ -192,17 +288,70 @@ pub(super) fn span(base: &Connection) -> Result<Span, StoreError> {
     Ok(Span { first: first.map(Timestamp::from_nanos), last: last.map(Timestamp::from_nanos) })
 }
 
-/// From where and how flows are counted: from the edges' own counts where the filters allow, else one by one.
-fn counted(query: &Query) -> (&'static str, &'static str, String, Conditions) {
-    let of_flows = query.since.is_some()
-        || query.until.is_some()
-        || !(query.judgement.is_empty() && query.id.is_empty() && query.severity.is_empty());
-    if of_flows {
-        let violating = format!("sum(flow.judgement = '{}')", Judgement::Violates.name());
-        (FLOWS, "count(*)", violating, Conditions::of_flows(query))
-    } else {
-        ("edge", "sum(edge.flows)", "sum(edge.violating)".into(), Conditions::of_edges(query))
+/// A stretch of time as whole hours, and as what is left of it at both ends, flow by flow.
+struct Stretch {
+    hours: Conditions,
+    ends: Vec<Conditions>,
+}
+
+impl Stretch {
+    fn of(query: &Query) -> Self {
+        let (since, until) = (query.since.map(Timestamp::as_nanos), query.until.map(Timestamp::as_nanos));
+        let from = since.map(|since| since.div_euclid(HOUR) + i64::from(since.rem_euclid(HOUR) > 0));
+        let to = until.map(|until| until.div_euclid(HOUR));
+        let mut stretch = Self { hours: Conditions::default(), ends: Vec::new() };
+        let between = |from: i64, to: i64| {
+            let mut end = Conditions::default();
+            end.and("start >= ? AND start < ?", [Value::Integer(from), Value::Integer(to)]);
+            end
+        };
+        if let (Some(since), Some(until), Some(from), Some(to)) = (since, until, from, to)
+            && from >= to
+        {
+            stretch.hours.and("0", []);
+            stretch.ends.push(between(since, until));
+            return stretch;
+        }
+        if let (Some(since), Some(from)) = (since, from) {
+            stretch.hours.and("hour >= ?", [Value::Integer(from)]);
+            stretch.ends.push(between(since, from.saturating_mul(HOUR)));
+        }
+        if let (Some(until), Some(to)) = (until, to) {
+            stretch.hours.and("hour < ?", [Value::Integer(to)]);
+            stretch.ends.push(between(to.saturating_mul(HOUR), until));
+        }
+        stretch
     }
+}
+
+/// From where shapes are counted: `counted` has `shape`, `flows` and times of the flows that fit, joined with shape and edge.
+fn counted(query: &Query) -> (String, Vec<Value>) {
+    let fits = Conditions::of_shapes(query);
+    let (source, mut values) = if query.since.is_none() && query.until.is_none() {
+        ("SELECT row AS shape, flows, first_seen, last_seen FROM shape".to_owned(), Vec::new())
+    } else {
+        let Stretch { hours, ends } = Stretch::of(query);
+        let mut parts = vec![format!(
+            "SELECT shape, sum(flows) AS flows, min(first_seen) AS first_seen, max(last_seen) AS last_seen FROM hour
+             WHERE {} GROUP BY shape",
+            hours.sql()
+        )];
+        let mut values = hours.values;
+        for end in ends {
+            parts.push(format!(
+                "SELECT shape, count(*), min(start), max(finish) FROM flow WHERE {} GROUP BY shape",
+                end.sql()
+            ));
+            values.extend(end.values);
+        }
+        (parts.join(" UNION ALL "), values)
+    };
+    values.extend(fits.values.iter().cloned());
+    let from = format!(
+        "({source}) AS counted JOIN shape ON shape.row = counted.shape JOIN edge ON edge.row = shape.edge WHERE {}",
+        fits.sql()
+    );
+    (from, values)
 }
 
 pub(super) fn timeline(
@@ -210,23 +359,49 @@ pub(super) fn timeline(
     query: &Query,
     buckets: u32,
 ) -> Result<Vec<TimelineBucket>, StoreError> {
-    let fits = Conditions::of_flows(query);
-    let sql = format!("SELECT min(flow.start), max(flow.start) FROM {FLOWS} WHERE {}", fits.sql());
-    let span = each(base, &sql, fits.values, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let moment = base.unchecked_transaction()?;
+    let (from, values) = counted(query);
+    let sql = format!("SELECT min(counted.first_seen), max(counted.last_seen) FROM {from}");
+    let span = each(&moment, &sql, values, |row| Ok((row.get(0)?, row.get(1)?)))?;
     let Some((Some(first), Some(last))) = span.first().copied() else { return Ok(Vec::new()) };
-    let (first, last): (i64, i64) = (first, last);
-    let step = step(first, last, buckets);
-    let fits = Conditions::of_flows(query);
+    let (mut first, last): (i64, i64) = (first, last);
+    let mut step = step(first, last, buckets);
+    let (source, mut values) = if last.saturating_sub(first) > FINE_HOURS * HOUR {
+        first = first.div_euclid(HOUR) * HOUR;
+        step = (step / HOUR + 1) * HOUR;
+        let Stretch { hours, ends } = Stretch::of(query);
+        let mut parts =
+            vec![format!("SELECT hour * {HOUR} AS at, shape, flows FROM hour WHERE {}", hours.sql())];
+        let mut values = hours.values;
+        for end in ends {
+            parts.push(format!(
+                "SELECT start, shape, 1 FROM flow INDEXED BY flow_by_time WHERE {}",
+                end.sql()
+            ));
+            values.extend(end.values);
+        }
+        (parts.join(" UNION ALL "), values)
+    } else {
+        let mut fits = Conditions::default();
+        fits.times("start", "start", query);
+        let sql = format!(
+            "SELECT start AS at, shape, 1 AS flows FROM flow INDEXED BY flow_by_time WHERE {}",
+            fits.sql()
+        );
+        (sql, fits.values)
+    };
+    let fits = Conditions::of_shapes(query);
     let sql = format!(
-        "SELECT (flow.start - ?) / ?, edge.class, count(*), sum(flow.judgement = '{}') FROM {FLOWS} WHERE {}
-         GROUP BY 1, 2 ORDER BY 1",
+        "SELECT place, edge.class, sum(counted.flows), sum(iif(shape.judgement = '{}', counted.flows, 0)) FROM (
+            SELECT (at - {first}) / {step} AS place, shape, sum(flows) AS flows FROM ({source}) GROUP BY 1, 2
+         ) AS counted JOIN shape ON shape.row = counted.shape JOIN edge ON edge.row = shape.edge
+         WHERE {fits} GROUP BY 1, 2 ORDER BY 1",
         Judgement::Violates.name(),
-        fits.sql()
+        fits = fits.sql()
     );
-    let mut values = vec![Value::Integer(first), Value::Integer(step)];
     values.extend(fits.values);
     let mut timeline: Vec<TimelineBucket> = Vec::new();
-    for (place, class, flows, violating) in each(base, &sql, values, |row| {
+    for (place, class, flows, violating) in each(&moment, &sql, values, |row| {
         let (place, class): (i64, String) = (row.get(0)?, row.get(1)?);
         Ok((place, class, count(row, 2)?, count(row, 3)?))
     })? {
@@ -268,13 +443,11 @@ fn page<T>(
     query: &Query,
     list: List,
     paging: &Paging,
-    read: impl Fn(&Row<'_>) -> Result<T, StoreError>,
+    read: impl Fn(&Row<'_>) -> Result<(Position, T), StoreError>,
 ) -> Result<Page<T>, StoreError> {
     let limit = paging.rows();
     values.push(Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)));
-    let mut rows = each(base, sql, values, |row| {
-        Ok((Position { rank: row.get(0)?, start: row.get(1)?, name: row.get(2)? }, read(row)?))
-    })?;
+    let mut rows = each(base, sql, values, read)?;
     let more = rows.len() > limit;
     rows.truncate(limit);
     let next_cursor = match rows.last() {

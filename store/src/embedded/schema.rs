@@ -2,12 +2,17 @@
 
 use std::path::Path;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction};
 
+use super::write;
+use crate::Batch;
 use crate::error::StoreError;
 
 /// Marks the file as a store of ours (`wprf`).
 pub(super) const APPLICATION: i64 = 0x7770_7266;
+
+/// How many flows are converted at once.
+const CONVERTED: i64 = 5_000;
 
 /// One step from each schema version to the next; the version is how many were taken.
 const MIGRATIONS: &[&str] = &[
@@ -92,7 +97,114 @@ const MIGRATIONS: &[&str] = &[
     CREATE TABLE mesh_since (since INTEGER PRIMARY KEY, id TEXT NOT NULL);
     INSERT OR REPLACE INTO mesh_since (since, id) SELECT taken_at, id FROM mesh ORDER BY taken_at, id DESC;
     ",
+    // What flows share is kept once, as a shape. Edges and findings are sums over shapes, and the counts of every hour answer
+    // what is asked of a stretch of time. There is no index on a flow's id alone: ids are random, and to keep one in order
+    // costs more than all the rest. The start is as good as part of the id.
+    "
+    CREATE TABLE converted AS SELECT row, body FROM flow;
+    DROP TABLE violation;
+    DROP TABLE flow;
+    DROP TABLE finding;
+    DROP TABLE edge;
+    CREATE TABLE edge (
+        row INTEGER PRIMARY KEY,
+        identity TEXT NOT NULL UNIQUE,
+        client_name TEXT NOT NULL,
+        client_kind TEXT NOT NULL,
+        client_namespace TEXT,
+        client_workload TEXT,
+        server_name TEXT NOT NULL,
+        server_kind TEXT NOT NULL,
+        server_namespace TEXT,
+        server_workload TEXT,
+        transport TEXT NOT NULL,
+        port INTEGER NOT NULL,
+        protocol TEXT,
+        class TEXT NOT NULL,
+        proof TEXT NOT NULL,
+        flows INTEGER NOT NULL DEFAULT 0,
+        violating INTEGER NOT NULL DEFAULT 0,
+        bytes INTEGER NOT NULL DEFAULT 0,
+        first_seen INTEGER NOT NULL DEFAULT 0,
+        last_seen INTEGER NOT NULL DEFAULT 0
+    );
+    CREATE INDEX edge_by_time ON edge (first_seen, identity);
+    CREATE TABLE shape (
+        row INTEGER PRIMARY KEY,
+        hash BLOB NOT NULL UNIQUE,
+        edge INTEGER NOT NULL REFERENCES edge (row),
+        judgement TEXT NOT NULL,
+        proof INTEGER NOT NULL,
+        flows INTEGER NOT NULL DEFAULT 0,
+        bytes INTEGER NOT NULL DEFAULT 0,
+        first_seen INTEGER NOT NULL DEFAULT 9223372036854775807,
+        last_seen INTEGER NOT NULL DEFAULT -9223372036854775808,
+        body TEXT NOT NULL
+    );
+    CREATE INDEX shape_by_edge ON shape (edge);
+    CREATE TABLE flow (
+        row INTEGER PRIMARY KEY,
+        id BLOB NOT NULL,
+        shape INTEGER NOT NULL,
+        start INTEGER NOT NULL,
+        finish INTEGER NOT NULL,
+        client_port INTEGER NOT NULL,
+        close TEXT NOT NULL,
+        packets_client INTEGER NOT NULL,
+        packets_server INTEGER NOT NULL,
+        bytes_client INTEGER NOT NULL,
+        bytes_server INTEGER NOT NULL
+    );
+    CREATE INDEX flow_by_time ON flow (start, id, shape);
+    CREATE INDEX flow_by_shape ON flow (shape, start, id);
+    CREATE TABLE hour (
+        hour INTEGER NOT NULL,
+        shape INTEGER NOT NULL,
+        flows INTEGER NOT NULL,
+        first_seen INTEGER NOT NULL,
+        last_seen INTEGER NOT NULL,
+        PRIMARY KEY (hour, shape)
+    ) WITHOUT ROWID;
+    CREATE TABLE finding (
+        row INTEGER PRIMARY KEY,
+        key TEXT NOT NULL UNIQUE,
+        id TEXT NOT NULL,
+        rank INTEGER NOT NULL,
+        cause TEXT,
+        flows INTEGER NOT NULL DEFAULT 0,
+        proof INTEGER NOT NULL DEFAULT 0,
+        certainty INTEGER NOT NULL DEFAULT 0,
+        first_seen INTEGER NOT NULL DEFAULT 0,
+        last_seen INTEGER NOT NULL DEFAULT 0,
+        edge INTEGER NOT NULL
+    );
+    CREATE INDEX finding_by_rank ON finding (rank, first_seen, key);
+    CREATE TABLE breach (
+        finding INTEGER NOT NULL,
+        shape INTEGER NOT NULL,
+        certainty INTEGER NOT NULL,
+        PRIMARY KEY (finding, shape)
+    ) WITHOUT ROWID;
+    CREATE INDEX breach_by_shape ON breach (shape);
+    ",
 ];
+
+/// Records again what the version before shapes had kept.
+fn convert(transaction: &Transaction<'_>) -> Result<(), StoreError> {
+    let mut last = i64::MIN;
+    loop {
+        let rows = transaction
+            .prepare_cached("SELECT row, body FROM converted WHERE row > ?1 ORDER BY row LIMIT ?2")?
+            .query_map([last, CONVERTED], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?
+            .collect::<Result<Vec<_>, _>>()?;
+        let Some((row, _)) = rows.last() else { break };
+        last = *row;
+        let flows = rows.iter().map(|(_, body)| serde_json::from_str(body)).collect::<Result<_, _>>()?;
+        write::batch(transaction, Batch { flows, ..Batch::default() })?;
+    }
+    transaction.execute_batch("DROP TABLE converted")?;
+    Ok(())
+}
 
 /// The newest version.
 pub(super) fn known() -> i64 {
@@ -132,10 +244,57 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), St
     for step in MIGRATIONS.iter().skip(taken) {
         transaction.execute_batch(step)?;
     }
+    if transaction.table_exists(None, "converted")? {
+        convert(&transaction)?;
+    }
     if found < known {
         transaction.pragma_update(None, "application_id", APPLICATION)?;
         transaction.pragma_update(None, "user_version", known)?;
     }
     transaction.commit()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use flow::{Class, FlowId};
+    use rusqlite::params;
+
+    use super::*;
+    use crate::Store as _;
+    use crate::embedded::Embedded;
+    use crate::query::Query;
+    use crate::sample::sample;
+
+    #[tokio::test]
+    async fn what_an_older_version_kept_is_there_after_the_migration() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.sqlite");
+        let old = Connection::open(&path).unwrap();
+        for step in &MIGRATIONS[..1] {
+            old.execute_batch(step).unwrap();
+        }
+        old.pragma_update(None, "application_id", APPLICATION).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        old.execute_batch(
+            "INSERT INTO mesh (id, taken_at, manifests) VALUES ('one', 7, '[]');
+             INSERT INTO edge (row, identity, client_name, client_kind, server_name, server_kind, transport, port, class, proof)
+             VALUES (1, '', '', '', '', '', '', 0, '', '')",
+        )
+        .unwrap();
+        let kept: Vec<_> = (1..=3).map(|id| sample(id, 100, Class::Mtls, None)).collect();
+        for judged in &kept {
+            old.execute(
+                "INSERT INTO flow (id, edge, start, finish, judgement, bytes, body) VALUES (?1, 1, 0, 0, '', 0, ?2)",
+                params![judged.flow.id.to_string(), serde_json::to_string(judged).unwrap()],
+            )
+            .unwrap();
+        }
+        drop(old);
+        let store = Embedded::open(&path).unwrap();
+        assert_eq!(store.flow(FlowId(2)).await.unwrap().as_ref(), kept.get(1));
+        assert_eq!(store.totals(&Query::default()).await.unwrap().judgements["conforms"], 3);
+        let at = flow::Timestamp::from_nanos(8);
+        assert_eq!(store.mesh_at(at).await.unwrap().map(|mesh| mesh.version.id), Some("one".into()));
+    }
 }

@@ -1,27 +1,29 @@
 //! One batch into the tables, within one transaction.
 //!
-//! Edges and findings are kept up as flows come, move and are replaced: counts by difference, times and strengths from
-//! the indexes. A flow recorded again leaves everything as it was.
+//! Flows change their shapes' sums by difference, gathered over the batch; edges and findings are then summed anew from their
+//! shapes. A flow recorded again leaves everything as it was.
 
-use std::collections::BTreeSet;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 
-use analyzer::report::{Finding, Judged, Judgement, finding_key};
-use flow::{FlowId, Timestamp};
+use analyzer::report::{Judged, Judgement, finding_key};
+use flow::Timestamp;
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use crate::Batch;
 use crate::error::StoreError;
-use crate::shape;
+use crate::shape::{self, Own};
 
-/// How many of its flows a finding names.
-const EXAMPLES: i64 = 5;
+/// Nanoseconds of an hour.
+pub(super) const HOUR: i64 = 3_600_000_000_000;
 
-pub(super) fn batch(transaction: &Transaction<'_>, batch: &Batch) -> Result<(), StoreError> {
-    let mut touched = Touched::default();
-    for judged in &batch.flows {
-        flow(transaction, judged, &mut touched)?;
+pub(super) fn batch(transaction: &Transaction<'_>, batch: Batch) -> Result<(), StoreError> {
+    let mut changes = Changes::default();
+    let mut text = Vec::new();
+    for judged in batch.flows {
+        flow(transaction, judged, &mut text, &mut changes)?;
     }
-    touched.refresh(transaction)?;
+    changes.settle(transaction)?;
     if let Some(coverage) = &batch.coverage {
         transaction
             .prepare_cached("INSERT OR REPLACE INTO source (name, coverage) VALUES (?1, ?2)")?
@@ -35,155 +37,344 @@ const FORGOTTEN: i64 = 5_000;
 
 /// Forgets some of the flows that began before a time; tells whether there may be more.
 pub(super) fn forget(transaction: &Transaction<'_>, before: Timestamp) -> Result<bool, StoreError> {
-    let mut touched = Touched::default();
+    let mut changes = Changes::default();
     let old = transaction
-        .prepare_cached(
-            "SELECT row, edge, judgement, bytes FROM flow WHERE start < ?1 ORDER BY start, id LIMIT ?2",
-        )?
-        .query_map(params![before.as_nanos(), FORGOTTEN], Before::read)?
+        .prepare_cached(&format!("SELECT {KEPT} FROM flow WHERE start < ?1 ORDER BY start, id LIMIT ?2"))?
+        .query_map(params![before.as_nanos(), FORGOTTEN], Kept::read)?
         .collect::<Result<Vec<_>, _>>()?;
     for gone in &old {
-        withdraw(transaction, gone, &mut touched)?;
         transaction.prepare_cached("DELETE FROM flow WHERE row = ?1")?.execute([gone.row])?;
+        changes.less(gone, true);
     }
-    touched.refresh(transaction)?;
+    changes.settle(transaction)?;
     Ok(!old.is_empty())
 }
 
-#[derive(Default)]
-struct Touched {
-    edges: BTreeSet<i64>,
-    findings: BTreeSet<i64>,
+/// What is kept of a flow's own part, in SQLite's numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Kept {
+    row: i64,
+    shape: i64,
+    start: i64,
+    finish: i64,
+    client_port: u16,
+    close: String,
+    counts: [i64; 4],
 }
 
-impl Touched {
-    fn refresh(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
-        for edge in &self.edges {
-            refresh_edge(transaction, *edge)?;
+const KEPT: &str = "row, shape, start, finish, client_port, close, packets_client, packets_server, bytes_client, bytes_server";
+
+impl Kept {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            row: row.get(0)?,
+            shape: row.get(1)?,
+            start: row.get(2)?,
+            finish: row.get(3)?,
+            client_port: row.get(4)?,
+            close: row.get(5)?,
+            counts: [row.get(6)?, row.get(7)?, row.get(8)?, row.get(9)?],
+        })
+    }
+
+    fn bytes(&self) -> i64 {
+        self.counts[2].saturating_add(self.counts[3])
+    }
+}
+
+fn flow(
+    transaction: &Transaction<'_>,
+    mut judged: Judged,
+    text: &mut Vec<u8>,
+    changes: &mut Changes,
+) -> Result<(), StoreError> {
+    let own = Own::take(&mut judged);
+    let name = shape::write(&judged, text)?;
+    let shape = match changes.shapes.entry(name) {
+        Entry::Occupied(known) => *known.get(),
+        Entry::Vacant(place) => *place.insert(shape_row(transaction, name, &judged, text)?),
+    };
+    let id = own.id.0.to_be_bytes();
+    let before = transaction
+        .prepare_cached(&format!("SELECT {KEPT} FROM flow WHERE start = ?1 AND id = ?2"))?
+        .query_row(params![own.start.as_nanos(), id], Kept::read)
+        .optional()?;
+    let counts = [own.packets.client, own.packets.server, own.bytes.client, own.bytes.server].map(whole);
+    let mut now = Kept {
+        row: before.as_ref().map_or(0, |before| before.row),
+        shape,
+        start: own.start.as_nanos(),
+        finish: own.end.as_nanos(),
+        client_port: own.client_port,
+        close: own.close.name().into(),
+        counts,
+    };
+    match before {
+        Some(before) if before == now => return Ok(()),
+        Some(before) => {
+            transaction
+                .prepare_cached(
+                    "UPDATE flow SET shape = ?2, finish = ?3, client_port = ?4, close = ?5, packets_client = ?6,
+                        packets_server = ?7, bytes_client = ?8, bytes_server = ?9 WHERE row = ?1",
+                )?
+                .execute(params![
+                    now.row,
+                    now.shape,
+                    now.finish,
+                    now.client_port,
+                    now.close,
+                    counts[0],
+                    counts[1],
+                    counts[2],
+                    counts[3]
+                ])?;
+            // A later end of the same shape moves no first and no last time back.
+            changes.less(&before, before.shape != now.shape || before.finish > now.finish);
         }
-        for finding in &self.findings {
-            refresh_finding(transaction, *finding)?;
+        None => {
+            transaction
+                .prepare_cached(
+                    "INSERT INTO flow (id, shape, start, finish, client_port, close, packets_client, packets_server,
+                        bytes_client, bytes_server) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                )?
+                .execute(params![
+                    id,
+                    now.shape,
+                    now.start,
+                    now.finish,
+                    now.client_port,
+                    now.close,
+                    counts[0],
+                    counts[1],
+                    counts[2],
+                    counts[3]
+                ])?;
+            now.row = transaction.last_insert_rowid();
+        }
+    }
+    changes.more(&now);
+    Ok(())
+}
+
+/// What a batch does to the sums.
+#[derive(Default)]
+struct Changes {
+    /// Rows of the shapes met, by their names.
+    shapes: HashMap<u128, i64>,
+    sums: HashMap<i64, Change>,
+    hours: HashMap<(i64, i64), Change>,
+}
+
+struct Change {
+    flows: i64,
+    bytes: i64,
+    first: i64,
+    last: i64,
+    /// Earliest start and latest end among the flows that are gone.
+    gone_first: i64,
+    gone_last: i64,
+}
+
+impl Default for Change {
+    fn default() -> Self {
+        let (first, last) = (i64::MAX, i64::MIN);
+        Self { flows: 0, bytes: 0, first, last, gone_first: first, gone_last: last }
+    }
+}
+
+impl Changes {
+    fn more(&mut self, flow: &Kept) {
+        for change in [
+            self.sums.entry(flow.shape).or_default(),
+            self.hours.entry((flow.start.div_euclid(HOUR), flow.shape)).or_default(),
+        ] {
+            change.flows += 1;
+            change.bytes = change.bytes.saturating_add(flow.bytes());
+            change.first = change.first.min(flow.start);
+            change.last = change.last.max(flow.finish);
+        }
+    }
+
+    fn less(&mut self, flow: &Kept, times: bool) {
+        for change in [
+            self.sums.entry(flow.shape).or_default(),
+            self.hours.entry((flow.start.div_euclid(HOUR), flow.shape)).or_default(),
+        ] {
+            change.flows -= 1;
+            change.bytes = change.bytes.saturating_sub(flow.bytes());
+            if times {
+                change.gone_first = change.gone_first.min(flow.start);
+                change.gone_last = change.gone_last.max(flow.finish);
+            }
+        }
+    }
+
+    fn settle(self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        for ((hour, shape), change) in &self.hours {
+            settle_hour(transaction, *hour, *shape, change)?;
+        }
+        let (mut edges, mut findings) = (BTreeSet::new(), BTreeSet::new());
+        for (shape, change) in &self.sums {
+            let broken = transaction
+                .prepare_cached("SELECT finding FROM breach WHERE shape = ?1")?
+                .query_map([shape], |row| row.get::<_, i64>(0))?
+                .collect::<Result<Vec<_>, _>>()?;
+            findings.extend(broken);
+            edges.insert(settle_shape(transaction, *shape, change)?);
+        }
+        for finding in findings {
+            settle_finding(transaction, finding)?;
+        }
+        for edge in edges {
+            settle_edge(transaction, edge)?;
         }
         Ok(())
     }
 }
 
-struct Before {
-    row: i64,
-    edge: i64,
-    violating: bool,
-    bytes: i64,
-}
-
-impl Before {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            row: row.get(0)?,
-            edge: row.get(1)?,
-            violating: row.get::<_, String>(2)? == Judgement::Violates.name(),
-            bytes: row.get(3)?,
-        })
-    }
-}
-
-fn flow(transaction: &Transaction<'_>, judged: &Judged, touched: &mut Touched) -> Result<(), StoreError> {
-    let seen = &judged.flow;
-    let id = seen.id.to_string();
-    let (start, finish) = (seen.start.as_nanos(), seen.end.as_nanos());
-    let bytes = whole(seen.bytes.client.saturating_add(seen.bytes.server));
-    let violating = judged.judgement == Judgement::Violates;
-    let body = serde_json::to_string(judged)?;
-    let edge = edge(transaction, judged)?;
-    let before = transaction
-        .prepare_cached("SELECT row, edge, judgement, bytes FROM flow WHERE id = ?1")?
-        .query_row([&id], Before::read)
-        .optional()?;
-    let row = if let Some(before) = before {
-        withdraw(transaction, &before, touched)?;
-        transaction
-            .prepare_cached(
-                "UPDATE flow SET edge = ?2, start = ?3, finish = ?4, judgement = ?5, bytes = ?6, body = ?7 WHERE row = ?1",
-            )?
-            .execute(params![before.row, edge, start, finish, judged.judgement.name(), bytes, body])?;
-        before.row
-    } else {
-        transaction
-            .prepare_cached(
-                "INSERT INTO flow (id, edge, start, finish, judgement, bytes, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            )?
-            .execute(params![id, edge, start, finish, judged.judgement.name(), bytes, body])?;
-        transaction.last_insert_rowid()
-    };
-    count_on_edge(transaction, edge, 1, violating, bytes)?;
-    touched.edges.insert(edge);
-    for violation in &judged.violations {
-        let key = finding_key(judged, violation);
-        let finding: i64 = transaction
-            .prepare_cached(
-                "INSERT INTO finding (key, id, cause) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (key) DO UPDATE SET key = key RETURNING row",
-            )?
-            .query_row(params![key, violation.id, violation.cause], |row| row.get(0))?;
-        let added = transaction
-            .prepare_cached(
-                "INSERT OR IGNORE INTO violation (flow, finding, start, id, finish, proof, certainty)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            )?
-            .execute(params![
-                row,
-                finding,
-                start,
-                id,
-                finish,
-                seen.security.evidence().proof as i64,
-                violation.certainty as i64
-            ])?;
-        if added > 0 {
-            transaction
-                .prepare_cached("UPDATE finding SET flows = flows + 1 WHERE row = ?1")?
-                .execute([finding])?;
-        }
-        touched.findings.insert(finding);
-    }
-    Ok(())
-}
-
-/// Takes an earlier report of a flow out of its edge and findings.
-fn withdraw(transaction: &Transaction<'_>, before: &Before, touched: &mut Touched) -> Result<(), StoreError> {
-    count_on_edge(transaction, before.edge, -1, before.violating, before.bytes)?;
-    touched.edges.insert(before.edge);
-    let mut gone = transaction.prepare_cached("DELETE FROM violation WHERE flow = ?1 RETURNING finding")?;
-    let findings = gone.query_map([before.row], |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
-    for finding in findings {
-        transaction
-            .prepare_cached("UPDATE finding SET flows = flows - 1 WHERE row = ?1")?
-            .execute([finding])?;
-        touched.findings.insert(finding);
-    }
-    Ok(())
-}
-
-fn count_on_edge(
+fn settle_hour(
     transaction: &Transaction<'_>,
-    edge: i64,
-    sign: i64,
-    violating: bool,
-    bytes: i64,
+    hour: i64,
+    shape: i64,
+    change: &Change,
 ) -> Result<(), StoreError> {
     transaction
         .prepare_cached(
-            "UPDATE edge SET flows = flows + ?2, violating = violating + ?3, bytes = bytes + ?4 WHERE row = ?1",
+            "INSERT INTO hour (hour, shape, flows, first_seen, last_seen) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (hour, shape) DO UPDATE SET flows = flows + excluded.flows,
+                first_seen = min(first_seen, excluded.first_seen), last_seen = max(last_seen, excluded.last_seen)",
         )?
-        .execute(params![edge, sign, sign * i64::from(violating), sign * bytes])?;
+        .execute(params![hour, shape, change.flows, change.first, change.last])?;
+    if change.gone_first < i64::MAX {
+        transaction
+            .prepare_cached("DELETE FROM hour WHERE hour = ?1 AND shape = ?2 AND flows <= 0")?
+            .execute([hour, shape])?;
+        transaction
+            .prepare_cached(
+                "UPDATE hour SET (first_seen, last_seen) = (SELECT min(start), max(finish) FROM flow
+                    WHERE shape = ?2 AND start >= ?3 AND start < ?4) WHERE hour = ?1 AND shape = ?2",
+            )?
+            .execute([hour, shape, hour * HOUR, (hour + 1) * HOUR])?;
+    }
     Ok(())
 }
 
+/// Brings a shape's sums up to date, and returns its edge. One without flows goes.
+fn settle_shape(transaction: &Transaction<'_>, shape: i64, change: &Change) -> Result<i64, StoreError> {
+    let (flows, edge, first, last): (i64, i64, i64, i64) = transaction
+        .prepare_cached(
+            "UPDATE shape SET flows = flows + ?2, bytes = bytes + ?3, first_seen = min(first_seen, ?4),
+                last_seen = max(last_seen, ?5) WHERE row = ?1 RETURNING flows, edge, first_seen, last_seen",
+        )?
+        .query_row(params![shape, change.flows, change.bytes, change.first, change.last], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })?;
+    if flows == 0 {
+        transaction.prepare_cached("DELETE FROM breach WHERE shape = ?1")?.execute([shape])?;
+        transaction.prepare_cached("DELETE FROM shape WHERE row = ?1")?.execute([shape])?;
+        return Ok(edge);
+    }
+    if change.gone_first <= first || change.gone_last >= last {
+        // The hours know, so the flows need not be read.
+        transaction
+            .prepare_cached(
+                "UPDATE shape SET (first_seen, last_seen) =
+                    (SELECT min(first_seen), max(last_seen) FROM hour WHERE shape = ?1) WHERE row = ?1",
+            )?
+            .execute([shape])?;
+    }
+    Ok(edge)
+}
+
+fn settle_edge(transaction: &Transaction<'_>, edge: i64) -> Result<(), StoreError> {
+    let gone = transaction
+        .prepare_cached(
+            "DELETE FROM edge WHERE row = ?1 AND NOT EXISTS (SELECT 1 FROM shape WHERE edge = ?1)",
+        )?
+        .execute([edge])?;
+    if gone == 0 {
+        transaction
+            .prepare_cached(
+                "UPDATE edge SET (flows, violating, bytes, first_seen, last_seen) =
+                    (SELECT sum(flows), sum(iif(judgement = ?2, flows, 0)), sum(bytes), min(first_seen), max(last_seen)
+                     FROM shape WHERE edge = ?1) WHERE row = ?1",
+            )?
+            .execute(params![edge, Judgement::Violates.name()])?;
+    }
+    Ok(())
+}
+
+/// Makes a finding say what its shapes say now; where it stands in lists is where its first flow does.
+fn settle_finding(transaction: &Transaction<'_>, finding: i64) -> Result<(), StoreError> {
+    let gone = transaction
+        .prepare_cached(
+            "DELETE FROM finding WHERE row = ?1 AND NOT EXISTS (SELECT 1 FROM breach WHERE finding = ?1)",
+        )?
+        .execute([finding])?;
+    if gone == 0 {
+        transaction
+            .prepare_cached(
+                "UPDATE finding SET (flows, proof, certainty, first_seen, last_seen) =
+                    (SELECT sum(shape.flows), max(shape.proof), max(breach.certainty), min(shape.first_seen),
+                        max(shape.last_seen)
+                     FROM breach JOIN shape ON shape.row = breach.shape WHERE breach.finding = ?1),
+                    edge = (SELECT shape.edge FROM breach JOIN shape ON shape.row = breach.shape
+                        WHERE breach.finding = ?1 ORDER BY shape.first_seen, shape.row LIMIT 1)
+                 WHERE row = ?1",
+            )?
+            .execute([finding])?;
+    }
+    Ok(())
+}
+
+/// Returns the shape's row, made when it is new, with its edge and findings.
+fn shape_row(
+    transaction: &Transaction<'_>,
+    name: u128,
+    shape: &Judged,
+    text: &[u8],
+) -> Result<i64, StoreError> {
+    let hash = name.to_be_bytes();
+    let found = transaction
+        .prepare_cached("SELECT row FROM shape WHERE hash = ?1")?
+        .query_row([&hash], |row| row.get(0))
+        .optional()?;
+    if let Some(row) = found {
+        return Ok(row);
+    }
+    let edge = edge_row(transaction, shape)?;
+    let proof = shape.flow.security.evidence().proof as i64;
+    transaction
+        .prepare_cached("INSERT INTO shape (hash, edge, judgement, proof, body) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![hash, edge, shape.judgement.name(), proof, String::from_utf8_lossy(text)])?;
+    let row = transaction.last_insert_rowid();
+    for violation in &shape.violations {
+        let finding: i64 = transaction
+            .prepare_cached(
+                "INSERT INTO finding (key, id, rank, cause, edge) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (key) DO UPDATE SET rank = max(rank, excluded.rank) RETURNING row",
+            )?
+            .query_row(
+                params![
+                    finding_key(shape, violation),
+                    violation.id,
+                    violation.severity as i64,
+                    violation.cause,
+                    edge
+                ],
+                |row| row.get(0),
+            )?;
+        transaction
+            .prepare_cached("INSERT OR IGNORE INTO breach (finding, shape, certainty) VALUES (?1, ?2, ?3)")?
+            .execute([finding, row, violation.certainty as i64])?;
+    }
+    Ok(row)
+}
+
 /// Returns the edge's row, made when it is new.
-fn edge(transaction: &Transaction<'_>, judged: &Judged) -> Result<i64, StoreError> {
-    let (client, server, seen) = (&judged.client, &judged.server, &judged.flow);
-    let (class, proof) = (seen.security.class(), seen.security.evidence().proof);
-    let (client_name, server_name) = (client.name(), server.name());
-    let identity = shape::edge(judged)?;
+fn edge_row(transaction: &Transaction<'_>, shape: &Judged) -> Result<i64, StoreError> {
+    let (client, server, seen) = (&shape.client, &shape.server, &shape.flow);
+    let identity = shape::edge(shape)?;
     let found = transaction
         .prepare_cached("SELECT row FROM edge WHERE identity = ?1")?
         .query_row([&identity], |row| row.get(0))
@@ -199,76 +390,21 @@ fn edge(transaction: &Transaction<'_>, judged: &Judged) -> Result<i64, StoreErro
         )?
         .execute(params![
             identity,
-            client_name,
+            client.name(),
             client.kind.name(),
             client.namespace,
             client.workload,
-            server_name,
+            server.name(),
             server.kind.name(),
             server.namespace,
             server.workload,
             seen.transport.name(),
             seen.server.port,
             seen.protocol.map(flow::Protocol::name),
-            class.name(),
-            proof.name()
+            seen.security.class().name(),
+            seen.security.evidence().proof.name()
         ])?;
     Ok(transaction.last_insert_rowid())
-}
-
-fn refresh_edge(transaction: &Transaction<'_>, edge: i64) -> Result<(), StoreError> {
-    let gone =
-        transaction.prepare_cached("DELETE FROM edge WHERE row = ?1 AND flows = 0")?.execute([edge])?;
-    if gone == 0 {
-        transaction
-            .prepare_cached(
-                "UPDATE edge SET first_seen = (SELECT min(start) FROM flow WHERE edge = ?1),
-                    last_seen = (SELECT max(finish) FROM flow WHERE edge = ?1) WHERE row = ?1",
-            )?
-            .execute([edge])?;
-    }
-    Ok(())
-}
-
-/// Makes a finding say what its flows say now. Its words are those of its first flow, whatever the order of arrival.
-fn refresh_finding(transaction: &Transaction<'_>, finding: i64) -> Result<(), StoreError> {
-    let gone =
-        transaction.prepare_cached("DELETE FROM finding WHERE row = ?1 AND flows = 0")?.execute([finding])?;
-    if gone > 0 {
-        return Ok(());
-    }
-    let (body, edge): (String, i64) = transaction
-        .prepare_cached(
-            "SELECT flow.body, flow.edge FROM violation JOIN flow ON flow.row = violation.flow
-             WHERE violation.finding = ?1 ORDER BY violation.start, violation.id LIMIT 1",
-        )?
-        .query_row([finding], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let key: String = transaction
-        .prepare_cached("SELECT key FROM finding WHERE row = ?1")?
-        .query_row([finding], |row| row.get(0))?;
-    let judged: Judged = serde_json::from_str(&body)?;
-    let Some(violation) = judged.violations.iter().find(|violation| finding_key(&judged, violation) == key)
-    else {
-        return Err(StoreError::Word(format!("finding {key} is not among its first flow's violations")));
-    };
-    let mut form = Finding::new(&judged, violation);
-    let mut examples = transaction
-        .prepare_cached("SELECT id FROM violation WHERE finding = ?1 ORDER BY start, id LIMIT ?2")?;
-    form.examples = examples
-        .query_map([finding, EXAMPLES], |row| row.get::<_, String>(0))?
-        .map(|id| id?.parse::<FlowId>().map_err(StoreError::Word))
-        .collect::<Result<_, StoreError>>()?;
-    transaction
-        .prepare_cached(
-            "UPDATE finding SET rank = ?2, edge = ?3, body = ?4,
-                first_seen = (SELECT min(start) FROM violation WHERE finding = ?1),
-                last_seen = (SELECT max(finish) FROM violation WHERE finding = ?1),
-                proof = (SELECT max(proof) FROM violation WHERE finding = ?1),
-                certainty = (SELECT max(certainty) FROM violation WHERE finding = ?1)
-             WHERE row = ?1",
-        )?
-        .execute(params![finding, form.severity as i64, edge, serde_json::to_string(&form)?])?;
-    Ok(())
 }
 
 /// Brings a count into SQLite's range; none of ours comes near its end.
