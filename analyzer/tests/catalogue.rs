@@ -6,6 +6,38 @@ use analyzer::{lint, violation};
 
 const INDEX: &str = include_str!("../../docs/findings.md");
 
+/// The whole catalogue: each group of ids, and how many it has.
+const STATIC: [(&str, u32); 11] = [
+    ("AB", 4),
+    ("AM", 2),
+    ("DR", 13),
+    ("GW", 18),
+    ("IN", 2),
+    ("MC", 1),
+    ("PA", 10),
+    ("PN", 4),
+    ("SC", 4),
+    ("SE", 7),
+    ("XC", 8),
+];
+const OBSERVED: [(&str, u32); 1] = [("OB", 23)];
+
+fn whole(catalogue: &[(&str, u32)]) -> Vec<String> {
+    let ids = |(group, count): &(&str, u32)| {
+        let group = (*group).to_owned();
+        (1..=*count).map(move |number| format!("{group}{number:02}"))
+    };
+    catalogue.iter().flat_map(ids).collect()
+}
+
+#[test]
+fn every_id_of_the_catalogue_has_its_rule_in_order() {
+    let of_lint: Vec<&str> = lint::RULES.iter().map(|rule| rule.id).collect();
+    let observed: Vec<&str> = violation::RULES.iter().map(|rule| rule.id).collect();
+    assert_eq!(of_lint, whole(&STATIC));
+    assert_eq!(observed, whole(&OBSERVED));
+}
+
 #[test]
 fn every_finding_has_its_row() {
     let rows: Vec<&str> = INDEX.lines().filter(|line| line.starts_with("| [")).collect();
@@ -21,12 +53,9 @@ fn every_finding_has_its_row() {
 }
 
 #[test]
-fn rules_are_sorted_and_have_their_pages() {
+fn every_rule_has_its_page() {
     let of_lint: Vec<&str> = lint::RULES.iter().map(|rule| rule.id).collect();
     let observed: Vec<&str> = violation::RULES.iter().map(|rule| rule.id).collect();
-    for ids in [&of_lint, &observed] {
-        assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
-    }
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/findings");
     let pages: BTreeSet<String> = std::fs::read_dir(folder)
         .into_iter()

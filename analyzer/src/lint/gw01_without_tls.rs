@@ -3,9 +3,14 @@
 #[cfg(test)]
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
-use crate::lint::survey::gateways::{each, named, tls_yaml};
+use crate::lint::survey::gateways::{at, bindings, each, meant_for, named, terminates, together};
 use crate::lint::{Problem, Rule};
+use crate::mesh::gateway::{Gateway, Server};
+use crate::mesh::virtual_service::RouteKind;
+use crate::patch::Patch;
+use crate::policy::visibility::covers;
 use crate::report::Severity;
+use serde_json::{Value, json};
 
 pub(super) const RULE: Rule = Rule {
     id: "GW01",
@@ -14,15 +19,53 @@ pub(super) const RULE: Rule = Rule {
     page: include_str!("../../../docs/findings/GW01.md"),
     check,
     #[cfg(test)]
-    broken: Broken { replace: &[("tls: {mode: SIMPLE, credentialName: shop}", "")], add: "", also: &[] },
+    broken: Broken {
+        replace: &[
+            ("tls: {mode: SIMPLE, credentialName: shop}", ""),
+            ("  http:\n  - route:", "  tls:\n  - match: [{sniHosts: [shop.example.com]}]\n    route:"),
+        ],
+        add: "",
+        also: &[],
+    },
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
     each(survey, |gateway, server| {
-        (server.protocol.is_tls() && server.tls.is_none()).then(|| {
-            let message = format!("{} has no tls block: Istio rejects it", named(gateway, server));
-            Problem::at(&gateway.meta, server.line, message, "Add a tls block with a mode.")
-                .yaml(tls_yaml("SIMPLE"))
+        if !server.protocol.is_tls() || server.tls.is_some() {
+            return None;
+        }
+        let message = format!(
+            "{} has no tls block: Istio rejects it, and nothing listens for its hosts",
+            named(gateway, server)
+        );
+        let set = |tls: Value| Patch::of(&gateway.meta).set(&at(server, "/tls"), tls).yaml();
+        let problem = |remedy: &str| Problem::at(&gateway.meta, server.line, message.clone(), remedy);
+        Some(if is_routed_by_sni(survey, gateway, server) {
+            problem("Set PASSTHROUGH: its routes go by SNI.").yaml(set(json!({"mode": "PASSTHROUGH"})))
+        } else if let Some(tls) = certificate(survey, gateway, server) {
+            problem("Use the certificate that covers its hosts already.").yaml(set(tls))
+        } else {
+            problem("Add tls with mode SIMPLE, and in credentialName the Secret with the hosts' certificate.")
         })
+    })
+}
+
+fn is_routed_by_sni(survey: &Survey<'_>, gateway: &Gateway, server: &Server) -> bool {
+    bindings(survey.mesh).filter(|(bound, _)| std::ptr::eq(*bound, gateway)).any(|(_, routes)| {
+        let tls = routes.routes.iter().filter(|route| route.kind == RouteKind::Tls);
+        tls.into_iter().any(|route| meant_for(routes, route, gateway, server))
+    })
+}
+
+/// The tls block of a server on the same pods whose hosts cover these.
+fn certificate(survey: &Survey<'_>, gateway: &Gateway, server: &Server) -> Option<Value> {
+    let covered = |other: &Server| {
+        !server.hosts.is_empty()
+            && server.hosts.iter().all(|host| other.hosts.iter().any(|own| own != "*" && covers(own, host)))
+    };
+    survey.mesh.gateways.iter().find_map(|other| {
+        let same = other.servers.iter().find(|same| terminates(same) && covered(same))?;
+        let tls = Patch::of(&other.meta).get(&at(same, "/tls")).cloned()?;
+        together(survey, gateway, other).then_some(tls)
     })
 }

@@ -3,8 +3,9 @@
 #[cfg(test)]
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
-use crate::lint::survey::gateways::{each_tls, named};
+use crate::lint::survey::gateways::{at, each_tls, named};
 use crate::lint::{Problem, Rule};
+use crate::patch::Patch;
 use crate::report::Severity;
 
 pub(super) const RULE: Rule = Rule {
@@ -24,8 +25,10 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
                 "{} names a certificate but no mode: that means PASSTHROUGH, and the certificate is not used",
                 named(gateway, server)
             );
-            let problem = Problem::at(&gateway.meta, tls.line, message, "Set SIMPLE or MUTUAL.");
-            problem.yaml("tls:\n  mode: SIMPLE\n".to_owned())
+            let mode = if tls.ca_certificates { "MUTUAL" } else { "SIMPLE" };
+            let patch = Patch::of(&gateway.meta).set(&at(server, "/tls/mode"), mode);
+            Problem::at(&gateway.meta, tls.line, message, "Set SIMPLE, or MUTUAL with a CA for the clients.")
+                .yaml(patch.yaml())
         })
     })
 }

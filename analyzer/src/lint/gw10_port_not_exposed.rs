@@ -3,10 +3,13 @@
 #[cfg(test)]
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
-use crate::lint::survey::gateways::{each, named, pods, service_ports};
+use crate::lint::survey::gateways::{each, from_gateway_api, named, pods, services};
 use crate::lint::{Problem, Rule, names};
+use crate::mesh::gateway::Server;
+use crate::mesh::service::{Service, TargetPort};
+use crate::patch::Patch;
 use crate::report::Severity;
-use std::collections::BTreeSet;
+use serde_json::json;
 
 pub(super) const RULE: Rule = Rule {
     id: "GW10",
@@ -15,21 +18,52 @@ pub(super) const RULE: Rule = Rule {
     page: include_str!("../../../docs/findings/GW10.md"),
     check,
     #[cfg(test)]
-    broken: Broken { replace: &[], add: "", also: &[] },
+    broken: Broken {
+        replace: &[(
+            "{number: 443, name: https, protocol: HTTPS}\n    hosts",
+            "{number: 8443, name: https, protocol: HTTPS}\n    hosts",
+        )],
+        add: "",
+        also: &[],
+    },
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
-    let mesh = survey.mesh;
     each(survey, |gateway, server| {
-        let exposed: BTreeSet<u16> = pods(mesh, gateway).flat_map(|pod| service_ports(mesh, pod)).collect();
-        (!exposed.is_empty() && !exposed.contains(&server.port)).then(|| {
-            let message = format!(
-                "{}: the Service of its pods has no port {}, only {}",
-                named(gateway, server),
-                server.port,
-                names(exposed.iter().map(u16::to_string))
-            );
-            Problem::at(&gateway.meta, server.line, message, "Add the port to the gateway's Service.")
+        let mut fronts: Vec<&Service> =
+            pods(survey, gateway).flat_map(|pod| services(survey.mesh, pod)).collect();
+        fronts.dedup_by(|a, b| std::ptr::eq(*a, *b));
+        let service = *fronts.first()?;
+        if fronts.iter().any(|service| service.port(server.port).is_some()) {
+            return None;
+        }
+        let exposed =
+            names(fronts.iter().flat_map(|service| &service.ports).map(|port| port.port.to_string()));
+        let message = format!(
+            "{}: {} in front of its pods has no port {}, only {exposed}, so no client reaches it",
+            named(gateway, server),
+            service.meta.id(),
+            server.port
+        );
+        let problem = |remedy: &str| Problem::at(&gateway.meta, server.line, message.clone(), remedy);
+        Some(if from_gateway_api(gateway) {
+            problem("istiod keeps the Service of such a Gateway: look at the Gateway's status.")
+        } else {
+            problem("Add the port to the gateway's Service.").yaml(exposing(service, server))
         })
     })
+}
+
+/// Adds the port. Gateways commonly listen above 1024, where no privilege is needed.
+fn exposing(service: &Service, server: &Server) -> String {
+    let usual = match server.port {
+        80 => 8080,
+        443 => 8443,
+        other => other,
+    };
+    let taken = service.ports.iter().any(|port| port.target == TargetPort::Number(usual));
+    let target = if taken { server.port } else { usual };
+    let name = format!("{}-{}", server.protocol.name().to_ascii_lowercase(), server.port);
+    let port = json!({"name": name, "port": server.port, "targetPort": target});
+    Patch::of(&service.meta).set("/spec/ports/-", port).yaml()
 }

@@ -3,10 +3,13 @@
 #[cfg(test)]
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
-use crate::lint::survey::gateways::{clash, named, together};
+use crate::lint::survey::gateways::{at, from_gateway_api, named, together, without};
 use crate::lint::{Problem, Rule};
 use crate::mesh::gateway::{Gateway, Server};
+use crate::patch::Patch;
+use crate::policy::gateway::{clash, rejected};
 use crate::report::Severity;
+use std::collections::HashMap;
 
 pub(super) const RULE: Rule = Rule {
     id: "GW11",
@@ -15,31 +18,71 @@ pub(super) const RULE: Rule = Rule {
     page: include_str!("../../../docs/findings/GW11.md"),
     check,
     #[cfg(test)]
-    broken: Broken { replace: &[], add: "", also: &[] },
+    broken: Broken {
+        replace: &[],
+        add: "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: broken, namespace: shop, creationTimestamp: '2026-02-01T00:00:00Z'}\nspec: {selector: {app: ingress}, servers: [{port: {number: 443, name: https, protocol: HTTPS}, hosts: [shop.example.com], tls: {mode: SIMPLE, credentialName: other}}]}",
+        also: &[],
+    },
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
-    let mesh = survey.mesh;
-    let mut kept: Vec<(&Gateway, &Server)> = Vec::new();
+    let mut kept: HashMap<u16, Vec<(&Gateway, &Server)>> = HashMap::new();
     let mut problems = Vec::new();
-    for gateway in &mesh.gateways {
-        for server in &gateway.servers {
-            let winner = kept.iter().find(|(earlier, first)| {
-                first.port == server.port && together(mesh, earlier, gateway) && clash(first, server)
-            });
+    for gateway in &survey.mesh.gateways {
+        let mut dropped: Vec<(&Server, &Gateway, &Server)> = Vec::new();
+        for server in gateway.servers.iter().filter(|server| rejected(server).is_none()) {
+            let on_port = kept.entry(server.port).or_default();
+            let winner = on_port
+                .iter()
+                .copied()
+                .find(|(earlier, first)| clash(first, server) && together(survey, earlier, gateway));
             match winner {
-                Some((earlier, first)) => {
-                    let message = format!(
-                        "{} is dropped: {} came first",
-                        named(gateway, server),
-                        named(earlier, first)
-                    );
-                    let remedy = "Give it hosts of its own, or another port.";
-                    problems.push(Problem::at(&gateway.meta, server.line, message, remedy));
-                }
-                None => kept.push((gateway, server)),
+                Some((earlier, first)) => dropped.push((server, earlier, first)),
+                None => on_port.push((gateway, server)),
             }
+        }
+        let yaml = mended(gateway, &dropped);
+        for (server, earlier, first) in dropped {
+            let shared = server.hosts.iter().find(|host| first.hosts.contains(host));
+            let why = match shared.filter(|_| first.tls_in_force().is_some()) {
+                Some(host) => format!("it has {host} already"),
+                None => "their protocols cannot share the port".to_owned(),
+            };
+            let message = format!(
+                "{} is dropped without a word: {} came first, and {why}",
+                named(gateway, server),
+                named(earlier, first)
+            );
+            let remedy = "Remove what is dropped, or give it hosts of its own or another port.";
+            problems.push(Problem::at(&gateway.meta, server.line, message, remedy).yaml(yaml.clone()));
         }
     }
     problems
+}
+
+/// Takes the hosts that another server has from the dropped ones; those that are left with none go.
+fn mended(gateway: &Gateway, dropped: &[(&Server, &Gateway, &Server)]) -> String {
+    let own = |server: &Server, first: &Server| -> Vec<usize> {
+        let both_tls = first.tls_in_force().is_some() && server.tls_in_force().is_some();
+        let places =
+            server.hosts.iter().enumerate().filter(|(_, host)| both_tls && !first.hosts.contains(host));
+        places.map(|(place, _)| place).collect()
+    };
+    let whole = dropped.iter().all(|(server, _, first)| own(server, first).is_empty());
+    if whole || from_gateway_api(gateway) {
+        return without(gateway, &dropped.iter().map(|(server, _, _)| *server).collect::<Vec<_>>());
+    }
+    let mut patch = Patch::of(&gateway.meta);
+    for (server, _, first) in dropped.iter().rev() {
+        let left = own(server, first);
+        let hosts =
+            patch.get(&at(server, "/hosts")).and_then(|hosts| hosts.as_array().cloned()).unwrap_or_default();
+        let hosts: Vec<_> = left.iter().filter_map(|place| hosts.get(*place).cloned()).collect();
+        patch = if hosts.is_empty() {
+            patch.remove(&at(server, ""))
+        } else {
+            patch.set(&at(server, "/hosts"), hosts)
+        };
+    }
+    patch.yaml()
 }

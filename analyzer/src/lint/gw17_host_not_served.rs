@@ -3,10 +3,14 @@
 #[cfg(test)]
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
-use crate::lint::survey::gateways::overlap;
+use crate::lint::survey::gateways::{at, from_gateway_api, overlap, passes_through, terminates};
 use crate::lint::{Problem, Rule, names};
-use crate::mesh::gateway::Gateway;
+use crate::mesh::gateway::{Gateway, Server};
+use crate::mesh::meant;
+use crate::mesh::virtual_service::{RouteKind, VirtualService};
+use crate::patch::{self, Patch};
 use crate::report::Severity;
+use std::collections::HashMap;
 
 pub(super) const RULE: Rule = Rule {
     id: "GW17",
@@ -15,43 +19,98 @@ pub(super) const RULE: Rule = Rule {
     page: include_str!("../../../docs/findings/GW17.md"),
     check,
     #[cfg(test)]
-    broken: Broken { replace: &[], add: "", also: &[] },
+    broken: Broken {
+        replace: &[("  hosts: [shop.example.com]\n  gateways", "  hosts: [shopp.example.com]\n  gateways")],
+        add: "",
+        also: &[],
+    },
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
     let mesh = survey.mesh;
+    let by_name: HashMap<(&str, &str), &Gateway> = mesh
+        .gateways
+        .iter()
+        .filter(|gateway| !from_gateway_api(gateway))
+        .map(|gateway| ((&*gateway.meta.namespace, &*gateway.meta.name), gateway))
+        .collect();
     let mut problems = Vec::new();
     for routes in mesh.virtual_services.iter().filter(|routes| !routes.is_for_mesh()) {
-        let gateways: Vec<&Gateway> = mesh
+        let gateways: Vec<&Gateway> = routes
             .gateways
             .iter()
-            .filter(|gateway| routes.binds(&gateway.meta.namespace, &gateway.meta.name))
+            .filter_map(|name| {
+                by_name.get(&name.split_once('/').unwrap_or((&routes.meta.namespace, name))).copied()
+            })
             .collect();
-        let uncovered = names(
-            routes
-                .hosts
-                .iter()
-                .filter(|host| {
-                    !gateways
-                        .iter()
-                        .flat_map(|gateway| &gateway.servers)
-                        .any(|server| server.hosts.iter().any(|own| overlap(own, host)))
-                })
-                .cloned(),
-        );
-        if !gateways.is_empty() && !uncovered.is_empty() {
-            let message = format!(
-                "{} routes {uncovered}, which no server of {} serves",
-                routes.meta.id(),
-                names(gateways.iter().map(|gateway| gateway.meta.id()))
-            );
-            problems.push(Problem::at(
-                &routes.meta,
-                routes.meta.line,
-                message,
-                "Add the host to the Gateway, or correct it here.",
-            ));
+        let served = |host: &String| {
+            let mut servers = gateways.iter().flat_map(|gateway| &gateway.servers);
+            servers.any(|server| server.hosts.iter().any(|own| overlap(own, host)))
+        };
+        let unserved: Vec<&String> = routes.hosts.iter().filter(|host| !served(host)).collect();
+        if gateways.is_empty() || unserved.is_empty() {
+            continue;
         }
+        let message = format!(
+            "{} routes {}, which no server of {} serves: requests for it get 404",
+            routes.meta.id(),
+            names(unserved.iter().map(|host| (*host).clone())),
+            names(gateways.iter().map(|gateway| gateway.meta.id()))
+        );
+        let problem = |remedy: &str| Problem::at(&routes.meta, routes.hosts_line, message.clone(), remedy);
+        problems.push(if let Some(yaml) = misspelt(routes, &gateways, &unserved) {
+            problem("Correct the host to the one that is served.").yaml(yaml)
+        } else {
+            let added = added(routes, &gateways, &unserved);
+            let problem =
+                problem("Add the host to the Gateway's servers, whose certificate has to cover it.");
+            if added.is_empty() { problem } else { problem.yaml(added) }
+        });
     }
     problems
+}
+
+/// Corrects hosts that are one slip away from served ones; absent unless all are.
+fn misspelt(routes: &VirtualService, gateways: &[&Gateway], unserved: &[&String]) -> Option<String> {
+    let servers = gateways.iter().flat_map(|gateway| &gateway.servers);
+    let served: Vec<&str> = servers.flat_map(|server| &server.hosts).map(String::as_str).collect();
+    let patch = Patch::of(&routes.meta);
+    let written = patch.get("/spec/hosts")?.as_array()?.clone();
+    unserved
+        .iter()
+        .try_fold(patch, |patch, host| {
+            let place = written.iter().position(|text| text.as_str() == Some(host))?;
+            Some(patch.set(
+                &format!("/spec/hosts/{place}"),
+                meant(&served, host).filter(|meant| one_label_off(meant, host))?,
+            ))
+        })
+        .map(|patch| patch.yaml())
+}
+
+/// Tells whether two names differ in one label, long enough that nobody would choose both.
+fn one_label_off(a: &str, b: &str) -> bool {
+    let pairs = || a.split('.').zip(b.split('.'));
+    let mut off = pairs().filter(|(a, b)| a != b);
+    let long = off.next().is_some_and(|(a, b)| a.len().min(b.len()) >= 4);
+    long && off.next().is_none() && a.split('.').count() == b.split('.').count()
+}
+
+/// Adds the hosts to every server that the routes fit.
+fn added(routes: &VirtualService, gateways: &[&Gateway], unserved: &[&String]) -> String {
+    let has = |kind| routes.routes.iter().any(|route| route.kind == kind);
+    let fits = |server: &&Server| {
+        (has(RouteKind::Http) && (server.protocol.is_http() || terminates(server)))
+            || (has(RouteKind::Tls) && passes_through(server))
+            || (has(RouteKind::Tcp) && !server.protocol.is_http())
+    };
+    let patches = gateways.iter().filter_map(|gateway| {
+        let servers: Vec<&Server> = gateway.servers.iter().filter(fits).collect();
+        let patch = servers.iter().fold(Patch::of(&gateway.meta), |patch, server| {
+            let place = at(server, "/hosts/-");
+            unserved.iter().fold(patch, |patch, host| patch.set(&place, host.as_str()))
+        });
+        (!servers.is_empty()).then(|| patch.yaml())
+    });
+    patch::together(patches)
 }

@@ -28,6 +28,7 @@ mod gw04_sni_routes_on_terminating;
 mod gw05_http_routes_on_passthrough;
 mod gw06_double_encryption;
 mod gw07_shared_certificate;
+mod gw08_needs_sni;
 mod gw09_selects_nothing;
 mod gw10_port_not_exposed;
 mod gw11_dropped;
@@ -182,6 +183,7 @@ pub const RULES: &[Rule] = &[
     gw05_http_routes_on_passthrough::RULE,
     gw06_double_encryption::RULE,
     gw07_shared_certificate::RULE,
+    gw08_needs_sni::RULE,
     gw09_selects_nothing::RULE,
     gw10_port_not_exposed::RULE,
     gw11_dropped::RULE,

@@ -6,8 +6,8 @@ use crate::lint::survey::Survey;
 use crate::lint::survey::peer_authentications::{chosen, free_name};
 use crate::lint::{Problem, Rule, names};
 use crate::mesh::Mesh;
+use crate::mesh::meant as spelt;
 use crate::mesh::meta::selects;
-use crate::mesh::nearest;
 use crate::mesh::peer_authentication::PeerAuthentication;
 use crate::patch::{self, Patch, part};
 use crate::policy::peer_authentication::chosen_for_workload;
@@ -74,7 +74,7 @@ fn misspelt(mesh: &Mesh, policy: &PeerAuthentication) -> Option<(String, String)
             .filter(|pod| chosen_for_workload(mesh, &pod.meta.namespace, &pod.meta.labels).is_none())
             .filter_map(|pod| pod.meta.labels.get(key).map(String::as_str))
             .collect();
-        let meant = nearest(&values.into_iter().collect::<Vec<_>>(), value)?;
+        let meant = spelt(&values.into_iter().collect::<Vec<_>>(), value)?;
         let pointer = format!("/spec/selector/matchLabels/{}", part(key));
         let patch = Patch::of(&policy.meta).set(&pointer, meant);
         Some((format!("Correct the label to {key}={meant}."), patch.yaml()))

@@ -25,4 +25,4 @@ pub(crate) use hosts::fqdn;
 pub use hosts::{Behind, HostEndpoint, HostPort, HostService, Owner};
 pub use index::Mesh;
 pub use manifest::{DOCUMENT_BYTES, DOCUMENT_NODES, Manifest};
-pub(crate) use spelling::nearest;
+pub(crate) use spelling::{meant, nearest};

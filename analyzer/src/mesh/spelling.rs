@@ -56,6 +56,14 @@ fn last(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
 }
 
+/// Returns the known name that a written one was meant to be; absent where none is near, or where only a number differs,
+/// which people do on purpose: `web-v1` and `web-v2`.
+#[must_use]
+pub(crate) fn meant<'a>(known: &[&'a str], written: &str) -> Option<&'a str> {
+    let letters = |name: &str| name.chars().filter(|one| !one.is_ascii_digit()).collect::<String>();
+    nearest(known, written).filter(|near| letters(near) != letters(written))
+}
+
 /// Counts the characters to insert, drop or replace to turn one word into the other.
 fn distance(from: &str, to: &str) -> usize {
     let mut row: Vec<usize> = (0..=to.chars().count()).collect();
@@ -78,6 +86,13 @@ fn distance(from: &str, to: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_number_is_no_slip() {
+        assert_eq!(meant(&["web"], "weeb"), Some("web"));
+        assert_eq!(meant(&["web-v1"], "web-v2"), None);
+        assert_eq!(meant(&["web"], "store"), None);
+    }
 
     #[test]
     fn slips_are_counted() {

@@ -107,6 +107,16 @@ pub fn rejected(server: &Server) -> Option<&'static str> {
     }
 }
 
+/// Tells whether a later server cannot stand beside an earlier one on the same port, and is dropped.
+#[must_use]
+pub fn clash(earlier: &Server, later: &Server) -> bool {
+    match (earlier.tls_in_force(), later.tls_in_force()) {
+        (None, None) => earlier.protocol.is_http() != later.protocol.is_http(),
+        (Some(_), Some(_)) => earlier.hosts.iter().any(|host| later.hosts.contains(host)),
+        (Some(_), None) | (None, Some(_)) => true,
+    }
+}
+
 /// Finds the server that takes a connection to a gateway pod's port, and what it accepts.
 ///
 /// TLS servers share a port by SNI, the most specific host first; a client without SNI reaches only `*`.
@@ -127,15 +137,7 @@ pub fn listener(mesh: &Mesh, pod: &Pod, port: u16, sni: Option<&str>, trace: &mu
             continue;
         }
         // A plaintext HTTP and a plaintext TCP server cannot share a port: the later one is dropped silently.
-        let clash = kept.iter().any(|(_, earlier)| {
-            (earlier.tls_in_force().is_none()
-                && server.tls_in_force().is_none()
-                && earlier.protocol.is_http() != server.protocol.is_http())
-                || (earlier.tls_in_force().is_some() != server.tls_in_force().is_some())
-                || (server.tls_in_force().is_some()
-                    && earlier.hosts.iter().any(|host| server.hosts.contains(host)))
-        });
-        if clash {
+        if kept.iter().any(|(_, earlier)| clash(earlier, server)) {
             trace.cite(
                 "gateway.server",
                 &gateway.meta,

@@ -2,13 +2,15 @@
 
 use crate::lint::Problem;
 use crate::lint::survey::Survey;
-use crate::mesh::Mesh;
 use crate::mesh::gateway::{Gateway, Server, ServerTls, ServerTlsMode};
-use crate::mesh::meta::selects;
 use crate::mesh::pod::Pod;
+use crate::mesh::service::Service;
 use crate::mesh::virtual_service::{Route, RouteKind, VirtualService};
+use crate::mesh::{Mesh, Owner};
+use crate::patch::{self, Patch};
+use crate::policy::gateway::configures;
 use crate::policy::visibility::covers;
-use crate::report::PartyKind;
+use std::collections::HashSet;
 
 /// Checks each server of each Gateway by itself.
 pub(crate) fn each<'a>(
@@ -55,20 +57,27 @@ pub(crate) fn terminates(server: &Server) -> bool {
 
 /// Tells whether a Gateway came from the Gateway API, where istiod keeps pods, Service and redirects itself.
 pub(crate) fn from_gateway_api(gateway: &Gateway) -> bool {
-    gateway.selector.contains_key("gateway.networking.k8s.io/gateway-name")
+    gateway.meta.version.starts_with("gateway.networking.k8s.io/")
 }
 
-pub(crate) fn tls_yaml(mode: &str) -> String {
-    format!("tls:\n  mode: {mode}\n  credentialName: NAME-OF-THE-SECRET\n")
+/// Returns the place of a field of a server in its Gateway: `/tls`, `/hosts` and the like.
+pub(crate) fn at(server: &Server, field: &str) -> String {
+    format!("/spec/servers/{}{field}", server.place)
 }
 
-/// Tells whether a later server cannot stand beside an earlier one on the same port.
-pub(crate) fn clash(earlier: &Server, later: &Server) -> bool {
-    match (earlier.protocol.is_tls(), later.protocol.is_tls()) {
-        (false, false) => earlier.protocol.is_http() != later.protocol.is_http(),
-        (true, true) => earlier.hosts.iter().any(|host| later.hosts.contains(host)),
-        (true, false) | (false, true) => false,
+/// Takes servers out of a Gateway; one without any left goes whole.
+pub(crate) fn without(gateway: &Gateway, gone: &[&Server]) -> String {
+    if gone.len() >= gateway.servers.len() {
+        return patch::delete(&gateway.meta);
     }
+    let list = if from_gateway_api(gateway) { "listeners" } else { "servers" };
+    let mut places: Vec<usize> = gone.iter().map(|server| server.place).collect();
+    // From the end, so that the places before stay what they are.
+    places.sort_unstable_by(|a, b| b.cmp(a));
+    places
+        .iter()
+        .fold(Patch::of(&gateway.meta), |patch, place| patch.remove(&format!("/spec/{list}/{place}")))
+        .yaml()
 }
 
 /// Suites without authenticated encryption.
@@ -77,24 +86,32 @@ pub(crate) fn is_legacy(suite: &str) -> bool {
 }
 
 /// The gateway pods that a Gateway configures.
-pub(crate) fn pods<'a>(mesh: &'a Mesh, gateway: &'a Gateway) -> impl Iterator<Item = &'a Pod> {
-    mesh.pods.iter().filter(|pod| pod.proxy == PartyKind::Gateway && configures(gateway, pod))
+pub(crate) fn pods<'s, 'a>(
+    survey: &'s Survey<'a>,
+    gateway: &'a Gateway,
+) -> impl Iterator<Item = &'a Pod> + use<'s, 'a> {
+    let mesh = survey.mesh;
+    survey.gateway_pods.iter().copied().filter(move |pod| configures(mesh, gateway, pod))
 }
 
-/// The ports of the Services in front of a pod.
-pub(crate) fn service_ports<'a>(mesh: &'a Mesh, pod: &'a Pod) -> impl Iterator<Item = u16> + 'a {
-    mesh.hosts
-        .iter()
-        .flat_map(|host| &host.endpoints)
-        .filter(|endpoint| pod.ips.contains(&endpoint.ip))
-        .flat_map(|endpoint| endpoint.ports.keys().copied())
+/// The Services in front of a pod, the oldest first.
+pub(crate) fn services<'a>(mesh: &'a Mesh, pod: &'a Pod) -> impl Iterator<Item = &'a Service> {
+    mesh.hosts_of(pod).filter_map(|host| match host.owner {
+        Owner::Service(index) => mesh.services.get(index),
+        Owner::Entry(_) => None,
+    })
 }
 
 /// Tells whether two Gateways configure the same pods; where no pod is known, the selectors tell.
-pub(crate) fn together(mesh: &Mesh, a: &Gateway, b: &Gateway) -> bool {
+pub(crate) fn together(survey: &Survey<'_>, a: &Gateway, b: &Gateway) -> bool {
     std::ptr::eq(a, b)
-        || a.selector == b.selector && (!from_gateway_api(a) || a.meta.namespace == b.meta.namespace)
-        || pods(mesh, a).any(|pod| configures(b, pod))
+        || (a.selector == b.selector
+            && a.services == b.services
+            && (!from_gateway_api(a) || a.meta.namespace == b.meta.namespace))
+        || survey
+            .gateway_pods
+            .iter()
+            .any(|pod| configures(survey.mesh, a, pod) && configures(survey.mesh, b, pod))
 }
 
 /// Tells whether two host patterns have a name in common.
@@ -102,15 +119,9 @@ pub(crate) fn overlap(a: &str, b: &str) -> bool {
     covers(a, b) || covers(b, a)
 }
 
-/// Tells whether a Gateway's selector chooses the pod; one of the Gateway API only in its own namespace.
-pub(crate) fn configures(gateway: &Gateway, pod: &Pod) -> bool {
-    selects(&gateway.selector, &pod.meta.labels)
-        && (!from_gateway_api(gateway) || gateway.meta.namespace == pod.meta.namespace)
-}
-
 /// Pairs each Gateway with the VirtualServices bound to it.
 pub(crate) fn bindings(mesh: &Mesh) -> impl Iterator<Item = (&Gateway, &VirtualService)> {
-    mesh.gateways.iter().flat_map(move |gateway| {
+    mesh.gateways.iter().filter(|gateway| !from_gateway_api(gateway)).flat_map(move |gateway| {
         mesh.virtual_services
             .iter()
             .filter(|routes| routes.binds(&gateway.meta.namespace, &gateway.meta.name))
@@ -131,27 +142,53 @@ pub(crate) fn passes_through(server: &Server) -> bool {
     server.protocol.is_tls() && server.tls.as_ref().is_some_and(|tls| tls.mode == ServerTlsMode::Passthrough)
 }
 
-/// Finds routes of a kind that meet a server which cannot use them, and no other server of the Gateway that can.
-pub(crate) fn misfits(
-    survey: &Survey<'_>,
+/// A VirtualService with routes of a kind that a server it is bound to cannot use.
+pub(crate) struct Misfit<'a> {
+    pub(crate) gateway: &'a Gateway,
+    pub(crate) server: &'a Server,
+    pub(crate) routes: &'a VirtualService,
+    /// The routes that do not fit.
+    pub(crate) wrong: Vec<&'a Route>,
+    /// Whether it has routes that fit the server as well.
+    pub(crate) has_fitting: bool,
+    /// Whether something else uses the routes: sidecars, or a server that can.
+    pub(crate) used: bool,
+}
+
+/// Finds routes of a kind that meet a server which cannot use them, and no other server of the Gateway that can. A
+/// VirtualService is reported once, unless nothing is amiss: the routes have another use, and the server has its own.
+pub(crate) fn misfits<'a>(
+    mesh: &'a Mesh,
     kind: RouteKind,
     wrong: impl Fn(&Server) -> bool,
     right: impl Fn(&Server) -> bool,
-    say: impl Fn(&str, &Server) -> (String, String),
-) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for (gateway, routes) in bindings(survey.mesh) {
-        for route in routes.routes.iter().filter(|route| route.kind == kind) {
-            let mut servers =
-                gateway.servers.iter().filter(|server| meant_for(routes, route, gateway, server)).peekable();
-            let Some(server) = servers.clone().find(|server| wrong(server)) else { continue };
-            if servers.any(&right) {
-                continue;
-            }
-            let subject = format!("{} is bound to {}, which", routes.meta.id(), named(gateway, server));
-            let (message, remedy) = say(&subject, server);
-            problems.push(Problem::at(&routes.meta, route.line, message, remedy));
+    fitting: impl Fn(&Server, RouteKind) -> bool,
+) -> Vec<Misfit<'a>> {
+    let mut found: Vec<Misfit<'a>> = Vec::new();
+    let mut uses = HashSet::new();
+    for (gateway, routes) in bindings(mesh) {
+        let meant = |route: &'a Route| {
+            gateway.servers.iter().filter(move |server| meant_for(routes, route, gateway, server))
+        };
+        let mut own = routes.routes.iter().filter(|route| route.kind == kind);
+        if own.clone().any(|route| meant(route).any(&right)) {
+            uses.insert(std::ptr::from_ref(routes));
+            continue;
         }
+        let Some(server) = own.find_map(|route| meant(route).find(|server| wrong(server))) else { continue };
+        if found.iter().any(|misfit| std::ptr::eq(misfit.routes, routes)) {
+            continue;
+        }
+        let has_fitting = routes
+            .routes
+            .iter()
+            .any(|route| fitting(server, route.kind) && meant_for(routes, route, gateway, server));
+        let wrong = routes.routes.iter().filter(|route| route.kind == kind).collect();
+        found.push(Misfit { gateway, server, routes, wrong, has_fitting, used: routes.is_for_mesh() });
     }
-    problems
+    for misfit in &mut found {
+        misfit.used |= uses.contains(&std::ptr::from_ref(misfit.routes));
+    }
+    found.retain(|misfit| !(misfit.used && misfit.has_fitting));
+    found
 }

@@ -312,13 +312,6 @@ fn line_of<'a>(mesh: &'a Mesh, id: &str, group: &[&Meeting<'_>]) -> Option<(&'a 
     Some((meta, line.unwrap_or(meta.line)))
 }
 
-/// Writes a DestinationRule that sets a mode for a host.
-pub(crate) fn destination_rule_yaml(namespace: &str, name: &str, host: &str, mode: &str) -> String {
-    format!(
-        "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata:\n  name: {name}\n  namespace: {namespace}\nspec:\n  host: '{host}'\n  trafficPolicy:\n    tls:\n      mode: {mode}\n"
-    )
-}
-
 /// Names a pod's workload.
 pub(crate) fn workload(pod: &Pod) -> String {
     format!("{}/{}", pod.meta.namespace, pod.workload)

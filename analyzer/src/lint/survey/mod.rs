@@ -28,6 +28,8 @@ pub(crate) struct Survey<'a> {
     /// Ambient workloads, in the same way.
     pub(crate) ambient: BTreeMap<&'a str, BTreeMap<String, &'a Pod>>,
     apart: HashMap<(&'a str, &'a str), BTreeSet<&'a str>>,
+    /// Pods that are gateways.
+    pub(crate) gateway_pods: Vec<&'a Pod>,
 }
 
 impl<'a> Survey<'a> {
@@ -45,7 +47,16 @@ impl<'a> Survey<'a> {
         };
         let (sidecars, ambient) = (workloads(PartyKind::Sidecar), workloads(PartyKind::Ambient));
         let keys = mesh.hosts.iter().map(|host| (&*host.namespace, host.host.as_str()));
-        Self { mesh, hosts, meetings, sidecars, ambient, apart: keys.zip(apart).collect() }
+        let gateways = mesh.pods.iter().filter(|pod| pod.proxy == PartyKind::Gateway && !pod.ended);
+        Self {
+            mesh,
+            hosts,
+            meetings,
+            sidecars,
+            ambient,
+            gateway_pods: gateways.collect(),
+            apart: keys.zip(apart).collect(),
+        }
     }
 
     /// Tells whether clients of a namespace may see a host otherwise than those of most: see [`apart`].
