@@ -47,9 +47,9 @@ struct Arguments {
     /// A libpcap filter, such as 'tcp port 8080'
     #[arg(short, long, value_name = "EXPRESSION")]
     filter: Option<String>,
-    /// Bytes kept of each frame. A handshake needs about 4096. Default: 262144, and 16384 with --immediate
-    #[arg(short, long, value_name = "BYTES", value_parser = clap::value_parser!(i32).range(64..=262_144))]
-    snaplen: Option<i32>,
+    /// Bytes kept of each frame. A handshake needs about 4096; 262144 keeps super-packets whole
+    #[arg(short, long, value_name = "BYTES", default_value_t = 16_384, value_parser = clap::value_parser!(i32).range(64..=262_144))]
+    snaplen: i32,
     /// MiB of the kernel's ring, for each socket: what absorbs the moments in which the agent does not run
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(i32).range(1..=1024))]
     buffer_size: i32,
@@ -91,12 +91,6 @@ enum Command {
     /// Says whether this machine and this account can capture, and what is missing. Needs no privilege
     Doctor,
 }
-
-/// Bytes kept of a frame: more than the largest super-packet has.
-const WHOLE: i32 = 262_144;
-
-/// The same in immediate mode, whose ring has slots of one size.
-const SLOT: i32 = 16_384;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -162,14 +156,13 @@ fn settings(arguments: Arguments) -> anyhow::Result<Settings> {
             Box::new(Lines(BufWriter::new(file.with_context(|| path.display().to_string())?)))
         }
     };
-    let snap_length = arguments.snaplen.unwrap_or(if arguments.immediate { SLOT } else { WHOLE });
     let source = match arguments.read {
         Some(path) => From::File(path),
         None => From::Live(live::Settings {
             interfaces: arguments.interface,
             follow: arguments.follow,
             filter: arguments.filter,
-            snap_length,
+            snap_length: arguments.snaplen,
             buffer: arguments.buffer_size.saturating_mul(1024 * 1024),
             immediate: arguments.immediate,
             namespace: arguments.netns,
@@ -179,7 +172,7 @@ fn settings(arguments: Arguments) -> anyhow::Result<Settings> {
         file,
         rotate: arguments.rotate,
         keep: arguments.keep,
-        snap_length: snap_length.unsigned_abs(),
+        snap_length: arguments.snaplen.unsigned_abs(),
     });
     Ok(Settings { source, sink, recording, coverage: arguments.coverage, duration: arguments.duration })
 }

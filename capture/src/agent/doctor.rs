@@ -193,7 +193,7 @@ fn snap_length() -> Check {
         "--snaplen",
         State::Good,
         format!(
-            "handshakes need {HANDSHAKE}; the default keeps whole the super-packets of 64 KiB and more that offloading makes, whatever the mtu says"
+            "handshakes need {HANDSHAKE}; offloading makes super-packets of 64 KiB and more, whatever the mtu says, of which the default keeps 16384"
         ),
     )
 }

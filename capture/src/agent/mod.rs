@@ -21,6 +21,7 @@
 //! }
 //! ```
 
+mod batch;
 mod confinement;
 pub mod doctor;
 pub mod recording;
@@ -93,6 +94,7 @@ struct Rest {
     recording: Option<Recording>,
     coverage: Option<File>,
     duration: Option<Duration>,
+    batch: batch::Batch,
 }
 
 /// Why something could not be opened.
@@ -156,7 +158,10 @@ impl Opened {
                 })
             })
             .transpose()?;
-        Ok(Self { source, rest: Rest { sink, recording, coverage, duration } })
+        Ok(Self {
+            source,
+            rest: Rest { sink, recording, coverage, duration, batch: batch::Batch::default() },
+        })
     }
 
     /// Gives up every capability, and all files, sockets and system calls that reading does not need.

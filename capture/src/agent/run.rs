@@ -172,7 +172,7 @@ impl Rest {
         summary: &mut Summary,
         end: Option<Timestamp>,
     ) -> Result<usize, LiveError> {
-        let mut late = 0_usize;
+        let (mut late, mut batch) = (0_usize, std::mem::take(&mut self.batch));
         let read = live.read(BATCH, |seen| match seen {
             Seen::Interface { number, name } => {
                 engine.name_interface(number, name);
@@ -186,10 +186,13 @@ impl Rest {
             Seen::Frame(frame) if end.is_some_and(|end| frame.at > end) => late = late.saturating_add(1),
             Seen::Frame(frame) => {
                 summary.frame(frame.interface);
-                engine.frame(frame);
+                batch.add(frame, engine);
                 self.record(|recording| recording.frame(frame));
             }
-        })?;
+        });
+        batch.give(engine);
+        self.batch = batch;
+        let read = read?;
         Ok(read.saturating_sub(late))
     }
 

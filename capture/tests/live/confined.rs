@@ -52,6 +52,20 @@ fn the_capability_of_the_file_is_enough() {
     }
 }
 
+/// As `deploy/systemd/wireproof-agent.service` starts it: no root, no capability of the file, `no_new_privs`.
+#[test]
+fn the_ambient_capability_of_a_unit_is_enough() {
+    let Some(lab) = Lab::make() else { return };
+    let mut command = lab.inside(&lab.server, "setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs"]);
+    command.args(["--inh-caps", "+net_raw", "--ambient-caps", "+net_raw", "--bounding-set", "-all,+net_raw"]);
+    command.arg(lab.readable_agent()).args(["-i", "any"]);
+    let mut agent = Agent::start(command);
+    let parts = (lab.run_part(&lab.server, "serve"), lab.run_part(&lab.client, "ask"));
+    agent.until_flow("a flow", |flow| flow.from_start);
+    drop(parts);
+}
+
 #[test]
 fn without_the_capability_it_says_what_is_missing() {
     let Some(lab) = Lab::make() else { return };
