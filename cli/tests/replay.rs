@@ -312,3 +312,22 @@ fn every_case_says_how_it_was_made() {
         assert!(readme(&case).contains(&format!("testdata/recipe/make-case.sh {case}")), "{case}/README.md");
     }
 }
+
+#[test]
+fn a_flow_is_judged_by_the_declarations_in_force_when_it_began() {
+    let findings = |arguments: &[&str]| {
+        let output =
+            wireproof(&[&["replay", "testdata/boutique/capture.pcap", "-o", "json"], arguments].concat());
+        let audit: Value = serde_json::from_slice(&output.stdout).expect("the answer is JSON");
+        audit["findings"].clone()
+    };
+    let (boutique, clean) = ("testdata/boutique/mesh.yaml", "testdata/clean/mesh.yaml");
+    let expected = findings(&["--mesh", boutique]);
+    let before = format!("1980-01-01T00:00:00Z={boutique}");
+    let after = format!("2100-01-01T00:00:00+02:00={clean}");
+    assert_ne!(findings(&["--mesh", clean]), expected);
+    assert_eq!(findings(&["--mesh", clean, "--mesh-at", &before, "--mesh-at", &after]), expected);
+    let wrong =
+        wireproof(&["replay", "testdata/boutique/capture.pcap", "--mesh", clean, "--mesh-at", boutique]);
+    assert_eq!(wrong.status.code(), Some(2), "a time is asked for");
+}
