@@ -121,6 +121,8 @@ export interface Judged {
   expected: Expected | null;
   judgement: Judgement;
   basis: string;
+  /** Why it was not judged; null where it was. */
+  set_aside?: string | null;
   violations: Violation[];
 }
 
