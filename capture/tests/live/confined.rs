@@ -141,12 +141,25 @@ fn files_are_out_of_reach() {
     assert_eq!(confined("folder").code(), Some(10));
 }
 
+#[test]
+fn a_panic_is_still_reported() {
+    let output = run_confined("panic");
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(101), "{said}");
+    assert!(said.contains("said in confinement") && said.contains("stack backtrace"), "{said}");
+}
+
 /// Does one thing in a confined process of its own.
 fn confined(what: &str) -> ExitStatus {
+    run_confined(what).status
+}
+
+fn run_confined(what: &str) -> std::process::Output {
     let this = std::env::current_exe().unwrap();
     let mut command = Command::new(this);
     command.args(["part", "--exact"]).env("WIREPROOF_LIVE_PART", what);
-    command.output().unwrap().status
+    command.env("RUST_BACKTRACE", "1").output().unwrap()
 }
 
 /// What the processes above do. A status of 10 is as it should be.
@@ -170,6 +183,7 @@ pub(crate) fn part(what: &str) {
         "connect" => std::net::TcpStream::connect("127.0.0.1:1").is_ok(),
         "spawn" => Command::new("true").status().is_ok(),
         "write-to-a-packet-socket" => ours.write_all(b"a frame").is_ok(),
+        "panic" => panic!("said in confinement"),
         "open" => {
             denied(std::fs::File::open("/etc/passwd"))
                 && denied(std::fs::File::create("/tmp/wp-out-of-reach"))
