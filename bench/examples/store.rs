@@ -148,7 +148,7 @@ async fn fill(place: &str, flows: u64) -> Done<()> {
         .query_raw(&format!(
             "INSERT INTO flow SELECT
                 toDateTime64('2026-01-01 00:00:00', 9, 'UTC') + toIntervalNanosecond(intDiv(number * {SPAN}000, {flows}) * 1000000) AS start,
-                toUInt128(sipHash64(number)) * 18446744073709551616 + number AS id, 1 AS version,
+                bitShiftLeft(toUInt128(sipHash64(number)), 64) + number AS id, 1 AS version,
                 start + toIntervalSecond(1) AS finish, toIPv6('10.0.0.2') AS server, 32000 + number % 28000 AS client_port,
                 'fin' AS close, 3 AS packets_client, 2 AS packets_server, 30 AS bytes_client, number % 4096 AS bytes_server,
                 shapes[1 + sipHash64(number, 1) % length(shapes)] AS shape, 1 AS sign
