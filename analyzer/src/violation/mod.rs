@@ -152,8 +152,9 @@ impl Rule {
         let breach = (self.breach)(case)?;
         let advice = (self.advice)(case, &breach);
         let port = case.flow.server.port;
-        let mut because = case.expectation.because.clone();
-        because.extend(breach.also);
+        // Of a leg that stays inside the pod nothing is declared: what would be, had it left, is no reason.
+        let declared: &[Citation] = if case.flow.is_local() { &[] } else { &case.expectation.because };
+        let because = [declared, &breach.also].concat();
         Some(Violation {
             id: self.id.to_owned(),
             severity: self.severity,

@@ -31,6 +31,16 @@ fn breach(case: &Case<'_>) -> Option<Breach> {
 }
 
 fn advice(case: &Case<'_>, _: &Breach) -> Advice {
+    if case.client_block().is_some() && case.expectation.external {
+        return Advice::new(
+            format!(
+                "{} is outside the mesh: send it TLS without the mesh's certificate (SIMPLE), or with one of its own CA \
+                 (MUTUAL).",
+                case.server.name()
+            ),
+            remedy::client_mode(case, "SIMPLE"),
+        );
+    }
     if case.client_block().is_some() {
         return Advice::new(
             format!(

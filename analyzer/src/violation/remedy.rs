@@ -4,6 +4,7 @@ use crate::mesh::Owner;
 use crate::mesh::destination_rule::{DestinationRule, PortPolicy, TrafficPolicy};
 use crate::mesh::gateway::ServerTlsMode;
 use crate::mesh::meta::Meta;
+use crate::mesh::peer_authentication::PeerAuthentication;
 use crate::mesh::pod::Pod;
 use crate::patch::{Patch, PodPatch, part};
 use crate::policy::peer_authentication::chosen_for_workload;
@@ -84,6 +85,12 @@ fn in_policy(policy: &TrafficPolicy, line: u32) -> Option<String> {
     }
     let stands = |entry: &PortPolicy| entry.tls.as_ref().is_some_and(|tls| tls.line == line);
     policy.ports.iter().position(stands).map(|place| format!("/portLevelSettings/{place}/tls"))
+}
+
+/// Changes a policy's own mode.
+pub(super) fn mode_of(policy: &PeerAuthentication, mode: ServerMode) -> Change {
+    let yaml = Patch::of(&policy.meta).set("/spec/mtls/mode", mode.name()).yaml();
+    Change::of(&policy.meta, policy.mode_line, yaml)
 }
 
 /// Opens one port of the server's workload: in the workload's own policy where it has one, for policies are not merged. In
