@@ -19,6 +19,12 @@ pub(crate) enum ApiError {
     NotFound { what: String },
     /// No policies were loaded, so none can be explained.
     NoMesh,
+    /// Nothing collects here.
+    NoCollector,
+    /// What an agent sent cannot be read.
+    BadDelivery { detail: String },
+    /// Too many deliveries are under way.
+    Busy,
     /// The request does not carry the token.
     Unauthorized,
     /// The `Host` header names another site.
@@ -63,7 +69,9 @@ impl ApiError {
         match self {
             Self::UnknownFilter { .. } | Self::BadValue { .. } | Self::BadCursor => StatusCode::BAD_REQUEST,
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
-            Self::NoMesh => StatusCode::CONFLICT,
+            Self::NoMesh | Self::NoCollector => StatusCode::CONFLICT,
+            Self::BadDelivery { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Busy => StatusCode::TOO_MANY_REQUESTS,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -88,6 +96,13 @@ impl ApiError {
             Self::NoMesh => {
                 ("no-mesh", "No policies loaded", "start with --mesh to have policies explained".into())
             }
+            Self::NoCollector => (
+                "no-collector",
+                "Nothing is collected here",
+                "this server only shows what its store holds".into(),
+            ),
+            Self::BadDelivery { detail } => ("bad-delivery", "The delivery cannot be read", detail.clone()),
+            Self::Busy => ("busy", "Too much is under way", "come again in a second".into()),
             Self::Unauthorized => (
                 "unauthorized",
                 "Unauthorized",
@@ -115,6 +130,9 @@ impl ApiError {
             Self::BadCursor => vec![Fault { pointer: "query/cursor".into(), detail: detail.clone() }],
             Self::NotFound { .. }
             | Self::NoMesh
+            | Self::NoCollector
+            | Self::BadDelivery { .. }
+            | Self::Busy
             | Self::Unauthorized
             | Self::UnknownHost
             | Self::Unavailable
@@ -150,6 +168,9 @@ impl IntoResponse for Problem {
         let mut response = (status, axum::Json(self)).into_response();
         let kind = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

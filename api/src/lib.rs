@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use analyzer::mesh::Mesh;
 use axum::Router;
-use axum::extract::{MatchedPath, Request};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
@@ -33,18 +33,22 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::config::Bind;
+use crate::config::{Bind, Token};
 use crate::error::ApiError;
-use crate::routes::{audit, page, policy, process};
+pub use crate::routes::ingest::{CollectError, Collector};
+use crate::routes::{audit, ingest, page, policy, process};
 use crate::view::MeshView;
 
 /// The version of this program.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// Where agents deliver.
+const INGEST: &str = "/api/v1/ingest";
+
 /// How long a request may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The longest request body, in bytes; no route reads one.
+/// The longest request body, in bytes, but for deliveries; no other route reads one.
 const BODY: usize = 64 * 1024;
 
 /// What the routes answer from.
@@ -53,6 +57,8 @@ pub struct State {
     store: Arc<dyn Store>,
     mesh: Option<Arc<Mesh>>,
     bind: Bind,
+    collector: Option<Arc<dyn Collector>>,
+    agents: Option<Token>,
     requests: Family<process::Request, Counter>,
     ids: Arc<(RandomState, AtomicU64)>,
 }
@@ -61,7 +67,22 @@ impl State {
     /// Takes the store, the policies in force (absent when none were loaded), and who may ask.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, mesh: Option<Arc<Mesh>>, bind: Bind) -> Self {
-        Self { store, mesh, bind, requests: Family::default(), ids: Arc::default() }
+        Self {
+            store,
+            mesh,
+            bind,
+            collector: None,
+            agents: None,
+            requests: Family::default(),
+            ids: Arc::default(),
+        }
+    }
+
+    /// Takes deliveries of agents too, which carry a token of their own where there is one: it opens nothing else.
+    #[must_use]
+    pub fn collecting(mut self, collector: Arc<dyn Collector>, agents: Option<Token>) -> Self {
+        (self.collector, self.agents) = (Some(collector), agents);
+        self
     }
 
     async fn mesh_version(&self) -> Result<Option<MeshView>, ApiError> {
@@ -99,7 +120,13 @@ fn described() -> OpenApiRouter<State> {
         .routes(routes!(audit::timeline))
         .routes(routes!(audit::overview))
         .routes(routes!(audit::coverage))
-        .routes(routes!(policy::effective));
+        .routes(routes!(policy::effective))
+        .layer(RequestBodyLimitLayer::new(BODY));
+    let deliveries = OpenApiRouter::new()
+        .routes(routes!(ingest::ingest))
+        .layer(DefaultBodyLimit::disable())
+        .layer(RequestBodyLimitLayer::new(ingest::DELIVERY));
+    let routes = routes.merge(deliveries);
     OpenApiRouter::with_openapi(Description::openapi()).nest("/api/v1", routes)
 }
 
@@ -118,7 +145,6 @@ pub fn app(state: State) -> Router {
         .route("/metrics", get(process::metrics))
         .route("/version", get(process::version))
         .fallback(async || ApiError::NotFound { what: "such page".into() })
-        .layer(RequestBodyLimitLayer::new(BODY))
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, TIMEOUT))
         .layer(middleware::from_fn_with_state(state.clone(), guard))
         .layer(middleware::from_fn_with_state(state.clone(), finish))
@@ -152,7 +178,11 @@ async fn guard(
     }
     let path = request.uri().path();
     let guarded = path == "/api" || path.starts_with("/api/") || path == "/metrics";
-    if let (true, Some(token)) = (guarded, state.bind.token()) {
+    let token = match &state.agents {
+        Some(token) if path == INGEST => Some(token),
+        Some(_) | None => state.bind.token(),
+    };
+    if let (true, Some(token)) = (guarded, token) {
         let given =
             request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
         let (scheme, secret) = given.split_at_checked(7).unwrap_or_default();

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use analyzer::mesh::{Manifest, Mesh};
 use analyzer::report::Severity;
-use api::State;
 use api::config::{Bind, Token};
+use api::{CollectError, Collector, State};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode, header};
+use flow::delivery::Heading;
 use flow::{Class, Coverage, Timestamp};
 use serde_json::Value;
 use store::answer::MeshSnapshot;
@@ -312,4 +313,150 @@ async fn the_description_is_the_one_that_is_kept() {
     let served: Value = Served::open().await.json("/api/v1/openapi.json").await;
     assert_eq!(served, serde_json::from_str::<Value>(&kept).unwrap());
     assert!(served["openapi"].as_str().unwrap().starts_with("3.1"));
+}
+
+/// Keeps what it is given, or does not.
+#[derive(Default)]
+struct Kept {
+    deliveries: std::sync::Mutex<Vec<(Heading, usize)>>,
+    fails: Option<CollectError>,
+}
+
+#[async_trait::async_trait]
+impl Collector for Kept {
+    async fn collect(&self, heading: Heading, flows: Vec<flow::Flow>) -> Result<(), CollectError> {
+        match self.fails {
+            Some(error) => Err(error),
+            None => {
+                self.deliveries.lock().unwrap().push((heading, flows.len()));
+                Ok(())
+            }
+        }
+    }
+}
+
+fn heading(flows: u64) -> Heading {
+    Heading {
+        version: flow::delivery::VERSION,
+        agent: "node-a".into(),
+        run: "1".into(),
+        sequence: 7,
+        flows,
+        coverage: Coverage { packets: 5, ..Coverage::default() },
+        undelivered: 0,
+    }
+}
+
+fn lines(heading: &Heading, flows: &[flow::Flow]) -> Vec<u8> {
+    let mut lines = serde_json::to_string(heading).unwrap();
+    for flow in flows {
+        lines.push('\n');
+        lines.push_str(&serde_json::to_string(flow).unwrap());
+    }
+    lines.into_bytes()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut out, bytes).unwrap();
+    out.finish().unwrap()
+}
+
+/// Delivers to a server that collects; returns the status, and what was kept.
+async fn deliver(
+    fails: Option<CollectError>,
+    token: Option<&str>,
+    headers: &[(header::HeaderName, &str)],
+    body: Vec<u8>,
+) -> (StatusCode, HeaderMap, Vec<(Heading, usize)>) {
+    let folder = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = Arc::new(Embedded::open(folder.path().join("s.sqlite")).unwrap());
+    let bind = Bind::new("127.0.0.1:8480".parse().unwrap(), Some(Token::parse(TOKEN).unwrap())).unwrap();
+    let kept = Arc::new(Kept { fails, ..Kept::default() });
+    let agents = token.map(|token| Token::parse(token).unwrap());
+    let app = api::app(State::new(store, None, bind).collecting(kept.clone(), agents));
+    let mut request = Request::post("/api/v1/ingest").header(header::HOST, "localhost");
+    for (name, value) in headers {
+        request = request.header(name, *value);
+    }
+    let answer = app.oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
+    let deliveries = kept.deliveries.lock().unwrap().clone();
+    (answer.status(), answer.headers().clone(), deliveries)
+}
+
+const AGENTS: &str = "agents-0123456789";
+const AS_AGENT: (header::HeaderName, &str) = (header::AUTHORIZATION, "Bearer agents-0123456789");
+
+#[tokio::test]
+async fn a_delivery_is_kept_whole() {
+    let flows = [sample(1, 100, Class::Plaintext, None).flow, sample(2, 200, Class::Mtls, None).flow];
+    let body = lines(&heading(2), &flows);
+    let zipped = [AS_AGENT, (header::CONTENT_ENCODING, "gzip")];
+    for (headers, body) in [(&zipped[..1], body.clone()), (&zipped, gzip(&body))] {
+        let (status, _, kept) = deliver(None, Some(AGENTS), headers, body).await;
+        assert_eq!((status, kept), (StatusCode::OK, vec![(heading(2), 2)]));
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_refused_for_good_and_half_of_it_is_not_kept() {
+    let flow = sample(1, 100, Class::Plaintext, None).flow;
+    let newer = Heading { version: 99, ..heading(0) };
+    let mut cut = gzip(&lines(&heading(1), std::slice::from_ref(&flow)));
+    cut.truncate(cut.len() / 2);
+    let zip = (header::CONTENT_ENCODING, "gzip");
+    for (headers, body) in [
+        (vec![AS_AGENT], Vec::new()),
+        (vec![AS_AGENT], b"{}".to_vec()),
+        (vec![AS_AGENT], lines(&newer, &[])),
+        (vec![AS_AGENT], lines(&heading(2), std::slice::from_ref(&flow))),
+        (
+            vec![AS_AGENT],
+            [lines(&heading(2), std::slice::from_ref(&flow)), b"\n{\"id\":1}".to_vec()].concat(),
+        ),
+        (vec![AS_AGENT, zip.clone()], cut),
+        (vec![AS_AGENT, zip], b"no gzip".to_vec()),
+    ] {
+        let (status, _, kept) = deliver(None, Some(AGENTS), &headers, body.clone()).await;
+        assert_eq!(
+            (status, kept.len()),
+            (StatusCode::UNPROCESSABLE_ENTITY, 0),
+            "{}",
+            String::from_utf8_lossy(&body)
+        );
+    }
+    let odd = (header::CONTENT_ENCODING, "br");
+    let (status, ..) = deliver(None, Some(AGENTS), &[AS_AGENT, odd], lines(&heading(0), &[])).await;
+    assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let (status, ..) = deliver(None, Some(AGENTS), &[AS_AGENT], vec![b' '; 17 * 1024 * 1024]).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    let bomb = gzip(&vec![b' '; 100 * 1024 * 1024]);
+    let (status, ..) =
+        deliver(None, Some(AGENTS), &[AS_AGENT, (header::CONTENT_ENCODING, "gzip")], bomb).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_keep_it_now_says_when_to_come_again() {
+    let body = lines(&heading(0), &[]);
+    let (status, headers, _) =
+        deliver(Some(CollectError::Busy), Some(AGENTS), &[AS_AGENT], body.clone()).await;
+    assert_eq!((status, headers[header::RETRY_AFTER].as_bytes()), (StatusCode::TOO_MANY_REQUESTS, &b"1"[..]));
+    let (status, ..) = deliver(Some(CollectError::Unavailable), Some(AGENTS), &[AS_AGENT], body).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn agents_carry_a_token_of_their_own() {
+    let body = lines(&heading(0), &[]);
+    let reader = (header::AUTHORIZATION, "Bearer 0123456789abcdef");
+    let check = async |token, headers: &[_], expected| {
+        assert_eq!(deliver(None, token, headers, body.clone()).await.0, expected, "{token:?} {headers:?}");
+    };
+    check(Some(AGENTS), &[AS_AGENT], StatusCode::OK).await;
+    check(Some(AGENTS), std::slice::from_ref(&reader), StatusCode::UNAUTHORIZED).await;
+    check(Some(AGENTS), &[], StatusCode::UNAUTHORIZED).await;
+    check(None, &[reader], StatusCode::OK).await;
+    check(None, &[AS_AGENT], StatusCode::UNAUTHORIZED).await;
+    check(None, &[], StatusCode::UNAUTHORIZED).await;
 }

@@ -20,6 +20,8 @@ mod key;
 mod packet;
 mod partition;
 mod quic;
+#[cfg(feature = "agent")]
+pub mod ship;
 pub mod source;
 mod tls;
 mod tunnel;

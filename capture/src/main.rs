@@ -4,6 +4,7 @@
 //! Small on purpose: it knows no policy, serves nothing, stores nothing. It opens its sources, gives up every privilege,
 //! and only then reads.
 
+use std::ffi::OsString;
 use std::io::{self, BufWriter, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,8 +15,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use capture::agent::doctor::{self, State};
 use capture::agent::sink::{Lines, Sink};
-use capture::agent::{End, From, OpenError, Opened, Settings, recording, say};
+use capture::agent::{End, From, OpenError, Opened, Settings, confine_sender, recording, say};
 use capture::engine::{Engine, Limits};
+use capture::ship::outbox::Outbox;
+use capture::ship::post::{Collector, Tls};
+use capture::ship::sender::Sender;
+use capture::ship::spool::{self, Reader, Writer};
 use capture::source::live::{self, LiveError, Namespace};
 use clap::{Parser, Subcommand};
 
@@ -60,8 +65,10 @@ struct Arguments {
     #[arg(short, long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
     /// Writes flows here instead of to standard output; an existing file is added to
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", conflicts_with = "collector")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    shipping: Shipping,
     /// Keeps what was read and what was not in this file, as one JSON object, every ten seconds and at the end
     #[arg(long, value_name = "FILE")]
     coverage: Option<PathBuf>,
@@ -86,8 +93,43 @@ struct Arguments {
     max_held_bytes: usize,
 }
 
+/// Flows to a collector instead of to standard output.
+#[derive(Debug, clap::Args)]
+struct Shipping {
+    /// Delivers flows to this collector, such as https://wireproof:8480: `wireproof serve`
+    #[arg(long, value_name = "URL", env = "WIREPROOF_COLLECTOR")]
+    collector: Option<String>,
+    /// A file whose first line is the bearer token to show to the collector
+    #[arg(long, value_name = "FILE", requires = "collector", env = "WIREPROOF_AGENT_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+    /// The CA of the collector's certificate, PEM; without it those count that are trusted everywhere
+    #[arg(long, value_name = "FILE", requires = "collector")]
+    collector_ca: Option<PathBuf>,
+    /// The agent's own certificate to show to the collector, PEM
+    #[arg(long, value_name = "FILE", requires_all = ["collector", "client_key"])]
+    client_cert: Option<PathBuf>,
+    /// Its key, PEM
+    #[arg(long, value_name = "FILE", requires = "client_cert")]
+    client_key: Option<PathBuf>,
+    /// The folder in which flows wait for the collector; made if it does not exist
+    #[arg(long, value_name = "FOLDER", default_value = "/var/lib/wireproof/spool", env = "WIREPROOF_SPOOL")]
+    spool: PathBuf,
+    /// The most that the spool takes on the disk; when it is full the oldest flows give way and are counted
+    #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = spool_size)]
+    spool_size: u64,
+    /// How long deliveries are still sent once the agent ends; what is left waits for the next run
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    drain: Duration,
+    /// The agent's name at the collector; without it the host's
+    #[arg(long, value_name = "NAME", env = "WIREPROOF_NODE")]
+    name: Option<String>,
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Empties the spool: what the agent starts beside itself. Ends when its standard input does
+    #[command(hide = true)]
+    Send(Shipping),
     /// Says whether this machine and this account can capture, and what is missing. Needs no privilege
     Doctor,
 }
@@ -96,6 +138,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Some(Command::Doctor) => examine(),
+        Some(Command::Send(shipping)) => send(&shipping),
         None => run(arguments),
     };
     ExitCode::from(done.unwrap_or_else(|error| {
@@ -150,6 +193,7 @@ fn run(arguments: Arguments) -> anyhow::Result<u8> {
 
 fn settings(arguments: Arguments) -> anyhow::Result<Settings> {
     let sink: Box<dyn Sink> = match &arguments.output {
+        None if arguments.shipping.collector.is_some() => Box::new(outbox(&arguments.shipping)?),
         None => Box::new(Lines(BufWriter::new(io::stdout().lock()))),
         Some(path) => {
             let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
@@ -177,6 +221,90 @@ fn settings(arguments: Arguments) -> anyhow::Result<Settings> {
     Ok(Settings { source, sink, recording, coverage: arguments.coverage, duration: arguments.duration })
 }
 
+/// How long another agent's process may still send from the same spool.
+const OTHERS: u64 = 60;
+
+/// Opens the spool and starts what empties it.
+fn outbox(shipping: &Shipping) -> anyhow::Result<Outbox> {
+    // What is wrong with the collector's address or a file is said now, and not by a process that ends.
+    collector(shipping)?;
+    let spool = Writer::open(&shipping.spool, shipping.spool_size)
+        .with_context(|| format!("the spool {} cannot be used", shipping.spool.display()))?;
+    let mut arguments: Vec<OsString> = vec!["send".into()];
+    let mut add = |name: &str, value: Option<OsString>| {
+        if let Some(value) = value {
+            arguments.extend([name.into(), value]);
+        }
+    };
+    add("--collector", shipping.collector.clone().map(Into::into));
+    add("--token-file", shipping.token_file.clone().map(Into::into));
+    add("--collector-ca", shipping.collector_ca.clone().map(Into::into));
+    add("--client-cert", shipping.client_cert.clone().map(Into::into));
+    add("--client-key", shipping.client_key.clone().map(Into::into));
+    add("--spool", Some(shipping.spool.clone().into()));
+    add("--drain", Some(shipping.drain.as_secs().to_string().into()));
+    let sender = Sender::start(arguments).context("the process that sends cannot be started")?;
+    let name = match &shipping.name {
+        Some(name) => name.clone(),
+        None => std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned(),
+    };
+    Ok(Outbox::new(spool, sender, name, format!("{:x}", nanos())))
+}
+
+fn collector(shipping: &Shipping) -> anyhow::Result<Collector> {
+    let url = shipping.collector.as_deref().context("--collector is missing")?;
+    let token = shipping.token_file.as_deref().map(|path| {
+        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        Ok::<_, anyhow::Error>(text.lines().next().unwrap_or_default().trim().to_owned())
+    });
+    let identity = shipping.client_cert.as_deref().zip(shipping.client_key.as_deref());
+    let tls = Tls { ca: shipping.collector_ca.as_deref(), identity };
+    Ok(Collector::new(url, token.transpose()?, &tls)?)
+}
+
+/// Sends what is in the spool until the agent beside it has ended.
+fn send(shipping: &Shipping) -> anyhow::Result<u8> {
+    let collector = collector(shipping)?;
+    // Another agent's sender may still be at it, for as long as its patience lasts.
+    let mut tries = 0;
+    let reader = loop {
+        match Reader::open(&shipping.spool) {
+            Ok(reader) => break reader,
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy && tries < OTHERS => {
+                tries = tries.saturating_add(1);
+                std::thread::sleep(Duration::from_secs(1));
+            }
+            Err(error) => return Err(error).context(shipping.spool.display().to_string()),
+        }
+    };
+    if let Some(note) = confine_sender(&shipping.spool)? {
+        say(&format!("warning: {note}"));
+    }
+    let ended = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // Those are for the agent, whose end is told by standard input.
+        signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
+    }
+    let closed = Arc::clone(&ended);
+    std::thread::spawn(move || {
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        closed.store(true, Ordering::Relaxed);
+    });
+    let left = capture::ship::send::run(&reader, &collector, &ended, shipping.drain, &|text| say(text))?;
+    if left > 0 {
+        say(&format!("{left} deliveries wait in {} for the next run", shipping.spool.display()));
+    }
+    Ok(0)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a run is named by when it began")]
+fn nanos() -> u128 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_nanos()
+}
+
 fn examine() -> anyhow::Result<u8> {
     let checks = doctor::examine();
     let mut out = io::stdout().lock();
@@ -198,6 +326,16 @@ fn size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "a size such as 100M or 1G is expected, of 64K at least".to_owned())
 }
 
+fn spool_size(text: &str) -> Result<u64, String> {
+    size(text).and_then(|bytes| {
+        if bytes >= spool::SMALLEST {
+            Ok(bytes)
+        } else {
+            Err("a spool of 1M at least is expected".to_owned())
+        }
+    })
+}
+
 fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "a number from 1 on is expected".to_owned())
 }
@@ -207,4 +345,14 @@ fn number(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let unit = text.strip_prefix(digits)?;
     let (_, factor) = units.iter().find(|(name, _)| *name == unit)?;
     digits.parse::<u64>().ok()?.checked_mul(*factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Arguments::command().debug_assert();
+    }
 }

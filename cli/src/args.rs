@@ -295,6 +295,10 @@ pub(crate) struct Serve {
     /// A file whose first line is the bearer token that every request must carry
     #[arg(long, value_name = "FILE", env = "WIREPROOF_TOKEN_FILE")]
     pub(crate) token_file: Option<PathBuf>,
+    /// A file whose first line is the bearer token that agents carry when they deliver; it opens nothing else. Without it
+    /// agents carry the one of --token-file
+    #[arg(long, value_name = "FILE", env = "WIREPROOF_AGENT_TOKEN_FILE")]
+    pub(crate) agent_token_file: Option<PathBuf>,
 }
 
 /// Declarations, and from when they are in force.

@@ -14,6 +14,7 @@ use flow::Timestamp;
 use tokio::net::TcpListener;
 
 use crate::args::Serve;
+use crate::collect::Intake;
 use crate::exit::{Fatal, Status};
 use crate::{input, store};
 
@@ -27,6 +28,7 @@ pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
         )
         .with_writer(std::io::stderr)
         .init();
+    let agents = options.agent_token_file.as_deref().map(token).transpose()?;
     let token = options.token_file.as_deref().map(token).transpose()?;
     let bind = Bind::new(options.listen, token).map_err(Fatal::input)?;
     let declared = input::mesh(&options.mesh)?;
@@ -44,11 +46,13 @@ pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
         let address = listener.local_addr()?;
         store.put_mesh(&MeshSnapshot::new(now(), declared.manifests)).await.map_err(Fatal::environment)?;
         let mesh = Arc::new(declared.mesh);
-        let observed_status = audit(&options.input, &Auditor::new(mesh.clone()), &*store).await?;
+        let auditor = Arc::new(Auditor::new(mesh.clone()));
+        let observed_status = audit(&options.input, &auditor, &*store).await?;
         if let Some(keep) = options.keep {
             tokio::spawn(forget(Arc::clone(&store), keep));
         }
-        let app = api::app(api::State::new(store, Some(mesh), bind));
+        let intake = Arc::new(Intake::new(auditor, Arc::clone(&store)));
+        let app = api::app(api::State::new(store, Some(mesh), bind).collecting(intake, agents));
         anstream::eprintln!("wireproof: serving on http://{address} (Ctrl-C ends it)");
         api::serve(listener, app, ended()).await?;
         Ok::<_, Fatal>(observed_status)

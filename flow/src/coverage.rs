@@ -25,6 +25,9 @@ pub struct Coverage {
     pub skipped: BTreeMap<String, u64>,
     /// Packets that the kernel dropped before they could be read; absent for files.
     pub kernel_dropped: Option<u64>,
+    /// Reports of flows that an agent could not deliver: its spool was full or damaged, or they were refused.
+    #[serde(default)]
+    pub undelivered: u64,
     /// Damage that ended or interrupted an input, as sentences.
     pub damaged: Vec<String>,
 }
@@ -45,6 +48,7 @@ impl Coverage {
             (None, None) => None,
             (mine, theirs) => Some(mine.unwrap_or(0) + theirs.unwrap_or(0)),
         };
+        self.undelivered += other.undelivered;
         self.damaged.extend(other.damaged.iter().cloned());
     }
 

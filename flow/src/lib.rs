@@ -9,6 +9,7 @@ mod named;
 pub mod blind;
 pub mod certificate;
 pub mod coverage;
+pub mod delivery;
 pub mod endpoint;
 pub mod flow;
 mod json;

@@ -22,8 +22,10 @@ pub struct Proof(());
 /// What still has to work afterwards.
 #[derive(Debug, Default)]
 pub struct Needs<'a> {
-    /// The folder in which files are made, renamed and removed; absent if no file is ever opened again.
-    pub folder: Option<&'a Path>,
+    /// The folder in which a recording's files are made, renamed and removed; absent if there is none.
+    pub recording: Option<&'a Path>,
+    /// The folder in which files are read as well; absent if there is none.
+    pub spool: Option<&'a Path>,
     /// Sockets that are read and never written to.
     pub sockets: &'a [RawFd],
 }
@@ -63,7 +65,7 @@ const KNOWN: ABI = ABI::V6;
 pub fn confine(needs: &Needs<'_>) -> Result<(Proof, Vec<String>), ConfineError> {
     give_up_capabilities().map_err(|errno| ConfineError::Capabilities(errno.into()))?;
     rustix::thread::set_no_new_privs(true).map_err(|errno| ConfineError::NoNewPrivileges(errno.into()))?;
-    let (status, _) = restrict_files(needs.folder).map_err(ConfineError::Landlock)?;
+    let (status, _) = restrict_files(needs).map_err(ConfineError::Landlock)?;
     let mut notes = Vec::new();
     match status {
         RulesetStatus::FullyEnforced => {}
@@ -77,6 +79,32 @@ pub fn confine(needs: &Needs<'_>) -> Result<(Proof, Vec<String>), ConfineError> 
     }
     seccomp::restrict(needs)?;
     Ok((Proof(()), notes))
+}
+
+/// Confines the process that sends: it keeps the network, reads files as its account may, and writes in the spool alone.
+/// Returns what the kernel could not do, as a sentence.
+///
+/// # Errors
+///
+/// Returns which step the kernel refused; the process must then end.
+pub fn confine_sender(spool: &Path) -> Result<Option<String>, ConfineError> {
+    give_up_capabilities().map_err(|errno| ConfineError::Capabilities(errno.into()))?;
+    rustix::thread::set_no_new_privs(true).map_err(|errno| ConfineError::NoNewPrivileges(errno.into()))?;
+    let writes = AccessFs::from_write(KNOWN);
+    let rules = Ruleset::default()
+        .handle_access(writes)
+        .and_then(|rules| rules.scope(Scope::from_all(KNOWN)))
+        .and_then(Ruleset::create)
+        .map_err(|error| ConfineError::Landlock(error.to_string()))?;
+    let folder = PathFd::new(spool).map_err(|error| ConfineError::Landlock(error.to_string()))?;
+    let status = rules
+        .add_rule(PathBeneath::new(folder, writes))
+        .and_then(landlock::RulesetCreated::restrict_self)
+        .map_err(|error| ConfineError::Landlock(error.to_string()))?;
+    let enforced = status.ruleset != RulesetStatus::NotEnforced;
+    Ok((!enforced).then(|| {
+        "this kernel has no Landlock: the sender is kept from files by their permissions".to_owned()
+    }))
 }
 
 /// Empties all five sets of capabilities; the bounding set only where that is permitted, since it takes a capability.
@@ -100,8 +128,8 @@ fn give_up_capabilities() -> rustix::io::Result<()> {
     )
 }
 
-/// Restricts files to what the folder needs, and TCP, abstract sockets and signals to nothing.
-pub(super) fn restrict_files(folder: Option<&Path>) -> Result<(RulesetStatus, LandlockStatus), String> {
+/// Restricts files to what the folders need, and TCP, abstract sockets and signals to nothing.
+pub(super) fn restrict_files(needs: &Needs<'_>) -> Result<(RulesetStatus, LandlockStatus), String> {
     let text = |error: &dyn std::error::Error| error.to_string();
     let mut rules = Ruleset::default()
         .handle_access(AccessFs::from_all(KNOWN))
@@ -109,9 +137,10 @@ pub(super) fn restrict_files(folder: Option<&Path>) -> Result<(RulesetStatus, La
         .and_then(|rules| rules.scope(Scope::from_all(KNOWN)))
         .and_then(Ruleset::create)
         .map_err(|error| text(&error))?;
-    if let Some(folder) = folder {
-        let rights: BitFlags<AccessFs> =
-            AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg | AccessFs::RemoveFile;
+    let written: BitFlags<AccessFs> =
+        AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg | AccessFs::RemoveFile;
+    for (folder, rights) in [(needs.recording, written), (needs.spool, written | AccessFs::ReadFile)] {
+        let Some(folder) = folder else { continue };
         let folder = PathFd::new(folder).map_err(|error| text(&error))?;
         rules = rules.add_rule(PathBeneath::new(folder, rights)).map_err(|error| text(&error))?;
     }

@@ -200,7 +200,7 @@ fn snap_length() -> Check {
 
 fn landlock() -> Check {
     let what = "Landlock";
-    match confinement::restrict_files(None) {
+    match confinement::restrict_files(&super::Needs::default()) {
         Ok((_, LandlockStatus::Available { effective_abi, kernel_abi })) => {
             let version = kernel_abi.unwrap_or(effective_abi as i32);
             check(what, State::Good, format!("ABI {version}"))

@@ -41,7 +41,7 @@ use crate::source::live::{self, LiveError};
 use recording::Recording;
 use sink::Sink;
 
-pub use confinement::{ConfineError, Needs, Proof, confine};
+pub use confinement::{ConfineError, Needs, Proof, confine, confine_sender};
 pub use summary::{End, Summary};
 
 /// What to read and where it goes.
@@ -180,8 +180,9 @@ impl Opened {
             Source::Live(opened) => opened.sockets(),
             Source::File(..) => Vec::new(),
         };
-        let folder = rest.recording.as_ref().map(|recording| recording.folder().to_owned());
-        let (proof, notes) = confine(&Needs { folder: folder.as_deref(), sockets: &sockets })?;
+        let recording = rest.recording.as_ref().map(|recording| recording.folder().to_owned());
+        let needs = Needs { recording: recording.as_deref(), spool: rest.sink.folder(), sockets: &sockets };
+        let (proof, notes) = confine(&needs)?;
         for note in notes {
             say(&format!("warning: {note}"));
         }

@@ -54,7 +54,7 @@ impl Confined {
         if let End::Damaged(text) | End::Failed(text) = &end {
             summary.coverage.damaged.push(text.clone());
         }
-        if let Err(error) = rest.sink.flush(&summary.coverage) {
+        if let Err(error) = rest.sink.finish(&summary.coverage) {
             end = closed(&error);
         }
         rest.account(&summary.coverage);
@@ -135,9 +135,13 @@ impl Rest {
                     (said, told) = (dropped, Some(clock()));
                 }
                 self.record(super::recording::Recording::flush);
+                let coverage = Coverage { kernel_dropped: summary.dropped(), ..engine.coverage() };
+                if let Err(error) = self.sink.flush(&coverage) {
+                    return closed(&error);
+                }
                 if accounted.elapsed() >= SAY {
                     accounted = clock();
-                    self.account(&Coverage { kernel_dropped: summary.dropped(), ..engine.coverage() });
+                    self.account(&coverage);
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! Where flows go.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use flow::{Coverage, Flow};
 
@@ -19,6 +20,20 @@ pub trait Sink {
     ///
     /// Returns an error if flows can no longer be delivered.
     fn flush(&mut self, coverage: &Coverage) -> io::Result<()>;
+
+    /// Delivers all that is left; `coverage` is the whole account.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if flows can no longer be delivered.
+    fn finish(&mut self, coverage: &Coverage) -> io::Result<()> {
+        self.flush(coverage)
+    }
+
+    /// Returns the folder in which it makes, reads and removes files; absent if it opens none.
+    fn folder(&self) -> Option<&Path> {
+        None
+    }
 }
 
 /// One JSON object a line: standard output, or a file.

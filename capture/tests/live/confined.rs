@@ -170,9 +170,9 @@ pub(crate) fn part(what: &str) {
     let needs = match what {
         "folder" => {
             std::fs::create_dir_all(&folder).unwrap();
-            Needs { folder: Some(&folder), sockets: &[] }
+            Needs { recording: Some(&folder), ..Needs::default() }
         }
-        "write-to-a-packet-socket" => Needs { folder: None, sockets: &[socket] },
+        "write-to-a-packet-socket" => Needs { sockets: &[socket], ..Needs::default() },
         _ => Needs::default(),
     };
     let (_proof, notes) = confine(&needs).unwrap();

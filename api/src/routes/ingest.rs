@@ -1,0 +1,118 @@
+//! `POST /api/v1/ingest`: what agents deliver.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use flate2::read::GzDecoder;
+use flow::Flow;
+use flow::delivery::{Heading, VERSION};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::State as App;
+use crate::error::{ApiError, Problem};
+
+/// The longest delivery, in bytes as it is sent.
+pub(crate) const DELIVERY: usize = 16 * 1024 * 1024;
+
+/// The longest delivery, in bytes of JSON.
+const DELIVERY_JSON: u64 = 64 * 1024 * 1024;
+
+/// Judges what agents saw and keeps it.
+#[async_trait::async_trait]
+pub trait Collector: Send + Sync {
+    /// Judges and keeps one delivery, all of it or nothing. The same delivery again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the store does not answer, or too much is under way.
+    async fn collect(&self, heading: Heading, flows: Vec<Flow>) -> Result<(), CollectError>;
+}
+
+/// Why a delivery was not kept; the agent sends it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CollectError {
+    /// Too many deliveries are under way.
+    Busy,
+    /// The store does not answer; why is in the log.
+    Unavailable,
+}
+
+/// What was kept.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Receipt {
+    /// The delivery's number.
+    sequence: u64,
+    /// How many reports of flows are kept now.
+    flows: u64,
+}
+
+/// Takes a delivery of an agent: lines of JSON, a heading first, then one flow each; gzip or plain.
+#[utoipa::path(post, path = "/ingest", request_body(content = String, content_type = "application/x-ndjson"), responses(
+    (status = 200, description = "Kept: the agent may forget it", body = Receipt),
+    (status = 409, description = "This server collects nothing", body = Problem),
+    (status = 413, description = "Too long", body = Problem),
+    (status = 415, description = "Neither plain nor gzip", body = Problem),
+    (status = 422, description = "It cannot be read, and never will be", body = Problem),
+    (status = 429, description = "Too much is under way: come again after Retry-After seconds", body = Problem),
+    (status = 503, description = "The store does not answer: come again", body = Problem)))]
+pub(crate) async fn ingest(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Receipt>, ApiError> {
+    let collector = Arc::clone(app.collector.as_ref().ok_or(ApiError::NoCollector)?);
+    let gzip = match headers.get(header::CONTENT_ENCODING).map(|encoding| encoding.as_bytes()) {
+        None | Some(b"identity") => false,
+        Some(b"gzip") => true,
+        Some(_) => return Err(ApiError::Refused(StatusCode::UNSUPPORTED_MEDIA_TYPE)),
+    };
+    let read =
+        tokio::task::spawn_blocking(
+            move || {
+                if gzip { delivery(GzDecoder::new(&*body)) } else { delivery(&*body) }
+            },
+        );
+    let (heading, flows) = read
+        .await
+        .map_err(|error| {
+            tracing::error!(%error, "a delivery could not be read");
+            ApiError::Unavailable
+        })?
+        .map_err(|detail| ApiError::BadDelivery { detail })?;
+    let receipt = Receipt { sequence: heading.sequence, flows: flows.len() as u64 };
+    match collector.collect(heading, flows).await {
+        Ok(()) => Ok(Json(receipt)),
+        Err(CollectError::Busy) => Err(ApiError::Busy),
+        Err(CollectError::Unavailable) => Err(ApiError::Unavailable),
+    }
+}
+
+/// Reads a delivery: all of it, or why not. Half of one is never kept: the agent counts it as lost, all of it.
+fn delivery(input: impl Read) -> Result<(Heading, Vec<Flow>), String> {
+    let mut lines = BufReader::new(input.take(DELIVERY_JSON)).split(b'\n').zip(1_u64..);
+    let mut next = move || -> Result<Option<(Vec<u8>, u64)>, String> {
+        match lines.next() {
+            Some((Ok(line), number)) => Ok(Some((line, number))),
+            Some((Err(error), number)) => Err(format!("line {number}: {error}")),
+            None => Ok(None),
+        }
+    };
+    let (first, _) = next()?.ok_or("there is no heading")?;
+    let heading: Heading = serde_json::from_slice(&first).map_err(|error| format!("line 1: {error}"))?;
+    if heading.version != VERSION {
+        return Err(format!("the form has version {}, this server reads {VERSION}", heading.version));
+    }
+    let mut flows = Vec::new();
+    while let Some((line, number)) = next()? {
+        flows.push(serde_json::from_slice(&line).map_err(|error| format!("line {number}: {error}"))?);
+    }
+    if flows.len() as u64 != heading.flows {
+        return Err(format!("the heading says {} flows, {} are there", heading.flows, flows.len()));
+    }
+    Ok((heading, flows))
+}

@@ -1,0 +1,193 @@
+//! One delivery over HTTP: `POST /api/v1/ingest`, gzip, with a bearer token or a client certificate.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use thiserror::Error;
+use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
+use ureq::{Agent, Body};
+
+/// How long a request may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// The most bytes that are read of an answer.
+const ANSWER: u64 = 4096;
+
+/// A collector and what to show to it.
+#[derive(Debug)]
+pub struct Collector {
+    agent: Agent,
+    url: String,
+    token: Option<String>,
+}
+
+/// Why a delivery was not kept.
+#[derive(Debug, Error)]
+pub enum CollectorError {
+    /// It never will be: the collector cannot read it.
+    #[error("{0}")]
+    Refused(String),
+    /// It may be later: the collector is away, busy, or does not know the agent.
+    #[error("{why}")]
+    Later {
+        /// What happened.
+        why: String,
+        /// When the collector asks to come again.
+        after: Option<Duration>,
+    },
+}
+
+/// Why a collector cannot be used at all.
+#[derive(Debug, Error)]
+pub enum SetupError {
+    /// Anything but `http://` or `https://`.
+    #[error("{0}: a URL such as https://collector:8480 is expected")]
+    Url(String),
+    /// A token over plain HTTP to another machine could be read on the way.
+    #[error("{0}: a token goes to other machines over https only")]
+    TokenInClear(String),
+    /// A file that is named cannot be used.
+    #[error("{0}: {1}")]
+    File(String, String),
+}
+
+/// The certificates of a connection to a collector.
+#[derive(Debug, Default)]
+pub struct Tls<'a> {
+    /// The CA of the collector's certificate, PEM; absent for the ones that are trusted everywhere.
+    pub ca: Option<&'a Path>,
+    /// The agent's own certificate and key, PEM.
+    pub identity: Option<(&'a Path, &'a Path)>,
+}
+
+impl Collector {
+    /// Takes the collector's base URL, the token to send, and the certificates.
+    ///
+    /// # Errors
+    ///
+    /// When the URL is none, a token would go in the clear, or a file cannot be used.
+    pub fn new(base: &str, token: Option<String>, tls: &Tls<'_>) -> Result<Self, SetupError> {
+        let base = base.trim_end_matches('/');
+        let host = base.strip_prefix("http://").map(str::to_owned);
+        if host.is_none() && !base.starts_with("https://") {
+            return Err(SetupError::Url(base.to_owned()));
+        }
+        if token.is_some() && host.is_some_and(|host| !is_loopback(&host)) {
+            return Err(SetupError::TokenInClear(base.to_owned()));
+        }
+        let mut config = TlsConfig::builder();
+        if let Some(ca) = tls.ca {
+            config = config.root_certs(RootCerts::from(certificates(ca)?));
+        }
+        if let Some((certificate, key)) = tls.identity {
+            let text = read(key)?;
+            let private = PrivateKey::from_pem(&text)
+                .map_err(|error| SetupError::File(key.display().to_string(), error.to_string()))?;
+            config =
+                config.client_cert(Some(ClientCert::new_with_certs(&certificates(certificate)?, private)));
+        }
+        let agent = Agent::config_builder()
+            .timeout_global(Some(TIMEOUT))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .user_agent(concat!("wireproof-agent/", env!("CARGO_PKG_VERSION")))
+            .tls_config(config.build())
+            .build()
+            .new_agent();
+        Ok(Self { agent, url: format!("{base}/api/v1/ingest"), token })
+    }
+
+    /// Sends one delivery.
+    ///
+    /// # Errors
+    ///
+    /// When the collector did not keep it.
+    pub fn send(&self, delivery: &[u8]) -> Result<(), CollectorError> {
+        let mut request = self
+            .agent
+            .post(&self.url)
+            .header("content-type", "application/x-ndjson")
+            .header("content-encoding", "gzip");
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let later = |why: String| CollectorError::Later { why, after: None };
+        let mut answer = request.send(delivery).map_err(|error| later(error.to_string()))?;
+        let status = answer.status().as_u16();
+        if (200..300).contains(&status) {
+            return Ok(());
+        }
+        let after = answer
+            .headers()
+            .get("retry-after")
+            .and_then(|value| value.to_str().ok()?.parse().ok())
+            .map(Duration::from_secs);
+        let why = format!("status {status}{}", detail(answer.body_mut()));
+        match status {
+            // It cannot be read, and never will be.
+            400 | 413 | 415 | 422 => Err(CollectorError::Refused(why)),
+            _ => Err(CollectorError::Later { why, after }),
+        }
+    }
+}
+
+/// What a problem document (RFC 9457) says, else nothing.
+fn detail(body: &mut Body) -> String {
+    let text = body.with_config().limit(ANSWER).read_to_string().unwrap_or_default();
+    let problem: Option<serde_json::Value> = serde_json::from_str(&text).ok();
+    problem
+        .as_ref()
+        .and_then(|problem| problem.get("detail")?.as_str())
+        .map_or_else(String::new, |detail| format!(": {detail}"))
+}
+
+fn is_loopback(host: &str) -> bool {
+    let name = host.split('/').next().unwrap_or_default();
+    let name =
+        name.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(name, |(name, _)| name);
+    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    name == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, SetupError> {
+    fs::read(path).map_err(|error| SetupError::File(path.display().to_string(), error.to_string()))
+}
+
+fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, SetupError> {
+    let text = read(path)?;
+    let found: Result<Vec<_>, _> = ureq::tls::parse_pem(&text)
+        .filter_map(|item| match item {
+            Ok(ureq::tls::PemItem::Certificate(certificate)) => Some(Ok(certificate)),
+            Ok(_) => None,
+            Err(error) => Some(Err(error)),
+        })
+        .collect();
+    let found = found.map_err(|error| SetupError::File(path.display().to_string(), error.to_string()))?;
+    if found.is_empty() {
+        return Err(SetupError::File(path.display().to_string(), "holds no certificate in PEM".to_owned()));
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_does_not_go_in_the_clear_to_other_machines() {
+        let new = |base: &str| Collector::new(base, Some("secret".to_owned()), &Tls::default()).is_ok();
+        for base in ["http://127.0.0.1:8480", "http://localhost/", "http://[::1]:1", "https://collector:8480"]
+        {
+            assert!(new(base), "{base}");
+        }
+        for base in [
+            "http://collector:8480",
+            "http://10.0.0.1",
+            "http://localhost.example:1",
+            "ftp://127.0.0.1",
+            "collector",
+        ] {
+            assert!(!new(base), "{base}");
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! The process that empties the spool: started before the agent gives up its privileges, ended by closing its standard
+//! input.
+
+use std::ffi::OsString;
+use std::io;
+use std::process::{Child, Command, Stdio};
+
+/// The process that sends.
+#[derive(Debug)]
+pub struct Sender(Child);
+
+impl Sender {
+    /// Starts this very program again with these arguments; it must end when its standard input does.
+    ///
+    /// # Errors
+    ///
+    /// When the system cannot start it.
+    pub fn start(arguments: impl IntoIterator<Item = OsString>) -> io::Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null());
+        command.spawn().map(Self)
+    }
+
+    /// Tells whether it still runs. The agent ends with it: whoever keeps the agent running starts both again, and what
+    /// was spooled is there still.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended.
+    pub fn check(&mut self) -> io::Result<()> {
+        match self.0.try_wait()? {
+            None => Ok(()),
+            Some(status) => {
+                Err(io::Error::other(format!("the process that sends ended by itself: {status}")))
+            }
+        }
+    }
+
+    /// Lets it send what is left for as long as its patience lasts, and waits for its end. It says itself what is left.
+    ///
+    /// # Errors
+    ///
+    /// When it did not end well.
+    pub fn finish(&mut self) -> io::Result<()> {
+        drop(self.0.stdin.take());
+        let status = self.0.wait()?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(io::Error::other(format!("the process that sends ended with {status}")))
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Agents, a collector and its store as the processes that they are: what is captured arrives, once, whatever is killed.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop here")]
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+const TESTDATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata");
+
+fn program(name: &str) -> PathBuf {
+    let path = assert_cmd::cargo::cargo_bin("wireproof").with_file_name(name);
+    assert!(path.exists(), "{} is not built: --features capture/agent is missing", path.display());
+    path
+}
+
+/// A collector with an embedded store, killed at its end.
+struct Collector {
+    child: Child,
+    url: String,
+}
+
+impl Collector {
+    /// Starts one on this store; on this port, or on one of its own choice.
+    fn start(store: &Path, port: u16) -> Self {
+        let mut child = Command::new(program("wireproof"))
+            .args(["serve", "--mesh", &format!("{TESTDATA}/boutique/mesh.yaml")])
+            .arg("--store")
+            .arg(store)
+            .args(["--listen", &format!("127.0.0.1:{port}")])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let url = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find_map(|line| Some(line.split_once("serving on ")?.1.split(' ').next()?.to_owned()))
+            .unwrap_or_else(|| panic!("the collector did not start"));
+        // It must not stop at a full pipe.
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+        Self { child, url }
+    }
+
+    fn port(&self) -> u16 {
+        self.url.rsplit_once(':').unwrap().1.parse().unwrap()
+    }
+
+    fn get(&self, path: &str) -> Value {
+        let mut answer = ureq::get(format!("{}{path}", self.url)).call().unwrap();
+        serde_json::from_reader(answer.body_mut().as_reader()).unwrap()
+    }
+
+    /// The ids of all flows in the store, over all pages.
+    fn flows(&self) -> Vec<String> {
+        let (mut ids, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = self.get(&format!("/api/v1/flows?limit=1000{cursor}"));
+            ids.extend(
+                page["data"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|row| row["flow"]["id"].as_str().unwrap().to_owned()),
+            );
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return ids,
+            }
+        }
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn agent(capture: &Path, url: &str, spool: &Path, drain: &str) -> Command {
+    let mut command = Command::new(program("wireproof-agent"));
+    command.arg("-r").arg(capture).args(["--collector", url, "--name", "node-a", "--drain", drain]);
+    command.arg("--spool").arg(spool).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+/// What `wireproof flows` finds in a capture.
+fn ids(capture: &Path) -> BTreeSet<String> {
+    let out =
+        Command::new(program("wireproof")).args(["flows", "-o", "ndjson"]).arg(capture).output().unwrap();
+    let text = String::from_utf8(out.stdout).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+fn boutique() -> PathBuf {
+    PathBuf::from(format!("{TESTDATA}/boutique/capture.pcap"))
+}
+
+#[test]
+fn what_an_agent_sees_is_judged_and_kept_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let collector = Collector::start(&folder.path().join("store.sqlite"), 0);
+    for run in 1..=2 {
+        let out = agent(&boutique(), &collector.url, &folder.path().join("spool"), "30s").output().unwrap();
+        assert!(out.status.success(), "run {run}: {}", String::from_utf8_lossy(&out.stderr));
+    }
+    let stored = collector.flows();
+    assert_eq!(stored.iter().cloned().collect::<BTreeSet<_>>(), ids(&boutique()));
+    assert_eq!(stored.len(), ids(&boutique()).len(), "a flow is there twice");
+    let violations = collector.get("/api/v1/violations");
+    assert!(!violations["data"].as_array().unwrap().is_empty(), "nothing was judged");
+    let sources = collector.get("/api/v1/coverage");
+    assert!(sources.to_string().contains("node-a "), "{sources}");
+}
+
+#[test]
+fn flows_wait_in_the_spool_while_the_collector_is_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, spool) = (folder.path().join("store.sqlite"), folder.path().join("spool"));
+    let mut collector = Collector::start(&store, 0);
+    collector.kill();
+    let out = agent(&boutique(), &collector.url, &spool, "1s").output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.success() && said.contains("wait in"), "{said}");
+    let collector = Collector::start(&store, collector.port());
+    let empty = PathBuf::from(format!("{TESTDATA}/wire/postgres-declined.pcap"));
+    assert!(agent(&empty, &collector.url, &spool, "30s").status().unwrap().success());
+    let stored: BTreeSet<String> = collector.flows().into_iter().collect();
+    assert!(stored.is_superset(&ids(&boutique())));
+    assert!(stored.is_superset(&ids(&empty)));
+}
+
+#[test]
+fn what_the_spool_loses_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, spool) = (folder.path().join("store.sqlite"), folder.path().join("spool"));
+    let mut collector = Collector::start(&store, 0);
+    collector.kill();
+    let out = agent(&boutique(), &collector.url, &spool, "0s").output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    // A delivery that is damaged on the disk is as lost as one that had to give way.
+    for entry in std::fs::read_dir(&spool).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "delivery") {
+            let mut bytes = std::fs::read(&path).unwrap();
+            *bytes.last_mut().unwrap() ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+        }
+    }
+    let collector = Collector::start(&store, collector.port());
+    let small = PathBuf::from(format!("{TESTDATA}/wire/postgres-declined.pcap"));
+    // The first run finds the damage, the second one tells of it.
+    for _ in 0..2 {
+        assert!(agent(&small, &collector.url, &spool, "30s").status().unwrap().success());
+    }
+    let coverage = collector.get("/api/v1/coverage");
+    // Reports are lost: a flow is reported when its security settles, and when it ends.
+    let out = Command::new(program("wireproof-agent")).arg("-r").arg(boutique()).output().unwrap();
+    let lost = String::from_utf8(out.stdout).unwrap().lines().count();
+    assert!(lost > 0);
+    assert!(coverage.to_string().contains(&format!("\"undelivered\":{lost}")), "{lost}: {coverage}");
+}
+
+/// Random enough to hit every moment, and the same in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+#[test]
+fn a_hundred_kills_lose_nothing_acknowledged_and_count_nothing_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, spool) = (folder.path().join("store.sqlite"), folder.path().join("spool"));
+    let mut captures: Vec<PathBuf> =
+        std::fs::read_dir(format!("{TESTDATA}/lab")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    captures.retain(|path| path.extension().is_some_and(|extension| extension == "pcap"));
+    captures.sort();
+    assert!(captures.len() >= 100, "{} captures", captures.len());
+    let mut collector = Collector::start(&store, 0);
+    let port = collector.port();
+    let (mut random, mut kills) = (Random(7), 0);
+    let (mut kept, mut all) = (BTreeSet::new(), BTreeSet::new());
+    for capture in &captures {
+        all.extend(ids(capture));
+        let mut child = agent(capture, &collector.url, &spool, "5s").spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(random.below(120)));
+        match random.below(3) {
+            0 => {
+                child.kill().unwrap();
+                kills += 1;
+            }
+            1 => {
+                collector.kill();
+                collector = Collector::start(&store, port);
+                kills += 1;
+            }
+            _ => {
+                collector.kill();
+                child.kill().unwrap();
+                collector = Collector::start(&store, port);
+                kills += 2;
+            }
+        }
+        let out = child.wait_with_output().unwrap();
+        if out.status.success() {
+            // An agent that ended well has put all that it saw into the spool.
+            kept.extend(ids(capture));
+        }
+    }
+    assert!(kills >= 100, "{kills} kills");
+    let last = agent(&captures[0], &collector.url, &spool, "60s").output().unwrap();
+    assert!(last.status.success());
+    kept.extend(ids(&captures[0]));
+    let stored = collector.flows();
+    let unique: BTreeSet<String> = stored.iter().cloned().collect();
+    assert_eq!(stored.len(), unique.len(), "a flow is there twice");
+    assert!(unique.is_superset(&kept), "lost: {:?}", kept.difference(&unique).collect::<Vec<_>>());
+    assert!(unique.is_subset(&all), "invented: {:?}", unique.difference(&all).collect::<Vec<_>>());
+    let edges = collector.get("/api/v1/edges?limit=1000");
+    let counted: u64 =
+        edges["data"].as_array().unwrap().iter().map(|edge| edge["flows"].as_u64().unwrap()).sum();
+    assert_eq!(counted, unique.len() as u64, "edges count otherwise than flows");
+}
