@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use analyzer::report::Severity;
 use capture::engine::Limits;
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::ArgValueCandidates;
 use flow::Timestamp;
 
-use crate::exit::{Fatal, Status};
+use crate::completion;
+use crate::exit::Status;
 
 /// Proves on the wire what Istio declares: which connections are plaintext, TLS or mTLS, and which break the policy.
 #[derive(Debug, Parser)]
@@ -38,7 +40,7 @@ pub(crate) enum Command {
     /// Says what the declarations imply for one connection, and which resource decides
     Explain(Explain),
     /// Describes a workload, Service, namespace or Gateway: what is in force there, and who decided it
-    #[command(visible_alias = "desc")]
+    #[command(alias = "desc")]
     Describe(Describe),
     /// Reports declarations that contradict each other, or themselves
     Lint(Lint),
@@ -49,12 +51,35 @@ pub(crate) enum Command {
     /// Looks at a store, or brings it up to date
     #[command(subcommand)]
     Store(StoreCommand),
-    /// Prints a completion script for a shell
+    /// Prints what a shell runs to complete commands, names of the mesh and ids of findings
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
 }
+
+impl Command {
+    /// Tells whether two inputs are standard input: it can be read only once.
+    pub(crate) fn reads_standard_input_twice(&self) -> bool {
+        let (mesh, captures): (&[PathBuf], &[PathBuf]) = match self {
+            Self::Flows(options) => (&[], &options.captures.files),
+            Self::Explain(options) => (&options.mesh.paths, &[]),
+            Self::Describe(options) => (&options.mesh.paths, &[]),
+            Self::Lint(options) => (&options.mesh.paths, &[]),
+            Self::Replay(options) => (&options.mesh.paths, &options.captures.files),
+            Self::Serve(options) => (&options.mesh.paths, &options.input),
+            Self::Store(_) | Self::Completions { .. } => (&[], &[]),
+        };
+        mesh.iter().chain(captures).filter(|path| path.as_os_str() == "-").count() > 1
+    }
+}
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  source <(wireproof completions bash)                  in ~/.bashrc
+  wireproof completions zsh > ~/.zfunc/_wireproof
+  wireproof completions fish > ~/.config/fish/completions/wireproof.fish";
 
 /// Where captures come from.
 #[derive(Debug, Args)]
@@ -92,7 +117,7 @@ impl Captures {
 /// Where declarations come from.
 #[derive(Debug, Args)]
 pub(crate) struct Declarations {
-    /// Kubernetes and Istio objects: a YAML file, or a folder of them. May be repeated
+    /// Kubernetes and Istio objects: a YAML or JSON file, a folder of them, or `-` for standard input. May be repeated
     #[arg(long = "mesh", required = true, value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
 }
@@ -123,10 +148,10 @@ pub(crate) struct Explain {
     #[command(flatten)]
     pub(crate) mesh: Declarations,
     /// The client: an address, namespace/name of a workload, Service or pod, or a pod's or host's name alone
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(completion::ends))]
     pub(crate) from: String,
     /// The destination: an address, or a name as for --from, or a host of a ServiceEntry; with :PORT unless --port says it
-    #[arg(long, value_name = "NAME:PORT")]
+    #[arg(long, value_name = "NAME:PORT", add = ArgValueCandidates::new(completion::ends))]
     pub(crate) to: String,
     /// The destination's port: a Service's, else a container's. May be left out where there is only one
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
@@ -170,7 +195,7 @@ pub(crate) struct Describe {
     #[arg(value_enum, value_name = "KIND")]
     pub(crate) kind: Kind,
     /// Its name: namespace/name, or the name alone where only one namespace has it
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = ArgValueCandidates::new(completion::subjects))]
     pub(crate) name: String,
     /// How to print the description
     #[arg(short, long, value_enum, default_value_t = Form::Text)]
@@ -207,13 +232,13 @@ pub(crate) struct Lint {
     #[command(flatten)]
     pub(crate) mesh: Declarations,
     /// Only findings whose id begins so, such as DR or DR02; several with commas
-    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    #[arg(long, value_name = "ID", value_delimiter = ',', add = ArgValueCandidates::new(completion::ids))]
     pub(crate) select: Vec<String>,
     /// No findings whose id begins so
-    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    #[arg(long, value_name = "ID", value_delimiter = ',', add = ArgValueCandidates::new(completion::ids))]
     pub(crate) ignore: Vec<String>,
     /// Prints what a finding means, how to see it and how to mend it, and nothing else
-    #[arg(long, value_name = "ID", exclusive = true)]
+    #[arg(long, value_name = "ID", exclusive = true, add = ArgValueCandidates::new(completion::ids))]
     pub(crate) explain: Option<String>,
     /// How to print the findings
     #[arg(short, long, value_enum, default_value_t = LintOutput::Text)]
@@ -402,14 +427,10 @@ fn share(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Prints the completion script.
-pub(crate) fn completions(shell: clap_complete::Shell) -> Result<Status, Fatal> {
-    clap_complete::generate(shell, &mut Arguments::command(), "wireproof", &mut std::io::stdout());
-    Ok(Status::Clean)
-}
-
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
 
     #[test]

@@ -1,12 +1,12 @@
 //! Reads what the commands work on: captures into flows, YAML into a mesh.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::convert::Infallible;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use analyzer::mesh::{Manifest, Mesh};
+use analyzer::mesh::{FILE_BYTES, Manifest, Mesh};
 use analyzer::report::InputError;
 use anyhow::{Context as _, anyhow};
 use capture::engine::{Engine, Frame, Limits, LinkType};
@@ -297,8 +297,11 @@ fn shown(path: &Path) -> String {
     if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
 }
 
-/// The largest manifest file that is read: far above a cluster's dump of one kind, far below the machine's memory.
-const MANIFEST_BYTES: u64 = 256 * 1024 * 1024;
+/// The most bytes of declarations that are read, over all files.
+const MESH_BYTES: usize = 1024 * 1024 * 1024;
+
+/// The most files of declarations that are read.
+const MESH_FILES: usize = 100_000;
 
 /// The declarations, and what could not be used of them.
 #[derive(Debug)]
@@ -324,16 +327,18 @@ impl Declared {
     }
 }
 
-/// Reads the YAML and JSON files that `--mesh` names, folders recursively and in order of name.
+/// Reads the YAML and JSON files that `--mesh` names, folders recursively and in order of name; `-` is standard input.
 ///
 /// # Errors
 ///
 /// Returns an error if a named path does not exist or nothing could be read at all.
 pub(crate) fn mesh(declarations: &Declarations) -> Result<Declared, Fatal> {
     let mut files = Vec::new();
+    let mut errors = Vec::new();
+    let mut met = HashSet::new();
     for path in &declarations.paths {
         if path.is_dir() {
-            walk(path, &mut files).with_context(|| format!("{}", path.display())).map_err(Fatal::input)?;
+            walk(path, &mut met, &mut files, &mut errors);
         } else {
             files.push(path.clone());
         }
@@ -342,17 +347,22 @@ pub(crate) fn mesh(declarations: &Declarations) -> Result<Declared, Fatal> {
         let named: Vec<_> = declarations.paths.iter().map(|path| path.display().to_string()).collect();
         return Err(Fatal::input(anyhow!("{}: no .yaml, .yml or .json file in it", named.join(", "))));
     }
+    if let Some(first) = files.get(MESH_FILES) {
+        errors.push(unread(
+            first,
+            &anyhow!("is one of more than {MESH_FILES} files; it and all behind it are left out"),
+        ));
+        files.truncate(MESH_FILES);
+    }
     let mut manifests = Vec::new();
-    let mut errors = Vec::new();
+    let mut total: usize = 0;
     for file in files {
-        match text(&file) {
-            Ok(text) => manifests.push(Manifest { file: file.display().to_string(), text }),
-            Err(error) => errors.push(InputError {
-                file: file.display().to_string(),
-                line: None,
-                message: format!("{error:#}"),
-                fatal: true,
-            }),
+        match text(&file, MESH_BYTES.saturating_sub(total)) {
+            Ok(text) => {
+                total = total.saturating_add(text.len());
+                manifests.push(Manifest { file: shown(&file), text });
+            }
+            Err(error) => errors.push(unread(&file, &error)),
         }
     }
     if let ([], Some(error)) = (manifests.as_slice(), errors.first()) {
@@ -364,13 +374,29 @@ pub(crate) fn mesh(declarations: &Declarations) -> Result<Declared, Fatal> {
     Ok(Declared { mesh, manifests, errors })
 }
 
-fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
-    let mut entries =
-        fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
+fn unread(file: &Path, error: &anyhow::Error) -> InputError {
+    InputError { file: shown(file), line: None, message: format!("{error:#}"), fatal: true }
+}
+
+/// Collects the files of a folder. A folder that is met twice, be it by a link that leads in a circle, is read once.
+fn walk(folder: &Path, met: &mut HashSet<PathBuf>, files: &mut Vec<PathBuf>, errors: &mut Vec<InputError>) {
+    let listed = fs::canonicalize(folder).and_then(|real| {
+        if !met.insert(real) {
+            return Ok(Vec::new());
+        }
+        fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()
+    });
+    let mut entries = match listed {
+        Ok(entries) => entries,
+        Err(error) => {
+            errors.push(unread(folder, &anyhow::Error::new(error).context("cannot be read")));
+            return;
+        }
+    };
     entries.sort();
     for path in entries {
         if path.is_dir() {
-            walk(&path, files)?;
+            walk(&path, met, files, errors);
         } else if path
             .extension()
             .is_some_and(|extension| extension == "yaml" || extension == "yml" || extension == "json")
@@ -378,16 +404,28 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
             files.push(path);
         }
     }
-    Ok(())
 }
 
-fn text(path: &Path) -> anyhow::Result<String> {
-    let file = File::open(path).context("cannot be opened")?;
-    let size = file.metadata().context("cannot be read")?.len();
-    if size > MANIFEST_BYTES {
-        return Err(anyhow!("is {size} bytes long, more than the {MANIFEST_BYTES} that are read; split it"));
-    }
+/// Reads a text of at most `room` bytes.
+fn text(path: &Path, room: usize) -> anyhow::Result<String> {
+    let input: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        Box::new(File::open(path).context("cannot be opened")?)
+    };
+    let most = FILE_BYTES.min(room);
     let mut bytes = Vec::new();
-    file.take(MANIFEST_BYTES).read_to_end(&mut bytes).context("cannot be read")?;
+    input
+        .take(u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1))
+        .read_to_end(&mut bytes)
+        .context("cannot be read")?;
+    if bytes.len() > FILE_BYTES {
+        return Err(anyhow!("is longer than the {FILE_BYTES} bytes that are read of one file; split it"));
+    }
+    if bytes.len() > room {
+        return Err(anyhow!(
+            "is beyond the {MESH_BYTES} bytes that are read in all; leave out what is not needed"
+        ));
+    }
     String::from_utf8(bytes).map_err(|_| anyhow!("is not UTF-8 text; a YAML or JSON file is expected"))
 }

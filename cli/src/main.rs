@@ -4,6 +4,7 @@
 
 mod args;
 mod collect;
+mod completion;
 mod describe;
 mod exit;
 mod explain;
@@ -20,10 +21,15 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::args::{Arguments, Command};
-use crate::exit::Status;
+use crate::exit::{Fatal, Status};
 
 fn main() -> ExitCode {
+    completion::answer();
     let arguments = Arguments::parse();
+    if arguments.command.reads_standard_input_twice() {
+        let message = "standard input (-) can be read only once: name a file for the captures or for --mesh";
+        return exit::report(Err(Fatal::usage(anyhow::anyhow!(message)))).into();
+    }
     let outcome = match arguments.command {
         Command::Flows(options) => flows::run(&options),
         Command::Explain(options) => explain::run(&options),
@@ -32,7 +38,7 @@ fn main() -> ExitCode {
         Command::Replay(options) => replay::run(&options),
         Command::Serve(options) => serve::run(&options),
         Command::Store(command) => store::run(&command),
-        Command::Completions { shell } => args::completions(shell),
+        Command::Completions { shell } => completion::print(shell),
     };
     exit::report(outcome).into()
 }

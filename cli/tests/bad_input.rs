@@ -305,3 +305,201 @@ fn an_unknown_option_is_a_usage_error() {
     let said = wireproof(&[Path::new("replay"), Path::new("--nonsense")]);
     assert_eq!((said.status, said.answer.as_str()), (Some(2), ""));
 }
+
+/// Lints one file of these bytes; the answer's JSON beside what was said.
+fn lint_file(name: &str, bytes: &[u8]) -> (Said, Value) {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join(name);
+    fs::write(&path, bytes).expect("written");
+    lint_path(&path)
+}
+
+fn lint_path(path: &Path) -> (Said, Value) {
+    let said = wireproof(&[Path::new("lint"), Path::new("--mesh"), path, Path::new("-o"), Path::new("json")]);
+    let answer = said.audit();
+    (said, answer)
+}
+
+/// A Service with a finding of its own, PN01, if it was read.
+fn service(namespace: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: plain, namespace: {namespace}}}\nspec: {{ports: [{{port: 80}}]}}\n"
+    )
+}
+
+/// How many of those Services were read.
+fn services_read(answer: &Value) -> usize {
+    let findings = answer["findings"].as_array().expect("findings");
+    findings.iter().filter(|finding| finding["id"] == "PN01").count()
+}
+
+/// Checks a file with bad pieces and `read` good Services: one error a bad piece, with its line and these words.
+fn check_file(text: &str, read: usize, bad: &[(u64, &str)]) {
+    let (said, answer) = lint_file("mesh.yaml", text.as_bytes());
+    let errors = answer["errors"].as_array().expect("errors is a list");
+    assert_eq!(errors.len(), bad.len(), "{errors:?}");
+    for (error, (line, words)) in errors.iter().zip(bad) {
+        assert_eq!(error["line"], *line, "{errors:?}");
+        let message = error["message"].as_str().expect("a message");
+        assert!(message.contains(words), "'{words}' expected in: {message}");
+        assert!(!message.contains(" at line "), "a line of the document, not of the file: {message}");
+        assert!(said.errors.contains(&format!("mesh.yaml:{line}: ")), "{}", said.errors);
+    }
+    assert_eq!(services_read(&answer), read, "{}", answer["findings"]);
+    let fatal = errors.iter().any(|error| error["fatal"] == true);
+    assert_eq!(said.status == Some(3), fatal, "{:?}", said.status);
+}
+
+#[test]
+fn alias_bombs_end_early_and_alone() {
+    let mut bomb =
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\nx:\n- &a0 [l,l,l,l,l,l,l,l,l]\n".to_owned();
+    for level in 1..12 {
+        let inner = vec![format!("*a{}", level - 1); 9].join(",");
+        bomb.push_str(&format!("- &a{level} [{inner}]\n"));
+    }
+    let text = format!("{}---\n{bomb}---\n{}", service("a"), service("b"));
+    check_file(&text, 2, &[(14, "aliases expand to more than 50000")]);
+    // A handful of aliases is no bomb.
+    check_file(
+        "apiVersion: v1\nkind: Service\nmetadata: &m {name: plain, namespace: a}\nx: *m\nspec: {ports: [{port: 80}]}\n",
+        1,
+        &[],
+    );
+}
+
+#[test]
+fn deep_nesting_ends_early_and_alone() {
+    let flow = format!("apiVersion: v1\nkind: Pod\nx: {}{}\n", "[".repeat(100_000), "]".repeat(100_000));
+    let block: String = (1..5000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
+    let text = format!("{flow}---\nx:\n{block}---\n{}", service("a"));
+    check_file(&text, 1, &[(3, "64 levels deep"), (69, "64 levels deep")]);
+}
+
+#[test]
+fn more_documents_than_are_read_are_named() {
+    let mut text = service("a");
+    text.push_str(&"---\napiVersion: v1\nkind: Secret\n".repeat(9_999));
+    text.push_str(&format!("---\n{}", service("b")));
+    let (said, answer) = lint_file("many.yaml", text.as_bytes());
+    assert_eq!((said.status, services_read(&answer)), (Some(3), 1));
+    said.one_message(&["many.yaml:", "more than 10000 documents", "split"]);
+}
+
+#[test]
+fn a_document_that_is_too_long_stops_no_other() {
+    let filler = format!("# {}\n", "x".repeat(1022)).repeat(64 * 1024);
+    let text = format!("{}---\napiVersion: v1\nkind: Pod\n{filler}---\n{}", service("a"), service("b"));
+    let (said, answer) = lint_file("long.yaml", text.as_bytes());
+    assert_eq!((said.status, services_read(&answer)), (Some(3), 2));
+    said.one_message(&["long.yaml:6", "longer than", "split"]);
+}
+
+#[test]
+fn every_mistake_of_a_file_is_told() {
+    let text = format!(
+        "a: [\n---\n{}---\nmetadata:\n\tname: x\n---\nkind: Pod\nkind: Pod\n---\nname: {{{{ .Values.x }}}}\n---\n{}",
+        service("a"),
+        service("b")
+    );
+    check_file(&text, 2, &[(1, "unclosed"), (9, "tab"), (12, "duplicate"), (14, "render it first")]);
+}
+
+#[test]
+fn what_tools_print_is_read() {
+    // A byte order mark, line ends of Windows, empty documents and comments, as helm and kustomize print them.
+    let helm = format!(
+        "\u{feff}---\n# Source: a.yaml\n---\n# Source: b.yaml\n{}---\n\n...\n---\n{}",
+        service("a"),
+        service("b")
+    );
+    check_file(&helm.replace('\n', "\r\n"), 2, &[]);
+    let item = |namespace: &str| serde_json::json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "plain", "namespace": namespace}, "spec": {"ports": [{"port": 80}]}});
+    let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": [item("a"), {"no": "object"}, item("b")]});
+    check_file(&serde_json::to_string_pretty(&list).expect("JSON"), 2, &[(19, "no Kubernetes object")]);
+    let typed = serde_json::json!({"apiVersion": "v1", "kind": "ServiceList", "items": [item("a")]});
+    check_file(&typed.to_string(), 1, &[]);
+    check_file("apiVersion: v1\nkind: List\nitems: []\n", 0, &[]);
+}
+
+#[test]
+fn what_istio_rejects_has_no_effect() {
+    let clean_findings =
+        replay_with("none.yaml", "apiVersion: v1\nkind: List\nitems: []\n").audit()["findings"].clone();
+    let rejected = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: odd, namespace: web}\nspec:\n  mtls:\n    mode: DISABLED\n";
+    let said = replay_with("odd.yaml", rejected);
+    assert_eq!(said.status, Some(3));
+    said.one_message(&[
+        "odd.yaml:6",
+        "PeerAuthentication/web/odd",
+        "'DISABLED' is none of",
+        "did you mean 'DISABLE'?",
+        "rejects",
+        "no effect",
+    ]);
+    assert_eq!(said.audit()["findings"], clean_findings);
+    for (spec, line, words) in [
+        ("mtls: STRICT", 4, "spec.mtls is not an object"),
+        ("portLevelMtls: {http: {mode: STRICT}}", 4, "'http' is no port"),
+    ] {
+        let text = format!(
+            "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {{name: odd, namespace: web}}\nspec: {{{spec}}}\n"
+        );
+        check_file(&text, 0, &[(line, words)]);
+    }
+}
+
+#[test]
+fn the_same_note_comes_once() {
+    let rule = |name: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v9\nkind: DestinationRule\nmetadata: {{name: {name}, namespace: web}}\nspec:\n  host: {name}.example.com\n  trafficPolicy:\n    tls:\n      mode: DISABLE\n      modus: x\n"
+        )
+    };
+    let text = ["a", "b", "c"].map(rule).join("---\n");
+    check_file(
+        &text,
+        0,
+        &[(1, "unknown version 'networking.istio.io/v9'"), (9, "spec.trafficPolicy.tls.modus is no field")],
+    );
+    let (_, answer) = lint_file("mesh.yaml", text.as_bytes());
+    for error in answer["errors"].as_array().expect("errors") {
+        assert!(error["message"].as_str().expect("text").ends_with("(and 2 more like it)"), "{error}");
+        assert_eq!(error["fatal"], false);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn links_that_lead_in_circles_are_read_once() {
+    let folder = TempDir::new().expect("a folder");
+    let inner = folder.path().join("inner");
+    fs::create_dir(&inner).expect("made");
+    fs::write(inner.join("a.yml"), service("a")).expect("written");
+    fs::write(inner.join("b.json"), "{}").expect("written");
+    fs::write(inner.join("notes.txt"), "no yaml").expect("written");
+    std::os::unix::fs::symlink(folder.path(), inner.join("circle")).expect("linked");
+    std::os::unix::fs::symlink(&inner, folder.path().join("again")).expect("linked");
+    let (said, answer) = lint_path(folder.path());
+    assert_eq!(services_read(&answer), 1, "{}", said.errors);
+    said.one_message(&["b.json", "no Kubernetes object"]);
+}
+
+#[test]
+fn declarations_come_from_standard_input() {
+    let run = |arguments: &[&str]| {
+        assert_cmd::Command::cargo_bin("wireproof")
+            .expect("the program is built")
+            .args(arguments)
+            .write_stdin(service("a"))
+            .output()
+            .expect("the program runs")
+    };
+    let output = run(&["lint", "--mesh", "-", "-o", "json"]);
+    let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(services_read(&answer), 1);
+    assert_eq!(answer["findings"][0]["file"], "standard input");
+    let both = run(&["replay", "-", "--mesh", "-"]);
+    assert_eq!((both.status.code(), both.stdout.as_slice()), (Some(2), &b""[..]));
+    assert!(String::from_utf8_lossy(&both.stderr).contains("standard input"));
+}

@@ -13,18 +13,32 @@ use crate::mesh::network_policy::NetworkPolicy;
 use crate::mesh::node::Node;
 use crate::mesh::peer_authentication::PeerAuthentication;
 use crate::mesh::pod::Pod;
+use crate::mesh::schema;
 use crate::mesh::service::{EndpointSlice, Service};
 use crate::mesh::service_entry::{ServiceEntry, WorkloadEntry};
 use crate::mesh::sidecar::Sidecar;
-use crate::mesh::spelling;
 use crate::mesh::virtual_service::VirtualService;
 use crate::report::InputError;
+
+/// The largest file that is read, in bytes: far above a cluster's dump of one kind, far below a machine's memory.
+pub const FILE_BYTES: usize = 256 * 1024 * 1024;
+
+/// The most documents that one file may hold; what comes behind them is left out. A dump is one `List`, however many objects
+/// it has.
+pub const FILE_DOCUMENTS: usize = 10_000;
 
 /// The longest document that is read, in bytes. A Kubernetes object cannot exceed 1.5 MiB in its store; a `List` may.
 pub const DOCUMENT_BYTES: usize = 64 * 1024 * 1024;
 
-/// The most YAML nodes that one document may expand to: what stops alias bombs.
+/// The most YAML nodes that one document may hold.
 pub const DOCUMENT_NODES: usize = 5_000_000;
+
+/// The most YAML nodes that the aliases of one document may expand to: what stops alias bombs. Nothing that a cluster prints
+/// has an alias.
+pub const ALIAS_NODES: usize = 50_000;
+
+/// How deep lists and mappings may lie in each other. A List of pods takes about 15 levels.
+pub const NESTING: usize = 64;
 
 /// One file of declarations.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +73,8 @@ pub(crate) struct Resources {
     pub(crate) control_plane: Option<ControlPlane>,
     pub(crate) errors: Vec<InputError>,
     seen: std::collections::HashMap<String, (File, u32)>,
+    /// What was noted once already: the place of its note in `errors`, and how often it came again.
+    noted: std::collections::HashMap<String, (usize, u64)>,
 }
 
 impl Resources {
@@ -67,16 +83,49 @@ impl Resources {
         let mut resources = Self::default();
         for manifest in manifests {
             let file: File = Arc::from(manifest.file.as_str());
+            if manifest.text.len() > FILE_BYTES {
+                let bytes = manifest.text.len();
+                resources.error(
+                    &file,
+                    None,
+                    true,
+                    format!("is {bytes} bytes long, more than the {FILE_BYTES} that are read; split it"),
+                );
+                continue;
+            }
             let mut documents = 0;
             for (first_line, text) in documents_of(&manifest.text) {
                 documents += 1;
+                if documents > FILE_DOCUMENTS {
+                    let message = format!(
+                        "holds more than {FILE_DOCUMENTS} documents; this one and all behind it are left out; split the file"
+                    );
+                    resources.error(&file, Some(first_line), true, message);
+                    break;
+                }
                 resources.document(&file, first_line, text);
             }
             if documents == 0 {
                 resources.error(&file, None, false, "holds no document".to_owned());
             }
         }
+        for (index, again) in std::mem::take(&mut resources.noted).into_values() {
+            if let (Some(error), true) = (resources.errors.get_mut(index), again > 0) {
+                error.message.push_str(&format!(" (and {again} more like it)"));
+            }
+        }
         resources
+    }
+
+    /// Notes something the first time that it is met, and counts it from then on.
+    fn note_once(&mut self, key: String, file: &File, line: u32, message: String) {
+        match self.noted.get_mut(&key) {
+            Some((_, again)) => *again = again.saturating_add(1),
+            None => {
+                self.noted.insert(key, (self.errors.len(), 0));
+                self.error(file, Some(line), false, message);
+            }
+        }
     }
 
     fn error(&mut self, file: &File, line: Option<u32>, fatal: bool, message: String) {
@@ -158,7 +207,21 @@ impl Resources {
         }
         self.seen.insert(identity, (file.clone(), line));
         self.version(file, line, &group, &kind, &version);
-        self.fields(file, node, &group, &kind);
+        let misfits = schema::misfits(&group, &kind, node);
+        if let Some((line, why)) = misfits.rejected.first() {
+            let more = match misfits.rejected.len() {
+                0 | 1 => String::new(),
+                count => format!(" (and {} more)", count.saturating_sub(1)),
+            };
+            let message =
+                format!("{}: {why}{more}; Istio rejects it, so it has no effect and is left out", meta.id());
+            return self.error(file, Some(*line), true, message);
+        }
+        for (line, path, meant) in misfits.unknown {
+            let hint = meant.map_or_else(String::new, |name| format!("; did you mean '{name}'?"));
+            let message = format!("{kind}: {path} is no field that Istio knows and has no effect{hint}");
+            self.note_once(format!("{kind} {path}"), file, line, message);
+        }
         let mut notes = Vec::new();
         self.keep(&group, &kind, meta, node, &mut notes);
         for (line, message) in notes {
@@ -186,60 +249,25 @@ impl Resources {
             "IstioRevision",
             "XListenerSet",
         ];
-        if kind == "EnvoyFilter" {
-            self.error(
-                file,
-                Some(line),
-                false,
-                "EnvoyFilter is not read: it can change listeners behind every declaration".to_owned(),
-            );
-        } else if !silent.contains(&kind) {
-            self.error(
-                file,
-                Some(line),
-                false,
-                format!("{kind} of {group} is not read; it has no effect on the answers"),
-            );
-        }
+        let message = if kind == "EnvoyFilter" {
+            "EnvoyFilter is not read: it can change listeners behind every declaration".to_owned()
+        } else if silent.contains(&kind) {
+            return;
+        } else {
+            format!("{kind} of {group} is not read; it has no effect on the answers")
+        };
+        self.note_once(format!("{group}/{kind}"), file, line, message);
     }
 
     fn version(&mut self, file: &File, line: u32, group: &str, kind: &str, version: &str) {
-        let known: &[&str] = match group {
-            "security.istio.io" => &["v1", "v1beta1"],
-            "networking.istio.io" => &["v1", "v1beta1", "v1alpha3"],
-            "gateway.networking.k8s.io" => &["v1", "v1beta1", "v1alpha3", "v1alpha2"],
-            "discovery.k8s.io" => &["v1", "v1beta1"],
-            _ => &["v1"],
-        };
+        let known = schema::versions(group);
         let own = version.rsplit_once('/').map_or(version, |(_, own)| own);
         if !known.contains(&own) {
             let message = format!(
                 "{kind} of unknown version '{version}' (known: {}); read as if it were known",
                 known.join(", ")
             );
-            self.error(file, Some(line), false, message);
-        }
-    }
-
-    fn fields(&mut self, file: &File, node: &Node, group: &str, kind: &str) {
-        let Some(known) = known_fields(group, kind) else { return };
-        let unknown: Vec<_> = node
-            .get("spec")
-            .map(Node::entries)
-            .unwrap_or_default()
-            .iter()
-            .filter(|(key, _)| !known.contains(&key.as_str()))
-            .map(|(key, value)| (key.clone(), value.key_line))
-            .collect();
-        for (key, line) in unknown {
-            let hint = spelling::nearest(known, &key)
-                .map_or_else(String::new, |name| format!("; did you mean '{name}'?"));
-            self.error(
-                file,
-                Some(line),
-                false,
-                format!("{kind}: spec.{key} is no field that Istio knows and has no effect{hint}"),
-            );
+            self.note_once(format!("{kind} of {version}"), file, line, message);
         }
     }
 
@@ -362,36 +390,7 @@ fn is_read(group: &str, kind: &str) -> bool {
     )
 }
 
-/// The fields of `spec` that Istio's API knows.
-fn known_fields(group: &str, kind: &str) -> Option<&'static [&'static str]> {
-    Some(match (group, kind) {
-        ("security.istio.io", "PeerAuthentication") => &["selector", "mtls", "portLevelMtls"],
-        ("networking.istio.io", "DestinationRule") => {
-            &["host", "trafficPolicy", "subsets", "exportTo", "workloadSelector"]
-        }
-        ("networking.istio.io", "Gateway") => &["servers", "selector"],
-        ("networking.istio.io", "VirtualService") => &["hosts", "gateways", "http", "tls", "tcp", "exportTo"],
-        ("networking.istio.io", "ServiceEntry") => &[
-            "hosts",
-            "addresses",
-            "ports",
-            "location",
-            "resolution",
-            "endpoints",
-            "workloadSelector",
-            "exportTo",
-            "subjectAltNames",
-        ],
-        ("networking.istio.io", "WorkloadEntry") => {
-            &["address", "ports", "labels", "network", "locality", "weight", "serviceAccount"]
-        }
-        ("networking.istio.io", "Sidecar") => {
-            &["workloadSelector", "ingress", "egress", "inboundConnectionPool", "outboundTrafficPolicy"]
-        }
-        _ => return None,
-    })
-}
-
+/// Reads one document of YAML or JSON, within the bounds of this module; an error has its line in the text, and the reason.
 pub(crate) fn parse(text: &str) -> Result<Node, (Option<u32>, String)> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
@@ -399,13 +398,40 @@ pub(crate) fn parse(text: &str) -> Result<Node, (Option<u32>, String)> {
             max_events: DOCUMENT_NODES * 3,
             max_total_scalar_bytes: DOCUMENT_BYTES,
             max_reader_input_bytes: Some(DOCUMENT_BYTES),
+            max_depth: NESTING,
+            max_recorded_anchor_events: ALIAS_NODES,
+        },
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: ALIAS_NODES,
         },
         with_snippet: false,
     };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let line = error.location().and_then(|location| u32::try_from(location.line()).ok());
-        (line, error.to_string())
+        (line, reason(&error, text))
     })
+}
+
+/// Says in plain words why a document cannot be read. The reader's own place is dropped: it counts from the document, not
+/// from the file.
+fn reason(error: &serde_saphyr::Error, text: &str) -> String {
+    let said = error.to_string();
+    let about = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    if about(&["Depth {", "recursion limit", "nesting"]) {
+        return format!("lists and mappings lie more than {NESTING} levels deep in each other");
+    }
+    if about(&["Anchor", "Alias", "alias replay"]) {
+        return format!("its aliases expand to more than {ALIAS_NODES} nodes");
+    }
+    if about(&["Nodes {", "Events {"]) {
+        return format!("it has more than {DOCUMENT_NODES} nodes; split it");
+    }
+    let said = said.split(" at line ").next().unwrap_or_default();
+    let said = said.split(", set DuplicateKeyPolicy").next().unwrap_or_default();
+    if text.contains("{{") {
+        return format!("{said}; it looks like a template: render it first (helm template, kustomize build)");
+    }
+    said.to_owned()
 }
 
 /// Splits YAML text at its document markers, each with the line that it begins at: a broken document must not take

@@ -3,6 +3,7 @@
 mod hosts;
 mod index;
 mod manifest;
+mod schema;
 pub(crate) mod spelling;
 
 pub mod authorization_policy;
@@ -24,5 +25,7 @@ pub mod virtual_service;
 pub(crate) use hosts::fqdn;
 pub use hosts::{Behind, HostEndpoint, HostPort, HostService, Owner};
 pub use index::Mesh;
-pub use manifest::{DOCUMENT_BYTES, DOCUMENT_NODES, Manifest};
+pub use manifest::{
+    ALIAS_NODES, DOCUMENT_BYTES, DOCUMENT_NODES, FILE_BYTES, FILE_DOCUMENTS, Manifest, NESTING,
+};
 pub(crate) use spelling::{meant, nearest};
