@@ -133,6 +133,14 @@ fn the_request_s_host_is_the_sni_where_the_rule_has_none() {
         let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
         check(&documents, "192.0.2.9:443", None, &json!({"client_tls": "SIMPLE", "sni": expected}));
     }
+    // What a gateway sends to an HTTPS port are requests that it routed; a sidecar's application sent TLS there.
+    let router = "containers: [{name: istio-proxy, args: [proxy, router]}]";
+    let gateway = pod("gw-0", "10.0.0.1", ", labels: {istio: gw}", router);
+    for (client, expected) in [(gateway, Some("api.example.com")), (client(), None)] {
+        let documents = [&client, &entry("api.example.com", "HTTPS"), &rule("")].map(String::clone);
+        let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
+        check(&documents, "192.0.2.9:443", None, &json!({"client_tls": "SIMPLE", "sni": expected}));
+    }
     // A Service of Kubernetes has several names: which one the request has is not known.
     let rule = spec("DestinationRule", "own", "web", "host: server, trafficPolicy: {tls: {mode: SIMPLE}}");
     let expected = json!({"client_tls": "SIMPLE", "sni": null});

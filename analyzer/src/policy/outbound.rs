@@ -377,8 +377,8 @@ fn by_rule(
     cite("destination-rule.mode", format!("{}{missing}, decides", tls.mode));
     let (wire, sni) = match tls.mode {
         ClientTls::Disable => (application, None),
-        ClientTls::Simple => (vec![Class::Tls], tls.sni.clone().or_else(|| request_host(behind))),
-        ClientTls::Mutual => (vec![Class::Mtls], tls.sni.clone().or_else(|| request_host(behind))),
+        ClientTls::Simple => (vec![Class::Tls], tls.sni.clone().or_else(|| request_host(pod, behind))),
+        ClientTls::Mutual => (vec![Class::Mtls], tls.sni.clone().or_else(|| request_host(pod, behind))),
         ClientTls::IstioMutual => {
             (vec![Class::Mtls], tls.sni.clone().or_else(|| Some(mesh_sni(behind, subset))))
         }
@@ -387,12 +387,14 @@ fn by_rule(
 }
 
 /// The host that a request names, which SIMPLE and MUTUAL send as the SNI where the rule has none: known where a
-/// ServiceEntry has the whole name, and the port is HTTP.
+/// ServiceEntry has the whole name, and the port is HTTP. Gateways route requests to HTTPS ports as well.
 ///
 /// Rule `client.request-host`. Istio: `cluster_tls.go`, `setAutoSniAndAutoSanValidation`.
-fn request_host(behind: &Behind<'_>) -> Option<String> {
+fn request_host(pod: &Pod, behind: &Behind<'_>) -> Option<String> {
     let entry = matches!(behind.host.owner, Owner::Entry(_)) && !behind.host.host.starts_with('*');
-    (entry && behind.port.protocol.is_http()).then(|| behind.host.host.clone())
+    let protocol = behind.port.protocol;
+    let requests = protocol.is_http() || (pod.proxy == PartyKind::Gateway && protocol == Protocol::Https);
+    (entry && requests).then(|| behind.host.host.clone())
 }
 
 /// The SNI of Istio mTLS: names Service port, subset and host.
