@@ -55,23 +55,34 @@ impl Collector {
         serde_json::from_reader(answer.body_mut().as_reader()).unwrap()
     }
 
-    /// The ids of all flows in the store, over all pages.
-    fn flows(&self) -> Vec<String> {
-        let (mut ids, mut cursor) = (Vec::new(), String::new());
+    /// All flows in the store, over all pages.
+    fn rows(&self) -> Vec<Value> {
+        let (mut rows, mut cursor) = (Vec::new(), String::new());
         loop {
             let page = self.get(&format!("/api/v1/flows?limit=1000{cursor}"));
-            ids.extend(
-                page["data"]
-                    .as_array()
-                    .unwrap()
-                    .iter()
-                    .map(|row| row["flow"]["id"].as_str().unwrap().to_owned()),
-            );
+            rows.extend(page["data"].as_array().unwrap().iter().cloned());
             match page["next_cursor"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),
-                None => return ids,
+                None => return rows,
             }
         }
+    }
+
+    /// Their ids.
+    fn flows(&self) -> Vec<String> {
+        self.rows().iter().map(|row| row["flow"]["id"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// How many flows each edge and each finding counts.
+    fn totals(&self) -> Vec<u64> {
+        let counts = |path: &str| {
+            let page = self.get(path);
+            let mut counts: Vec<u64> =
+                page["data"].as_array().unwrap().iter().map(|row| row["flows"].as_u64().unwrap()).collect();
+            counts.sort_unstable();
+            counts
+        };
+        [counts("/api/v1/edges?limit=1000"), counts("/api/v1/violations?limit=1000")].concat()
     }
 
     fn kill(&mut self) {
@@ -88,8 +99,12 @@ impl Drop for Collector {
 }
 
 fn agent(capture: &Path, url: &str, spool: &Path, drain: &str) -> Command {
+    agent_of("node-a", capture, url, spool, drain)
+}
+
+fn agent_of(node: &str, capture: &Path, url: &str, spool: &Path, drain: &str) -> Command {
     let mut command = Command::new(program("wireproof-agent"));
-    command.arg("-r").arg(capture).args(["--collector", url, "--name", "node-a", "--drain", drain]);
+    command.arg("-r").arg(capture).args(["--collector", url, "--name", node, "--drain", drain]);
     command.arg("--spool").arg(spool).stdout(Stdio::null()).stderr(Stdio::piped());
     command
 }
@@ -123,6 +138,64 @@ fn what_an_agent_sees_is_judged_and_kept_once() {
     assert!(!violations["data"].as_array().unwrap().is_empty(), "nothing was judged");
     let sources = collector.get("/api/v1/coverage");
     assert!(sources.to_string().contains("node-a "), "{sources}");
+}
+
+/// Writes a capture again as another clock would have stamped it.
+fn later(capture: &Path, seconds: u32, to: &Path) -> PathBuf {
+    let mut bytes = std::fs::read(capture).unwrap();
+    assert!(
+        bytes.starts_with(&0xa1b2_c3d4_u32.to_le_bytes()),
+        "{} is no pcap of microseconds",
+        capture.display()
+    );
+    let number = |bytes: &[u8], at: usize| u32::from_le_bytes(*bytes[at..].first_chunk().unwrap());
+    let mut at = 24;
+    while at < bytes.len() {
+        let moved = number(&bytes, at) + seconds;
+        bytes[at..at + 4].copy_from_slice(&moved.to_le_bytes());
+        at += 16 + number(&bytes, at + 8) as usize;
+    }
+    std::fs::write(to, bytes).unwrap();
+    to.to_owned()
+}
+
+#[test]
+fn what_two_agents_saw_is_one_flow_where_the_opening_tells() {
+    let folder = tempfile::tempdir().unwrap();
+    let collector = Collector::start(&folder.path().join("store.sqlite"), 0);
+    let ship = |node: &str, capture: &Path| {
+        let spool = folder.path().join(node);
+        let out = agent_of(node, capture, &collector.url, &spool, "30s").output().unwrap();
+        assert!(out.status.success(), "{node}: {}", String::from_utf8_lossy(&out.stderr));
+    };
+    ship("node-a", &boutique());
+    let alone = collector.totals();
+    let skewed = later(&boutique(), 2, &folder.path().join("skewed.pcap"));
+    for _ in 0..2 {
+        ship("node-b", &skewed);
+        ship("node-a", &boutique());
+    }
+    let rows = collector.rows();
+    let opened = |row: &Value| row["flow"]["transport"] == "tcp" && row["flow"]["from_start"] == true;
+    let (opened, others): (Vec<&Value>, Vec<&Value>) = rows.iter().partition(|row| opened(row));
+    assert!(!opened.is_empty());
+    for row in &opened {
+        let points: Vec<&str> =
+            row["flow"]["seen_at"].as_array().unwrap().iter().map(|at| at.as_str().unwrap()).collect();
+        let of = |node: &str| points.iter().any(|point| point.split('/').next() == Some(node));
+        assert!(of("node-a") && of("node-b"), "{row}");
+    }
+    assert_eq!(
+        rows.len(),
+        ids(&boutique()).len() + others.len() / 2,
+        "only what was not seen from its start is there twice"
+    );
+    if others.is_empty() {
+        assert_eq!(collector.totals(), alone, "edges or findings count what was seen twice");
+    }
+    // The same packets long after are other connections.
+    ship("node-c", &later(&boutique(), 60, &folder.path().join("later.pcap")));
+    assert_eq!(collector.rows().len(), rows.len() + ids(&boutique()).len());
 }
 
 #[test]

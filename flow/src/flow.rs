@@ -51,6 +51,11 @@ pub struct Flow {
 /// The loopback interface, as `seen_at` names it. What was seen there alone left no network namespace.
 pub const LOOPBACK: &str = "lo";
 
+/// Tells whether a capture point is the loopback interface, whichever agent's it is.
+fn is_loopback(point: &str) -> bool {
+    point.rsplit('/').next() == Some(LOOPBACK)
+}
+
 impl Flow {
     /// Tells whether the flow stayed where it began: between loopback addresses, from an address to itself, or seen on the
     /// loopback interface alone.
@@ -62,7 +67,16 @@ impl Flow {
         self.client.ip.is_loopback()
             || self.server.ip.is_loopback()
             || self.client.ip == self.server.ip
-            || (!self.seen_at.is_empty() && self.seen_at.iter().all(|point| point == LOOPBACK))
+            || (!self.seen_at.is_empty() && self.seen_at.iter().all(|point| is_loopback(point)))
+    }
+
+    /// Returns what names the connection's opening, the same in every capture that holds it; absent when it was joined
+    /// later, and for UDP, which has no opening.
+    #[must_use]
+    pub fn opening(&self) -> Option<u64> {
+        let [opening, start] = self.id.halves();
+        (self.transport == Transport::Tcp && start == self.start.as_nanos().cast_unsigned())
+            .then_some(opening)
     }
 
     /// Returns the TLS session, where one was seen.
@@ -81,7 +95,12 @@ impl Flow {
     }
 }
 
-/// Names a flow: 128 bits from its addresses, its start and its opening sequence, written as 32 hex digits.
+/// Names a flow: 128 bits, written as 32 hex digits.
+///
+/// Of a TCP connection whose SYN was seen the upper half names the opening (a hash of the ends and the client's initial
+/// sequence number) and the lower half is the start, in nanoseconds since the Unix epoch: two captures that hold the
+/// connection agree on the upper half, and two connections of one capture never agree on both. Any other flow's name is
+/// a hash of its addresses, its start and its first sequence number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowId(pub u128);
 
@@ -103,6 +122,19 @@ impl FromStr for FlowId {
 }
 
 impl FlowId {
+    /// Names a connection by its opening.
+    #[must_use]
+    pub const fn of_opening(opening: u64, start: Timestamp) -> Self {
+        Self((opening as u128) << 64 | start.as_nanos().cast_unsigned() as u128)
+    }
+
+    /// Returns the upper and the lower half.
+    #[must_use]
+    pub fn halves(self) -> [u64; 2] {
+        let [upper, lower] = [self.0 >> 64, self.0 & u128::from(u64::MAX)];
+        [upper, lower].map(|half| u64::try_from(half).unwrap_or_default())
+    }
+
     /// Returns the 32 hex digits. By hand, because they are written for every flow and formatting 128 bits is slow.
     pub(crate) fn hex(self) -> [u8; 32] {
         let mut text = [0; 32];

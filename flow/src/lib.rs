@@ -13,6 +13,7 @@ pub mod delivery;
 pub mod endpoint;
 pub mod flow;
 mod json;
+pub mod merge;
 pub mod protocol;
 pub mod security;
 pub mod time;

@@ -30,6 +30,7 @@ where
     an_empty_store_answers(&*fresh().await).await;
     a_flow_recorded_again_counts_once(&*fresh().await).await;
     a_flow_that_changes_moves(&*fresh().await).await;
+    other_sightings_are_found(&*fresh().await).await;
     findings_gather_their_flows(&*fresh().await).await;
     every_filter_narrows(&*fresh().await).await;
     pages_stay_while_rows_arrive(&*fresh().await).await;
@@ -94,6 +95,32 @@ async fn a_flow_that_changes_moves(store: &dyn Store) {
         .collect();
     assert_eq!(told, [(Class::Mtls, 2, 0, 90_000_000_000, 500_000_000_000)]);
     assert!(store.violations(&all, &first).await.expect("violations").rows.is_empty());
+}
+
+async fn other_sightings_are_found(store: &dyn Store) {
+    let opened = |opening, start| {
+        let id = FlowId::of_opening(opening, Timestamp::from_nanos(start * 1_000_000_000));
+        sample(id.0, start, Class::Mtls, None)
+    };
+    let kept = [
+        opened(7, 100),
+        opened(7, 103),
+        opened(7, 120),
+        opened(u64::MAX, 100),
+        sample(7, 100, Class::Mtls, None),
+    ];
+    record(store, kept.to_vec()).await;
+    let find = async |ids: &[FlowId]| {
+        let mut found = store.sightings(ids).await.expect("sightings");
+        found.sort_by_key(|judged| judged.flow.id);
+        found
+    };
+    let [one, near, late, other, joined] = kept;
+    assert_eq!(find(&[opened(7, 98).flow.id]).await, [one.clone(), near.clone()]);
+    assert_eq!(find(&[late.flow.id, other.flow.id, one.flow.id]).await, [one, near, late, other]);
+    assert!(find(&[]).await.is_empty());
+    assert!(find(&[opened(8, 100).flow.id, opened(7, 50).flow.id]).await.is_empty());
+    assert_eq!(store.flow(FlowId(7)).await.expect("flow"), Some(joined));
 }
 
 async fn findings_gather_their_flows(store: &dyn Store) {

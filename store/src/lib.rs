@@ -14,6 +14,7 @@ pub mod query;
 #[cfg(any(test, feature = "contract"))]
 pub mod sample;
 mod shape;
+mod sightings;
 
 use analyzer::report::{Finding, Judged};
 use flow::{Coverage, FlowId, Timestamp};
@@ -73,6 +74,14 @@ pub trait Store: Send + Sync {
     ///
     /// When the backend cannot read.
     async fn flow(&self, id: FlowId) -> Result<Option<Judged>, StoreError>;
+
+    /// Returns what may be other sightings of connections, and themselves: flows with the opening of one of `ids`
+    /// ([`flow::Flow::opening`]) that begin within [`flow::merge::WINDOW`] of it. `ids` are of flows whose opening was seen.
+    ///
+    /// # Errors
+    ///
+    /// When the backend cannot read.
+    async fn sightings(&self, ids: &[FlowId]) -> Result<Vec<Judged>, StoreError>;
 
     /// Returns edges that have a flow that fits, latest first appearance first. Counts are of the whole edge.
     ///

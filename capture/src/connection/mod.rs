@@ -112,6 +112,28 @@ pub(crate) struct Settled {
     pub(crate) upgrade: Option<Upgrade>,
 }
 
+/// What names a flow beside its ends and its start; known from the first packet, so that the name never changes.
+#[derive(Debug, Clone, Copy)]
+enum Named {
+    /// The client's initial sequence number: every capture that holds the opening tells it.
+    Opening(u32),
+    /// The first packet's own sequence number.
+    Joined(u32),
+}
+
+impl Named {
+    const fn by(header: &Header) -> Self {
+        match header {
+            Header::Tcp(tcp) if tcp.syn => match tcp.acknowledgment {
+                None => Self::Opening(tcp.sequence),
+                Some(number) => Self::Opening(number.wrapping_sub(1)),
+            },
+            Header::Tcp(tcp) => Self::Joined(tcp.sequence),
+            Header::Udp { .. } => Self::Joined(0),
+        }
+    }
+}
+
 /// What is known of a packet beside its headers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Context<'a> {
@@ -137,8 +159,8 @@ pub(crate) struct Connection {
     halves: Both<Half>,
     start: Timestamp,
     tunnels: Box<[Tunnel]>,
-    /// The first packet's sequence number, for the flow's name.
-    first_sequence: u32,
+    /// What the flow's name rests on.
+    named: Named,
 }
 
 /// What a packet did to its connection.
@@ -155,15 +177,11 @@ pub(crate) struct Change {
 impl Connection {
     pub(crate) fn new(packet: &Packet<'_>, context: Context<'_>) -> Self {
         let (key, way) = (packet.key, packet.way);
-        let first_sequence = match packet.header {
-            Header::Tcp(tcp) => tcp.sequence,
-            Header::Udp { .. } => 0,
-        };
         Self {
             key,
             start: context.at,
             end: context.at,
-            first_sequence,
+            named: Named::by(&packet.header),
             client: way,
             roles: Roles::Guessed,
             tunnels: context.tunnels.into(),
@@ -454,7 +472,8 @@ impl Connection {
         Report { flow, points: self.points.clone(), away }
     }
 
-    /// Names the flow: a hash with a fixed key, so that the same capture gives the same names everywhere.
+    /// Names the flow, by hashes with a fixed key: the same capture gives the same names everywhere, and captures that
+    /// hold the same opening agree on what names it.
     pub(crate) fn id(&self) -> FlowId {
         let mut named = Vec::with_capacity(2 * 18 + 3 + 12);
         for end in [self.key.sender(Way::Up), self.key.sender(Way::Down)] {
@@ -465,11 +484,20 @@ impl Connection {
             named.extend_from_slice(&end.port.to_be_bytes());
         }
         named.extend_from_slice(self.key.transport().name().as_bytes());
-        named.extend_from_slice(&self.start.as_nanos().to_be_bytes());
-        named.extend_from_slice(&self.first_sequence.to_be_bytes());
         let mut hash = SipHasher13::new();
-        hash.write(&named);
-        FlowId(hash.finish128().as_u128())
+        match self.named {
+            Named::Opening(sequence) => {
+                named.extend_from_slice(&sequence.to_be_bytes());
+                hash.write(&named);
+                FlowId::of_opening(hash.finish128().h1, self.start)
+            }
+            Named::Joined(sequence) => {
+                named.extend_from_slice(&self.start.as_nanos().to_be_bytes());
+                named.extend_from_slice(&sequence.to_be_bytes());
+                hash.write(&named);
+                FlowId(hash.finish128().as_u128())
+            }
+        }
     }
 }
 

@@ -31,6 +31,7 @@ use crate::answer::{
 };
 use crate::error::StoreError;
 use crate::query::{Paging, Query};
+use crate::sightings::Sightings;
 use crate::{Batch, Status, Store};
 
 /// How long an answer may take, and how long a batch is tried for while the server is away.
@@ -220,6 +221,10 @@ impl Store for Clickhouse {
 
     async fn flow(&self, id: FlowId) -> Result<Option<Judged>, StoreError> {
         self.one_flow(id).await
+    }
+
+    async fn sightings(&self, ids: &[FlowId]) -> Result<Vec<Judged>, StoreError> {
+        self.all_sightings(&Sightings::of(ids)).await
     }
 
     async fn edges(&self, query: &Query, paging: &Paging) -> Result<Page<Edge>, StoreError> {

@@ -13,9 +13,13 @@ use super::rows::{SIGNED, SignedRow, VIOLATES};
 use crate::answer::{Counts, Edge, EdgeEnd, MatrixCell, Page, Sources, Span, Tally, TimelineBucket, Totals};
 use crate::error::StoreError;
 use crate::query::{List, Paging, Position, Query};
+use crate::sightings::Sightings;
 
 /// How many of its flows a finding names.
 const EXAMPLES: usize = 5;
+
+/// How many spans of time one question names.
+const SPANS: usize = 64;
 
 const HOUR: i64 = 3_600_000_000_000;
 
@@ -82,6 +86,32 @@ impl Clickhouse {
         let sql = format!("SELECT {SIGNED} FROM flow WHERE id = {{id:UInt128}} ORDER BY start, id");
         let rows = self.ask(&sql, &asked).await?;
         Ok(self.judged(survivors(rows)).await?.pop())
+    }
+
+    /// Asks in several questions where starts lie far apart, so that none grows too long.
+    pub(super) async fn all_sightings(&self, sightings: &Sightings) -> Result<Vec<Judged>, StoreError> {
+        let mut rows = Vec::new();
+        for spans in sightings.spans().chunks(SPANS) {
+            let asked = Asked::new(&Query::default())
+                .and("openings", list(sightings.openings()))
+                .and("from", list(spans.iter().map(|span| &span.0)))
+                .and("to", list(spans.iter().map(|span| &span.1)));
+            let nanos = |name: &str, at: usize| {
+                format!("fromUnixTimestamp64Nano({{{name}:Array(Int64)}}[{at}], 'UTC')")
+            };
+            let times: Vec<String> = (1..=spans.len())
+                .map(|at| format!("start BETWEEN {} AND {}", nanos("from", at), nanos("to", at)))
+                .collect();
+            let sql = format!(
+                "SELECT {SIGNED} FROM flow WHERE ({})
+                    AND toUInt64(bitShiftRight(id, 64)) IN (SELECT arrayJoin({{openings:Array(UInt64)}}))
+                 ORDER BY start, id",
+                times.join(" OR ")
+            );
+            rows.extend(survivors(self.ask::<SignedRow>(&sql, &asked).await?));
+        }
+        rows.retain(|row| sightings.fit(FlowId(row.id), row.start));
+        self.judged(rows).await
     }
 
     /// Puts flows together again from their own parts and their shapes.

@@ -24,6 +24,7 @@ use crate::answer::{
 };
 use crate::error::StoreError;
 use crate::query::{Paging, Query};
+use crate::sightings::Sightings;
 use crate::{Batch, Status, Store};
 
 /// How many questions are answered at once; the others wait.
@@ -163,6 +164,11 @@ impl Store for Embedded {
 
     async fn flow(&self, id: FlowId) -> Result<Option<Judged>, StoreError> {
         self.read(move |base| read::flow(base, id)).await
+    }
+
+    async fn sightings(&self, ids: &[FlowId]) -> Result<Vec<Judged>, StoreError> {
+        let sightings = Sightings::of(ids);
+        self.read(move |base| read::sightings(base, &sightings)).await
     }
 
     async fn edges(&self, query: &Query, paging: &Paging) -> Result<Page<Edge>, StoreError> {

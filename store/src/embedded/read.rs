@@ -13,6 +13,7 @@ use crate::answer::{Counts, Edge, EdgeEnd, MatrixCell, Page, Sources, Span, Tall
 use crate::error::StoreError;
 use crate::query::{List, Paging, Position, Query};
 use crate::shape::Own;
+use crate::sightings::Sightings;
 
 const FINDINGS: &str = "finding JOIN edge ON edge.row = finding.edge";
 const SHAPES: &str = "shape JOIN edge ON edge.row = shape.edge";
@@ -72,6 +73,30 @@ pub(super) fn flow(base: &Connection, id: FlowId) -> Result<Option<Judged>, Stor
     let mut statement = base.prepare_cached(&sql)?;
     let mut rows = statement.query([id.0.to_be_bytes()])?;
     rows.next()?.map(judged).transpose()
+}
+
+/// Reads the index of times and names first, then the rows that fit.
+pub(super) fn sightings(base: &Connection, sightings: &Sightings) -> Result<Vec<Judged>, StoreError> {
+    let mut rows = Vec::new();
+    let mut index = base.prepare_cached(
+        "SELECT row, start, id FROM flow INDEXED BY flow_by_time WHERE start BETWEEN ?1 AND ?2",
+    )?;
+    for (from, to) in sightings.spans() {
+        let mut found = index.query([from, to])?;
+        while let Some(row) = found.next()? {
+            if sightings.fit(FlowId(u128::from_be_bytes(row.get(2)?)), row.get(1)?) {
+                rows.push(row.get::<_, i64>(0)?);
+            }
+        }
+    }
+    let sql = format!("SELECT {FLOW} FROM flow JOIN shape ON shape.row = flow.shape WHERE flow.row = ?1");
+    let mut whole = base.prepare_cached(&sql)?;
+    let mut all = Vec::with_capacity(rows.len());
+    for row in rows {
+        let mut found = whole.query([row])?;
+        all.extend(found.next()?.map(judged).transpose()?);
+    }
+    Ok(all)
 }
 
 /// Puts a flow together again from its own part and its shape.

@@ -1,0 +1,380 @@
+//! One connection that several agents saw is one flow.
+//!
+//! Inside one capture the engine sees to that. Between captures a connection is known by its opening
+//! ([`Flow::opening`]): the ends, the client's initial sequence number, and starts that lie within [`WINDOW`].
+
+use std::sync::Arc;
+
+use crate::{
+    AuthWord, Class, ClientAuth, Close, Flow, FlowId, PerSide, Protocol, Reason, Security, Timestamp, Upgrade,
+};
+
+/// How far apart two sightings of one connection may begin, in nanoseconds: clocks differ, and a SYN may be lost before
+/// one of the capture points. Linux repeats an initial sequence number between the same ends after 274 s.
+pub const WINDOW: i64 = 5_000_000_000;
+
+/// Tells whether `new`, from `agent`, is the connection that `known` is. Neither is unless its opening was seen.
+///
+/// An agent names a connection once, so what only it saw under another name is another connection. Of what others saw
+/// too, it saw a part that began no later than the whole ended.
+#[must_use]
+pub fn same(known: &Flow, new: &Flow, agent: &str) -> bool {
+    if known.id == new.id {
+        return true;
+    }
+    let apart = known.start.as_nanos().abs_diff(new.start.as_nanos());
+    new.opening().is_some()
+        && known.opening() == new.opening()
+        && (known.client, known.server) == (new.client, new.server)
+        && apart <= WINDOW.unsigned_abs()
+        && (!seen_by(known, agent) || (!seen_by_none_but(known, agent) && new.start <= known.end))
+}
+
+/// Tells whether one of the flow's capture points is the agent's, as [`place`] names them.
+#[must_use]
+pub fn seen_by(flow: &Flow, agent: &str) -> bool {
+    flow.seen_at.iter().any(|point| belongs(point, agent))
+}
+
+/// Tells whether nobody but the agent saw the flow.
+#[must_use]
+pub fn seen_by_none_but(flow: &Flow, agent: &str) -> bool {
+    flow.seen_at.iter().all(|point| belongs(point, agent))
+}
+
+fn belongs(point: &str, agent: &str) -> bool {
+    point.strip_prefix(agent).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Puts the agent's name before its capture points: `node-a/veth1`; `node-a` alone where they have no name.
+pub fn place(flow: &mut Flow, agent: &str) {
+    if flow.seen_at.is_empty() {
+        flow.seen_at.push(agent.to_owned());
+    } else {
+        for point in &mut flow.seen_at {
+            *point = format!("{agent}/{point}");
+        }
+    }
+}
+
+/// Makes one flow of two sightings of one connection, whatever their order.
+///
+/// Name and start are those of the earlier one, the end is the later one. Counts are the larger ones: what both saw is
+/// the same. An answer replaces `unknown`, a proven one a weaker one of its kind; answers that contradict each other
+/// become `unknown`, because of `conflict`, and stay so.
+#[must_use]
+pub fn merge(one: &Flow, other: &Flow) -> Flow {
+    let (first, second) =
+        if (one.start, one.id) <= (other.start, other.id) { (one, other) } else { (other, one) };
+    let (better, worse) = if weight(first) >= weight(second) { (first, second) } else { (second, first) };
+    let (security, protocol, upgrade) = protection(better, worse);
+    let mut seen_at = [first.seen_at.as_slice(), second.seen_at.as_slice()].concat();
+    seen_at.sort();
+    seen_at.dedup();
+    Flow {
+        id: first.id,
+        start: first.start,
+        end: first.end.max(second.end),
+        transport: first.transport,
+        client: first.client,
+        server: first.server,
+        // What one agent saw within a tunnel another one may have seen outside of it.
+        tunnel: [first, second]
+            .map(|flow| &flow.tunnel)
+            .into_iter()
+            .min_by_key(|tunnel| (tunnel.len(), format!("{tunnel:?}")))
+            .cloned()
+            .unwrap_or_default(),
+        seen_at,
+        protocol,
+        upgrade,
+        security,
+        from_start: first.from_start || second.from_start,
+        close: if ended(first.close) >= ended(second.close) { first.close } else { second.close },
+        packets: larger(first.packets, second.packets),
+        bytes: larger(first.bytes, second.bytes),
+    }
+}
+
+/// What two sightings say together, of which `better` has the more evidence.
+fn protection(better: &Flow, worse: &Flow) -> (Security, Option<Protocol>, Option<Upgrade>) {
+    let unknown = Security::Unknown(Reason::Conflict);
+    let conflict = match (&better.security, &worse.security) {
+        (one, other) if *one == unknown || *other == unknown => Some(unknown),
+        (Security::Tls(one, left), Security::Tls(other, right)) if contradict(*left, *right) => {
+            let hidden =
+                |session: &Arc<_>| Security::Tls(Arc::clone(session), ClientAuth::Hidden(Reason::Conflict));
+            let (one, other) = (hidden(one), hidden(other));
+            let words = |security: &Security| words(&Flow { security: security.clone(), ..better.clone() });
+            Some(if words(&one) >= words(&other) { one } else { other })
+        }
+        (Security::Unknown(_), _) | (_, Security::Unknown(_)) | (Security::Tls(..), Security::Tls(..)) => {
+            None
+        }
+        (one, other) if one.class() == other.class() => None,
+        _ => Some(unknown),
+    };
+    if let Some(security) = conflict {
+        let protocol = better.protocol.filter(|_| better.protocol == worse.protocol);
+        let upgrade = better.upgrade.filter(|_| better.upgrade == worse.upgrade);
+        return (security, protocol, upgrade);
+    }
+    let security = better.security.clone();
+    if security.class() == worse.security.class() {
+        (security, better.protocol.or(worse.protocol), better.upgrade.or(worse.upgrade))
+    } else {
+        (security, better.protocol, better.upgrade)
+    }
+}
+
+/// Tells whether two answers on the client's certificate cannot both hold, or whether one knows of such a pair.
+const fn contradict(one: ClientAuth, other: ClientAuth) -> bool {
+    matches!(
+        (one, other),
+        (ClientAuth::Proved(..), ClientAuth::Refuted(..))
+            | (ClientAuth::Refuted(..), ClientAuth::Proved(..))
+            | (ClientAuth::Hidden(Reason::Conflict), _)
+            | (_, ClientAuth::Hidden(Reason::Conflict))
+    )
+}
+
+/// Orders sightings by how much they know: the proof, then any answer over none, then the weaker claim, then the more
+/// words. Two that weigh the same say the same.
+fn weight(flow: &Flow) -> impl Ord {
+    let claim = match (flow.security.class(), &flow.security) {
+        (Class::Unknown, _) => 0,
+        (_, Security::Tls(_, client)) if client.word() == AuthWord::Certificate => 1,
+        _ => 2,
+    };
+    let words = words(flow);
+    (flow.security.evidence().proof, claim, words.len(), words)
+}
+
+/// What a sighting says of the protection, in words that order sightings which are otherwise alike.
+fn words(flow: &Flow) -> Vec<u8> {
+    let blank = Flow {
+        id: FlowId(0),
+        start: Timestamp::from_nanos(0),
+        end: Timestamp::from_nanos(0),
+        tunnel: Vec::new(),
+        seen_at: Vec::new(),
+        from_start: true,
+        close: Close::Open,
+        packets: PerSide::default(),
+        bytes: PerSide::default(),
+        ..flow.clone()
+    };
+    let mut words = Vec::new();
+    blank.write_json(&mut words);
+    words
+}
+
+/// Orders ends of connections: those on the wire over those of watching.
+const fn ended(close: Close) -> u8 {
+    match close {
+        Close::Open => 0,
+        Close::Evicted => 1,
+        Close::CaptureEnd => 2,
+        Close::Idle => 3,
+        Close::Reused => 4,
+        Close::Fin => 5,
+        Close::Reset => 6,
+    }
+}
+
+fn larger(one: PerSide, other: PerSide) -> PerSide {
+    PerSide { client: one.client.max(other.client), server: one.server.max(other.server) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Endpoint, Evidence, Presented, Proof, TlsSession, Transport, Tunnel, Withheld};
+
+    fn securities() -> impl Strategy<Value = Security> {
+        let proof = prop_oneof![
+            Just(Evidence::because(Proof::Inferred, Reason::OneSided)),
+            Just(Evidence::because(Proof::Linked, Reason::SessionLink)),
+            Just(Evidence::because(Proof::Strong, Reason::FlightSize)),
+            Just(Evidence { proof: Proof::Exact, reason: None }),
+            Just(Evidence::WIRE),
+        ];
+        let reason = prop_oneof![Just(Reason::Gap), Just(Reason::OneSided), Just(Reason::Conflict)];
+        let session = prop_oneof![Just(None), Just(Some("a".to_owned())), Just(Some("b".to_owned()))]
+            .prop_map(|sni| Arc::new(TlsSession { sni, ..TlsSession::default() }));
+        let client = prop_oneof![
+            proof.clone().prop_map(|proof| ClientAuth::Proved(Presented::Sent, proof)),
+            proof.clone().prop_map(|proof| ClientAuth::Proved(Presented::Rejected, proof)),
+            proof.clone().prop_map(|proof| ClientAuth::Refuted(Withheld::Absent, proof)),
+            proof.clone().prop_map(|proof| ClientAuth::Refuted(Withheld::Declined, proof)),
+            reason.clone().prop_map(ClientAuth::Hidden),
+        ];
+        prop_oneof![
+            proof.clone().prop_map(Security::Plaintext),
+            proof.prop_map(Security::Opaque),
+            reason.prop_map(Security::Unknown),
+            (session, client).prop_map(|(session, client)| Security::Tls(session, client)),
+        ]
+    }
+
+    fn flows() -> impl Strategy<Value = Flow> {
+        let counts = || (0..4_u64, 0..4_u64).prop_map(|(client, server)| PerSide { client, server });
+        let close =
+            prop_oneof![Just(Close::Open), Just(Close::Fin), Just(Close::Reset), Just(Close::CaptureEnd)];
+        let points =
+            prop::collection::btree_set(prop_oneof![Just("a/veth1"), Just("a/veth2"), Just("b")], 0..3);
+        let tunnels = prop_oneof![Just(vec![]), Just(vec![Tunnel::Gre]), Just(vec![Tunnel::Vxlan(7)])];
+        let words = (
+            prop_oneof![Just(None), Just(Some(Protocol::Http1)), Just(Some(Protocol::Grpc))],
+            prop_oneof![Just(None), Just(Some(Upgrade::Postgres))],
+        );
+        (
+            securities(),
+            words,
+            0..6_i64,
+            0..9_i64,
+            (any::<bool>(), close),
+            points,
+            tunnels,
+            (counts(), counts()),
+        )
+            .prop_map(
+                |(
+                    security,
+                    (protocol, upgrade),
+                    start,
+                    length,
+                    (from_start, close),
+                    points,
+                    tunnel,
+                    (packets, bytes),
+                )| {
+                    let start = Timestamp::from_nanos(start * 1_000_000_000);
+                    let end = |host: u8, port| Endpoint { ip: [10, 0, 0, host].into(), port };
+                    Flow {
+                        id: FlowId::of_opening(7, start),
+                        start,
+                        end: Timestamp::from_nanos(start.as_nanos() + length),
+                        transport: Transport::Tcp,
+                        client: end(1, 40_000),
+                        server: end(2, 80),
+                        tunnel,
+                        seen_at: points.into_iter().map(str::to_owned).collect(),
+                        security,
+                        protocol,
+                        upgrade,
+                        from_start,
+                        close,
+                        packets,
+                        bytes,
+                    }
+                },
+            )
+    }
+
+    /// How strong the claim of a class is, mTLS being the strongest.
+    fn claim(flow: &Flow) -> u8 {
+        match flow.security.class() {
+            Class::Unknown => 0,
+            Class::Plaintext | Class::Opaque => 1,
+            Class::Tls => 2,
+            Class::Mtls => 3,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_sightings_does_not_matter(one in flows(), other in flows()) {
+            prop_assert_eq!(merge(&one, &other), merge(&other, &one));
+        }
+
+        #[test]
+        fn a_sighting_again_changes_nothing(one in flows(), other in flows()) {
+            let both = merge(&one, &other);
+            prop_assert_eq!(merge(&one, &one), one.clone());
+            prop_assert_eq!(&merge(&both, &one), &both);
+            prop_assert_eq!(&merge(&both, &other), &both);
+        }
+
+        #[test]
+        fn the_class_does_not_depend_on_who_comes_first(a in flows(), b in flows(), c in flows()) {
+            let (left, right) = (merge(&merge(&a, &b), &c), merge(&a, &merge(&b, &c)));
+            prop_assert_eq!(left.security.class(), right.security.class());
+            prop_assert_eq!(left.security.evidence().proof, right.security.evidence().proof);
+            prop_assert_eq!((left.seen_at, left.packets, left.bytes, left.start, left.end), (right.seen_at, right.packets, right.bytes, right.start, right.end));
+        }
+
+        #[test]
+        fn nothing_is_claimed_that_neither_claims(one in flows(), other in flows()) {
+            let both = merge(&one, &other);
+            prop_assert!(both.security.evidence().proof <= one.security.evidence().proof.max(other.security.evidence().proof));
+            prop_assert!(claim(&both) <= claim(&one).max(claim(&other)));
+            if both.security.class() == Class::Mtls {
+                prop_assert!([&one, &other].iter().all(|flow| matches!(flow.security, Security::Unknown(_) | Security::Tls(_, ClientAuth::Proved(..) | ClientAuth::Hidden(_)))));
+            }
+            let parts = [(&one, &other), (&other, &one)];
+            prop_assert!(parts.iter().all(|(part, _)| both.packets.client >= part.packets.client && both.end >= part.end && both.start <= part.start));
+        }
+    }
+
+    fn sighting(nanos: i64, agent: &str) -> Flow {
+        let start = Timestamp::from_nanos(nanos);
+        let end = |host: u8, port| Endpoint { ip: [10, 0, 0, host].into(), port };
+        Flow {
+            id: FlowId::of_opening(7, start),
+            start,
+            end: Timestamp::from_nanos(nanos + 10),
+            transport: Transport::Tcp,
+            client: end(1, 40_000),
+            server: end(2, 80),
+            tunnel: Vec::new(),
+            seen_at: vec![format!("{agent}/veth1")],
+            security: Security::Plaintext(Evidence::WIRE),
+            protocol: None,
+            upgrade: None,
+            from_start: true,
+            close: Close::Fin,
+            packets: PerSide::default(),
+            bytes: PerSide::default(),
+        }
+    }
+
+    #[test]
+    fn the_same_opening_within_the_window_is_one_connection() {
+        let known = sighting(1_000, "a");
+        assert!(same(&known, &sighting(1_000 + WINDOW, "b"), "b"));
+        assert!(!same(&known, &sighting(1_001 + WINDOW, "b"), "b"), "another time");
+        let mut other = sighting(1_000, "b");
+        other.server.port = 81;
+        other.id = FlowId::of_opening(7, Timestamp::from_nanos(1_000 + 1));
+        assert!(!same(&known, &other, "b"), "another server");
+        let mut joined = sighting(2_000, "b");
+        joined.id = FlowId(9);
+        assert!(!same(&known, &joined, "b"), "no opening");
+    }
+
+    #[test]
+    fn an_agent_sees_one_connection_once() {
+        let known = sighting(1_000, "a");
+        assert!(!same(&known, &sighting(1_005, "a"), "a"), "it would have the same name");
+        let both = merge(&known, &sighting(1_005, "b"));
+        assert!(same(&both, &sighting(1_005, "b"), "b"), "its own report again");
+        assert!(!same(&both, &sighting(1_030, "b"), "b"), "the next one");
+    }
+
+    #[test]
+    fn an_agent_is_known_by_its_whole_name() {
+        let mut flow = sighting(1, "node-10");
+        assert!(seen_by(&flow, "node-10") && !seen_by(&flow, "node-1"));
+        flow.seen_at.clear();
+        place(&mut flow, "node-1");
+        assert_eq!(flow.seen_at, ["node-1"]);
+        assert!(seen_by(&flow, "node-1") && seen_by_none_but(&flow, "node-1"));
+        flow.seen_at = vec!["lo".into()];
+        place(&mut flow, "node-1");
+        assert_eq!(flow.seen_at, ["node-1/lo"]);
+        assert!(flow.is_local());
+    }
+}
