@@ -6,7 +6,9 @@
 pub mod config;
 mod error;
 mod filter;
+mod metrics;
 mod routes;
+mod tls;
 mod view;
 
 use std::future::{Future, IntoFuture as _};
@@ -22,8 +24,6 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
 use store::Store;
 use tokio::net::TcpListener;
 use tower_http::compression::CompressionLayer;
@@ -35,8 +35,10 @@ use utoipa_axum::routes;
 
 use crate::config::{Bind, Token};
 use crate::error::ApiError;
+use crate::metrics::{Metrics, Request as Answered};
 pub use crate::routes::ingest::{CollectError, Collector};
 use crate::routes::{audit, ingest, page, policy, process};
+pub use crate::tls::{Tls, TlsError};
 use crate::view::MeshView;
 
 /// The version of this program.
@@ -59,7 +61,7 @@ pub struct State {
     bind: Bind,
     collector: Option<Arc<dyn Collector>>,
     agents: Option<Token>,
-    requests: Family<process::Request, Counter>,
+    metrics: Arc<Metrics>,
     ids: Arc<(RandomState, AtomicU64)>,
 }
 
@@ -73,7 +75,7 @@ impl State {
             bind,
             collector: None,
             agents: None,
-            requests: Family::default(),
+            metrics: Arc::default(),
             ids: Arc::default(),
         }
     }
@@ -152,17 +154,24 @@ pub fn app(state: State) -> Router {
         .with_state(state)
 }
 
-/// Serves until `shutdown` is done; requests that have begun are finished.
+/// Serves until `shutdown` is done; requests that have begun are finished. With `tls` it speaks TLS only.
 ///
 /// # Errors
 ///
 /// When the listener fails.
 pub async fn serve(
     listener: TcpListener,
+    tls: Option<Tls>,
     app: Router,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    axum::serve(listener, app).with_graceful_shutdown(shutdown).into_future().await
+    match tls {
+        None => axum::serve(listener, app).with_graceful_shutdown(shutdown).into_future().await,
+        Some(tls) => {
+            let secured = tls::Secured::new(listener, tls);
+            axum::serve(secured, app).with_graceful_shutdown(shutdown).into_future().await
+        }
+    }
 }
 
 /// Lets a request in: the right host on loopback, the token where there is one.
@@ -217,7 +226,7 @@ async fn finish(
             response.headers_mut().insert(header::ALLOW, allow);
         }
     }
-    state.requests.get_or_create(&process::Request { method, route, status: status.as_u16() }).inc();
+    state.metrics.requests.get_or_create(&Answered { method, route, status: status.as_u16() }).inc();
     let headers = response.headers_mut();
     let policy =
         "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'";

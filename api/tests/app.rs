@@ -292,12 +292,61 @@ async fn metrics_count_flows_findings_and_requests() {
     let (_, _, text) = served.ask("/metrics", &[]).await;
     for line in [
         "wireproof_flows{class=\"plaintext\",proof=\"wire\"} 1",
-        "wireproof_violations_open{id=\"OB01\",severity=\"critical\"} 1",
+        "wireproof_violations_open{id=\"OB01\",severity=\"critical\",namespace=\"pay\"} 1",
+        "wireproof_judgements{judgement=\"violates\"} 1",
+        "wireproof_edge_newest_timestamp_seconds{class=\"plaintext\"} 100.0",
+        "wireproof_agents 0",
         "wireproof_coverage_ratio 0.75",
         "wireproof_http_requests_total{method=\"GET\",route=\"/api/v1/overview\",status=\"200\"} 1",
         "wireproof_build_info{version=",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    // The sample's flows are of 1970.
+    assert!(!text.contains("wireproof_violations_recent{"), "{text}");
+}
+
+#[tokio::test]
+async fn metrics_tell_of_agents_and_their_deliveries() {
+    let folder = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = Arc::new(Embedded::open(folder.path().join("s.sqlite")).unwrap());
+    let bind = Bind::new("127.0.0.1:8480".parse().unwrap(), None).unwrap();
+    let app = api::app(State::new(store, None, bind).collecting(Arc::new(Kept::default()), None));
+    let flows = [sample(1, 100, Class::Plaintext, None).flow, sample(2, 200, Class::Mtls, None).flow];
+    let ended = flows.iter().filter(|flow| flow.close != flow::Close::Open).count();
+    assert!(ended > 0, "an open flow is not counted: there is nothing to see here");
+    let told = Heading {
+        coverage: Coverage {
+            packets: 5,
+            kernel_dropped: Some(3),
+            from_start: 2,
+            skipped: [("not-ip".to_owned(), 4)].into(),
+            ..Coverage::default()
+        },
+        undelivered: 6,
+        ..heading(2)
+    };
+    for (body, status) in [(lines(&told, &flows), 200), (b"{}".to_vec(), 422)] {
+        let post = Request::post("/api/v1/ingest").header(header::HOST, "localhost");
+        let answer = app.clone().oneshot(post.body(Body::from(body)).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), status);
+    }
+    let get = Request::get("/metrics").header(header::HOST, "localhost").body(Body::empty()).unwrap();
+    let answer = app.oneshot(get).await.unwrap().into_body();
+    let text = String::from_utf8(to_bytes(answer, usize::MAX).await.unwrap().to_vec()).unwrap();
+    for line in [
+        "wireproof_agents 1",
+        "wireproof_ingest_deliveries_total{result=\"kept\"} 1",
+        "wireproof_ingest_deliveries_total{result=\"refused\"} 1",
+        "wireproof_ingest_flows_total{class=\"plaintext\",proof=\"wire\"} 1",
+        "wireproof_agent_packets_total{agent=\"node-a\"} 5",
+        "wireproof_agent_dropped_packets_total{agent=\"node-a\"} 3",
+        "wireproof_agent_undelivered_flows_total{agent=\"node-a\"} 6",
+        "wireproof_agent_tcp_flows_total{agent=\"node-a\",opening=\"seen\"} 2",
+        "wireproof_agent_unused_total{agent=\"node-a\",reason=\"not-ip\"} 4",
+        "wireproof_agent_last_delivery_timestamp_seconds{agent=\"node-a\"} ",
+    ] {
+        assert!(text.lines().any(|found| found.starts_with(line)), "{line} is not in\n{text}");
     }
 }
 

@@ -72,6 +72,10 @@ struct Arguments {
     /// Keeps what was read and what was not in this file, as one JSON object, every ten seconds and at the end
     #[arg(long, value_name = "FILE")]
     coverage: Option<PathBuf>,
+    /// Keeps counts for Prometheus in this file, replaced every ten seconds and at the end: for node_exporter's textfile
+    /// collector, which reads names that end in .prom
+    #[arg(long, value_name = "FILE")]
+    metrics: Option<PathBuf>,
     /// Also writes the frames themselves, payload included, as pcapng
     #[arg(short, long, value_name = "FILE")]
     write: Option<PathBuf>,
@@ -218,7 +222,14 @@ fn settings(arguments: Arguments) -> anyhow::Result<Settings> {
         keep: arguments.keep,
         snap_length: arguments.snaplen.unsigned_abs(),
     });
-    Ok(Settings { source, sink, recording, coverage: arguments.coverage, duration: arguments.duration })
+    Ok(Settings {
+        source,
+        sink,
+        recording,
+        coverage: arguments.coverage,
+        metrics: arguments.metrics,
+        duration: arguments.duration,
+    })
 }
 
 /// How long another agent's process may still send from the same spool.

@@ -3,6 +3,7 @@
 //! Standard output carries the answer, standard error everything else. The exit statuses are those of [`exit::Status`].
 
 mod args;
+mod certificate;
 mod collect;
 mod completion;
 mod describe;

@@ -14,6 +14,7 @@ use flow::Timestamp;
 use tokio::net::TcpListener;
 
 use crate::args::Serve;
+use crate::certificate::Files;
 use crate::collect::Intake;
 use crate::exit::{Fatal, Status};
 use crate::{input, store};
@@ -31,6 +32,8 @@ pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
     let agents = options.agent_token_file.as_deref().map(token).transpose()?;
     let token = options.token_file.as_deref().map(token).transpose()?;
     let bind = Bind::new(options.listen, token).map_err(Fatal::input)?;
+    let files = Files::named(options.tls_cert.as_deref(), options.tls_key.as_deref());
+    let tls = files.as_ref().map(Files::read).transpose()?;
     let declared = input::mesh(&options.mesh)?;
     let declared_status = declared.report_errors();
     let runtime = tokio::runtime::Runtime::new()?;
@@ -53,8 +56,12 @@ pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
         }
         let intake = Arc::new(Intake::new(auditor, Arc::clone(&store)));
         let app = api::app(api::State::new(store, Some(mesh), bind).collecting(intake, agents));
-        anstream::eprintln!("wireproof: serving on http://{address} (Ctrl-C ends it)");
-        api::serve(listener, app, ended()).await?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        anstream::eprintln!("wireproof: serving on {scheme}://{address} (Ctrl-C ends it)");
+        if let Some((files, tls)) = files.zip(tls.clone()) {
+            tokio::spawn(files.renew(tls));
+        }
+        api::serve(listener, tls, app, ended()).await?;
         Ok::<_, Fatal>(observed_status)
     })?;
     Ok(served.worse(declared_status))

@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 
 use crate::State as App;
 use crate::error::{ApiError, Problem};
+use crate::metrics::Tally;
 
 /// The longest delivery, in bytes as it is sent.
 pub(crate) const DELIVERY: usize = 16 * 1024 * 1024;
@@ -65,6 +66,17 @@ pub(crate) async fn ingest(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Receipt>, ApiError> {
+    let taken = take(&app, &headers, body).await;
+    app.metrics.delivery(match &taken {
+        Ok(_) => "kept",
+        Err(ApiError::Busy) => "busy",
+        Err(ApiError::Unavailable) => "unavailable",
+        Err(_) => "refused",
+    });
+    taken
+}
+
+async fn take(app: &App, headers: &HeaderMap, body: Bytes) -> Result<Json<Receipt>, ApiError> {
     let collector = Arc::clone(app.collector.as_ref().ok_or(ApiError::NoCollector)?);
     let gzip = match headers.get(header::CONTENT_ENCODING).map(|encoding| encoding.as_bytes()) {
         None | Some(b"identity") => false,
@@ -85,8 +97,12 @@ pub(crate) async fn ingest(
         })?
         .map_err(|detail| ApiError::BadDelivery { detail })?;
     let receipt = Receipt { sequence: heading.sequence, flows: flows.len() as u64 };
+    let tally = Tally::of(&heading, &flows);
     match collector.collect(heading, flows).await {
-        Ok(()) => Ok(Json(receipt)),
+        Ok(()) => {
+            app.metrics.kept(tally);
+            Ok(Json(receipt))
+        }
         Err(CollectError::Busy) => Err(ApiError::Busy),
         Err(CollectError::Unavailable) => Err(ApiError::Unavailable),
     }

@@ -1,11 +1,13 @@
 //! `/livez`, `/readyz`, `/metrics`, `/version`: for those who run the server.
 
 use std::sync::atomic::AtomicU64;
+use std::time::{Duration, SystemTime};
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use flow::{Class, Timestamp};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::family::Family;
@@ -13,33 +15,32 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use serde_json::json;
-use store::query::Query;
+use store::answer::Tally;
+use store::query::{Paging, Query};
 
 use crate::error::ApiError;
+use crate::metrics::Protection;
 use crate::{State as App, VERSION};
-
-/// How requests are counted.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct Request {
-    /// The method.
-    pub(crate) method: String,
-    /// The route's pattern, never the address: a client could make up any number of those.
-    pub(crate) route: String,
-    /// The answer's status.
-    pub(crate) status: u16,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Protection {
-    class: String,
-    proof: String,
-}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Kind {
     id: String,
     severity: String,
+    namespace: String,
 }
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    judgement: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfClass {
+    class: &'static str,
+}
+
+/// What counts as recent: a finding whose last flow is older is still kept, and no longer alarms.
+const RECENT: Duration = Duration::from_secs(3600);
 
 pub(crate) async fn alive() -> &'static str {
     "ok\n"
@@ -59,35 +60,11 @@ pub(crate) async fn version() -> Json<serde_json::Value> {
     Json(json!({ "name": "wireproof", "version": VERSION }))
 }
 
+/// Everything in the OpenMetrics form: what the store can be asked for, then what this process counted.
 pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, ApiError> {
-    let all = Query::default();
-    let totals = app.store.totals(&all).await?;
-    let tallies = app.store.violations_summary(&all).await?;
-    let coverage = app.store.coverage().await?.total;
-
-    let flows = Family::<Protection, Gauge>::default();
-    for (class, proofs) in totals.flows {
-        for (proof, count) in proofs {
-            flows.get_or_create(&Protection { class: class.clone(), proof }).set(signed(count));
-        }
-    }
-    let open = Family::<Kind, Gauge>::default();
-    for tally in tallies {
-        let kind = Kind { id: tally.id, severity: tally.severity.name().into() };
-        open.get_or_create(&kind).inc_by(signed(tally.findings));
-    }
     let mut registry = Registry::with_prefix("wireproof");
-    registry.register("flows", "Flows in the store, by class and proof", flows);
-    registry.register("violations_open", "Findings in the store, by id and severity", open);
-    if let Some(share) = coverage.ratio() {
-        let ratio = Gauge::<f64, AtomicU64>::default();
-        ratio.set(share);
-        registry.register("coverage_ratio", "Share of TCP flows seen from their start", ratio);
-    }
-    let packets = Gauge::<i64>::default();
-    packets.set(signed(coverage.packets));
-    registry.register("packets_read", "Packets read by all sources", packets);
-    registry.register("http_requests", "Requests answered", app.requests.clone());
+    kept(&app, &mut registry).await?;
+    app.metrics.register(&mut registry);
     registry.register("build", "The running program", Info::new(vec![("version", VERSION)]));
     let mut text = String::new();
     if encode(&mut text, &registry).is_err() {
@@ -97,6 +74,74 @@ pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, ApiError
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }
 
+/// What the store holds. It can shrink, so these are gauges.
+async fn kept(app: &App, registry: &mut Registry) -> Result<(), ApiError> {
+    let all = Query::default();
+    let totals = app.store.totals(&all).await?;
+    let flows = Family::<Protection, Gauge>::default();
+    for (class, proofs) in totals.flows {
+        for (proof, count) in proofs {
+            flows.get_or_create(&Protection { class: class.clone(), proof }).set(signed(count));
+        }
+    }
+    registry.register("flows", "Flows in the store, by class and proof", flows);
+    let judgements = Family::<Outcome, Gauge>::default();
+    for (judgement, count) in totals.judgements {
+        judgements.get_or_create(&Outcome { judgement }).set(signed(count));
+    }
+    registry.register("judgements", "Flows in the store, by what came of judging them", judgements);
+
+    let open = findings(app.store.violations_summary(&all).await?);
+    registry.register("violations_open", "Findings in the store, by id, severity and server namespace", open);
+    let recent = Query { since: Some(ago(RECENT)), ..Query::default() };
+    let recent = findings(app.store.violations_summary(&recent).await?);
+    registry.register("violations_recent", "Those with a flow within the last hour", recent);
+
+    let newest = Family::<OfClass, Gauge<f64, AtomicU64>>::default();
+    let plaintext = Query { class: vec![Class::Plaintext], ..Query::default() };
+    if let Some(edge) = app.store.edges(&plaintext, &Paging::first(1)).await?.rows.first() {
+        newest.get_or_create(&OfClass { class: Class::Plaintext.name() }).set(seconds(edge.first_seen));
+    }
+    registry.register(
+        "edge_newest_timestamp_seconds",
+        "When the newest client began to reach a server's port in this class for the first time",
+        newest,
+    );
+
+    let coverage = app.store.coverage().await?.total;
+    if let Some(share) = coverage.ratio() {
+        let ratio = Gauge::<f64, AtomicU64>::default();
+        ratio.set(share);
+        registry.register("coverage_ratio", "Share of TCP flows seen from their start", ratio);
+    }
+    let packets = Gauge::<i64>::default();
+    packets.set(signed(coverage.packets));
+    registry.register("packets_read", "Packets read by all sources", packets);
+    Ok(())
+}
+
+fn findings(tallies: Vec<Tally>) -> Family<Kind, Gauge> {
+    let counts = Family::<Kind, Gauge>::default();
+    for tally in tallies {
+        let namespace = tally.namespace.unwrap_or_default();
+        let kind = Kind { id: tally.id, severity: tally.severity.name().into(), namespace };
+        counts.get_or_create(&kind).inc_by(signed(tally.findings));
+    }
+    counts
+}
+
 fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers; microseconds survive")]
+fn seconds(at: Timestamp) -> f64 {
+    at.as_nanos() as f64 / 1e9
+}
+
+#[expect(clippy::disallowed_methods, reason = "what is recent is told by the wall clock")]
+fn ago(time: Duration) -> Timestamp {
+    let then = SystemTime::now().checked_sub(time).unwrap_or(SystemTime::UNIX_EPOCH);
+    let since = then.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }

@@ -26,6 +26,8 @@ pub struct Needs<'a> {
     pub recording: Option<&'a Path>,
     /// The folder in which files are read as well; absent if there is none.
     pub spool: Option<&'a Path>,
+    /// The folder in which the metrics' file is made and renamed; absent if there is none.
+    pub metrics: Option<&'a Path>,
     /// Sockets that are read and never written to.
     pub sockets: &'a [RawFd],
 }
@@ -139,7 +141,9 @@ pub(super) fn restrict_files(needs: &Needs<'_>) -> Result<(RulesetStatus, Landlo
         .map_err(|error| text(&error))?;
     let written: BitFlags<AccessFs> =
         AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg | AccessFs::RemoveFile;
-    for (folder, rights) in [(needs.recording, written), (needs.spool, written | AccessFs::ReadFile)] {
+    for (folder, rights) in
+        [(needs.recording, written), (needs.metrics, written), (needs.spool, written | AccessFs::ReadFile)]
+    {
         let Some(folder) = folder else { continue };
         let folder = PathFd::new(folder).map_err(|error| text(&error))?;
         rules = rules.add_rule(PathBeneath::new(folder, rights)).map_err(|error| text(&error))?;

@@ -24,6 +24,7 @@
 mod batch;
 mod confinement;
 pub mod doctor;
+mod metrics;
 pub mod recording;
 mod run;
 mod seccomp;
@@ -56,6 +57,9 @@ pub struct Settings {
     /// A file that holds the account of what was read and what was not, as one JSON object, every ten seconds and at the
     /// end.
     pub coverage: Option<PathBuf>,
+    /// A file that node_exporter's textfile collector reads, replaced every ten seconds and at the end; absent if nobody
+    /// does.
+    pub metrics: Option<PathBuf>,
     /// Ends after this time; absent for when it is told to.
     pub duration: Option<Duration>,
 }
@@ -93,6 +97,7 @@ struct Rest {
     sink: Box<dyn Sink>,
     recording: Option<Recording>,
     coverage: Option<File>,
+    metrics: Option<metrics::Metrics>,
     duration: Option<Duration>,
     batch: batch::Batch,
 }
@@ -122,7 +127,7 @@ impl Opened {
     ///
     /// Returns what is in the way, with what mends it.
     pub fn open(settings: Settings) -> Result<Self, OpenError> {
-        let Settings { source, sink, recording, coverage, duration } = settings;
+        let Settings { source, sink, recording, coverage, metrics, duration } = settings;
         let coverage = coverage
             .map(|path| {
                 OpenOptions::new()
@@ -132,6 +137,9 @@ impl Opened {
                     .open(&path)
                     .map_err(|error| OpenError::File(path, error))
             })
+            .transpose()?;
+        let metrics = metrics
+            .map(|path| metrics::Metrics::open(path.clone()).map_err(|error| OpenError::File(path, error)))
             .transpose()?;
         let source = match source {
             From::Live(settings) => {
@@ -160,7 +168,7 @@ impl Opened {
             .transpose()?;
         Ok(Self {
             source,
-            rest: Rest { sink, recording, coverage, duration, batch: batch::Batch::default() },
+            rest: Rest { sink, recording, coverage, metrics, duration, batch: batch::Batch::default() },
         })
     }
 
@@ -181,7 +189,13 @@ impl Opened {
             Source::File(..) => Vec::new(),
         };
         let recording = rest.recording.as_ref().map(|recording| recording.folder().to_owned());
-        let needs = Needs { recording: recording.as_deref(), spool: rest.sink.folder(), sockets: &sockets };
+        let metrics = rest.metrics.as_ref().map(|metrics| metrics.folder().to_owned());
+        let needs = Needs {
+            recording: recording.as_deref(),
+            spool: rest.sink.folder(),
+            metrics: metrics.as_deref(),
+            sockets: &sockets,
+        };
         let (proof, notes) = confine(&needs)?;
         for note in notes {
             say(&format!("warning: {note}"));

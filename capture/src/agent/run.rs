@@ -58,6 +58,7 @@ impl Confined {
             end = closed(&error);
         }
         rest.account(&summary.coverage);
+        rest.measure(&summary, &summary.coverage);
         let received = summary.sockets.iter().map(|(_, counts)| counts.received).sum();
         rest.record(|recording| recording.finish(now(), received, dropped.unwrap_or(0)));
         summary.end = end;
@@ -142,6 +143,7 @@ impl Rest {
                 if accounted.elapsed() >= SAY {
                     accounted = clock();
                     self.account(&coverage);
+                    self.measure(summary, &coverage);
                 }
             }
         }
@@ -221,6 +223,15 @@ impl Rest {
         {
             say(&format!("warning: frames are no longer written: {error}"));
             self.recording = None;
+        }
+    }
+
+    /// Replaces the metrics' file.
+    fn measure(&mut self, summary: &Summary, coverage: &Coverage) {
+        let Some(metrics) = &self.metrics else { return };
+        if let Err(error) = metrics.write(summary, coverage, self.sink.backlog()) {
+            say(&format!("warning: metrics are no longer written: {error}"));
+            self.metrics = None;
         }
     }
 

@@ -5,6 +5,17 @@ use std::path::Path;
 
 use flow::{Coverage, Flow};
 
+/// What waits for the collector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backlog {
+    /// How many deliveries.
+    pub deliveries: u64,
+    /// What they take on the disk, in bytes.
+    pub bytes: u64,
+    /// How many reports of flows were lost for good.
+    pub undelivered: u64,
+}
+
 /// Takes flows as they become known.
 pub trait Sink {
     /// Takes a flow; it may be kept back until [`Sink::flush`].
@@ -28,6 +39,11 @@ pub trait Sink {
     /// Returns an error if flows can no longer be delivered.
     fn finish(&mut self, coverage: &Coverage) -> io::Result<()> {
         self.flush(coverage)
+    }
+
+    /// Returns what waits to be delivered; absent if nothing ever does.
+    fn backlog(&mut self) -> Option<Backlog> {
+        None
     }
 
     /// Returns the folder in which it makes, reads and removes files; absent if it opens none.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use flow::{Close, Coverage, Flow};
+use flow::{Close, Coverage, Flow, Proof};
 
 use crate::source::live::Counts;
 
@@ -19,8 +19,10 @@ pub struct Summary {
     pub coverage: Coverage,
     /// What the kernel counted of each socket, by its interface's name (`any` for all); none for files.
     pub sockets: Vec<(String, Counts)>,
-    /// Flows that ended, by class.
-    classes: BTreeMap<&'static str, u64>,
+    /// Flows that ended, by class and proof.
+    flows: BTreeMap<(&'static str, &'static str), u64>,
+    /// Those whose class or client authentication is not known, by class and what hid it.
+    unknown: BTreeMap<(&'static str, &'static str), u64>,
     /// Frames by interface.
     interfaces: BTreeMap<u32, (String, u64)>,
 }
@@ -61,16 +63,41 @@ impl Summary {
 
     pub(super) fn flow(&mut self, flow: &Flow) {
         if flow.close != Close::Open {
-            let count = self.classes.entry(flow.security.class().name()).or_default();
+            let (class, evidence) = (flow.security.class(), flow.security.evidence());
+            let count = self.flows.entry((class.name(), evidence.proof.name())).or_default();
             *count = count.saturating_add(1);
+            if let (Proof::None, Some(reason)) = (evidence.proof, evidence.reason) {
+                let count = self.unknown.entry((class.name(), reason.name())).or_default();
+                *count = count.saturating_add(1);
+            }
         }
+    }
+
+    /// Returns how many flows ended, by class and proof.
+    pub(super) fn flows(&self) -> impl Iterator<Item = ((&'static str, &'static str), u64)> {
+        self.flows.iter().map(|(key, count)| (*key, *count))
+    }
+
+    /// Returns how many flows ended without a proof, by class and what hid it.
+    pub(super) fn unknown(&self) -> impl Iterator<Item = ((&'static str, &'static str), u64)> {
+        self.unknown.iter().map(|(key, count)| (*key, *count))
+    }
+
+    /// Returns each interface's name and how many frames came from it, those seen first before others.
+    pub(super) fn interfaces(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.interfaces.values().map(|(name, frames)| (name.as_str(), *frames))
     }
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let coverage = &self.coverage;
-        let classes: Vec<_> = self.classes.iter().map(|(class, count)| format!("{class} {count}")).collect();
+        let mut classes = BTreeMap::<_, u64>::new();
+        for ((class, _), count) in self.flows() {
+            let sum = classes.entry(class).or_default();
+            *sum = sum.saturating_add(count);
+        }
+        let classes: Vec<_> = classes.iter().map(|(class, count)| format!("{class} {count}")).collect();
         let classes = if classes.is_empty() { "none".to_owned() } else { classes.join(", ") };
         write!(
             f,

@@ -11,7 +11,7 @@ use flow::{Coverage, Flow};
 
 use super::sender::Sender;
 use super::spool::Writer;
-use crate::agent::sink::Sink;
+use crate::agent::sink::{Backlog, Sink};
 
 /// The most flows of one delivery.
 pub const DELIVERY_FLOWS: u64 = 5_000;
@@ -84,6 +84,10 @@ impl Sink for Outbox {
     fn finish(&mut self, coverage: &Coverage) -> io::Result<()> {
         self.deliver(coverage)?;
         self.sender.finish()
+    }
+
+    fn backlog(&mut self) -> Option<Backlog> {
+        Some(self.spool.backlog())
     }
 
     fn folder(&self) -> Option<&Path> {

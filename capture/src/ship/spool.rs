@@ -12,6 +12,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use crate::agent::sink::Backlog;
+
 const MAGIC: [u8; 8] = *b"WPSPOOL1";
 const HEAD: usize = MAGIC.len() + 8 + 8 + 4;
 const SUFFIX: &str = ".delivery";
@@ -173,6 +175,22 @@ impl Writer {
         self.waiting.pop_front();
         self.bytes = self.bytes.saturating_sub(size);
         Ok(true)
+    }
+
+    /// Returns what still waits. Deliveries go in order, so it looks for the oldest until one is there.
+    pub fn backlog(&mut self) -> Backlog {
+        while let Some(&(sequence, size, _)) = self.waiting.front()
+            && !self.folder.path.join(name(sequence)).exists()
+        {
+            self.waiting.pop_front();
+            self.bytes = self.bytes.saturating_sub(size);
+        }
+        Backlog {
+            deliveries: self.waiting.len() as u64,
+            bytes: self.bytes,
+            // The sender's account is read again next time.
+            undelivered: self.undelivered().unwrap_or(self.given_up),
+        }
     }
 
     /// Returns how many reports of flows were lost since the spool exists, by either half.
@@ -337,10 +355,14 @@ mod tests {
             push(&mut writer, flows, &half);
         }
         assert_eq!(writer.undelivered().unwrap(), 10);
+        let backlog = Backlog { deliveries: 2, bytes: SMALLEST, undelivered: 10 };
+        assert_eq!(writer.backlog(), backlog);
         drop(writer);
         let mut writer = Writer::open(folder.path(), SMALLEST).unwrap();
         let reader = Reader::open(folder.path()).unwrap();
         assert_eq!((writer.undelivered().unwrap(), next(&reader)), (10, Some((2, 20))));
+        let backlog = Backlog { deliveries: 1, bytes: SMALLEST / 2, undelivered: 10 };
+        assert_eq!(writer.backlog(), backlog, "what was sent waits no more");
         // What was sent makes room without a loss.
         push(&mut writer, 40, &half);
         assert_eq!(
