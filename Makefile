@@ -58,8 +58,13 @@ dashboard: setup-node ## Builds the page that the API embeds
 dist: dashboard setup-libpcap ## Optimised binaries of both programs
 	$(CARGO) build --locked --profile dist --workspace --features capture/agent
 
-.PHONY: setup setup-libpcap setup-node setup-chromium setup-deny setup-nextest setup-net setup-clickhouse setup-fuzz
-setup: setup-libpcap setup-node setup-chromium setup-deny setup-nextest setup-net setup-clickhouse
+.PHONY: deploy-test
+deploy-test: setup-deploy setup-libpcap ## The chart, the alert rules, the units, and what Prometheus reads
+	$(CARGO) build --locked -p wireproof -p capture --features capture/agent
+	bash deploy/test/run.sh
+
+.PHONY: setup setup-libpcap setup-node setup-chromium setup-deny setup-nextest setup-net setup-clickhouse setup-deploy setup-fuzz
+setup: setup-libpcap setup-node setup-chromium setup-deny setup-nextest setup-net setup-clickhouse setup-deploy
 setup-libpcap:
 	@bash scripts/setup.sh libpcap
 setup-node:
@@ -74,5 +79,7 @@ setup-net:
 	@bash scripts/setup.sh net
 setup-clickhouse: setup-node
 	@bash scripts/setup.sh clickhouse
+setup-deploy:
+	@bash scripts/setup.sh deploy
 setup-fuzz:
 	@bash scripts/setup.sh fuzz

