@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use flow::{Class, Flow, FlowId, Proof, Timestamp};
 
-use crate::expectation::expect;
+pub use crate::edges::EDGES;
+use crate::edges::{Edges, Ends};
 use crate::mesh::Mesh;
-use crate::parties;
 use crate::report::{Finding, Judged, Judgement, SetAside, Summary};
 use crate::verdict;
 use crate::violation::{Case, Since};
@@ -16,26 +16,35 @@ use crate::violation::{Case, Since};
 pub const EXAMPLES: usize = 5;
 
 /// Judges flows, each by the declarations that were in force when it began.
+///
+/// It keeps what is declared for the edges that it met, up to a bound; that changes no answer. Clones keep them together.
 #[derive(Debug, Clone)]
 pub struct Auditor {
     /// The declarations in force from the beginning.
     first: Arc<Mesh>,
     /// What came into force after them, in order of time.
     later: Vec<(Timestamp, Arc<Mesh>)>,
+    edges: Arc<Edges>,
 }
 
 impl Auditor {
     /// Takes the declarations to judge by.
     #[must_use]
-    pub const fn new(mesh: Arc<Mesh>) -> Self {
-        Self { first: mesh, later: Vec::new() }
+    pub fn new(mesh: Arc<Mesh>) -> Self {
+        Self::with_history(mesh, Vec::new())
     }
 
     /// Takes declarations and those that replaced them, each with the time from which it is in force, in any order.
     #[must_use]
     pub fn with_history(first: Arc<Mesh>, mut later: Vec<(Timestamp, Arc<Mesh>)>) -> Self {
         later.sort_by_key(|(from, _)| *from);
-        Self { first, later }
+        Self { first, later, edges: Arc::new(Edges::bounded(EDGES)) }
+    }
+
+    /// Keeps this many edges at most, instead of [`EDGES`]; 0 keeps none.
+    #[must_use]
+    pub fn keeping(self, edges: usize) -> Self {
+        Self { edges: Arc::new(Edges::bounded(edges)), ..self }
     }
 
     /// Judges one flow.
@@ -44,40 +53,36 @@ impl Auditor {
     #[must_use]
     pub fn judge(&self, flow: &Flow) -> Judged {
         let begun = self.later.partition_point(|(from, _)| *from <= flow.start);
-        let mesh =
-            begun.checked_sub(1).and_then(|last| self.later.get(last)).map_or(&self.first, |(_, mesh)| mesh);
-        let since = self.later.iter().skip(begun).take_while(|(from, _)| *from <= flow.end).find_map(
-            |(from, mesh)| {
-                let judged = judge_by(mesh, flow, None);
-                let broken = judged.judgement == Judgement::Violates;
-                judged
-                    .violations
-                    .into_iter()
-                    .next()
-                    .filter(|_| broken)
-                    .map(|violation| Since { at: *from, violation })
-            },
-        );
-        judge_by(mesh, flow, since.as_ref())
+        let came = self.later.iter().zip(1..).skip(begun).take_while(|((from, _), _)| *from <= flow.end);
+        let since = came.map(|((from, _), place)| (from, place)).find_map(|(from, place)| {
+            let judged = self.judge_by(place, flow, None);
+            let broken = judged.judgement == Judgement::Violates;
+            let violation = judged.violations.into_iter().next().filter(|_| broken)?;
+            Some(Since { at: *from, violation })
+        });
+        self.judge_by(begun, flow, since.as_ref())
     }
-}
 
-fn judge_by(mesh: &Mesh, flow: &Flow, since: Option<&Since>) -> Judged {
-    let sni = flow.tls().and_then(|tls| tls.sni.as_deref());
-    let expectation = expect(mesh, flow.client.ip, flow.server, sni);
-    let client = parties::client(mesh, flow.client.ip);
-    let server = parties::server(mesh, flow.server);
-    let case = Case { mesh, flow, client: &client, server: &server, expectation: &expectation, since };
-    let verdict = verdict::judge(&case);
-    Judged {
-        flow: flow.clone(),
-        client,
-        server,
-        expected: expectation.known_destination.then_some(expectation.expected),
-        judgement: verdict.judgement,
-        basis: verdict.basis,
-        set_aside: verdict.set_aside,
-        violations: verdict.violations,
+    /// Judges by the first declarations (0), or by those that replaced them.
+    fn judge_by(&self, place: usize, flow: &Flow, since: Option<&Since>) -> Judged {
+        let later = place.checked_sub(1).and_then(|last| self.later.get(last));
+        let mesh = later.map_or(&*self.first, |(_, mesh)| mesh);
+        let sni = flow.tls().and_then(|tls| tls.sni.as_deref());
+        let ends = Ends { mesh: place, client: flow.client.ip, server: flow.server, sni };
+        let edge = self.edges.between(mesh, ends);
+        let expectation = &edge.expectation;
+        let case = Case { mesh, flow, client: &edge.client, server: &edge.server, expectation, since };
+        let verdict = verdict::judge(&case);
+        Judged {
+            flow: flow.clone(),
+            client: Arc::clone(&edge.client),
+            server: Arc::clone(&edge.server),
+            expected: expectation.known_destination.then(|| Arc::clone(&expectation.expected)),
+            judgement: verdict.judgement,
+            basis: verdict.basis,
+            set_aside: verdict.set_aside,
+            violations: verdict.violations,
+        }
     }
 }
 

@@ -1,11 +1,12 @@
 //! Both sides of one connection joined: what the client should send and the server accept, with the reasons.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use flow::{Class, Endpoint};
 
-use crate::mesh::Mesh;
 use crate::mesh::service::Protocol;
+use crate::mesh::{Behind, Mesh};
 use crate::policy::inbound::{self, Inbound, InboundKind};
 use crate::policy::outbound::{self, OutboundKind};
 use crate::policy::{Decided, Trace};
@@ -15,7 +16,7 @@ use crate::report::{Citation, ClientTls, Expected, IstioMtls, PartyKind};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expectation {
     /// The answer.
-    pub expected: Expected,
+    pub expected: Arc<Expected>,
     /// Every step that led to it, in order: the client's side, then the server's.
     pub because: Vec<Citation>,
     /// How many of those steps are the client's side.
@@ -38,12 +39,12 @@ pub fn expect(mesh: &Mesh, from: IpAddr, to: Endpoint, sni: Option<&str>) -> Exp
     let mut trace = Trace::default();
     let client_pod = mesh.client_at(from);
     let behind = mesh.meant(to.ip, to.port, sni);
-    let out = outbound::decide(mesh, client_pod, to.ip, to.port, sni, &mut trace);
+    let out = outbound::decide(mesh, client_pod, &behind, to.ip, to.port, sni, &mut trace);
     let client_steps = trace.len();
     let server_pod = mesh.pod_at(to.ip, Some(to.port));
     let inbound = match server_pod {
         Some(pod) => inbound::at_pod(mesh, pod, to.port, sni, &mut trace),
-        None => behind_virtual_address(mesh, to, sni, &mut trace),
+        None => behind_virtual_address(mesh, &behind, to, sni, &mut trace),
     };
     let protocol = behind
         .first()
@@ -53,7 +54,7 @@ pub fn expect(mesh: &Mesh, from: IpAddr, to: Endpoint, sni: Option<&str>) -> Exp
     let conflict = conflict(&out, &inbound);
     let gateway = server_pod.is_some_and(|pod| pod.proxy == PartyKind::Gateway);
     Expectation {
-        expected: Expected {
+        expected: Arc::new(Expected {
             server_mode: inbound.mode.value,
             server_mode_from: inbound.mode.from,
             client_tls: out.tls.value,
@@ -65,7 +66,7 @@ pub fn expect(mesh: &Mesh, from: IpAddr, to: Endpoint, sni: Option<&str>) -> Exp
             sni: out.sni,
             protocol: protocol.map(|protocol| protocol.name().to_owned()),
             gateway_server: inbound.gateway_server,
-        },
+        }),
         because: trace.into_citations(),
         client_steps,
         known_destination: server_pod.is_some() || !behind.is_empty(),
@@ -79,8 +80,13 @@ pub fn expect(mesh: &Mesh, from: IpAddr, to: Endpoint, sni: Option<&str>) -> Exp
 }
 
 /// A Service's virtual address stands for what is behind it: what all of that accepts. An endpoint stands for itself.
-fn behind_virtual_address(mesh: &Mesh, to: Endpoint, sni: Option<&str>, trace: &mut Trace) -> Inbound {
-    let behind = mesh.meant(to.ip, to.port, sni);
+fn behind_virtual_address(
+    mesh: &Mesh,
+    behind: &[Behind<'_>],
+    to: Endpoint,
+    sni: Option<&str>,
+    trace: &mut Trace,
+) -> Inbound {
     let Some(first) = behind.first() else { return inbound::outside(None, trace) };
     if let Some(endpoint) = first.endpoint {
         return match mesh.pod_of(endpoint) {

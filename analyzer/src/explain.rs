@@ -1,6 +1,7 @@
 //! One connection explained: what is declared for it, who decided, and what touches it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use flow::Endpoint;
 use serde::Serialize;
@@ -48,7 +49,7 @@ pub fn explain(mesh: &Mesh, question: &Question) -> Explanation {
     let expectation = expect(mesh, question.from, question.to, question.sni.as_deref());
     Explanation {
         lint: touching(&expectation).into_iter().map(str::to_owned).collect(),
-        expected: expectation.expected,
+        expected: Arc::unwrap_or_clone(expectation.expected),
         client: parties::client(mesh, question.from),
         server: parties::server(mesh, question.to),
         because: expectation.because,

@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod describe;
+mod edges;
 pub mod expectation;
 pub mod explain;
 pub mod lint;

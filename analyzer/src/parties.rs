@@ -63,7 +63,7 @@ fn elsewhere(mesh: &Mesh, ip: IpAddr, behind: Option<&Behind<'_>>) -> Party {
             }
             Owner::Entry(_) => party.workload = Some(behind.host.host.clone()),
         }
-    } else if let Some(entry) = mesh.workload_entries.iter().find(|entry| entry.endpoint.ip == Some(ip)) {
+    } else if let Some(entry) = mesh.workload_entry_at(ip) {
         party.kind = PartyKind::Declared;
         party.namespace = Some(entry.meta.namespace.to_string());
         party.workload = Some(entry.meta.name.to_string());

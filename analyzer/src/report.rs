@@ -4,6 +4,7 @@
 
 use std::hash::Hasher as _;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use flow::{Class, Coverage, Flow, FlowId, Proof, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -252,11 +253,11 @@ pub struct Judged {
     /// The observation.
     pub flow: Flow,
     /// Who opened it.
-    pub client: Party,
+    pub client: Arc<Party>,
     /// Whom it reached.
-    pub server: Party,
+    pub server: Arc<Party>,
     /// What was declared; absent when the destination is unknown to the mesh.
-    pub expected: Option<Expected>,
+    pub expected: Option<Arc<Expected>>,
     /// The outcome.
     pub judgement: Judgement,
     /// What the outcome rests on, in a few words.
@@ -340,12 +341,12 @@ impl Finding {
             severity: violation.severity,
             certainty: violation.certainty,
             message: violation.message.clone(),
-            client: judged.client.clone(),
-            server: judged.server.clone(),
+            client: Party::clone(&judged.client),
+            server: Party::clone(&judged.server),
             port: flow.server.port,
             class: flow.security.class(),
             proof: flow.security.evidence().proof,
-            expected: judged.expected.clone(),
+            expected: judged.expected.as_deref().cloned(),
             cause: violation.cause.clone(),
             because: violation.because.clone(),
             remedy: violation.remedy.clone(),

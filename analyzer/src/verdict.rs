@@ -3,6 +3,9 @@
 //! Outside `allowed` the server's declaration is broken; inside it but outside `client_wire` the connection did not
 //! take the declared path. What the wire hides is never a violation: it is undecided, with the doubt named.
 
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use flow::{Flow, Security, Transport};
 
 use crate::report::{Judgement, PartyKind, SetAside, Violation};
@@ -90,7 +93,7 @@ pub fn judge(case: &Case<'_>) -> Verdict {
         }
         None => Verdict {
             judgement: Judgement::Conforms,
-            basis: format!("what the destination accepts: {}", seen(case.flow)),
+            basis: format!("what the destination accepts: {}", Seen(case.flow)),
             set_aside: None,
             violations,
         },
@@ -109,14 +112,17 @@ fn exempt(case: &Case<'_>) -> Option<(SetAside, &'static str)> {
             "a port of Istio's own: metrics, readiness, control plane",
         ));
     }
-    let probe = AMBIENT_PROBES.iter().any(|ip| ip.parse() == Ok(flow.client.ip));
+    let probe = AMBIENT_PROBES.contains(&flow.client.ip);
     probe.then_some((SetAside::Probe, "a probe of the node's, by the address that ambient gives it"))
 }
 
 /// The addresses that probes of ambient pods come from: ztunnel lets them through whatever the mode.
 ///
 /// Istio: `cni/pkg/config`, the host probe SNAT addresses.
-const AMBIENT_PROBES: [&str; 2] = ["169.254.7.127", "fd16:9254:7127:1337:ffff:ffff:ffff:ffff"];
+const AMBIENT_PROBES: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(169, 254, 7, 127)),
+    IpAddr::V6(Ipv6Addr::new(0xfd16, 0x9254, 0x7127, 0x1337, 0xffff, 0xffff, 0xffff, 0xffff)),
+];
 
 fn violations(case: &Case<'_>) -> Vec<Violation> {
     let class = if case.server.kind == PartyKind::Gateway { AT_GATEWAY } else { AT_WORKLOAD };
@@ -129,7 +135,7 @@ fn violations(case: &Case<'_>) -> Vec<Violation> {
 
 fn violates(flow: &Flow, violations: Vec<Violation>) -> Verdict {
     let ids: Vec<&str> = violations.iter().map(|violation| violation.id.as_str()).collect();
-    let basis = format!("{}: {}", ids.join(", "), seen(flow));
+    let basis = format!("{}: {}", ids.join(", "), Seen(flow));
     Verdict { judgement: Judgement::Violates, basis, set_aside: None, violations }
 }
 
@@ -165,11 +171,17 @@ fn undecided(case: &Case<'_>) -> Option<(SetAside, String)> {
     )
 }
 
-/// Says the class and how it is known.
-fn seen(flow: &Flow) -> String {
-    let evidence = flow.security.evidence();
-    let reason = evidence.reason.map(|reason| format!(", {reason}")).unwrap_or_default();
-    format!("{} ({}{reason})", flow.security.class(), evidence.proof)
+/// The class and how it is known.
+struct Seen<'a>(&'a Flow);
+
+impl fmt::Display for Seen<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (class, evidence) = (self.0.security.class(), self.0.security.evidence());
+        match evidence.reason {
+            Some(reason) => write!(out, "{class} ({}, {reason})", evidence.proof),
+            None => write!(out, "{class} ({})", evidence.proof),
+        }
+    }
 }
 
 #[cfg(test)]

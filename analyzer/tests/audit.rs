@@ -229,3 +229,68 @@ fn a_flow_reported_twice_counts_once() {
     assert_eq!(ledger.summary().judgements["violates"], 8);
     assert_eq!(ledger.summary().flows["plaintext"]["wire"], 8);
 }
+
+#[test]
+fn edges_that_are_kept_change_no_answer() {
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/policy");
+    let meshes: Vec<Arc<Mesh>> = std::fs::read_dir(cases)
+        .unwrap()
+        .filter_map(|case| std::fs::read_to_string(case.unwrap().path().join("resources.yaml")).ok())
+        .map(|text| Arc::new(Mesh::load(vec![Manifest { file: "mesh.yaml".into(), text }]).0))
+        .collect();
+    let mut violations = 0;
+    for pair in meshes.windows(2) {
+        let [mesh, next] = pair else { continue };
+        let later = vec![(Timestamp::from_nanos(100), Arc::clone(next))];
+        let auditor = Auditor::with_history(Arc::clone(mesh), later);
+        let (none, few) = (auditor.clone().keeping(0), auditor.clone().keeping(16));
+        for _ in 0..2 {
+            for flow in flows(mesh) {
+                let expected = none.judge(&flow);
+                violations += expected.violations.len();
+                let json = serde_json::to_string(&expected).unwrap();
+                for auditor in [&auditor, &few] {
+                    assert_eq!(serde_json::to_string(&auditor.judge(&flow)).unwrap(), json);
+                }
+            }
+        }
+    }
+    assert!(violations > 100, "{violations}");
+}
+
+/// Flows of several kinds between every two addresses of a mesh, before, after and across the time 100.
+fn flows(mesh: &Mesh) -> Vec<Flow> {
+    let pods = mesh.pods.iter().flat_map(|pod| pod.ips.iter().map(|ip| (*ip, 8080)));
+    let hosts = mesh.hosts.iter().flat_map(|host| {
+        let ports = host.ports.iter().map(|port| port.number).take(1);
+        ports.flat_map(|port| host.addresses.iter().map(move |range| (range.addr(), port)))
+    });
+    let mut ends: Vec<_> = pods.chain(hosts).chain([([192, 0, 2, 9].into(), 443)]).collect();
+    ends.truncate(8);
+    let securities = [
+        plaintext(),
+        tls(MUTUAL, "istio", None, Outcome::Established),
+        tls(MUTUAL, "istio", Some("outbound_.80_._.web.shop.svc.cluster.local"), Outcome::Failed),
+        tls(MUTUAL, "h2", Some("www.example.com"), Outcome::Established),
+        Security::Unknown(Reason::MidStream),
+    ];
+    let mut flows = Vec::new();
+    for ((from, _), (to, port)) in ends.iter().flat_map(|from| ends.iter().map(move |to| (from, to))) {
+        for (start, end) in [(1, 2), (1, 200), (150, 200)] {
+            for security in &securities {
+                let flow = flow(
+                    &from.to_string(),
+                    &std::net::SocketAddr::from((*to, *port)).to_string(),
+                    security.clone(),
+                    true,
+                );
+                flows.push(Flow {
+                    start: Timestamp::from_nanos(start),
+                    end: Timestamp::from_nanos(end),
+                    ..flow
+                });
+            }
+        }
+    }
+    flows
+}

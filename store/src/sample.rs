@@ -81,9 +81,9 @@ impl Sample {
         };
         Judged {
             flow,
-            client: party(self.client, 1),
-            server: party(self.server, 2),
-            expected: Some(expected()),
+            client: Arc::new(party(self.client, 1)),
+            server: Arc::new(party(self.server, 2)),
+            expected: Some(Arc::new(expected())),
             judgement: if self.violation.is_some() { Judgement::Violates } else { Judgement::Conforms },
             basis: "sample".into(),
             set_aside: None,

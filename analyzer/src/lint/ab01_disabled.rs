@@ -29,6 +29,9 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
     let mesh = survey.mesh;
+    if survey.ambient.is_empty() {
+        return Vec::new();
+    }
     let found = under(mesh, ServerMode::Disable, |pod, _| pod.proxy == PartyKind::Ambient);
     by_policy(mesh, found, |policy, pods| {
         let honoured = if inherits_strict(mesh, policy) {

@@ -1,7 +1,9 @@
 //! The declarations: text of manifests in, an immutable [`Mesh`] out.
 
+mod find;
 mod hosts;
 mod index;
+mod lookup;
 mod manifest;
 mod schema;
 pub(crate) mod spelling;

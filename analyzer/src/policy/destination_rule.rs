@@ -8,7 +8,7 @@ use crate::mesh::meta::selects;
 use crate::mesh::pod::Pod;
 use crate::mesh::{HostService, Mesh};
 use crate::policy::Trace;
-use crate::policy::visibility::{covers, exported, full_name};
+use crate::policy::visibility::{exported, full_name};
 use crate::report::ClientTls;
 
 /// The rule that acts, with what merging made of it.
@@ -64,8 +64,7 @@ pub fn acting<'a>(
         |rule: &DestinationRule| rule.is_private() || (rule.export_to.is_empty() && default_private);
     let places: [(&str, bool); 3] = [(namespace, true), (&host.namespace, false), (root, false)];
     for (place, own) in places {
-        let here =
-            mesh.destination_rules_in(place).filter(|rule| covers(&full_host(rule, domain), &host.host));
+        let here = mesh.destination_rules_for(place, &host.host);
         let candidates: Vec<&DestinationRule> = if !own {
             here.filter(|rule| !private(rule)).collect()
         } else if place == root {

@@ -50,11 +50,12 @@ pub enum OutboundKind {
     AmbientPlain,
 }
 
-/// Says what a client is declared to send to `ip`:`port`.
+/// Says what a client is declared to send to `ip`:`port`, where it may mean these hosts ([`Mesh::meant`]).
 #[must_use]
 pub fn decide(
     mesh: &Mesh,
     client: Option<&Pod>,
+    meant: &[Behind<'_>],
     ip: IpAddr,
     port: u16,
     sni: Option<&str>,
@@ -84,8 +85,7 @@ pub fn decide(
         PartyKind::Sidecar | PartyKind::Gateway | PartyKind::Waypoint => {}
     }
     let namespace = &*pod.meta.namespace;
-    let meant = mesh.meant(ip, port, sni);
-    let named = by_sni(&meant, sni);
+    let named = by_sni(meant, sni);
     let mut hidden = None;
     let mut known = Vec::new();
     for behind in named {
@@ -442,21 +442,21 @@ fn routed_subset(
             })
         })
     };
-    let mut services: Vec<&VirtualService> = mesh
-        .virtual_services
-        .iter()
-        .filter(|service| visibility::routes_seen(mesh, service, &pod.meta.namespace))
-        .filter(|service| visibility::routes_imported(mesh, pod, service))
-        .filter(|service| counts(service, &service.gateways))
-        .collect();
+    let known = |service: &&VirtualService| {
+        visibility::routes_seen(mesh, service, &pod.meta.namespace)
+            && visibility::routes_imported(mesh, pod, service)
+            && counts(service, &service.gateways)
+    };
+    let mut services: Vec<&VirtualService> = mesh.routes_to(&behind.host.host).filter(known).collect();
     // The host itself is nearer than a pattern; of equals the oldest counts.
     let nearest = |service: &VirtualService| {
         let hosts = service.hosts.iter().map(|host| full(host, service));
         let covering = hosts.filter(|host| visibility::covers(host, &behind.host.host));
         covering.map(|host| (!host.starts_with('*'), host.len())).max()
     };
-    let for_host = services.iter().rev().filter(|service| nearest(service).is_some());
-    if let Some(service) = for_host.max_by_key(|service| nearest(service)).filter(|_| !gateway) {
+    let for_host = mesh.routes_for(&behind.host.host).rev().filter(known);
+    let for_host = for_host.filter(|service| !gateway && nearest(service).is_some());
+    if let Some(service) = for_host.max_by_key(|service| nearest(service)) {
         services = vec![service];
     }
     let mut subsets = services

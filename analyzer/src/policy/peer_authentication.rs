@@ -1,7 +1,7 @@
 //! PeerAuthentication: the mode in force at a workload's port.
 
 use crate::mesh::Mesh;
-use crate::mesh::meta::{Labels, selects};
+use crate::mesh::meta::Labels;
 use crate::mesh::peer_authentication::PeerAuthentication;
 use crate::policy::{Decided, Trace};
 use crate::report::ServerMode;
@@ -89,7 +89,7 @@ pub fn at_namespace(mesh: &Mesh, namespace: &str, trace: &mut Trace) -> Decided<
 /// Returns the one policy without a selector that acts for a whole namespace: the oldest.
 #[must_use]
 pub fn for_namespace<'a>(mesh: &'a Mesh, namespace: &str) -> Option<&'a PeerAuthentication> {
-    mesh.peer_authentications_in(namespace).find(|policy| !policy.is_for_workloads())
+    mesh.peer_authentications_for_all(namespace).next()
 }
 
 /// Returns the one policy with a selector that acts for a workload: the oldest that matches. Policies with labels in the
@@ -103,6 +103,5 @@ pub fn chosen_for_workload<'a>(
     if namespace == mesh.config.root_namespace {
         return None;
     }
-    mesh.peer_authentications_in(namespace)
-        .find(|policy| policy.is_for_workloads() && selects(&policy.selector, labels))
+    mesh.peer_authentications_selecting(namespace, labels).find(|policy| policy.is_for_workloads())
 }

@@ -1,6 +1,6 @@
 //! Which hosts and rules a client knows.
 
-use crate::mesh::meta::{Meta, selects};
+use crate::mesh::meta::Meta;
 use crate::mesh::pod::Pod;
 use crate::mesh::sidecar::{Egress, Sidecar};
 use crate::mesh::virtual_service::VirtualService;
@@ -22,8 +22,8 @@ pub fn exported(export_to: &[String], own: &str, namespace: &str) -> bool {
 pub fn sidecar_for<'a>(mesh: &'a Mesh, pod: &Pod) -> Option<&'a Sidecar> {
     let own = || mesh.sidecars_in(&pod.meta.namespace);
     let for_all = |sidecar: &&Sidecar| sidecar.selector.is_none();
-    own()
-        .find(|sidecar| sidecar.selector.as_ref().is_some_and(|selector| selects(selector, &pod.meta.labels)))
+    let selecting = mesh.sidecars_selecting(&pod.meta.namespace, &pod.meta.labels).next();
+    selecting
         .or_else(|| own().find(for_all))
         .or_else(|| mesh.sidecars_in(&mesh.config.root_namespace).find(for_all))
 }
@@ -75,15 +75,9 @@ pub fn visible<'a>(
     });
     // With a VirtualService come the hosts that it leads to.
     let routed = || {
-        mesh.virtual_services
-            .iter()
+        mesh.routes_to(&host.host)
             .filter(|service| service.is_for_mesh() && routes_seen(mesh, service, namespace))
-            .filter(|service| routes_imported(mesh, pod, service))
-            .flat_map(|service| service.routes.iter().map(move |route| (service, route)))
-            .flat_map(|(service, route)| route.destinations.iter().map(move |to| (service, to)))
-            .any(|(service, to)| {
-                full_name(&to.host, &service.meta.namespace, &mesh.config.domain) == host.host
-            })
+            .any(|service| routes_imported(mesh, pod, service))
     };
     if listed || routed() { Ok(()) } else { Err(Hidden::NotImported(sidecar)) }
 }

@@ -124,17 +124,10 @@ impl<'a> Case<'a> {
     pub(crate) fn may_be_declared(&self) -> bool {
         let port = self.flow.server.port;
         let sni = self.tls().and_then(|tls| tls.sni.as_deref());
-        let unresolved = |host: &HostService| {
-            host.endpoints.is_empty() && (host.addresses.is_empty() || !host.original_destination)
-        };
         let names = |host: &HostService| {
             sni.is_none_or(|sni| matches!(host.owner, Owner::Service(_)) || covers(&host.host, sni))
         };
-        self.mesh.hosts.iter().any(|host| {
-            unresolved(host)
-                && names(host)
-                && host.ports.iter().any(|declared| declared.number == port || declared.target == port)
-        })
+        self.mesh.unresolved_hosts(port).any(names)
     }
 
     /// Returns the resource that set the server's mode; absent for what is built in.
@@ -155,7 +148,7 @@ impl<'a> Case<'a> {
     /// Returns the tls block that decides what the client's proxy sends, and the rule that it stands in.
     pub(crate) fn client_block(&self) -> Option<(&'a DestinationRule, &'a TlsSettings)> {
         let from = &self.expectation.expected.client_tls_from;
-        let rule = self.mesh.destination_rules.iter().find(|rule| rule.meta.id() == *from)?;
+        let rule = self.mesh.destination_rule(from)?;
         let decided = self.expectation.because.iter().rfind(|citation| {
             citation.resource == *from
                 && matches!(

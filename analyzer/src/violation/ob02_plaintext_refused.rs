@@ -54,8 +54,7 @@ fn namespace_disabled<'a>(case: &Case<'a>) -> Option<&'a PeerAuthentication> {
     }
     let namespace = case.server.namespace.as_deref()?;
     let above = peer_authentication::at_namespace(case.mesh, namespace, &mut Trace::default());
-    let disabled = above.value == ServerMode::Disable;
-    case.mesh.peer_authentications.iter().find(|policy| disabled && policy.meta.id() == above.from)
+    case.mesh.peer_authentication(&above.from).filter(|_| above.value == ServerMode::Disable)
 }
 
 fn advice(case: &Case<'_>, _: &Breach) -> Advice {

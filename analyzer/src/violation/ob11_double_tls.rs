@@ -50,7 +50,7 @@ fn into_the_sidecar(case: &Case<'_>, sni: &str) -> Option<(String, Wrapped)> {
     if pod.proxy != PartyKind::Sidecar || (to.ip.is_loopback() && !redirected) {
         return None;
     }
-    let host = case.mesh.hosts.iter().find(|host| covers(&host.host, sni))?;
+    let host = case.mesh.hosts_covering(sni).next()?;
     let mut found = None;
     for port in
         host.ports.iter().filter(|port| port.protocol.is_tls() && (redirected || port.number == to.port))
@@ -67,7 +67,7 @@ fn through_the_gateway(case: &Case<'_>, sni: &str) -> Option<(String, Wrapped)> 
     if server.tls_mode.as_deref() != Some("PASSTHROUGH") {
         return None;
     }
-    let gateway = case.mesh.gateways.iter().find(|gateway| gateway.meta.id() == server.from)?;
+    let gateway = case.mesh.gateway(&server.from)?;
     let bound = |meta: &Meta, name: &str| match name.split_once('/') {
         Some((namespace, name)) => *namespace == *gateway.meta.namespace && *name == *gateway.meta.name,
         None => *name == *gateway.meta.name && meta.namespace == gateway.meta.namespace,
@@ -83,7 +83,7 @@ fn through_the_gateway(case: &Case<'_>, sni: &str) -> Option<(String, Wrapped)> 
         });
         for to in taken.iter().flat_map(|route| &route.destinations) {
             let name = full_name(&to.host, &routes.meta.namespace, &case.mesh.config.domain);
-            let Some(host) = case.mesh.hosts.iter().find(|host| host.host == name) else { continue };
+            let Some(host) = case.mesh.hosts_named(&name).next() else { continue };
             let port = to.port.or_else(|| host.ports.first().map(|port| port.number))?;
             if let Some(wrapped) = originated(case, pod, host, port, to.subset.as_deref()) {
                 return Some((host.host.clone(), wrapped));

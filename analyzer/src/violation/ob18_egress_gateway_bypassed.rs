@@ -53,7 +53,7 @@ fn breach(case: &Case<'_>) -> Option<Breach> {
 fn detour<'a>(case: &Case<'a>, meant: &Behind<'_>) -> Option<(&'a VirtualService, u32, String)> {
     let mesh = case.mesh;
     let namespace = case.client.namespace.as_deref()?;
-    for routes in mesh.virtual_services.iter().filter(|routes| {
+    for routes in mesh.routes_for(&meant.host.host).filter(|routes| {
         routes.is_for_mesh()
             && routes_seen(mesh, routes, namespace)
             && routes.hosts.iter().any(|host| covers(host, &meant.host.host))
@@ -78,9 +78,7 @@ fn detour<'a>(case: &Case<'a>, meant: &Behind<'_>) -> Option<(&'a VirtualService
 }
 
 fn is_gateway(mesh: &Mesh, host: &str) -> bool {
-    mesh.hosts
-        .iter()
-        .filter(|known| known.host == host)
+    mesh.hosts_named(host)
         .flat_map(|known| &known.endpoints)
         .any(|endpoint| mesh.pod_of(endpoint).is_some_and(|pod| pod.proxy == PartyKind::Gateway))
 }

@@ -53,8 +53,7 @@ pub(super) fn client_mode(case: &Case<'_>, mode: &str) -> Option<Change> {
 /// Changes the mode of the tls block of a rule that is cited to decide: at the top, in the entry of a port or in a subset.
 /// Fields that belong to another mode go with it.
 pub(super) fn mode_in(case: &Case<'_>, rule: &str, because: &[Citation], mode: &str) -> Option<Change> {
-    let rule =
-        case.mesh.destination_rules.iter().find(|one| one.meta.id() == rule && !one.is_backend_policy())?;
+    let rule = case.mesh.destination_rule(rule).filter(|one| !one.is_backend_policy())?;
     let line = because
         .iter()
         .rfind(|step| {

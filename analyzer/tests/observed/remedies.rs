@@ -59,7 +59,7 @@ fn mends(id: &str, mesh: &str, broken: &Flow, mended: &Flow) -> Expected {
     let remedy = exactly(id, mesh, broken).remedy;
     assert!(remedy.resource.is_some());
     let mesh = apply(mesh, &remedy.yaml.unwrap());
-    fine(&mesh, mended).expected.unwrap()
+    Expected::clone(&fine(&mesh, mended).expected.unwrap())
 }
 
 /// A mesh of `testdata/policy`.
