@@ -8,6 +8,7 @@ use analyzer::report::Severity;
 use capture::engine::Limits;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::ArgValueCandidates;
+use cluster::{Access, MeshConfigs};
 use flow::Timestamp;
 
 use crate::completion;
@@ -48,6 +49,9 @@ pub(crate) enum Command {
     Replay(Replay),
     /// Audits captures into a store and serves the API and the dashboard
     Serve(Serve),
+    /// Reads a cluster's declarations
+    #[command(subcommand)]
+    Mesh(MeshCommand),
     /// Looks at a store, or brings it up to date
     #[command(subcommand)]
     Store(StoreCommand),
@@ -118,8 +122,47 @@ impl Captures {
 #[derive(Debug, Args)]
 pub(crate) struct Declarations {
     /// Kubernetes and Istio objects: a YAML or JSON file, a folder of them, or `-` for standard input. May be repeated
-    #[arg(long = "mesh", required = true, value_name = "PATH")]
+    #[arg(long = "mesh", required_unless_present_any = ["kubeconfig", "in_cluster"], value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+}
+
+/// A cluster to ask for declarations.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Declarations of a cluster")]
+pub(crate) struct Cluster {
+    /// Ask the API server that this kubeconfig leads to, in place of --mesh. Nothing is written, and no Secret is read
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["paths", "in_cluster"])]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig; the current one if it is not given
+    #[arg(long, value_name = "NAME", requires = "kubeconfig")]
+    pub(crate) context: Option<String>,
+    /// Ask the API server of the cluster that this runs in, with its pod's service account
+    #[arg(long, conflicts_with = "paths")]
+    pub(crate) in_cluster: bool,
+    /// The namespace of the control plane, where the ConfigMap istio is
+    #[arg(long, value_name = "NAME", default_value = "istio-system")]
+    pub(crate) istio_namespace: String,
+    /// A revision of the control plane besides the default one, whose ConfigMap is istio-NAME. May be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(crate) istio_revision: Vec<String>,
+}
+
+impl Cluster {
+    /// Returns how to reach the API server; absent when none was named.
+    pub(crate) fn access(&self) -> Option<Access> {
+        match (&self.kubeconfig, self.in_cluster) {
+            (Some(path), _) => Some(Access::Kubeconfig { path: path.clone(), context: self.context.clone() }),
+            (None, true) => Some(Access::InCluster),
+            (None, false) => None,
+        }
+    }
+
+    /// Returns where MeshConfig is.
+    pub(crate) fn configs(&self) -> MeshConfigs {
+        MeshConfigs { namespace: self.istio_namespace.clone(), revisions: self.istio_revision.clone() }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -355,6 +398,18 @@ pub(crate) struct StorePlace {
     #[arg(long = "store-password-file", value_name = "FILE", env = "WIREPROOF_STORE_PASSWORD_FILE")]
     pub(crate) password_file: Option<PathBuf>,
 }
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MeshCommand {
+    /// Prints every object of a cluster that decides answers, as YAML for --mesh: no Secret, and no pod's environment
+    #[command(after_help = DUMP_EXAMPLES)]
+    Dump(Cluster),
+}
+
+const DUMP_EXAMPLES: &str = "\
+Examples:
+  wireproof mesh dump --kubeconfig ~/.kube/config > mesh.yaml
+  wireproof mesh dump --in-cluster | wireproof lint --mesh -";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum StoreCommand {

@@ -16,6 +16,7 @@ use flow::{Coverage, Flow, Timestamp};
 
 use crate::args::Declarations;
 use crate::exit::{Fatal, Status};
+use crate::mesh;
 
 /// What captures came to.
 #[derive(Debug)]
@@ -327,12 +328,18 @@ impl Declared {
     }
 }
 
-/// Reads the YAML and JSON files that `--mesh` names, folders recursively and in order of name; `-` is standard input.
+/// Reads the YAML and JSON files that `--mesh` names, folders recursively and in order of name; `-` is standard input. Or asks a
+/// cluster.
 ///
 /// # Errors
 ///
-/// Returns an error if a named path does not exist or nothing could be read at all.
+/// Returns an error if a named path does not exist or nothing could be read at all, or if the cluster does not tell all.
 pub(crate) fn mesh(declarations: &Declarations) -> Result<Declared, Fatal> {
+    if let Some(access) = declarations.cluster.access() {
+        let manifests = mesh::manifests(&access, &declarations.cluster.configs())?;
+        let (mesh, errors) = Mesh::load(manifests.clone());
+        return Ok(Declared { mesh, manifests, errors });
+    }
     let mut files = Vec::new();
     let mut errors = Vec::new();
     let mut met = HashSet::new();

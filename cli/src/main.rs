@@ -12,6 +12,7 @@ mod explain;
 mod flows;
 mod input;
 mod lint;
+mod mesh;
 mod render;
 mod replay;
 mod serve;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::Lint(options) => lint::run(&options),
         Command::Replay(options) => replay::run(&options),
         Command::Serve(options) => serve::run(&options),
+        Command::Mesh(command) => mesh::run(&command),
         Command::Store(command) => store::run(&command),
         Command::Completions { shell } => completion::print(shell),
     };

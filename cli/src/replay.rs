@@ -9,7 +9,7 @@ use analyzer::audit::{Auditor, Ledger};
 use analyzer::report::{Audit, Certainty, Finding, Severity};
 use flow::Timestamp;
 
-use crate::args::{Declarations, MeshAt, Output, Replay};
+use crate::args::{Cluster, Declarations, MeshAt, Output, Replay};
 use crate::exit::{Fatal, Status};
 use crate::{input, render};
 
@@ -19,7 +19,7 @@ pub(crate) fn run(options: &Replay) -> Result<Status, Fatal> {
     let mut errors = declared.errors;
     let mut later = Vec::new();
     for (from, paths) in by_time(&options.mesh_at) {
-        let declared = input::mesh(&Declarations { paths })?;
+        let declared = input::mesh(&Declarations { paths, cluster: Cluster::default() })?;
         declared_status = declared_status.worse(declared.report_errors());
         errors.extend(declared.errors);
         later.push((from, Arc::new(declared.mesh)));

@@ -113,6 +113,17 @@ impl Mesh {
         (Self::of(resources), errors)
     }
 
+    /// Reads objects that came as JSON, such as from an API server, each with the name to cite it by as a file: the same
+    /// mesh as [`Mesh::load`] makes of one manifest an object, with the object's JSON as its text.
+    #[must_use]
+    pub fn of_objects<'a>(
+        objects: impl IntoIterator<Item = (&'a str, &'a serde_json::Value)>,
+    ) -> (Self, Vec<InputError>) {
+        let mut resources = Resources::read_objects(objects);
+        let errors = std::mem::take(&mut resources.errors);
+        (Self::of(resources), errors)
+    }
+
     fn of(resources: Resources) -> Self {
         let config = resources.config.unwrap_or_default();
         let mut mesh = Self {

@@ -49,6 +49,29 @@ pub struct Manifest {
     pub text: String,
 }
 
+/// The kinds that are read, by API group; all others change no answer.
+pub const KINDS: &[(&str, &str)] = &[
+    ("", "Namespace"),
+    ("", "Node"),
+    ("", "Pod"),
+    ("", "Service"),
+    ("", "Endpoints"),
+    ("", "ConfigMap"),
+    ("apps", "Deployment"),
+    ("discovery.k8s.io", "EndpointSlice"),
+    ("networking.k8s.io", "NetworkPolicy"),
+    ("security.istio.io", "PeerAuthentication"),
+    ("security.istio.io", "AuthorizationPolicy"),
+    ("networking.istio.io", "DestinationRule"),
+    ("networking.istio.io", "Gateway"),
+    ("networking.istio.io", "VirtualService"),
+    ("networking.istio.io", "ServiceEntry"),
+    ("networking.istio.io", "WorkloadEntry"),
+    ("networking.istio.io", "Sidecar"),
+    ("gateway.networking.k8s.io", "Gateway"),
+    ("gateway.networking.k8s.io", "BackendTLSPolicy"),
+];
+
 /// All that was read, by kind.
 #[derive(Debug, Default)]
 pub(crate) struct Resources {
@@ -109,12 +132,29 @@ impl Resources {
                 resources.error(&file, None, false, "holds no document".to_owned());
             }
         }
-        for (index, again) in std::mem::take(&mut resources.noted).into_values() {
-            if let (Some(error), true) = (resources.errors.get_mut(index), again > 0) {
+        resources.counted()
+    }
+
+    /// Says of what was noted once how often it came again.
+    fn counted(mut self) -> Self {
+        for (index, again) in std::mem::take(&mut self.noted).into_values() {
+            if let (Some(error), true) = (self.errors.get_mut(index), again > 0) {
                 error.message.push_str(&format!(" (and {again} more like it)"));
             }
         }
-        resources
+        self
+    }
+
+    /// Reads objects that came as JSON, each under the name that stands for its file.
+    pub(crate) fn read_objects<'a>(
+        objects: impl IntoIterator<Item = (&'a str, &'a serde_json::Value)>,
+    ) -> Self {
+        let mut resources = Self::default();
+        for (file, object) in objects {
+            // Written as JSON, an object stands on one line.
+            resources.object(&Arc::from(file), &Node::on_line(1, object), 1);
+        }
+        resources.counted()
     }
 
     /// Notes something the first time that it is met, and counts it from then on.
@@ -370,24 +410,7 @@ impl Resources {
 }
 
 fn is_read(group: &str, kind: &str) -> bool {
-    matches!(
-        (group, kind),
-        ("", "Namespace" | "Node" | "Pod" | "Service" | "Endpoints" | "ConfigMap")
-            | ("apps", "Deployment")
-            | ("discovery.k8s.io", "EndpointSlice")
-            | ("security.istio.io", "PeerAuthentication" | "AuthorizationPolicy")
-            | ("networking.k8s.io", "NetworkPolicy")
-            | (
-                "networking.istio.io",
-                "DestinationRule"
-                    | "Gateway"
-                    | "VirtualService"
-                    | "ServiceEntry"
-                    | "WorkloadEntry"
-                    | "Sidecar"
-            )
-            | ("gateway.networking.k8s.io", "Gateway" | "BackendTLSPolicy")
-    )
+    KINDS.contains(&(group, kind))
 }
 
 /// Reads one document of YAML or JSON, within the bounds of this module; an error has its line in the text, and the reason.

@@ -28,6 +28,6 @@ pub(crate) use hosts::fqdn;
 pub use hosts::{Behind, HostEndpoint, HostPort, HostService, Owner};
 pub use index::Mesh;
 pub use manifest::{
-    ALIAS_NODES, DOCUMENT_BYTES, DOCUMENT_NODES, FILE_BYTES, FILE_DOCUMENTS, Manifest, NESTING,
+    ALIAS_NODES, DOCUMENT_BYTES, DOCUMENT_NODES, FILE_BYTES, FILE_DOCUMENTS, KINDS, Manifest, NESTING,
 };
 pub(crate) use spelling::{meant, nearest};

@@ -129,6 +129,26 @@ impl Node {
         }
     }
 
+    /// Makes a node of a JSON value, all of which stands on one line.
+    #[must_use]
+    pub fn on_line(line: u32, value: &serde_json::Value) -> Self {
+        use serde_json::Value as Json;
+        let value = match value {
+            Json::Null => Value::Null,
+            Json::Bool(value) => Value::Bool(*value),
+            Json::Number(number) => match number.as_i64() {
+                Some(whole) => Value::Number(whole),
+                None => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            Json::String(text) => Value::Text(text.clone()),
+            Json::Array(items) => Value::List(items.iter().map(|item| Self::on_line(line, item)).collect()),
+            Json::Object(entries) => Value::Map(
+                entries.iter().map(|(key, value)| (key.clone(), Self::on_line(line, value))).collect(),
+            ),
+        };
+        Self { line, key_line: line, value }
+    }
+
     /// Returns the value without its lines.
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
@@ -249,6 +269,17 @@ impl<'de> Deserialize<'de> for Key {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_json_value_is_what_its_text_reads_as() {
+        let value = serde_json::json!({
+            "kind": "Service",
+            "spec": {"ports": [{"port": 8080, "name": "http"}], "selector": {}, "ratio": 0.5, "far": u64::MAX},
+            "none": null, "quoted": "true", "on": true,
+        });
+        let read: Node = serde_saphyr::from_str(&value.to_string()).unwrap();
+        assert_eq!(Node::on_line(1, &value), read);
+    }
 
     #[test]
     fn lines_and_kinds_are_kept() {
