@@ -7,6 +7,7 @@ pub mod config;
 mod error;
 mod filter;
 mod metrics;
+mod policies;
 mod routes;
 mod tls;
 mod view;
@@ -36,6 +37,7 @@ use utoipa_axum::routes;
 use crate::config::{Bind, Token};
 use crate::error::ApiError;
 use crate::metrics::{Metrics, Request as Answered};
+pub use crate::policies::{Policies, Watch, Watched};
 pub use crate::routes::ingest::{CollectError, Collector};
 use crate::routes::{audit, ingest, page, policy, process};
 pub use crate::tls::{Tls, TlsError};
@@ -57,7 +59,7 @@ const BODY: usize = 64 * 1024;
 #[derive(Clone)]
 pub struct State {
     store: Arc<dyn Store>,
-    mesh: Option<Arc<Mesh>>,
+    policies: Arc<dyn Policies>,
     bind: Bind,
     collector: Option<Arc<dyn Collector>>,
     agents: Option<Token>,
@@ -71,7 +73,7 @@ impl State {
     pub fn new(store: Arc<dyn Store>, mesh: Option<Arc<Mesh>>, bind: Bind) -> Self {
         Self {
             store,
-            mesh,
+            policies: Arc::new(mesh),
             bind,
             collector: None,
             agents: None,
@@ -84,6 +86,13 @@ impl State {
     #[must_use]
     pub fn collecting(mut self, collector: Arc<dyn Collector>, agents: Option<Token>) -> Self {
         (self.collector, self.agents) = (Some(collector), agents);
+        self
+    }
+
+    /// Takes policies that change while this serves, in place of those it was made with.
+    #[must_use]
+    pub fn watching(mut self, policies: Arc<dyn Policies>) -> Self {
+        self.policies = policies;
         self
     }
 

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use analyzer::audit::Auditor;
 use analyzer::report::Judged;
 use api::{CollectError, Collector};
 use flow::delivery::Heading;
@@ -12,12 +11,14 @@ use flow::{Coverage, Flow, FlowId};
 use store::{Batch, Store};
 use tokio::sync::{Mutex, Semaphore};
 
+use crate::in_force::InForce;
+
 /// How many deliveries are judged and written at a time; more are asked to come again.
 const UNDER_WAY: usize = 8;
 
 /// Judges deliveries by the declarations and records them.
 pub(crate) struct Intake {
-    auditor: Arc<Auditor>,
+    in_force: Arc<InForce>,
     store: Arc<dyn Store>,
     permits: Semaphore,
     /// Whoever holds it compares flows with those that are kept, and records them.
@@ -25,20 +26,23 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    pub(crate) fn new(auditor: Arc<Auditor>, store: Arc<dyn Store>) -> Self {
-        Self { auditor, store, permits: Semaphore::new(UNDER_WAY), turn: Mutex::default() }
+    pub(crate) fn new(in_force: Arc<InForce>, store: Arc<dyn Store>) -> Self {
+        Self { in_force, store, permits: Semaphore::new(UNDER_WAY), turn: Mutex::default() }
     }
 
     async fn keep(&self, batch: Batch) -> Result<(), CollectError> {
         self.store.record(batch).await.map_err(|error| unavailable("a delivery could not be kept", &error))
     }
 
-    /// Judges flows, on a thread where that may take its time.
+    /// Judges flows, each by what was in force when it began.
     async fn judge(&self, flows: Vec<Flow>) -> Result<Vec<Judged>, CollectError> {
-        let auditor = Arc::clone(&self.auditor);
-        tokio::task::spawn_blocking(move || flows.iter().map(|flow| auditor.judge(flow)).collect())
-            .await
-            .map_err(|error| unavailable("a delivery could not be judged", &error))
+        let judged = self.in_force.judge(flows).await;
+        judged.map_err(|error| unavailable("what was in force when flows began is not known", &error))?.ok_or_else(
+            || {
+                tracing::info!("a delivery came before the declarations were known");
+                CollectError::Unavailable
+            },
+        )
     }
 
     /// Puts flows that other agents saw too in the place of what only this agent saw of them.

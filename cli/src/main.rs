@@ -10,6 +10,7 @@ mod describe;
 mod exit;
 mod explain;
 mod flows;
+mod in_force;
 mod input;
 mod lint;
 mod mesh;

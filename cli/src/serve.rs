@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use ::store::answer::MeshSnapshot;
 use ::store::{Batch, Store};
-use analyzer::audit::Auditor;
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
+use api::Policies as _;
 use api::config::{Bind, Token};
 use capture::engine::Limits;
 use flow::Timestamp;
@@ -17,6 +17,7 @@ use crate::args::Serve;
 use crate::certificate::Files;
 use crate::collect::Intake;
 use crate::exit::{Fatal, Status};
+use crate::in_force::InForce;
 use crate::{input, store};
 
 /// How many flows go to the store at once: one transaction.
@@ -25,7 +26,9 @@ const BATCH: usize = 2000;
 pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
     tracing_subscriber::fmt()
         .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()),
+            // What kube warns of, the watch says itself, and what to do about it.
+            tracing_subscriber::EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| "warn,kube_client=error,kube_runtime=error".into()),
         )
         .with_writer(std::io::stderr)
         .init();
@@ -34,8 +37,9 @@ pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
     let bind = Bind::new(options.listen, token).map_err(Fatal::input)?;
     let files = Files::named(options.tls_cert.as_deref(), options.tls_key.as_deref());
     let tls = files.as_ref().map(Files::read).transpose()?;
-    let declared = input::mesh(&options.mesh)?;
-    let declared_status = declared.report_errors();
+    let access = options.mesh.cluster.access();
+    let declared = if access.is_none() { Some(input::mesh(&options.mesh)?) } else { None };
+    let declared_status = declared.as_ref().map_or(Status::Clean, input::Declared::report_errors);
     let runtime = tokio::runtime::Runtime::new()?;
     let served = runtime.block_on(async {
         let store = store::open(&options.store).await?;
@@ -47,35 +51,77 @@ pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
             })
             .map_err(Fatal::environment)?;
         let address = listener.local_addr()?;
-        store.put_mesh(&MeshSnapshot::new(now(), declared.manifests)).await.map_err(Fatal::environment)?;
-        let mesh = Arc::new(declared.mesh);
-        let auditor = Arc::new(Auditor::new(mesh.clone()));
-        let observed_status = audit(&options.input, &auditor, &*store).await?;
+        let mut watch = None;
+        let in_force = match (&access, declared) {
+            (Some(access), _) => {
+                let client = cluster::connect(access).await.map_err(Fatal::input)?;
+                let watched =
+                    cluster::Options { configs: options.mesh.cluster.configs(), ..Default::default() };
+                let begun = cluster::watch(&client, &watched);
+                let in_force = InForce::watched(begun.progress.clone(), Arc::clone(&store));
+                watch = Some(begun);
+                in_force
+            }
+            (None, Some(declared)) => {
+                let snapshot = MeshSnapshot::new(now(), declared.manifests);
+                store.put_mesh(&snapshot).await.map_err(Fatal::environment)?;
+                InForce::fixed(declared.mesh, Arc::clone(&store))
+            }
+            (None, None) => return Err(Fatal::usage(anyhow!("no declarations were named"))),
+        };
+        let in_force = Arc::new(in_force);
+        let following = watch.map(|watch| {
+            let in_force = Arc::clone(&in_force);
+            tokio::spawn(async move { in_force.follow(watch).await })
+        });
+        let observed_status = audit(&options.input, &in_force, &*store).await?;
         if let Some(keep) = options.keep {
             tokio::spawn(forget(Arc::clone(&store), keep));
         }
-        let intake = Arc::new(Intake::new(auditor, Arc::clone(&store)));
-        let app = api::app(api::State::new(store, Some(mesh), bind).collecting(intake, agents));
+        let intake = Arc::new(Intake::new(Arc::clone(&in_force), Arc::clone(&store)));
+        let state = api::State::new(store, None, bind).watching(in_force).collecting(intake, agents);
         let scheme = if tls.is_some() { "https" } else { "http" };
         anstream::eprintln!("wireproof: serving on {scheme}://{address} (Ctrl-C ends it)");
         if let Some((files, tls)) = files.zip(tls.clone()) {
             tokio::spawn(files.renew(tls));
         }
-        api::serve(listener, tls, app, ended()).await?;
-        Ok::<_, Fatal>(observed_status)
+        let (tell, overrun) = tokio::sync::oneshot::channel();
+        let over = async move {
+            match following {
+                None => ended().await,
+                Some(following) => tokio::select! {
+                    () = ended() => {}
+                    _ = following => {
+                        let _ = tell.send(());
+                    }
+                },
+            }
+        };
+        api::serve(listener, tls, api::app(state), over).await?;
+        match overrun.await {
+            Ok(()) => Err(Fatal::environment(cluster::ListError::TooMuch)),
+            Err(_) => Ok(observed_status),
+        }
     })?;
     Ok(served.worse(declared_status))
 }
 
-/// Judges captures into the store. A capture that was recorded before changes nothing.
-async fn audit(files: &[PathBuf], auditor: &Auditor, store: &dyn Store) -> Result<Status, Fatal> {
+/// How often is looked whether declarations are known yet.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Judges captures into the store, once there are declarations. A capture that was recorded before changes nothing.
+async fn audit(files: &[PathBuf], in_force: &InForce, store: &dyn Store) -> Result<Status, Fatal> {
     if files.is_empty() {
         return Ok(Status::Clean);
+    }
+    while in_force.mesh().is_none() {
+        tokio::time::sleep(LOOK).await;
     }
     let observed = input::captures(files, Limits::default(), 1);
     let source = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" ");
     for flows in observed.flows.chunks(BATCH) {
-        let flows = flows.iter().map(|flow| auditor.judge(flow)).collect();
+        let judged = in_force.judge(flows.to_vec()).await.map_err(Fatal::environment)?;
+        let flows = judged.ok_or_else(|| Fatal::environment(anyhow!("the flows could not be judged")))?;
         let batch = Batch { source: source.clone(), flows, coverage: None };
         store.record(batch).await.map_err(Fatal::environment)?;
     }

@@ -48,6 +48,9 @@ pub(crate) struct Waits {
     pub(crate) absent: Duration,
 }
 
+/// After how long without another error a watch that failed is taken to go on: longer than opening a connection may take.
+const GOES_ON: Duration = Duration::from_secs(15);
+
 /// Why a watch begins anew, with a list.
 enum End {
     /// The server does not serve this version of the kind.
@@ -119,7 +122,17 @@ async fn run(
     let kind = target.kind;
     let api_version = kind.served(version).api_version;
     let mut listed = Listing::default();
-    while let Some(event) = events.next().await {
+    let mut failed = false;
+    loop {
+        // A watch tells nothing when it goes on well and nothing changes.
+        let next =
+            if failed { tokio::time::timeout(GOES_ON, events.next()).await } else { Ok(events.next().await) };
+        let Ok(next) = next else {
+            failed = false;
+            progress.set(place, State::Watching);
+            continue;
+        };
+        let Some(event) = next else { return End::Unsure };
         let seen = match event {
             Ok(Event::Init) => {
                 listed = Listing::default();
@@ -144,16 +157,17 @@ async fn run(
                 if !resumes(&error) {
                     return End::Unsure;
                 }
+                failed = true;
                 continue;
             }
         };
+        failed = false;
         backoff.reset();
         progress.set(place, State::Watching);
         if send(changes, place, seen).await.is_err() {
             return End::Unwanted;
         }
     }
-    End::Unsure
 }
 
 async fn send(changes: &Sender<Change>, target: usize, what: What) -> Result<(), End> {

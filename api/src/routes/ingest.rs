@@ -39,7 +39,7 @@ pub trait Collector: Send + Sync {
 pub enum CollectError {
     /// Too many deliveries are under way.
     Busy,
-    /// The store does not answer; why is in the log.
+    /// The store does not answer, or no policies are known yet; why is in the log.
     Unavailable,
 }
 

@@ -44,9 +44,9 @@ pub(crate) async fn effective(
     asked: Result<Pairs<filter::Pairs>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<One<Explanation>>, ApiError> {
     let pairs = pairs(asked)?;
-    let mesh = app.mesh.as_deref().ok_or(ApiError::NoMesh)?;
-    let question = question(mesh, &pairs)?;
-    told(&app, explain(mesh, &question)).await
+    let mesh = app.policies.mesh().ok_or(ApiError::NoMesh)?;
+    let question = question(&mesh, &pairs)?;
+    told(&app, explain(&mesh, &question)).await
 }
 
 fn question(mesh: &Mesh, pairs: &filter::Pairs) -> Result<Question, ApiError> {

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use flow::{Class, Timestamp};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
@@ -42,15 +43,22 @@ struct OfClass {
 /// What counts as recent: a finding whose last flow is older is still kept, and no longer alarms.
 const RECENT: Duration = Duration::from_secs(3600);
 
+struct Resource {
+    kind: String,
+}
+
 pub(crate) async fn alive() -> &'static str {
     "ok\n"
 }
 
-/// Ready means that the store answers and that there are policies to judge by.
+/// Ready means that the store answers and that there are policies to judge by. Where they are watched, those of an earlier
+/// run do not count.
 pub(crate) async fn ready(State(app): State<App>) -> Result<&'static str, ApiError> {
     app.store.ping().await?;
-    if app.mesh.is_none() && app.store.latest_mesh().await?.is_none() {
-        tracing::warn!("not ready: no policies were loaded");
+    if app.policies.mesh().is_none()
+        && (app.policies.watch().is_some() || app.store.latest_mesh().await?.is_none())
+    {
+        tracing::info!("not ready: no policies were loaded yet");
         return Err(ApiError::Unavailable);
     }
     Ok("ok\n")
@@ -64,6 +72,7 @@ pub(crate) async fn version() -> Json<serde_json::Value> {
 pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, ApiError> {
     let mut registry = Registry::with_prefix("wireproof");
     kept(&app, &mut registry).await?;
+    watched(&app, &mut registry);
     app.metrics.register(&mut registry);
     registry.register("build", "The running program", Info::new(vec![("version", VERSION)]));
     let mut text = String::new();
@@ -72,6 +81,30 @@ pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, ApiError
     }
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}
+
+/// The state of the watch on a cluster; nothing where the policies came from files.
+fn watched(app: &App, registry: &mut Registry) {
+    if let Some(watch) = app.policies.watch() {
+        let (objects, errors) =
+            (Family::<Resource, Gauge>::default(), Family::<Resource, Counter>::default());
+        for watched in watch.kinds {
+            let kind = Resource { kind: watched.kind };
+            objects.get_or_create(&kind).set(signed(watched.objects));
+            errors.get_or_create(&kind).inc_by(watched.errors);
+        }
+        registry.register("policy_objects", "Watched objects, by kind", objects);
+        registry.register("watch_errors", "Errors met while watching, by kind", errors);
+        if let Some(since) = watch.since {
+            let snapshot = Gauge::<i64>::default();
+            snapshot.set(since.as_nanos() / 1_000_000_000);
+            registry.register(
+                "policy_snapshot_timestamp_seconds",
+                "When the policies in force were first seen",
+                snapshot,
+            );
+        }
+    }
 }
 
 /// What the store holds. It can shrink, so these are gauges.
