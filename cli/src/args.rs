@@ -122,7 +122,12 @@ impl Captures {
 #[derive(Debug, Args)]
 pub(crate) struct Declarations {
     /// Kubernetes and Istio objects: a YAML or JSON file, a folder of them, or `-` for standard input. May be repeated
-    #[arg(long = "mesh", required_unless_present_any = ["kubeconfig", "in_cluster"], value_name = "PATH")]
+    #[arg(
+        long = "mesh",
+        required_unless_present_any = ["kubeconfig", "in_cluster"],
+        conflicts_with_all = ["kubeconfig", "in_cluster", "context"],
+        value_name = "PATH"
+    )]
     pub(crate) paths: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) cluster: Cluster,
@@ -133,13 +138,13 @@ pub(crate) struct Declarations {
 #[command(next_help_heading = "Declarations of a cluster")]
 pub(crate) struct Cluster {
     /// Ask the API server that this kubeconfig leads to, in place of --mesh. Nothing is written, and no Secret is read
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["paths", "in_cluster"])]
+    #[arg(long, value_name = "PATH", conflicts_with = "in_cluster")]
     pub(crate) kubeconfig: Option<PathBuf>,
     /// The context of the kubeconfig; the current one if it is not given
     #[arg(long, value_name = "NAME", requires = "kubeconfig")]
     pub(crate) context: Option<String>,
     /// Ask the API server of the cluster that this runs in, with its pod's service account
-    #[arg(long, conflicts_with = "paths")]
+    #[arg(long)]
     pub(crate) in_cluster: bool,
     /// The namespace of the control plane, where the ConfigMap istio is
     #[arg(long, value_name = "NAME", default_value = "istio-system")]

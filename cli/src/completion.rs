@@ -14,7 +14,7 @@ use clap::{CommandFactory as _, ValueEnum as _};
 use clap_complete::engine::CompletionCandidate;
 use clap_complete::env::{CompleteEnv, Shells};
 
-use crate::args::{Arguments, Declarations, Kind};
+use crate::args::{Arguments, Cluster, Declarations, Kind};
 use crate::exit::{Fatal, Status};
 use crate::input;
 
@@ -87,5 +87,5 @@ fn mesh() -> Option<Mesh> {
         return None;
     }
     // What cannot be read is told when the command runs, not while it is typed.
-    input::mesh(&Declarations { paths }).ok().map(|declared| declared.mesh)
+    input::mesh(&Declarations { paths, cluster: Cluster::default() }).ok().map(|declared| declared.mesh)
 }

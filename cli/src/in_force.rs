@@ -10,8 +10,9 @@ use analyzer::report::Judged;
 use api::{Policies, Watched};
 use cluster::{Progress, Snapshot, Watch};
 use flow::{Flow, Timestamp};
+use store::Store;
 use store::answer::MeshSnapshot;
-use store::{Store, StoreError};
+use store::error::StoreError;
 use tokio::sync::Mutex;
 
 /// How many snapshots are held to judge by.
