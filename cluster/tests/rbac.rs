@@ -1,6 +1,6 @@
 //! Holds `deploy/rbac.yaml` to what is watched: not a kind less, and not one more.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop here")]
+#![expect(clippy::unwrap_used, reason = "a test may stop here")]
 
 use std::collections::BTreeSet;
 

@@ -17,7 +17,7 @@ const POLICIES: &str = "security.istio.io/peerauthentications";
 
 /// A watch that is quick about everything.
 fn begin(server: &Server) -> Watch {
-    cluster::watch(&client(&server), &options())
+    cluster::watch(&client(server), &options())
 }
 
 fn client(server: &Server) -> kube::Client {
