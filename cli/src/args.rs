@@ -73,7 +73,7 @@ impl Command {
             Self::Lint(options) => (&options.mesh.paths, &[]),
             Self::Replay(options) => (&options.mesh.paths, &options.captures.files),
             Self::Serve(options) => (&options.mesh.paths, &options.input),
-            Self::Store(_) | Self::Completions { .. } => (&[], &[]),
+            Self::Mesh(_) | Self::Store(_) | Self::Completions { .. } => (&[], &[]),
         };
         mesh.iter().chain(captures).filter(|path| path.as_os_str() == "-").count() > 1
     }

@@ -37,12 +37,12 @@ impl Intake {
     /// Judges flows, each by what was in force when it began.
     async fn judge(&self, flows: Vec<Flow>) -> Result<Vec<Judged>, CollectError> {
         let judged = self.in_force.judge(flows).await;
-        judged.map_err(|error| unavailable("what was in force when flows began is not known", &error))?.ok_or_else(
-            || {
+        judged
+            .map_err(|error| unavailable("what was in force when flows began is not known", &error))?
+            .ok_or_else(|| {
                 tracing::info!("a delivery came before the declarations were known");
                 CollectError::Unavailable
-            },
-        )
+            })
     }
 
     /// Puts flows that other agents saw too in the place of what only this agent saw of them.
