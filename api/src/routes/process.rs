@@ -43,6 +43,7 @@ struct OfClass {
 /// What counts as recent: a finding whose last flow is older is still kept, and no longer alarms.
 const RECENT: Duration = Duration::from_secs(3600);
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Resource {
     kind: String,
 }
