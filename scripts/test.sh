@@ -34,5 +34,5 @@ step "the page in a real browser"
 cargo build --locked --workspace --features capture/agent --quiet
 bash dashboards/test/run.sh
 
-step "alert rules, units, and a Prometheus that reads both programs"
+step "the chart, alert rules, units, and a Prometheus that reads both programs"
 bash deploy/test/run.sh

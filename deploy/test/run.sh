@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The alert rules, the units and what Prometheus reads, with real tools: run.sh WIREPROOF AGENT
+# The chart, the alert rules, the units and what Prometheus reads, with real tools: run.sh WIREPROOF AGENT
 # Without arguments it takes the debug build. `scripts/setup.sh deploy` installs what it needs.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -11,6 +11,7 @@ export PYTHONPATH PYTHONDONTWRITEBYTECODE=1
 
 promtool check rules --lint=all --lint-fatal ../chart/rules/alerts.yaml >/dev/null
 promtool test rules alerts_test.yaml >/dev/null
+python3 chart.py "$wireproof" "$agent"
 python3 scrape.py "$wireproof" "$agent"
 
 # The units name programs under /usr/local/bin; verified is a copy that names the ones just built.
@@ -30,4 +31,13 @@ verify
 echo "Bogus=yes" >>"$units/wireproof-agent.service.d/collector.conf"
 ! verify 2>/dev/null || { echo "systemd-analyze verifies nothing" >&2; exit 1; }
 
+# Images are built where there is an engine; elsewhere their files are only read.
+if docker info >/dev/null 2>&1; then
+    for image in agent wireproof; do
+        docker build --quiet --file "../docker/$image.Dockerfile" ../.. >/dev/null
+    done
+    echo "images: built"
+else
+    echo "images: not built, for want of a container engine"
+fi
 echo "deploy: passed"
