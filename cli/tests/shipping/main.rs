@@ -1,6 +1,9 @@
 //! Agents, a collector and its store as the processes that they are: what is captured arrives, once, whatever is killed.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop here")]
+#![expect(clippy::print_stderr, reason = "says why it was skipped")]
+
+mod fleet;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
@@ -27,10 +30,17 @@ struct Collector {
 impl Collector {
     /// Starts one on this store; on this port, or on one of its own choice.
     fn start(store: &Path, port: u16) -> Self {
+        Self::of(Path::new(&format!("{TESTDATA}/boutique/mesh.yaml")), store.to_str().unwrap(), port)
+    }
+
+    /// The same, with these declarations; the store may be a ClickHouse.
+    fn of(mesh: &Path, store: &str, port: u16) -> Self {
         let mut child = Command::new(program("wireproof"))
-            .args(["serve", "--mesh", &format!("{TESTDATA}/boutique/mesh.yaml")])
-            .arg("--store")
-            .arg(store)
+            .arg("serve")
+            .arg("--mesh")
+            .arg(mesh)
+            .args(["--store", store])
+            .env("WIREPROOF_STORE_PASSWORD", "writer-secret")
             .args(["--listen", &format!("127.0.0.1:{port}")])
             .stderr(Stdio::piped())
             .spawn()
