@@ -451,6 +451,7 @@ async fn a_delivery_is_kept_whole() {
 async fn what_cannot_be_read_is_refused_for_good_and_half_of_it_is_not_kept() {
     let flow = sample(1, 100, Class::Plaintext, None).flow;
     let newer = Heading { version: 99, ..heading(0) };
+    let other_s = Heading { agent: "node-a/veth1".into(), ..heading(0) };
     let mut cut = gzip(&lines(&heading(1), std::slice::from_ref(&flow)));
     cut.truncate(cut.len() / 2);
     let zip = (header::CONTENT_ENCODING, "gzip");
@@ -458,6 +459,7 @@ async fn what_cannot_be_read_is_refused_for_good_and_half_of_it_is_not_kept() {
         (vec![AS_AGENT], Vec::new()),
         (vec![AS_AGENT], b"{}".to_vec()),
         (vec![AS_AGENT], lines(&newer, &[])),
+        (vec![AS_AGENT], lines(&other_s, &[])),
         (vec![AS_AGENT], lines(&heading(2), std::slice::from_ref(&flow))),
         (
             vec![AS_AGENT],

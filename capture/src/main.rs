@@ -23,6 +23,7 @@ use capture::ship::sender::Sender;
 use capture::ship::spool::{self, Reader, Writer};
 use capture::source::live::{self, LiveError, Namespace};
 use clap::{Parser, Subcommand};
+use flow::delivery::is_name;
 
 /// Classifies the flows of live interfaces: plaintext, TLS or mTLS, with the proof. One JSON object a line.
 #[derive(Debug, Parser)]
@@ -239,6 +240,14 @@ const OTHERS: u64 = 60;
 fn outbox(shipping: &Shipping) -> anyhow::Result<Outbox> {
     // What is wrong with the collector's address or a file is said now, and not by a process that ends.
     collector(shipping)?;
+    let name = match &shipping.name {
+        Some(name) => name.clone(),
+        None => std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned(),
+    };
+    anyhow::ensure!(
+        is_name(&name),
+        "'{name}' cannot name an agent: give --name, printable ASCII without spaces and slashes"
+    );
     let spool = Writer::open(&shipping.spool, shipping.spool_size)
         .with_context(|| format!("the spool {} cannot be used", shipping.spool.display()))?;
     let mut arguments: Vec<OsString> = vec!["send".into()];
@@ -255,10 +264,6 @@ fn outbox(shipping: &Shipping) -> anyhow::Result<Outbox> {
     add("--spool", Some(shipping.spool.clone().into()));
     add("--drain", Some(shipping.drain.as_secs().to_string().into()));
     let sender = Sender::start(arguments).context("the process that sends cannot be started")?;
-    let name = match &shipping.name {
-        Some(name) => name.clone(),
-        None => std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned(),
-    };
     Ok(Outbox::new(spool, sender, name, format!("{:x}", nanos())))
 }
 

@@ -7,6 +7,17 @@ use crate::Coverage;
 /// The version of the form that this program writes and reads.
 pub const VERSION: u32 = 1;
 
+/// The longest name of an agent or a run, in characters: that of a node (RFC 1123) fits.
+pub const LONGEST_NAME: usize = 253;
+
+/// Tells whether a text can name an agent or a run: printable ASCII without spaces. A slash would make one agent's
+/// capture points look like another's.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    (1..=LONGEST_NAME).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/')
+}
+
 /// The first line of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heading {
@@ -38,5 +49,20 @@ impl Heading {
     #[must_use]
     pub fn spool(&self) -> String {
         format!("{} spool", self.agent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_short_and_has_no_slash() {
+        for name in ["node-10.example.org", "a", &"n".repeat(LONGEST_NAME)] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in ["", "a/veth1", "two words", "n\u{f6}de", "line\nfeed", &"n".repeat(LONGEST_NAME + 1)] {
+            assert!(!is_name(name), "{name}");
+        }
     }
 }

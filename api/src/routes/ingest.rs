@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use flate2::read::GzDecoder;
 use flow::Flow;
-use flow::delivery::{Heading, VERSION};
+use flow::delivery::{Heading, LONGEST_NAME, VERSION, is_name};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -122,6 +122,11 @@ fn delivery(input: impl Read) -> Result<(Heading, Vec<Flow>), String> {
     let heading: Heading = serde_json::from_slice(&first).map_err(|error| format!("line 1: {error}"))?;
     if heading.version != VERSION {
         return Err(format!("the form has version {}, this server reads {VERSION}", heading.version));
+    }
+    if !(is_name(&heading.agent) && is_name(&heading.run)) {
+        return Err(format!(
+            "agent and run are named by printable ASCII without spaces and slashes, {LONGEST_NAME} characters at most"
+        ));
     }
     let mut flows = Vec::new();
     while let Some((line, number)) = next()? {
