@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use crate::{
-    AuthWord, Class, ClientAuth, Close, Flow, FlowId, PerSide, Protocol, Reason, Security, Timestamp, Upgrade,
+    AuthWord, Class, ClientAuth, Close, Flow, FlowId, PerSide, Presented, Protocol, Reason, Security,
+    Timestamp, Upgrade,
 };
 
 /// How far apart two sightings of one connection may begin, in nanoseconds: clocks differ, and a SYN may be lost before
@@ -60,7 +61,8 @@ pub fn place(flow: &mut Flow, agent: &str) {
 /// Makes one flow of two sightings of one connection, whatever their order.
 ///
 /// Name and start are those of the earlier one, the end is the later one. Counts are the larger ones: what both saw is
-/// the same. An answer replaces `unknown`, a proven one a weaker one of its kind; answers that contradict each other
+/// the same. An answer replaces `unknown`, a proven one a weaker one of its kind, a refused certificate one
+/// whose refusal was not seen; answers that contradict each other
 /// become `unknown`, because of `conflict`, and stay so.
 #[must_use]
 pub fn merge(one: &Flow, other: &Flow) -> Flow {
@@ -138,16 +140,18 @@ const fn contradict(one: ClientAuth, other: ClientAuth) -> bool {
     )
 }
 
-/// Orders sightings by how much they know: the proof, then any answer over none, then the weaker claim, then the more
-/// words. Two that weigh the same say the same.
+/// Orders sightings by how much they know: a refusal over what did not see it, whatever the proof, since it takes nothing
+/// but a packet less to miss it; then the proof, then any answer over none, then the weaker claim, then the more words. Two
+/// that weigh the same say the same.
 fn weight(flow: &Flow) -> impl Ord {
+    let refused = matches!(flow.security, Security::Tls(_, ClientAuth::Proved(Presented::Rejected, _)));
     let claim = match (flow.security.class(), &flow.security) {
         (Class::Unknown, _) => 0,
         (_, Security::Tls(_, client)) if client.word() == AuthWord::Certificate => 1,
         _ => 2,
     };
     let words = words(flow);
-    (flow.security.evidence().proof, claim, words.len(), words)
+    (refused, flow.security.evidence().proof, claim, words.len(), words)
 }
 
 /// What a sighting says of the protection, in words that order sightings which are otherwise alike.
@@ -191,7 +195,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Endpoint, Evidence, Presented, Proof, TlsSession, Transport, Tunnel, Withheld};
+    use crate::{Endpoint, Evidence, Proof, TlsSession, Transport, Tunnel, Withheld};
 
     fn securities() -> impl Strategy<Value = Security> {
         let proof = prop_oneof![
@@ -274,6 +278,13 @@ mod tests {
             )
     }
 
+    fn word(flow: &Flow) -> Option<AuthWord> {
+        match flow.security {
+            Security::Tls(_, client) => Some(client.word()),
+            Security::Plaintext(_) | Security::Opaque(_) | Security::Unknown(_) => None,
+        }
+    }
+
     /// How strong the claim of a class is, mTLS being the strongest.
     fn claim(flow: &Flow) -> u8 {
         match flow.security.class() {
@@ -313,6 +324,9 @@ mod tests {
             prop_assert!(claim(&both) <= claim(&one).max(claim(&other)));
             if both.security.class() == Class::Mtls {
                 prop_assert!([&one, &other].iter().all(|flow| matches!(flow.security, Security::Unknown(_) | Security::Tls(_, ClientAuth::Proved(..) | ClientAuth::Hidden(_)))));
+            }
+            if [&one, &other].iter().any(|flow| word(flow) == Some(AuthWord::Rejected)) {
+                prop_assert_ne!(word(&both), Some(AuthWord::Certificate), "a refusal is forgotten");
             }
             let parts = [(&one, &other), (&other, &one)];
             prop_assert!(parts.iter().all(|(part, _)| both.packets.client >= part.packets.client && both.end >= part.end && both.start <= part.start));
