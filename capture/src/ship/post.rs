@@ -12,6 +12,8 @@ use ureq::{Agent, Body};
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// The most bytes that are read of an answer.
 const ANSWER: u64 = 4096;
+/// How the collector names a delivery that it cannot read.
+const UNREADABLE: &str = "/problems/bad-delivery";
 
 /// A collector and what to show to it.
 #[derive(Debug)]
@@ -122,23 +124,33 @@ impl Collector {
             .get("retry-after")
             .and_then(|value| value.to_str().ok()?.parse().ok())
             .map(Duration::from_secs);
-        let why = format!("status {status}{}", detail(answer.body_mut()));
-        match status {
-            // It cannot be read, and never will be.
-            400 | 413 | 415 | 422 => Err(CollectorError::Refused(why)),
-            _ => Err(CollectorError::Later { why, after }),
+        let problem = Problem::of(answer.body_mut());
+        let why =
+            format!("status {status}{}", problem.detail.map_or_else(String::new, |text| format!(": {text}")));
+        // Only the collector's own word that it cannot read a delivery, and never will, ends it. What stands between may
+        // answer with any status: a proxy with a limit of its own is mended, and then the delivery goes through.
+        if status == 422 && problem.kind.as_deref() == Some(UNREADABLE) {
+            Err(CollectorError::Refused(why))
+        } else {
+            Err(CollectorError::Later { why, after })
         }
     }
 }
 
-/// What a problem document (RFC 9457) says, else nothing.
-fn detail(body: &mut Body) -> String {
-    let text = body.with_config().limit(ANSWER).read_to_string().unwrap_or_default();
-    let problem: Option<serde_json::Value> = serde_json::from_str(&text).ok();
-    problem
-        .as_ref()
-        .and_then(|problem| problem.get("detail")?.as_str())
-        .map_or_else(String::new, |detail| format!(": {detail}"))
+/// What a problem document (RFC 9457) says; nothing where the answer is none.
+#[derive(Debug, Default)]
+struct Problem {
+    kind: Option<String>,
+    detail: Option<String>,
+}
+
+impl Problem {
+    fn of(body: &mut Body) -> Self {
+        let text = body.with_config().limit(ANSWER).read_to_string().unwrap_or_default();
+        let document: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        let word = |name: &str| document.get(name).and_then(|value| value.as_str()).map(str::to_owned);
+        Self { kind: word("type"), detail: word("detail") }
+    }
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -171,6 +183,9 @@ fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, SetupError> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
     use super::*;
 
     #[test]
@@ -188,6 +203,55 @@ mod tests {
             "collector",
         ] {
             assert!(!new(base), "{base}");
+        }
+    }
+
+    /// What the sender makes of an answer that is written down here.
+    fn told(answer: &str) -> Result<(), CollectorError> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let answer = answer.replace('\n', "\r\n");
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"a delivery") {
+                let mut part = [0; 1024];
+                let read = stream.read(&mut part).unwrap();
+                request.extend_from_slice(&part[..read]);
+            }
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        let told = Collector::new(&url, None, &Tls::default()).unwrap().send(b"a delivery");
+        server.join().unwrap();
+        told
+    }
+
+    #[test]
+    fn only_the_collector_s_own_word_gives_a_delivery_up_against_written_answers() {
+        let answer = |status: &str, body: &str| {
+            format!(
+                "HTTP/1.1 {status}\nRetry-After: 7\nConnection: close\nContent-Length: {}\n\n{body}",
+                body.len()
+            )
+        };
+        let unreadable = r#"{"type":"/problems/bad-delivery","detail":"line 2"}"#;
+        assert!(told(&answer("200 OK", "{}")).is_ok());
+        let given_up = told(&answer("422 Unprocessable Content", unreadable));
+        assert!(matches!(given_up, Err(CollectorError::Refused(why)) if why == "status 422: line 2"));
+        for (status, body) in [
+            ("413 Content Too Large", "<html>the proxy's limit</html>"),
+            ("422 Unprocessable Content", "<html>a firewall</html>"),
+            ("400 Bad Request", unreadable),
+            ("401 Unauthorized", "{}"),
+            ("429 Too Many Requests", "{}"),
+            ("502 Bad Gateway", ""),
+        ] {
+            let told = told(&answer(status, body));
+            let after = Some(Duration::from_secs(7));
+            assert!(
+                matches!(told, Err(CollectorError::Later { after: asked, .. }) if asked == after),
+                "{status}: {told:?}"
+            );
         }
     }
 }
