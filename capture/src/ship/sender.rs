@@ -21,6 +21,12 @@ impl Sender {
         command.spawn().map(Self)
     }
 
+    /// Stands for one that waits for its end and sends nothing.
+    #[cfg(test)]
+    pub(super) fn that_sends_nothing() -> Self {
+        Self(Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap())
+    }
+
     /// Tells whether it still runs. The agent ends with it: whoever keeps the agent running starts both again, and what
     /// was spooled is there still.
     ///

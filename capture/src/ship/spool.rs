@@ -141,7 +141,7 @@ impl Writer {
     }
 
     /// Adds a delivery, which `make` writes, given its number and how many flows were lost by then. The oldest ones give
-    /// way until it fits.
+    /// way until it fits; one that is larger than the bound by itself stands alone.
     ///
     /// # Errors
     ///
