@@ -6,14 +6,13 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program")]
 
-use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use analyzer::audit::{Auditor, EDGES};
 use analyzer::lint::lint;
-use analyzer::mesh::{Manifest, Mesh};
+use analyzer::mesh::{FILE_DOCUMENTS, Manifest, Mesh};
 use flow::{
     ClientAuth, Close, Endpoint, Evidence, Flow, FlowId, PerSide, Presented, Security, Timestamp, TlsSession,
     Transport,
@@ -25,14 +24,16 @@ const SERVICES_EACH: u32 = 6;
 fn main() {
     let sizes: Vec<u32> = std::env::args().skip(1).filter_map(|text| text.parse().ok()).collect();
     let [pods, services, policies] = sizes.as_slice().try_into().unwrap_or([20_000, 3_000, 2_000]);
-    let text = declarations(pods, services, policies);
-    println!("{pods} pods, {services} Services, {policies} policies, {} bytes", text.len());
+    let files = declarations(pods, services, policies);
+    let bytes: usize = files.iter().map(|file| file.text.len()).sum();
+    println!("{pods} pods, {services} Services, {policies} policies, {bytes} bytes");
 
     let start = spent();
-    let (mesh, errors) = Mesh::load(vec![Manifest { file: "mesh.yaml".to_owned(), text }]);
+    let (mesh, errors) = Mesh::load(files);
     println!("read and indexed in {:?}, {} errors, {} MiB in use", since(start), errors.len(), resident());
-    if let Some(error) = errors.first() {
-        eprintln!("{}", error.message);
+    if let Some(error) = errors.iter().find(|error| error.fatal) {
+        eprintln!("the figures are of a part of it: {}", error.message);
+        std::process::exit(1);
     }
 
     let start = spent();
@@ -130,13 +131,11 @@ fn mesh_policy(mode: &str) -> String {
     )
 }
 
-fn declarations(pods: u32, services: u32, policies: u32) -> String {
+/// Everything, in files of as many documents as one is read with.
+fn declarations(pods: u32, services: u32, policies: u32) -> Vec<Manifest> {
     let namespaces = services.div_ceil(SERVICES_EACH).max(1);
-    let mut text = String::new();
-    let mut add = |document: std::fmt::Arguments<'_>| {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{document}---");
-    };
+    let mut documents = Vec::new();
+    let mut add = |document: std::fmt::Arguments<'_>| documents.push(document.to_string());
     add(format_args!("{}", mesh_policy("STRICT")));
     for number in 0..namespaces {
         add(format_args!(
@@ -173,5 +172,8 @@ fn declarations(pods: u32, services: u32, policies: u32) -> String {
             )),
         }
     }
-    text
+    let files = documents.chunks(FILE_DOCUMENTS).zip(1..);
+    files
+        .map(|(part, number)| Manifest { file: format!("mesh-{number}.yaml"), text: part.join("---\n") })
+        .collect()
 }
