@@ -134,7 +134,7 @@ impl InForce {
         let judged = tokio::task::spawn_blocking(move || {
             flows.iter().zip(by).map(|(flow, auditor)| auditor.judge(flow)).collect()
         });
-        Ok(judged.await.ok())
+        Ok(judged.await.inspect_err(|error| tracing::error!(%error, "flows could not be judged")).ok())
     }
 
     /// Finds what was in force before the snapshots that are held, and all that followed; absent where nothing was stored.

@@ -32,7 +32,7 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
             hosts(&group),
             client_namespaces(&group)
         );
-        let remedy = "Remove the tls block: auto mTLS then encrypts this traffic.";
+        let remedy = "Set ISTIO_MUTUAL, or remove the tls block so that auto mTLS decides.";
         let problem = blame(mesh, [client, server], &group, message, remedy);
         let block = group.first().and_then(|meeting| deciding_block(mesh, &meeting.expectation));
         problems.push(match block {
