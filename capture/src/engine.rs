@@ -29,7 +29,15 @@ pub struct Limits {
     pub silent: usize,
     /// The most payload bytes held for openings, over all connections.
     pub held_bytes: usize,
-    /// In how many parts the table is split, up to 4,096; each has its share of the three bounds above.
+    /// The most datagrams put together from fragments at a time.
+    pub datagrams: usize,
+    /// The most encapsulations around a packet.
+    pub tunnels: usize,
+    /// The most sessions remembered, by ticket or session id, so that resumptions are known by them. Of what tells of a session
+    /// in other ways there are as many as this bounds in proportion: a quarter for client and server pairs, a sixteenth for
+    /// server ports, an eighth for hops.
+    pub sessions: usize,
+    /// In how many parts the table is split, up to 4,096; each has its share of the first three bounds above.
     pub parts: usize,
     /// Seconds of silence after which a TCP connection counts as over.
     pub tcp_idle: u32,
@@ -49,6 +57,9 @@ impl Default for Limits {
             connections: 1_048_576,
             silent: 131_072,
             held_bytes: 256 * 1024 * 1024,
+            datagrams: 1024,
+            tunnels: 16,
+            sessions: 65_536,
             parts: 16,
             tcp_idle: 3_600,
             udp_idle: 180,
@@ -124,9 +135,9 @@ impl Engine {
     pub fn new(limits: Limits) -> Self {
         let parts = (0..limits.parts()).map(|_| Partition::new(limits.share())).collect();
         Self {
-            intake: Intake::default(),
+            intake: Intake::new(&limits),
             parts,
-            memory: Memory::default(),
+            memory: Memory::bounded(limits.sessions),
             clock: Clock::default(),
             out: VecDeque::new(),
             remaining: Vec::new(),

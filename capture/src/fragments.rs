@@ -11,9 +11,6 @@ use hashbrown::HashMap;
 
 use crate::packet::{Fragment, Network};
 
-/// The most datagrams being put together at a time; with [`MAX_LENGTH`] this bounds the bytes held to 64 MiB.
-const MAX_DATAGRAMS: usize = 1024;
-
 /// The most pieces of one datagram.
 const MAX_PIECES: usize = 256;
 
@@ -24,8 +21,10 @@ const MAX_LENGTH: usize = 65_535;
 const LIFETIME: i64 = 30_000_000_000;
 
 /// The datagrams being put together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Fragments {
+    /// How many there may be, of up to [`MAX_LENGTH`] bytes each.
+    most: usize,
     waiting: HashMap<Network, Datagram>,
     /// When each datagram began, in that order; those that became whole since then are still in it.
     begun: VecDeque<(Timestamp, Network, u64)>,
@@ -54,6 +53,11 @@ pub(crate) enum Added {
 }
 
 impl Fragments {
+    /// Puts so many datagrams together at a time, at least one.
+    pub(crate) fn bounded(most: usize) -> Self {
+        Self { most: most.max(1), waiting: HashMap::new(), begun: VecDeque::new(), count: 0, lost: 0 }
+    }
+
     pub(crate) fn add(&mut self, fragment: &Fragment<'_>, at: Timestamp) -> Added {
         let end = fragment.offset.saturating_add(fragment.piece.bytes.len());
         if fragment.piece.missing > 0 || end > MAX_LENGTH {
@@ -95,15 +99,15 @@ impl Fragments {
     /// Drops everything; returns how many datagrams were lost since the last time.
     pub(crate) fn finish(&mut self) -> usize {
         let lost = self.waiting.len().saturating_add(self.lost);
-        *self = Self::default();
+        *self = Self::bounded(self.most);
         lost
     }
 
     fn begin(&mut self, key: Network, at: Timestamp) {
-        while self.waiting.len() >= MAX_DATAGRAMS && !self.begun.is_empty() {
+        while self.waiting.len() >= self.most && !self.begun.is_empty() {
             self.drop_first();
         }
-        if self.begun.len() >= MAX_DATAGRAMS.saturating_mul(2) {
+        if self.begun.len() >= self.most.saturating_mul(2) {
             let waiting = &self.waiting;
             self.begun.retain(|(_, key, number)| waiting.get(key).is_some_and(|it| it.number == *number));
         }
@@ -161,6 +165,8 @@ mod tests {
     use super::*;
     use crate::packet::Captured;
 
+    const MOST: usize = 100;
+
     fn piece(identification: u32, offset: usize, more: bool, bytes: &[u8]) -> Fragment<'_> {
         let address = "192.0.2.1".parse().unwrap();
         let network = Network { source: address, destination: address, protocol: 6, identification };
@@ -168,7 +174,7 @@ mod tests {
     }
 
     fn check(pieces: &[(usize, bool, &str)], expected: Option<&str>) {
-        let mut fragments = Fragments::default();
+        let mut fragments = Fragments::bounded(MOST);
         let mut whole = None;
         for (offset, more, text) in pieces {
             let fragment = piece(7, *offset, *more, text.as_bytes());
@@ -181,7 +187,7 @@ mod tests {
 
     #[test]
     fn pieces_that_stay_alone_are_lost_in_time() {
-        let mut fragments = Fragments::default();
+        let mut fragments = Fragments::bounded(MOST);
         let at = |seconds: i64| Timestamp::from_nanos(seconds * 1_000_000_000);
         fragments.add(&piece(1, 0, true, b"abcdefgh"), at(0));
         fragments.add(&piece(2, 0, true, b"abcdefgh"), at(10));
@@ -198,17 +204,17 @@ mod tests {
 
     #[test]
     fn too_many_datagrams_cost_the_oldest_and_are_counted() {
-        let mut fragments = Fragments::default();
+        let mut fragments = Fragments::bounded(MOST);
         for number in 0..5_000 {
             fragments.add(&piece(number, 0, true, b"abcdefgh"), Timestamp::default());
             let whole = fragments.add(&piece(100_000 + number, 0, false, b"a"), Timestamp::default());
             assert!(matches!(whole, Added::Whole(_)));
-            assert!(fragments.waiting.len() <= MAX_DATAGRAMS);
-            assert!(fragments.begun.len() <= 2 * MAX_DATAGRAMS);
+            assert!(fragments.waiting.len() <= MOST);
+            assert!(fragments.begun.len() <= 2 * MOST);
         }
         let lost = fragments.expire(Timestamp::default());
         assert_eq!(lost + fragments.waiting.len(), 5_000);
-        assert!(fragments.waiting.len() >= MAX_DATAGRAMS - 1);
+        assert!(fragments.waiting.len() >= MOST - 1);
         assert!(matches!(
             fragments.add(&piece(4_999, 8, false, b"i"), Timestamp::default()),
             Added::Whole(_)

@@ -7,6 +7,7 @@ use flow::{Coverage, LOOPBACK, Timestamp, Tunnel};
 use hashbrown::HashMap;
 
 use crate::connection::points::Points;
+use crate::engine::Limits;
 use crate::fragments::{Added, Fragments};
 use crate::frame::{Frame, LinkType};
 use crate::packet::{self, Captured, Decoded, Layer, Packet, Skip};
@@ -44,7 +45,7 @@ impl Point {
 }
 
 /// What stands between a source and the flow table.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Intake {
     fragments: Fragments,
     /// Capture points by number, and the numbers of those met.
@@ -57,9 +58,26 @@ pub(crate) struct Intake {
     bytes: u64,
     skipped: BTreeMap<Skip, u64>,
     tunnels: Vec<Tunnel>,
+    /// The most encapsulations around a packet.
+    most: usize,
 }
 
 impl Intake {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            fragments: Fragments::bounded(limits.datagrams),
+            points: Vec::new(),
+            point_numbers: HashMap::new(),
+            latest: None,
+            names: HashMap::new(),
+            packets: 0,
+            bytes: 0,
+            skipped: BTreeMap::new(),
+            tunnels: Vec::new(),
+            most: limits.tunnels,
+        }
+    }
+
     /// Gives an interface its name, by which flows say where they were seen.
     pub(crate) fn name(&mut self, interface: u32, name: &str) {
         self.names.insert(interface, name.to_owned());
@@ -77,7 +95,7 @@ impl Intake {
     pub(crate) fn read(&mut self, frame: &Frame<'_>, each: &mut dyn FnMut(&Packet<'_>, &[Tunnel])) {
         let mut tunnels = std::mem::take(&mut self.tunnels);
         tunnels.clear();
-        let decoded = packet::decode(frame, &mut tunnels);
+        let decoded = packet::decode(frame, &mut tunnels, self.most);
         self.step(decoded, frame.at, &mut tunnels, 0, each);
         self.tunnels = tunnels;
     }
@@ -94,10 +112,11 @@ impl Intake {
             Ok(Decoded::Packet(packet)) => each(&packet, tunnels),
             Ok(Decoded::Fragment(fragment)) => match self.fragments.add(&fragment, at) {
                 // Fragments of a tunnel's packets may hold fragments again.
-                Added::Whole(_) if depth >= packet::MAX_TUNNELS => self.skip(Skip::TooDeep, 1),
+                Added::Whole(_) if depth > self.most => self.skip(Skip::TooDeep, 1),
                 Added::Whole(bytes) => {
                     let captured = Captured { bytes: &bytes, missing: 0 };
-                    let inner = packet::decode_from(Layer::Inside(fragment.network), captured, tunnels);
+                    let inner =
+                        packet::decode_from(Layer::Inside(fragment.network), captured, tunnels, self.most);
                     self.step(inner, at, tunnels, depth.saturating_add(1), each);
                 }
                 Added::Waiting => {}
@@ -197,7 +216,7 @@ mod tests {
     use super::*;
 
     fn seen_at(link: LinkType, header: &[u8], name: Option<&str>) -> Vec<String> {
-        let mut intake = Intake::default();
+        let mut intake = Intake::new(&Limits::default());
         if let Some(name) = name {
             intake.name(0, name);
         }

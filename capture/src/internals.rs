@@ -12,6 +12,7 @@ use crate::detect::upgrade::tds::Unwrapper;
 use crate::detect::upgrade::{Turn, UPGRADES};
 use crate::detect::{self, Detected, Opening};
 use crate::dtls::{self, Dtls};
+use crate::engine::Limits;
 use crate::frame::Frame;
 use crate::packet::{self, Captured, Decoded};
 use crate::quic::{Quic, is_quic_initial};
@@ -33,7 +34,7 @@ pub fn link_types() -> Vec<crate::engine::LinkType> {
 #[doc(hidden)]
 pub fn decode(frame: &Frame<'_>, tunnels: &mut usize) -> Result<(usize, usize), &'static str> {
     let mut met = Vec::new();
-    let decoded = packet::decode(frame, &mut met);
+    let decoded = packet::decode(frame, &mut met, Limits::default().tunnels);
     *tunnels = met.len();
     match decoded {
         Ok(Decoded::Packet(packet)) => Ok((packet.payload.on_wire(), packet.payload.bytes.len())),

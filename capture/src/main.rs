@@ -96,6 +96,17 @@ struct Arguments {
     /// The most payload held for openings, over all connections
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().held_bytes)]
     max_held_bytes: usize,
+    /// The most datagrams put together from fragments at a time; past it the oldest gives way and is counted as
+    /// incomplete-fragments
+    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().datagrams)]
+    max_datagrams: usize,
+    /// The most encapsulations around a packet; one with more is counted as nested-too-deep
+    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().tunnels)]
+    max_tunnels: usize,
+    /// The most sessions remembered to know resumptions by; past it the oldest gives way and is counted as
+    /// sessions-forgotten
+    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().sessions)]
+    max_sessions: usize,
 }
 
 /// Flows to a collector instead of to standard output.
@@ -167,6 +178,9 @@ fn run(arguments: Arguments) -> anyhow::Result<u8> {
         connections: arguments.max_connections,
         silent: arguments.max_silent,
         held_bytes: arguments.max_held_bytes,
+        datagrams: arguments.max_datagrams,
+        tunnels: arguments.max_tunnels,
+        sessions: arguments.max_sessions,
         ..Limits::default()
     });
     let watched = arguments.interface.join(", ");

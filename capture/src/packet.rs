@@ -26,9 +26,6 @@ const UDP: u8 = 17;
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
 
-/// The most encapsulations around a packet.
-pub(crate) const MAX_TUNNELS: usize = 16;
-
 /// Why a frame, or part of one, was not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Skip {
@@ -239,9 +236,13 @@ pub(crate) enum Step<'a> {
     Done(Decoded<'a>),
 }
 
-/// Reads a whole frame; the encapsulations met go to `tunnels`, outside in.
+/// Reads a whole frame; the encapsulations met go to `tunnels`, outside in, and there may be so many at most.
 #[inline]
-pub(crate) fn decode<'a>(frame: &Frame<'a>, tunnels: &mut Vec<Tunnel>) -> Result<Decoded<'a>, Skip> {
+pub(crate) fn decode<'a>(
+    frame: &Frame<'a>,
+    tunnels: &mut Vec<Tunnel>,
+    most: usize,
+) -> Result<Decoded<'a>, Skip> {
     if let Some(packet) = plain(frame) {
         return Ok(Decoded::Packet(packet));
     }
@@ -250,9 +251,9 @@ pub(crate) fn decode<'a>(frame: &Frame<'a>, tunnels: &mut Vec<Tunnel>) -> Result
         Short::Packet(packet) => Ok(Decoded::Packet(packet)),
         Short::Tunnel(tunnel, layer, inner) => {
             tunnels.push(tunnel);
-            decode_from(layer, inner, tunnels)
+            decode_from(layer, inner, tunnels, most)
         }
-        Short::Other => decode_from(layer, captured, tunnels),
+        Short::Other => decode_from(layer, captured, tunnels, most),
     }
 }
 
@@ -261,13 +262,14 @@ pub(crate) fn decode_from<'a>(
     mut layer: Layer,
     mut captured: Captured<'a>,
     tunnels: &mut Vec<Tunnel>,
+    most: usize,
 ) -> Result<Decoded<'a>, Skip> {
     for _ in 0..MAX_HEADERS {
         match step(layer, captured, tunnels)? {
             Step::Next(inner, rest) => (layer, captured) = (inner, rest),
             Step::Done(decoded) => return Ok(decoded),
         }
-        if tunnels.len() > MAX_TUNNELS {
+        if tunnels.len() > most {
             return Err(Skip::TooDeep);
         }
         match short(layer, captured) {
@@ -634,6 +636,8 @@ mod tests {
     use super::*;
     use crate::source::file::Reader;
 
+    const MOST: usize = 16;
+
     /// Reads step by step only.
     fn stepwise<'a>(frame: &Frame<'a>, tunnels: &mut Vec<Tunnel>) -> Result<Decoded<'a>, Skip> {
         let (mut layer, mut captured) = (Layer::Link(frame.link), Captured::of(frame));
@@ -642,7 +646,7 @@ mod tests {
                 Step::Next(inner, rest) => (layer, captured) = (inner, rest),
                 Step::Done(decoded) => return Ok(decoded),
             }
-            if tunnels.len() > MAX_TUNNELS {
+            if tunnels.len() > MOST {
                 return Err(Skip::TooDeep);
             }
         }
@@ -651,7 +655,7 @@ mod tests {
 
     fn check(frame: &Frame<'_>) {
         let (mut short, mut long) = (Vec::new(), Vec::new());
-        let decoded = decode(frame, &mut short);
+        let decoded = decode(frame, &mut short, MOST);
         assert_eq!(decoded, stepwise(frame, &mut long), "{frame:02x?}");
         assert_eq!(short, long, "{frame:02x?}");
     }
@@ -706,7 +710,7 @@ mod tests {
         let mut samples = vec![(LinkType::ETHERNET, segment), (LinkType::ETHERNET, datagram)];
         let mut kinds = std::collections::BTreeMap::new();
         testdata(&mut |frame| {
-            let Ok(Decoded::Packet(packet)) = decode(frame, &mut Vec::new()) else { return };
+            let Ok(Decoded::Packet(packet)) = decode(frame, &mut Vec::new(), MOST) else { return };
             let headers = frame.bytes.len() - packet.payload.bytes.len();
             let seen: &mut u32 = kinds.entry((frame.link.0, headers)).or_default();
             *seen += 1;

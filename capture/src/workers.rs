@@ -152,8 +152,8 @@ impl Workers {
             .collect();
         let shares = team.iter().map(|_| Share::default()).collect();
         Self {
-            intake: Intake::default(),
-            memory: Memory::default(),
+            intake: Intake::new(limits),
+            memory: Memory::bounded(limits.sessions),
             clock: Clock::default(),
             parts,
             frames: 0,

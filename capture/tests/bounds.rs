@@ -149,3 +149,22 @@ fn a_connection_that_falls_silent_after_its_handshake_is_settled_before_it_ends(
         assert_eq!(last.security, flows[0].security, "{name}: a settled verdict stays");
     }
 }
+
+#[test]
+fn remembered_sessions_have_a_bound_and_what_is_forgotten_is_counted() {
+    let forgotten = |limits: Limits| {
+        let mut engine = Engine::new(limits);
+        for name in ["python-python_tls12_cert-p256_resumed.pcap", "stunnel-stunnel_tls12_none_resumed.pcap"]
+        {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/lab").join(name);
+            let mut reader = Reader::new(File::open(path).unwrap()).unwrap();
+            while let Some(frame) = reader.next() {
+                engine.frame(&frame.unwrap());
+            }
+        }
+        engine.finish();
+        engine.coverage().skipped.get("sessions-forgotten").copied()
+    };
+    assert_eq!(forgotten(Limits::default()), None);
+    assert!(forgotten(Limits { sessions: 1, ..Limits::default() }) > Some(0));
+}

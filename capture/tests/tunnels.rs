@@ -70,7 +70,11 @@ fn vlan(id: u16, kind: u16, inner: &[u8]) -> Vec<u8> {
 }
 
 fn observe(link: LinkType, frames: &[Vec<u8>]) -> (Vec<Flow>, flow::Coverage) {
-    let mut engine = Engine::new(Limits::default());
+    observe_within(Limits::default(), link, frames)
+}
+
+fn observe_within(limits: Limits, link: LinkType, frames: &[Vec<u8>]) -> (Vec<Flow>, flow::Coverage) {
+    let mut engine = Engine::new(limits);
     for (number, bytes) in frames.iter().enumerate() {
         let at = Timestamp::from_nanos(i64::try_from(number).unwrap() * 1_000_000);
         let original_len = u32::try_from(bytes.len()).unwrap();
@@ -485,6 +489,30 @@ fn nesting_has_a_bound_and_what_passes_it_is_counted() {
     let (flows, coverage) = observe(LinkType::ETHERNET, &deep);
     assert_eq!(flows, []);
     assert_eq!(coverage.skipped.get("nested-too-deep"), Some(&4));
+    for (tunnels, read) in [(0, 0), (1, 0), (2, 1), (3, 1)] {
+        let double: Vec<_> = exchange(false)
+            .into_iter()
+            .map(|packet| ethernet(0x8100, &vlan(4, 0x0800, &ip(4, &packet))))
+            .collect();
+        let limits = Limits { tunnels, ..Limits::default() };
+        let (flows, coverage) = observe_within(limits, LinkType::ETHERNET, &double);
+        assert_eq!(flows.len(), read, "{tunnels}");
+        assert_eq!(coverage.skipped.contains_key("nested-too-deep"), read == 0, "{tunnels}");
+    }
+}
+
+#[test]
+fn datagrams_put_together_have_a_bound_and_what_passes_it_is_counted() {
+    // The first fragments of all packets come first, so that all of them wait.
+    let pieces: Vec<_> = exchange(false).iter().map(|packet| fragments(packet, 8)).collect();
+    let (first, rest): (Vec<_>, Vec<_>) =
+        pieces.iter().map(|pieces| (pieces[0].clone(), pieces[1..].to_vec())).unzip();
+    let frames: Vec<_> = first.into_iter().chain(rest.into_iter().flatten()).collect();
+    let (_, coverage) = observe(LinkType::RAW, &frames);
+    assert!(coverage.skipped.is_empty(), "{:?}", coverage.skipped);
+    let limits = Limits { datagrams: 3, ..Limits::default() };
+    let (_, coverage) = observe_within(limits, LinkType::RAW, &frames);
+    assert!(coverage.skipped.contains_key("incomplete-fragments"), "{:?}", coverage.skipped);
 }
 
 #[test]

@@ -104,6 +104,17 @@ pub(crate) struct Captures {
     /// The most payload held for openings, over all connections
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().held_bytes)]
     pub(crate) max_held_bytes: usize,
+    /// The most datagrams put together from fragments at a time; past it the oldest gives way and is counted as
+    /// incomplete-fragments
+    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().datagrams)]
+    pub(crate) max_datagrams: usize,
+    /// The most encapsulations around a packet; one with more is counted as nested-too-deep
+    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().tunnels)]
+    pub(crate) max_tunnels: usize,
+    /// The most sessions remembered to know resumptions by; past it the oldest gives way and is counted as
+    /// sessions-forgotten
+    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().sessions)]
+    pub(crate) max_sessions: usize,
 }
 
 impl Captures {
@@ -113,6 +124,9 @@ impl Captures {
             connections: self.max_connections,
             silent: self.max_silent,
             held_bytes: self.max_held_bytes,
+            datagrams: self.max_datagrams,
+            tunnels: self.max_tunnels,
+            sessions: self.max_sessions,
             ..Limits::default()
         }
     }

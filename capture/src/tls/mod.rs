@@ -23,6 +23,8 @@ use std::sync::Arc;
 
 use flow::{ClientAuth, Endpoint, Timestamp, TlsSession};
 
+use crate::engine::Limits;
+
 pub(crate) use handshake::Handshake;
 use known::Known;
 pub(crate) use probe::{Probe, certificate_record, client_hello, hello_suites, record_chain, server_answer};
@@ -60,12 +62,25 @@ pub(crate) struct Ends {
 }
 
 /// What is remembered from one connection to the next.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Memory {
     /// Earlier handshakes, for the resumptions that follow them.
     pub(crate) sessions: Sessions,
     /// What connections show alike.
     known: Known,
+}
+
+impl Memory {
+    /// Remembers so many sessions, see [`Limits::sessions`].
+    pub(crate) fn bounded(sessions: usize) -> Self {
+        Self { sessions: Sessions::bounded(sessions), known: Known::default() }
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::bounded(Limits::default().sessions)
+    }
 }
 
 /// What one connection's handshake came to.

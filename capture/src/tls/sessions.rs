@@ -12,16 +12,8 @@ use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
 use super::Ends;
 
-/// Most client, server and name combinations remembered.
-const MAX_PEERS: usize = 16_384;
 /// Most handshakes remembered of one combination; the oldest gives way.
 const MAX_HANDSHAKES: usize = 8;
-/// Most exact links (tickets, session ids) remembered; the oldest gives way.
-const MAX_EXACT: usize = 65_536;
-/// Most server ports (with the name asked for) whose handshakes are compared.
-const MAX_PORTS: usize = 4_096;
-/// Most hellos remembered to know them again on another hop; the oldest gives way.
-const MAX_HOPS: usize = 8_192;
 /// How long apart two hops of one session begin at most, in nanoseconds.
 const HOP: i64 = 10 * 1_000_000_000;
 /// How many full handshakes at a server port, all alike and not all of one client, tell of another.
@@ -97,14 +89,10 @@ pub(crate) struct Sessions {
     hops: Bounded<Option<(ClientAuth, Timestamp)>>,
 }
 
+#[cfg(test)]
 impl Default for Sessions {
     fn default() -> Self {
-        Self {
-            peers: Bounded::of(MAX_PEERS),
-            exact: Bounded::of(MAX_EXACT),
-            ports: Bounded::of(MAX_PORTS),
-            hops: Bounded::of(MAX_HOPS),
-        }
+        Self::bounded(crate::engine::Limits::default().sessions)
     }
 }
 
@@ -121,6 +109,17 @@ struct Siblings {
 }
 
 impl Sessions {
+    /// Remembers so many sessions by ticket or session id, and in proportion what tells of them in other ways; the oldest give
+    /// way. At least one of each is remembered.
+    pub(crate) fn bounded(most: usize) -> Self {
+        Self {
+            peers: Bounded::of(most.div_ceil(4)),
+            exact: Bounded::of(most),
+            ports: Bounded::of(most.div_ceil(16)),
+            hops: Bounded::of(most.div_ceil(8)),
+        }
+    }
+
     /// Returns how many sessions were forgotten because a bound was reached: resumptions of theirs are not linked.
     pub(crate) const fn forgotten(&self) -> u64 {
         let Self { peers, exact, ports, hops } = self;
