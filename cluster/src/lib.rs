@@ -12,7 +12,6 @@ mod snapshot;
 mod watch;
 
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use flow::Timestamp;
@@ -147,7 +146,7 @@ pub async fn list(client: &Client, configs: &MeshConfigs) -> Result<Snapshot, Li
     if all.over {
         return Err(ListError::TooMuch);
     }
-    Ok(Snapshot::of(now(), true, all.objects.into_iter().map(Arc::new).collect()))
+    Ok(Snapshot::of(now(), true, all.objects))
 }
 
 /// What changed since the last snapshot.

@@ -3,6 +3,7 @@
 //! What an API server adds goes (managed fields, versions, status), and so does what a pod's template may keep secret: of
 //! its environment only the settings of the proxy and of istiod that are read, of its arguments only the proxy's role.
 
+use analyzer::mesh::Declared;
 use kube::api::DynamicObject;
 use serde_json::{Map, Value, json};
 
@@ -12,7 +13,7 @@ use crate::kinds::Kind;
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// An object as it is kept.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct Object {
     /// What names it as a file would: `peerauthentications.security.istio.io/shop/default`, as `kubectl` takes it.
     pub file: String,
@@ -22,6 +23,15 @@ pub struct Object {
     pub(crate) bytes: usize,
     /// Whether its kind says what was declared, rather than what happens to run.
     pub(crate) declares: bool,
+    /// The same, as the analyzer read it.
+    pub(crate) declared: Declared,
+}
+
+impl PartialEq for Object {
+    fn eq(&self, other: &Self) -> bool {
+        // All else follows from these.
+        (&self.file, &self.json) == (&other.file, &other.json)
+    }
 }
 
 impl Object {
@@ -35,7 +45,8 @@ impl Object {
         json.extend(content(kind, object.data));
         let json = Value::Object(json);
         let bytes = json.to_string().len();
-        Self { file, json, bytes, declares: kind.declares }
+        let declared = Declared::read(&file, &json);
+        Self { file, json, bytes, declares: kind.declares, declared }
     }
 }
 
@@ -193,8 +204,10 @@ mod tests {
                     Object::of(known(object).unwrap(), version, dynamic)
                 })
                 .collect();
-            let (whole, _) = Mesh::of_objects(whole.iter().map(|(file, object)| (file.as_str(), object)));
-            let (cut, _) = Mesh::of_objects(cut.iter().map(|object| (object.file.as_str(), &object.json)));
+            let whole: Vec<Declared> =
+                whole.iter().map(|(file, object)| Declared::read(file, object)).collect();
+            let (whole, _) = Mesh::of_declared(&whole);
+            let (cut, _) = Mesh::of_declared(cut.iter().map(|object| &object.declared));
             assert_eq!(whole.control_plane, cut.control_plane);
             let ids =
                 |mesh: &Mesh| lint(mesh).into_iter().map(|found| (found.id, found.file)).collect::<Vec<_>>();

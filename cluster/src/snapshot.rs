@@ -28,8 +28,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     pub(crate) fn of(from: Timestamp, declared: bool, objects: Vec<Arc<Object>>) -> Self {
-        let (mesh, errors) =
-            Mesh::of_objects(objects.iter().map(|object| (object.file.as_str(), &object.json)));
+        let (mesh, errors) = Mesh::of_declared(objects.iter().map(|object| &object.declared));
         Self { from, mesh: Arc::new(mesh), errors, declared, objects }
     }
 
@@ -83,7 +82,7 @@ impl Held {
         let effect = match change.what {
             What::Listed(objects) => {
                 let listed: BTreeMap<String, Arc<Object>> =
-                    objects.into_iter().map(|object| (object.file.clone(), Arc::new(object))).collect();
+                    objects.into_iter().map(|object| (object.file.clone(), object)).collect();
                 let before = target.replace(listed.clone()).unwrap_or_default();
                 self.sizes(before.values(), listed.values());
                 if before == listed {
@@ -94,10 +93,9 @@ impl Held {
             }
             What::Applied(object) => {
                 let objects = target.get_or_insert_default();
-                if objects.get(&object.file).is_some_and(|same| **same == object) {
+                if objects.get(&object.file) == Some(&object) {
                     Effect::None
                 } else {
-                    let object = Arc::new(object);
                     let before = objects.insert(object.file.clone(), Arc::clone(&object));
                     self.sizes(before.iter(), [&object]);
                     of(&object)

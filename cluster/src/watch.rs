@@ -2,6 +2,7 @@
 
 use std::mem;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use flow::Timestamp;
@@ -30,9 +31,9 @@ pub(crate) struct Change {
 #[derive(Debug)]
 pub(crate) enum What {
     /// All there is.
-    Listed(Vec<Object>),
+    Listed(Vec<Arc<Object>>),
     /// One came or changed.
-    Applied(Object),
+    Applied(Arc<Object>),
     /// One is gone: its name.
     Deleted(String),
     /// There are more than can be held.
@@ -146,7 +147,7 @@ async fn run(
                 let listed = mem::take(&mut listed);
                 if listed.over { What::TooMuch } else { What::Listed(listed.objects) }
             }
-            Ok(Event::Apply(object)) => What::Applied(Object::of(kind, &api_version, object)),
+            Ok(Event::Apply(object)) => What::Applied(Arc::new(Object::of(kind, &api_version, object))),
             Ok(Event::Delete(object)) => What::Deleted(file(kind, &object)),
             Err(error) => {
                 if kind.custom && not_served(&error) {
@@ -181,7 +182,7 @@ async fn wait(backoff: &mut dyn Backoff) {
 /// A list as it comes in. Past the bounds objects are only counted: a list with a hole is not used.
 #[derive(Default)]
 pub(crate) struct Listing {
-    pub(crate) objects: Vec<Object>,
+    pub(crate) objects: Vec<Arc<Object>>,
     bytes: usize,
     pub(crate) over: bool,
 }
@@ -193,7 +194,7 @@ impl Listing {
         if self.over {
             self.objects = Vec::new();
         } else {
-            self.objects.push(object);
+            self.objects.push(Arc::new(object));
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::mesh::gateway::Gateway;
 use crate::mesh::gateway_api::{self, Target};
 use crate::mesh::hosts::{HostService, Owner, fqdn};
 use crate::mesh::lookup::{ByHost, BySelector, Index, Ranges, by_id, by_namespace, label};
-use crate::mesh::manifest::{Manifest, Resources};
+use crate::mesh::manifest::{Declared, Manifest, Resources};
 use crate::mesh::mesh_config::MeshConfig;
 use crate::mesh::meta::{Labels, Meta};
 use crate::mesh::network_policy::NetworkPolicy;
@@ -109,23 +109,21 @@ impl Mesh {
     pub fn load(manifests: Vec<Manifest>) -> (Self, Vec<InputError>) {
         let mut resources = Resources::read(&manifests);
         drop(manifests);
-        let errors = std::mem::take(&mut resources.errors);
+        let errors = resources.errors();
         (Self::of(resources), errors)
     }
 
-    /// Reads objects that came as JSON, such as from an API server, each with the name to cite it by as a file: the same
-    /// mesh as [`Mesh::load`] makes of one manifest an object, with the object's JSON as its text.
+    /// Takes objects that were read before: the same mesh as [`Mesh::load`] makes of one manifest an object, with the object's
+    /// JSON as its text.
     #[must_use]
-    pub fn of_objects<'a>(
-        objects: impl IntoIterator<Item = (&'a str, &'a serde_json::Value)>,
-    ) -> (Self, Vec<InputError>) {
-        let mut resources = Resources::read_objects(objects);
-        let errors = std::mem::take(&mut resources.errors);
+    pub fn of_declared<'a>(objects: impl IntoIterator<Item = &'a Declared>) -> (Self, Vec<InputError>) {
+        let mut resources = Resources::of_declared(objects);
+        let errors = resources.errors();
         (Self::of(resources), errors)
     }
 
     fn of(resources: Resources) -> Self {
-        let config = resources.config.unwrap_or_default();
+        let config = resources.config.map(|config| *config).unwrap_or_default();
         let mut mesh = Self {
             namespaces: resources
                 .namespaces

@@ -1,5 +1,6 @@
 //! Text to resources: every document of every file, each on its own, so that a bad one stops nothing.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::mesh::authorization_policy::AuthorizationPolicy;
@@ -72,6 +73,30 @@ pub const KINDS: &[(&str, &str)] = &[
     ("gateway.networking.k8s.io", "BackendTLSPolicy"),
 ];
 
+/// An object as it was read. A mesh is made of such objects again and again without reading them again.
+#[derive(Debug)]
+pub struct Declared(Resources);
+
+impl Declared {
+    /// Reads an object that came as JSON, such as from an API server, with the name to cite it by as a file. What is wrong with
+    /// it is among the errors of the mesh that is made of it.
+    #[must_use]
+    pub fn read(file: &str, object: &serde_json::Value) -> Self {
+        let mut resources = Resources::default();
+        // Written as JSON, an object stands on one line.
+        resources.object(&Arc::from(file), &Node::on_line(1, object), 1);
+        Self(resources)
+    }
+}
+
+/// Something to say of the input.
+#[derive(Debug, Clone)]
+struct Note {
+    error: InputError,
+    /// How often the same came again; it is said once.
+    again: u64,
+}
+
 /// All that was read, by kind.
 #[derive(Debug, Default)]
 pub(crate) struct Resources {
@@ -85,19 +110,20 @@ pub(crate) struct Resources {
     pub(crate) destination_rules: Vec<DestinationRule>,
     pub(crate) backend_tls: Vec<(Meta, Node)>,
     pub(crate) gateways: Vec<Gateway>,
-    pub(crate) waypoints: std::collections::HashSet<(String, String)>,
+    pub(crate) waypoints: HashSet<(String, String)>,
     pub(crate) virtual_services: Vec<VirtualService>,
     pub(crate) service_entries: Vec<ServiceEntry>,
     pub(crate) workload_entries: Vec<WorkloadEntry>,
     pub(crate) sidecars: Vec<Sidecar>,
     pub(crate) network_policies: Vec<NetworkPolicy>,
     pub(crate) authorization_policies: Vec<AuthorizationPolicy>,
-    pub(crate) config: Option<MeshConfig>,
+    /// Apart, as each object has one of these and next to none a configuration.
+    pub(crate) config: Option<Box<MeshConfig>>,
     pub(crate) control_plane: Option<ControlPlane>,
-    pub(crate) errors: Vec<InputError>,
-    seen: std::collections::HashMap<String, (File, u32)>,
-    /// What was noted once already: the place of its note in `errors`, and how often it came again.
-    noted: std::collections::HashMap<String, (usize, u64)>,
+    notes: Vec<Note>,
+    seen: HashMap<String, (File, u32)>,
+    /// What is said once: the place of its note.
+    once: HashMap<String, usize>,
 }
 
 impl Resources {
@@ -132,44 +158,131 @@ impl Resources {
                 resources.error(&file, None, false, "holds no document".to_owned());
             }
         }
-        resources.counted()
+        resources
     }
 
-    /// Says of what was noted once how often it came again.
-    fn counted(mut self) -> Self {
-        for (index, again) in std::mem::take(&mut self.noted).into_values() {
-            if let (Some(error), true) = (self.errors.get_mut(index), again > 0) {
+    /// Takes objects that were read before, in order.
+    pub(crate) fn of_declared<'a>(objects: impl IntoIterator<Item = &'a Declared>) -> Self {
+        let mut resources = Self::default();
+        for Declared(object) in objects {
+            resources.take(object);
+        }
+        resources
+    }
+
+    /// Takes what another one holds, behind its own: nothing of what declares again what is declared already.
+    fn take(&mut self, other: &Self) {
+        let before = self.notes.len();
+        for (identity, (file, line)) in &other.seen {
+            self.twice(identity, file, *line);
+        }
+        if self.notes.len() > before {
+            return;
+        }
+        let Self {
+            namespaces,
+            nodes,
+            pods,
+            services,
+            slices,
+            endpoints,
+            peer_authentications,
+            destination_rules,
+            backend_tls,
+            gateways,
+            waypoints,
+            virtual_services,
+            service_entries,
+            workload_entries,
+            sidecars,
+            network_policies,
+            authorization_policies,
+            config,
+            control_plane,
+            notes,
+            seen,
+            once,
+        } = other;
+        self.namespaces.extend_from_slice(namespaces);
+        self.nodes.extend_from_slice(nodes);
+        self.pods.extend_from_slice(pods);
+        self.services.extend_from_slice(services);
+        self.slices.extend_from_slice(slices);
+        self.endpoints.extend_from_slice(endpoints);
+        self.peer_authentications.extend_from_slice(peer_authentications);
+        self.destination_rules.extend_from_slice(destination_rules);
+        self.backend_tls.extend_from_slice(backend_tls);
+        self.gateways.extend_from_slice(gateways);
+        self.waypoints.extend(waypoints.iter().cloned());
+        self.virtual_services.extend_from_slice(virtual_services);
+        self.service_entries.extend_from_slice(service_entries);
+        self.workload_entries.extend_from_slice(workload_entries);
+        self.sidecars.extend_from_slice(sidecars);
+        self.network_policies.extend_from_slice(network_policies);
+        self.authorization_policies.extend_from_slice(authorization_policies);
+        if let Some(config) = config {
+            self.configure((**config).clone());
+        }
+        self.control_plane = self.control_plane.or(*control_plane);
+        self.seen.extend(seen.iter().map(|(identity, place)| (identity.clone(), place.clone())));
+        let keys: HashMap<usize, &String> = once.iter().map(|(key, place)| (*place, key)).collect();
+        for (place, note) in notes.iter().enumerate() {
+            let key = keys.get(&place).map(|key| (*key).clone());
+            self.note(key, note.clone());
+        }
+    }
+
+    /// Takes the configuration of the mesh: the first one, unless a later one is that of the default revision.
+    fn configure(&mut self, config: MeshConfig) {
+        if self.config.is_none() || config.meta.as_ref().is_some_and(|meta| &*meta.name == "istio") {
+            self.config = Some(Box::new(config));
+        }
+    }
+
+    /// Returns all that there is to say of the input.
+    pub(crate) fn errors(&mut self) -> Vec<InputError> {
+        let notes = std::mem::take(&mut self.notes).into_iter();
+        let said = notes.map(|Note { mut error, again }| {
+            if again > 0 {
                 error.message.push_str(&format!(" (and {again} more like it)"));
             }
-        }
-        self
+            error
+        });
+        said.collect()
     }
 
-    /// Reads objects that came as JSON, each under the name that stands for its file.
-    pub(crate) fn read_objects<'a>(
-        objects: impl IntoIterator<Item = (&'a str, &'a serde_json::Value)>,
-    ) -> Self {
-        let mut resources = Self::default();
-        for (file, object) in objects {
-            // Written as JSON, an object stands on one line.
-            resources.object(&Arc::from(file), &Node::on_line(1, object), 1);
+    /// Notes something; what has a key the first time that it is met, and counts it from then on.
+    fn note(&mut self, key: Option<String>, note: Note) {
+        let place = key.as_ref().and_then(|key| self.once.get(key));
+        if let Some(said) = place.and_then(|place| self.notes.get_mut(*place)) {
+            said.again = said.again.saturating_add(note.again).saturating_add(1);
+            return;
         }
-        resources.counted()
+        if let Some(key) = key {
+            self.once.insert(key, self.notes.len());
+        }
+        self.notes.push(note);
     }
 
-    /// Notes something the first time that it is met, and counts it from then on.
     fn note_once(&mut self, key: String, file: &File, line: u32, message: String) {
-        match self.noted.get_mut(&key) {
-            Some((_, again)) => *again = again.saturating_add(1),
-            None => {
-                self.noted.insert(key, (self.errors.len(), 0));
-                self.error(file, Some(line), false, message);
-            }
-        }
+        let error = InputError { file: file.to_string(), line: Some(line), message, fatal: false };
+        self.note(Some(key), Note { error, again: 0 });
     }
 
     fn error(&mut self, file: &File, line: Option<u32>, fatal: bool, message: String) {
-        self.errors.push(InputError { file: file.to_string(), line, message, fatal });
+        let error = InputError { file: file.to_string(), line, message, fatal };
+        self.note(None, Note { error, again: 0 });
+    }
+
+    /// Reports an object whose name another one has already, and tells whether there is such a one.
+    fn twice(&mut self, identity: &str, file: &File, line: u32) -> bool {
+        let Some((other_file, other_line)) = self.seen.get(identity) else { return false };
+        let id = identity.split_once('/').map_or(identity, |(_, id)| id);
+        let message = format!(
+            "{id} is declared twice; the first, at {other_file}:{other_line}, counts, this one is left out"
+        );
+        self.error(file, Some(line), true, message);
+        true
     }
 
     fn document(&mut self, file: &File, first_line: u32, text: &str) {
@@ -238,12 +351,8 @@ impl Resources {
             return self.error(file, Some(line), true, format!("{kind} without metadata.name; left out"));
         };
         let identity = format!("{group}/{}", meta.id());
-        if let Some((other_file, other_line)) = self.seen.get(&identity) {
-            let message = format!(
-                "{} is declared twice; the first, at {other_file}:{other_line}, counts, this one is left out",
-                meta.id()
-            );
-            return self.error(file, Some(line), true, message);
+        if self.twice(&identity, file, line) {
+            return;
         }
         self.seen.insert(identity, (file.clone(), line));
         self.version(file, line, &group, &kind, &version);
@@ -387,7 +496,7 @@ impl Resources {
         }
         let Some(mesh) = node.at(&["data", "mesh"]) else { return };
         match mesh.text().map(parse) {
-            Some(Ok(config)) if self.config.is_none() || &*meta.name == "istio" => {
+            Some(Ok(config)) => {
                 // A block of text begins on the line below its key.
                 let block = mesh.text().is_some_and(|text| text.contains('\n'));
                 let mut config = MeshConfig::read(&config, mesh.key_line.saturating_add(u32::from(block)));
@@ -396,9 +505,9 @@ impl Resources {
                 }
                 let source = Some(Arc::new(node.json()));
                 config.meta = Some(Meta { source, ..meta.clone() });
-                self.config = Some(config);
+                self.configure(config);
             }
-            Some(Ok(_)) | None => {}
+            None => {}
             Some(Err((_, message))) => {
                 notes.push((
                     mesh.line,
@@ -483,4 +592,58 @@ fn documents_of(text: &str) -> impl Iterator<Item = (u32, &str)> {
             !line.trim().is_empty() && !line.trim_start().starts_with('#') && !line.starts_with('%')
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::mesh::Mesh;
+
+    /// What there is to say of an input as a whole must not depend on whether its objects were read one by one.
+    #[test]
+    fn objects_read_one_by_one_make_the_same_mesh_as_their_text() {
+        let config = |name: &str, domain: &str| {
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "istio-system"},
+                "data": {"mesh": format!("trustDomain: {domain}")}})
+        };
+        let policy = |name: &str, mode: &str| {
+            json!({"apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication",
+                "metadata": {"name": name, "namespace": "shop"}, "spec": {"mtls": {"mode": mode}, "mutual": true}})
+        };
+        let objects = [
+            config("istio-canary", "canary"),
+            config("istio", "default"),
+            config("istio-stable", "stable"),
+            policy("default", "STRICT"),
+            policy("second", "DISABLE"),
+            policy("default", "PERMISSIVE"),
+            json!({"kind": "Pod"}),
+            policy("third", "STRICT"),
+        ];
+        let texts = objects
+            .iter()
+            .zip(1..)
+            .map(|(object, number)| Manifest { file: format!("object-{number}"), text: object.to_string() });
+        let (whole, said) = Mesh::load(texts.collect());
+        let declared: Vec<Declared> = objects
+            .iter()
+            .zip(1..)
+            .map(|(object, number)| Declared::read(&format!("object-{number}"), object))
+            .collect();
+        for _ in 0..2 {
+            let (again, said_again) = Mesh::of_declared(&declared);
+            assert_eq!(said_again, said);
+            assert_eq!(again.config, whole.config);
+            assert_eq!(again.peer_authentications, whole.peer_authentications);
+        }
+        assert_eq!(whole.config.trust_domain, "default");
+        assert_eq!(whole.peer_authentications.len(), 3);
+        let words: Vec<&str> = said.iter().map(|error| error.message.as_str()).collect();
+        assert_eq!(words.len(), 3, "{words:?}");
+        assert!(words[0].ends_with("(and 2 more like it)"), "{words:?}");
+        assert!(words[1].contains("declared twice; the first, at object-4:1, counts"), "{words:?}");
+        assert!(words[2].contains("no Kubernetes object"), "{words:?}");
+    }
 }

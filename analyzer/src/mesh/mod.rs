@@ -28,6 +28,7 @@ pub(crate) use hosts::fqdn;
 pub use hosts::{Behind, HostEndpoint, HostPort, HostService, Owner};
 pub use index::Mesh;
 pub use manifest::{
-    ALIAS_NODES, DOCUMENT_BYTES, DOCUMENT_NODES, FILE_BYTES, FILE_DOCUMENTS, KINDS, Manifest, NESTING,
+    ALIAS_NODES, DOCUMENT_BYTES, DOCUMENT_NODES, Declared, FILE_BYTES, FILE_DOCUMENTS, KINDS, Manifest,
+    NESTING,
 };
 pub(crate) use spelling::{meant, nearest};
