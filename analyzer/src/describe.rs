@@ -249,7 +249,7 @@ pub fn known(mesh: &Mesh, subject: Subject) -> Vec<String> {
     names
 }
 
-fn unknown(mesh: &Mesh, subject: Subject, name: &str) -> Unclear {
+pub(crate) fn unknown(mesh: &Mesh, subject: Subject, name: &str) -> Unclear {
     let all = known(mesh, subject);
     let near = spelling::near(all.iter().map(String::as_str), name);
     Unclear::Unknown { wanted: subject.name(), name: name.to_owned(), near }

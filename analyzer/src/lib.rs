@@ -13,6 +13,7 @@ pub mod names;
 pub mod parties;
 pub mod patch;
 pub mod policy;
+pub mod readiness;
 pub mod report;
 pub mod verdict;
 pub mod violation;

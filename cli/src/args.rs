@@ -47,6 +47,8 @@ pub(crate) enum Command {
     Lint(Lint),
     /// Audits captures against declarations: violations, why, and what mends them
     Replay(Replay),
+    /// Says who would break if a namespace, a workload or the whole mesh became STRICT
+    Readiness(Readiness),
     /// Audits captures into a store and serves the API and the dashboard
     Serve(Serve),
     /// Reads a cluster's declarations
@@ -72,6 +74,7 @@ impl Command {
             Self::Describe(options) => (&options.mesh.paths, &[]),
             Self::Lint(options) => (&options.mesh.paths, &[]),
             Self::Replay(options) => (&options.mesh.paths, &options.captures.files),
+            Self::Readiness(options) => (&options.mesh.paths, &options.captures.files),
             Self::Serve(options) => (&options.mesh.paths, &options.input),
             Self::Mesh(_) | Self::Store(_) | Self::Completions { .. } => (&[], &[]),
         };
@@ -287,6 +290,33 @@ pub(crate) enum Kind {
     #[value(alias = "gw")]
     Gateway,
 }
+
+#[derive(Debug, Args)]
+#[command(after_help = READINESS_EXAMPLES)]
+pub(crate) struct Readiness {
+    #[command(flatten)]
+    pub(crate) captures: Captures,
+    #[command(flatten)]
+    pub(crate) mesh: Declarations,
+    /// The namespace that becomes STRICT. Without it and --workload, the whole mesh
+    #[arg(short, long, value_name = "NAME", add = ArgValueCandidates::new(completion::namespaces))]
+    pub(crate) namespace: Option<String>,
+    /// The workload that becomes STRICT
+    #[arg(short, long, value_name = "NAMESPACE/NAME", conflicts_with = "namespace",
+        add = ArgValueCandidates::new(completion::workloads))]
+    pub(crate) workload: Option<String>,
+    /// How to print the answer
+    #[arg(short, long, value_enum, default_value_t = Form::Text)]
+    pub(crate) output: Form,
+}
+
+const READINESS_EXAMPLES: &str = "\
+Examples:
+  wireproof readiness capture.pcap --mesh ./mesh -n orders
+  wireproof readiness monday.pcap tuesday.pcap --mesh ./mesh -w orders/checkout -o json
+  wireproof readiness capture.pcap --mesh ./mesh -n orders -o json | jq -r .proposal.yaml
+
+Exit status 1 says that something seen would break; 0 says no more than that nothing seen would.";
 
 #[derive(Debug, Args)]
 #[command(after_help = LINT_EXAMPLES)]

@@ -56,6 +56,21 @@ pub(crate) fn subjects() -> Vec<CompletionCandidate> {
     describe::known(&mesh, Subject::from(kind)).into_iter().map(CompletionCandidate::new).collect()
 }
 
+/// The namespaces of the mesh.
+pub(crate) fn namespaces() -> Vec<CompletionCandidate> {
+    known(Subject::Namespace)
+}
+
+/// The workloads of the mesh.
+pub(crate) fn workloads() -> Vec<CompletionCandidate> {
+    known(Subject::Workload)
+}
+
+fn known(subject: Subject) -> Vec<CompletionCandidate> {
+    let names = mesh().map(|mesh| describe::known(&mesh, subject)).unwrap_or_default();
+    names.into_iter().map(CompletionCandidate::new).collect()
+}
+
 /// The ids of the findings, each with its title.
 pub(crate) fn ids() -> Vec<CompletionCandidate> {
     let mut rules: Vec<_> = RULES.iter().collect();

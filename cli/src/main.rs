@@ -14,6 +14,7 @@ mod in_force;
 mod input;
 mod lint;
 mod mesh;
+mod readiness;
 mod render;
 mod replay;
 mod serve;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Command::Describe(options) => describe::run(&options),
         Command::Lint(options) => lint::run(&options),
         Command::Replay(options) => replay::run(&options),
+        Command::Readiness(options) => readiness::run(&options),
         Command::Serve(options) => serve::run(&options),
         Command::Mesh(command) => mesh::run(&command),
         Command::Store(command) => store::run(&command),

@@ -29,7 +29,7 @@ use crate::policy::visibility::full_name;
 use crate::report::{InputError, PartyKind};
 
 /// A snapshot of all declarations. Whatever it refers to and does not hold is simply not there: lookups say so.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Mesh {
     /// MeshConfig, with Istio's defaults where nothing is declared.
     pub config: MeshConfig,
@@ -71,7 +71,7 @@ pub struct Mesh {
 }
 
 /// Where the resources stand by what they are asked for, oldest first where they compete.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Places {
     pub(super) pods: HashMap<Arc<str>, PodPlaces>,
     pub(super) peer_authentications: Index<Arc<str>>,
@@ -97,7 +97,7 @@ pub(super) struct Places {
 }
 
 /// The pods of a namespace that have not ended: all of them, and by each of their labels.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct PodPlaces {
     pub(super) all: Vec<usize>,
     pub(super) by_label: HashMap<String, Vec<usize>>,
@@ -153,7 +153,6 @@ impl Mesh {
                 pod.proxy = PartyKind::Waypoint;
             }
         }
-        mesh.peer_authentications.sort_by(|a, b| a.meta.age().cmp(&b.meta.age()));
         mesh.gateways.sort_by(|a, b| a.meta.age().cmp(&b.meta.age()));
         mesh.virtual_services.sort_by(|a, b| a.meta.age().cmp(&b.meta.age()));
         mesh.service_entries.sort_by(|a, b| a.meta.age().cmp(&b.meta.age()));
@@ -219,16 +218,33 @@ impl Mesh {
         mesh
     }
 
-    fn place_policies(&mut self) {
+    /// Returns the same declarations with this PeerAuthentication, in place of the one of its name if there is one.
+    #[must_use]
+    pub fn with_peer_authentication(&self, policy: PeerAuthentication) -> Self {
+        let mut mesh = self.clone();
+        mesh.peer_authentications.retain(|other| other.meta.id() != policy.meta.id());
+        mesh.peer_authentications.push(policy);
+        mesh.place_peer_authentications();
+        mesh
+    }
+
+    fn place_peer_authentications(&mut self) {
+        self.peer_authentications.sort_by(|a, b| a.meta.age().cmp(&b.meta.age()));
         let places = &mut self.places;
         places.peer_authentications =
             by_namespace(self.peer_authentications.iter().map(|policy| &policy.meta));
         places.peer_authentications_by_id =
             by_id(self.peer_authentications.iter().map(|policy| &policy.meta));
+        places.policies_by_selector.clear();
         for (place, policy) in self.peer_authentications.iter().enumerate() {
             let selectors = places.policies_by_selector.entry(policy.meta.namespace.clone());
             selectors.or_default().add(&policy.selector, place);
         }
+    }
+
+    fn place_policies(&mut self) {
+        self.place_peer_authentications();
+        let places = &mut self.places;
         places.destination_rules = by_namespace(self.destination_rules.iter().map(|rule| &rule.meta));
         places.destination_rules_by_id = by_id(self.destination_rules.iter().map(|rule| &rule.meta));
         for (place, rule) in self.destination_rules.iter().enumerate() {

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use crate::mesh::meta::{Labels, Meta};
 
 /// Places by key, each list in rising order.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Index<K>(HashMap<K, Vec<usize>>);
 
 impl<K> Default for Index<K> {
@@ -66,7 +66,7 @@ pub(super) fn all_at<'a, T>(
 /// Places by host: names, and patterns that begin with a star. It answers as [`covers`] does.
 ///
 /// [`covers`]: crate::policy::visibility::covers
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct ByHost {
     names: Index<String>,
     /// By what follows the star.
@@ -113,7 +113,7 @@ impl ByHost {
 }
 
 /// Places of selectors, by one label that each asks for.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct BySelector {
     by_label: Index<String>,
     /// Selectors that ask for nothing.
@@ -145,7 +145,7 @@ impl BySelector {
 }
 
 /// Places of ranges of addresses.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Ranges {
     places: Index<IpNet>,
     lengths: BTreeSet<u8>,

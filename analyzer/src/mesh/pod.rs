@@ -52,6 +52,14 @@ pub struct Controller {
 }
 
 impl Pod {
+    /// Returns the label by which a policy selects its workload best; absent for a pod without labels.
+    pub(crate) fn own_label(&self) -> Option<(&String, &String)> {
+        ["app", "app.kubernetes.io/name", "service.istio.io/canonical-name"]
+            .iter()
+            .find_map(|key| self.meta.labels.get_key_value(*key))
+            .or_else(|| self.meta.labels.iter().next())
+    }
+
     /// Reads a Pod.
     pub(crate) fn read(meta: Meta, document: &Node) -> Self {
         let spec = document.get("spec");

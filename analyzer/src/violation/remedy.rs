@@ -105,10 +105,7 @@ pub(super) fn open_port(case: &Case<'_>) -> Option<Change> {
         let yaml = Patch::of(&own.meta).set(&pointer, ServerMode::Permissive.name()).yaml();
         return Some(Change::of(&own.meta, own.mode_line, yaml));
     }
-    let (key, value) = ["app", "app.kubernetes.io/name", "service.istio.io/canonical-name"]
-        .iter()
-        .find_map(|key| pod.meta.labels.get_key_value(*key))
-        .or_else(|| pod.meta.labels.iter().next())?;
+    let (key, value) = pod.own_label()?;
     let name = format!("{}-{port}", pod.workload);
     let yaml = Patch::create("security.istio.io/v1", "PeerAuthentication", &pod.meta.namespace, &name)
         .set(&format!("/spec/selector/matchLabels/{}", part(key)), value.as_str())

@@ -1,0 +1,337 @@
+//! Who would break if a workload, a namespace or the whole mesh became STRICT: what was let in, judged by the declarations
+//! as they would be then.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use flow::{Flow, Transport};
+use serde::Serialize;
+
+use crate::audit::Ledger;
+use crate::describe::{self, Subject};
+use crate::expectation::{Expectation, expect};
+use crate::mesh::Mesh;
+use crate::mesh::meta::{Labels, Meta};
+use crate::mesh::peer_authentication::PeerAuthentication;
+use crate::mesh::pod::Pod;
+use crate::names::Unclear;
+use crate::parties;
+use crate::patch::{Patch, part};
+use crate::policy::Trace;
+use crate::policy::peer_authentication::{chosen_for_workload, effective, for_namespace};
+use crate::report::{Finding, Judged, Judgement, Party, PartyKind, Remedy, ServerMode, SetAside};
+use crate::verdict;
+use crate::violation::{Case, ob02_plaintext_refused, ob03_certificate_missing};
+
+/// What becomes STRICT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// All of it.
+    Mesh,
+    /// A namespace, by its name.
+    Namespace(String),
+    /// A workload, as `namespace/name`.
+    Workload(String),
+}
+
+/// What STRICT would do there, as far as the flows tell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Readiness {
+    /// `mesh`, `namespace orders` or `workload orders/stock`.
+    pub scope: String,
+    /// Its workloads, by name.
+    pub workloads: Vec<Workload>,
+    /// Who would break, as the findings that STRICT would make of what was let in: OB02 and OB03, worst first.
+    pub breaks: Vec<Finding>,
+    /// What makes it STRICT.
+    pub proposal: Remedy,
+}
+
+/// One workload, before and after.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Workload {
+    /// `namespace/name`.
+    pub name: String,
+    /// The mode in force where no port has one of its own; absent where no proxy enforces one.
+    pub mode: Option<ServerMode>,
+    /// The mode that would be in force.
+    pub proposed: Option<ServerMode>,
+    /// Who would decide it: `PeerAuthentication/namespace/name`, or `default`.
+    pub proposed_from: String,
+    /// Flows that reached it and were let in.
+    pub flows: u64,
+    /// Those of them that STRICT lets in too.
+    pub stays: u64,
+    /// Those that STRICT would refuse.
+    pub would_break: u64,
+    /// Those of which the wire does not tell.
+    pub unclear: u64,
+    /// What it comes to.
+    pub state: State,
+}
+
+flow::named! {
+    /// What is known of a workload that would become STRICT.
+    pub enum State {
+        /// Something that was let in would be refused.
+        Breaks = "breaks",
+        /// Nothing seen would be refused, but of some flows the wire does not tell.
+        Unclear = "unclear",
+        /// All that was seen would go on. What was not seen, nobody knows.
+        Ready = "ready",
+        /// Nothing reached it in what was seen: no evidence, which is not readiness.
+        NoTraffic = "no-traffic",
+        /// A narrower policy keeps it from becoming STRICT.
+        StaysOpen = "stays-open",
+        /// No proxy that would enforce it.
+        NotEnforced = "not-enforced",
+    }
+}
+
+/// Tells what would become of these flows if what the scope names became STRICT.
+///
+/// Counted are TCP flows to its workloads that were let in: not what was refused or failed already, and not what no policy is
+/// about (Istio's own ports, probes, what stays inside a pod).
+///
+/// # Errors
+///
+/// Where the declarations have no such namespace or workload.
+pub fn assess<'a>(
+    mesh: &Mesh,
+    scope: &Scope,
+    flows: impl IntoIterator<Item = &'a Flow>,
+) -> Result<Readiness, Unclear> {
+    let (policy, proposal) = propose(mesh, scope)?;
+    let proposed = mesh.with_peer_authentication(policy);
+    let mut workloads = workloads(mesh, &proposed, scope);
+    let mut ledger = Ledger::default();
+    for flow in flows {
+        let server = parties::server(mesh, flow.server);
+        let Some(workload) = workloads.get_mut(&server.name()).filter(|_| server.pod.is_some()) else {
+            continue;
+        };
+        let Some(fate) = fate(mesh, &proposed, flow, &server) else { continue };
+        workload.flows = workload.flows.saturating_add(1);
+        let count = match fate {
+            Fate::Stays => &mut workload.stays,
+            Fate::Unclear => &mut workload.unclear,
+            Fate::Breaks(judged) => {
+                ledger.add(&judged);
+                &mut workload.would_break
+            }
+        };
+        *count = count.saturating_add(1);
+    }
+    let workloads = workloads.into_values().map(|workload| Workload { state: state(&workload), ..workload });
+    let scope = match scope {
+        Scope::Mesh => "mesh".to_owned(),
+        Scope::Namespace(name) => format!("namespace {name}"),
+        Scope::Workload(name) => format!("workload {name}"),
+    };
+    Ok(Readiness { scope, workloads: workloads.collect(), breaks: ledger.findings(), proposal })
+}
+
+/// What would become of a flow that was let in.
+enum Fate {
+    Stays,
+    Unclear,
+    /// Judged as the attempt that it would be.
+    Breaks(Box<Judged>),
+}
+
+/// Returns what would become of a flow; nothing for what was not let in, or is not judged.
+fn fate(mesh: &Mesh, proposed: &Mesh, flow: &Flow, server: &Party) -> Option<Fate> {
+    if flow.transport != Transport::Tcp {
+        return None;
+    }
+    let client = parties::client(mesh, flow.client.ip);
+    let sni = flow.tls().and_then(|tls| tls.sni.as_deref());
+    let now = expect(mesh, flow.client.ip, flow.server, sni);
+    let then = expect(proposed, flow.client.ip, flow.server, sni);
+    let case = |expectation| Case { mesh, flow, client: &client, server, expectation, since: None };
+    let verdict = verdict::judge(&case(&now));
+    match verdict.set_aside {
+        None | Some(SetAside::ClassUnknown | SetAside::CertificateHidden) => {}
+        Some(
+            SetAside::Loopback
+            | SetAside::InfrastructurePort
+            | SetAside::Probe
+            | SetAside::Udp
+            | SetAside::Opaque
+            | SetAside::HandshakeFailed
+            | SetAside::UnknownDestination,
+        ) => return None,
+    }
+    // What the server gave no byte to was not let in.
+    if !flow.answered() || case(&now).has_failed() {
+        return None;
+    }
+    let (before, after) = (case(&now).possible(), case(&then).possible());
+    let allowed = &then.expected.allowed;
+    // A certificate that PERMISSIVE passed by is asked for its issuer under STRICT, and that nobody saw.
+    if after.is_empty() || before != after {
+        return Some(Fate::Unclear);
+    }
+    if after.iter().all(|class| allowed.contains(class)) {
+        return Some(Fate::Stays);
+    }
+    if after.iter().any(|class| allowed.contains(class)) {
+        return Some(Fate::Unclear);
+    }
+    Some(refused(proposed, flow, &client, server, &then).map_or(Fate::Unclear, Fate::Breaks))
+}
+
+/// Judges a flow as the attempt that STRICT would make of it.
+fn refused(
+    proposed: &Mesh,
+    flow: &Flow,
+    client: &Party,
+    server: &Party,
+    expectation: &Expectation,
+) -> Option<Box<Judged>> {
+    let mut attempt = flow.clone();
+    attempt.bytes.server = 0;
+    let case = Case { mesh: proposed, flow: &attempt, client, server, expectation, since: None };
+    let rules = [&ob02_plaintext_refused::RULE, &ob03_certificate_missing::RULE];
+    let violation = rules.iter().find_map(|rule| rule.judge(&case))?;
+    Some(Box::new(Judged {
+        flow: flow.clone(),
+        client: client.clone().into(),
+        server: server.clone().into(),
+        expected: Some(expectation.expected.clone()),
+        judgement: Judgement::Violates,
+        basis: violation.message.clone(),
+        set_aside: None,
+        violations: vec![violation],
+    }))
+}
+
+fn state(workload: &Workload) -> State {
+    match (workload.proposed, workload.would_break, workload.unclear, workload.flows) {
+        (None, ..) => State::NotEnforced,
+        (Some(ServerMode::Permissive | ServerMode::Disable), ..) => State::StaysOpen,
+        (Some(ServerMode::Strict), 1.., ..) => State::Breaks,
+        (Some(ServerMode::Strict), 0, 1.., _) => State::Unclear,
+        (Some(ServerMode::Strict), 0, 0, 0) => State::NoTraffic,
+        (Some(ServerMode::Strict), 0, 0, 1..) => State::Ready,
+    }
+}
+
+/// Lists the workloads of the scope, by name: those with pods that run.
+fn workloads(mesh: &Mesh, proposed: &Mesh, scope: &Scope) -> BTreeMap<String, Workload> {
+    let mut workloads: BTreeMap<String, Workload> = BTreeMap::new();
+    for pod in mesh.pods.iter().filter(|pod| !pod.ended && covers(scope, pod)) {
+        let enforced = matches!(pod.proxy, PartyKind::Sidecar | PartyKind::Ambient);
+        // A gateway's servers declare what it accepts, not a mode.
+        if matches!(pod.proxy, PartyKind::Gateway | PartyKind::Waypoint) {
+            continue;
+        }
+        // Port 0 is nobody's: no port's own mode applies.
+        let mode = |mesh| effective(mesh, &pod.meta.namespace, &pod.meta.labels, 0, &mut Trace::default());
+        let (now, then) = (mode(mesh), mode(proposed));
+        workloads.entry(name(pod)).or_insert_with(|| Workload {
+            name: name(pod),
+            mode: enforced.then_some(now.value),
+            proposed: enforced.then_some(then.value),
+            proposed_from: if enforced { then.from } else { "default".to_owned() },
+            flows: 0,
+            stays: 0,
+            would_break: 0,
+            unclear: 0,
+            state: State::NoTraffic,
+        });
+    }
+    workloads
+}
+
+fn covers(scope: &Scope, pod: &Pod) -> bool {
+    match scope {
+        Scope::Mesh => true,
+        Scope::Namespace(namespace) => *pod.meta.namespace == **namespace,
+        Scope::Workload(workload) => name(pod) == *workload,
+    }
+}
+
+fn name(pod: &Pod) -> String {
+    format!("{}/{}", pod.meta.namespace, pod.workload)
+}
+
+/// Finds the policy that makes the scope STRICT, the one in force there where there is one, and writes it down.
+fn propose(mesh: &Mesh, scope: &Scope) -> Result<(PeerAuthentication, Remedy), Unclear> {
+    let (namespace, own, selector) = match scope {
+        Scope::Mesh => {
+            let root = mesh.config.root_namespace.clone();
+            (root.clone(), for_namespace(mesh, &root), Labels::new())
+        }
+        Scope::Namespace(namespace) => {
+            if !describe::known(mesh, Subject::Namespace).contains(namespace) {
+                return Err(describe::unknown(mesh, Subject::Namespace, namespace));
+            }
+            (namespace.clone(), for_namespace(mesh, namespace), Labels::new())
+        }
+        Scope::Workload(workload) => {
+            let pod = mesh.pods.iter().find(|pod| !pod.ended && name(pod) == *workload);
+            let pod = pod.ok_or_else(|| describe::unknown(mesh, Subject::Workload, workload))?;
+            let own = chosen_for_workload(mesh, &pod.meta.namespace, &pod.meta.labels);
+            let label = pod.own_label().map(|(key, value)| (key.clone(), value.clone()));
+            (pod.meta.namespace.to_string(), own, label.into_iter().collect())
+        }
+    };
+    if let Some(own) = own {
+        let yaml = Patch::of(&own.meta).set("/spec/mtls/mode", ServerMode::Strict.name()).yaml();
+        let remedy = Remedy {
+            summary: format!("Let {} be STRICT.", own.meta.id()),
+            resource: Some(own.meta.id()),
+            file: Some(own.meta.file.to_string()),
+            line: Some(own.mode_line).filter(|line| *line > 0),
+            yaml: Some(yaml),
+        };
+        return Ok((PeerAuthentication { mode: Some(ServerMode::Strict), ..own.clone() }, remedy));
+    }
+    let taken: BTreeSet<&str> = mesh
+        .peer_authentications
+        .iter()
+        .filter(|policy| *policy.meta.namespace == *namespace)
+        .map(|policy| &*policy.meta.name)
+        .collect();
+    let base = match scope {
+        Scope::Mesh | Scope::Namespace(_) => "default",
+        Scope::Workload(workload) => workload.rsplit('/').next().unwrap_or(workload),
+    };
+    let names = std::iter::once(base.to_owned()).chain((2..).map(|number| format!("{base}-{number}")));
+    let name = names.into_iter().find(|name| !taken.contains(name.as_str())).unwrap_or_default();
+    let mut patch = Patch::create("security.istio.io/v1", "PeerAuthentication", &namespace, &name);
+    for (key, value) in &selector {
+        patch = patch.set(&format!("/spec/selector/matchLabels/{}", part(key)), value.as_str());
+    }
+    let patch = patch.set("/spec/mtls/mode", ServerMode::Strict.name());
+    let meta = Meta {
+        version: "security.istio.io/v1".into(),
+        kind: "PeerAuthentication".into(),
+        namespace: namespace.as_str().into(),
+        name: name.as_str().into(),
+        labels: Labels::new(),
+        annotations: Labels::new(),
+        created: None,
+        file: "the proposal".into(),
+        line: 1,
+        source: None,
+    };
+    let remedy = Remedy {
+        summary: format!("Add {}.", meta.id()),
+        resource: Some(meta.id()),
+        file: None,
+        line: None,
+        yaml: Some(patch.yaml()),
+    };
+    let policy = PeerAuthentication {
+        meta,
+        selector,
+        selector_line: 1,
+        mode: Some(ServerMode::Strict),
+        mode_line: 1,
+        ports: BTreeMap::new(),
+        has_ports: false,
+        ports_line: 1,
+    };
+    Ok((policy, remedy))
+}
