@@ -27,6 +27,8 @@ pub(crate) enum ApiError {
     Busy,
     /// The request does not carry the token.
     Unauthorized,
+    /// The certificate that the delivery came in with is not this agent's.
+    AnotherAgent { agent: String, certificate: String },
     /// The `Host` header names another site.
     UnknownHost,
     /// The store did not answer; why is in the log.
@@ -73,6 +75,7 @@ impl ApiError {
             Self::BadDelivery { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Busy => StatusCode::TOO_MANY_REQUESTS,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::AnotherAgent { .. } => StatusCode::FORBIDDEN,
             Self::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Refused(status) => *status,
@@ -106,7 +109,12 @@ impl ApiError {
             Self::Unauthorized => (
                 "unauthorized",
                 "Unauthorized",
-                "send the server's token as 'Authorization: Bearer <token>'".into(),
+                "send the server's token as 'Authorization: Bearer <token>'; an agent may show a certificate instead where the server has a CA for them".into(),
+            ),
+            Self::AnotherAgent { agent, certificate } => (
+                "another-agent",
+                "The certificate is another agent's",
+                format!("the certificate is for {certificate}, the delivery is of the agent {agent}"),
             ),
             Self::UnknownHost => (
                 "unknown-host",
@@ -134,6 +142,7 @@ impl ApiError {
             | Self::BadDelivery { .. }
             | Self::Busy
             | Self::Unauthorized
+            | Self::AnotherAgent { .. }
             | Self::UnknownHost
             | Self::Unavailable
             | Self::Refused(_) => Vec::new(),

@@ -6,6 +6,7 @@
 pub mod config;
 mod error;
 mod filter;
+mod identity;
 mod metrics;
 mod policies;
 mod routes;
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use analyzer::mesh::Mesh;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, MatchedPath, Request};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
@@ -36,11 +37,13 @@ use utoipa_axum::routes;
 
 use crate::config::{Bind, Token};
 use crate::error::ApiError;
+use crate::identity::Identity;
 use crate::metrics::{Metrics, Request as Answered};
 pub use crate::policies::{Policies, Watch, Watched};
 pub use crate::routes::ingest::{CollectError, Collector};
 use crate::routes::{audit, ingest, page, policy, process};
-pub use crate::tls::{Tls, TlsError};
+use crate::tls::Peer;
+pub use crate::tls::{Pem, Tls, TlsError};
 use crate::view::MeshView;
 
 /// The version of this program.
@@ -63,6 +66,7 @@ pub struct State {
     bind: Bind,
     collector: Option<Arc<dyn Collector>>,
     agents: Option<Token>,
+    certificates: bool,
     metrics: Arc<Metrics>,
     ids: Arc<(RandomState, AtomicU64)>,
 }
@@ -77,6 +81,7 @@ impl State {
             bind,
             collector: None,
             agents: None,
+            certificates: false,
             metrics: Arc::default(),
             ids: Arc::default(),
         }
@@ -86,6 +91,13 @@ impl State {
     #[must_use]
     pub fn collecting(mut self, collector: Arc<dyn Collector>, agents: Option<Token>) -> Self {
         (self.collector, self.agents) = (Some(collector), agents);
+        self
+    }
+
+    /// Takes deliveries of who shows a verified certificate instead of a token, under the names in it alone.
+    #[must_use]
+    pub fn certified(mut self) -> Self {
+        self.certificates = true;
         self
     }
 
@@ -178,15 +190,17 @@ pub async fn serve(
         None => axum::serve(listener, app).with_graceful_shutdown(shutdown).into_future().await,
         Some(tls) => {
             let secured = tls::Secured::new(listener, tls);
+            let app = app.into_make_service_with_connect_info::<Peer>();
             axum::serve(secured, app).with_graceful_shutdown(shutdown).into_future().await
         }
     }
 }
 
-/// Lets a request in: the right host on loopback, the token where there is one.
+/// Lets a request in: the right host on loopback, the token where there is one. A delivery may come with a verified
+/// certificate instead, and is bound to it then.
 async fn guard(
     axum::extract::State(state): axum::extract::State<State>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
@@ -195,20 +209,33 @@ async fn guard(
         return ApiError::UnknownHost.into_response();
     }
     let path = request.uri().path();
+    let delivery = path == INGEST;
     let guarded = path == "/api" || path.starts_with("/api/") || path == "/metrics";
     let token = match &state.agents {
-        Some(token) if path == INGEST => Some(token),
+        Some(token) if delivery => Some(token),
         Some(_) | None => state.bind.token(),
     };
-    if let (true, Some(token)) = (guarded, token) {
-        let given =
-            request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
-        let (scheme, secret) = given.split_at_checked(7).unwrap_or_default();
-        if !(scheme.eq_ignore_ascii_case(b"bearer ") && token.matches(secret)) {
-            return ApiError::Unauthorized.into_response();
+    let certified = delivery && state.certificates;
+    if guarded && (token.is_some() || certified) && !token.is_some_and(|token| carries(&request, token)) {
+        match request.extensions().get::<ConnectInfo<Peer>>() {
+            Some(ConnectInfo(Peer(Some(identity)))) if certified => {
+                let bound = Bound(Arc::clone(identity));
+                request.extensions_mut().insert(bound);
+            }
+            Some(_) | None => return ApiError::Unauthorized.into_response(),
         }
     }
     next.run(request).await
+}
+
+/// Whose certificate a delivery came in with, in place of a token: it speaks for the agents that it names.
+#[derive(Debug, Clone)]
+pub(crate) struct Bound(pub(crate) Arc<Identity>);
+
+fn carries(request: &Request, token: &Token) -> bool {
+    let given = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
+    let (scheme, secret) = given.split_at_checked(7).unwrap_or_default();
+    scheme.eq_ignore_ascii_case(b"bearer ") && token.matches(secret)
 }
 
 /// Counts the answer, names it, writes its problem document and its security headers.

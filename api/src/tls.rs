@@ -1,4 +1,4 @@
-//! TLS on the listener: with it, agents of other machines may show their token.
+//! TLS on the listener: with it, agents of other machines may show their token, or a certificate of their own.
 //!
 //! Handshakes run beside one another, so that one who connects and says nothing keeps nobody waiting. Their number and
 //! their time are bounded.
@@ -7,15 +7,19 @@ use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use axum::serve::Listener;
-use rustls::ServerConfig;
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+
+use crate::identity::Identity;
 
 /// How many handshakes run at a time; further connections wait in the kernel.
 const HANDSHAKES: usize = 256;
@@ -26,6 +30,19 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// The server's certificate, which can be replaced while it serves. Copies show the same.
 #[derive(Debug, Clone)]
 pub struct Tls(Arc<RwLock<Arc<ServerConfig>>>);
+
+/// What a server shows, and whom it believes; all PEM.
+#[derive(Clone, PartialEq, Eq)]
+#[expect(missing_debug_implementations, reason = "it holds a private key")]
+pub struct Pem {
+    /// The certificate, with those that lead to its CA.
+    pub certificates: Vec<u8>,
+    /// Its key.
+    pub key: Vec<u8>,
+    /// The CAs of clients' certificates; absent if clients are not asked for one. One that is asked for may be left out,
+    /// and then nothing is known of the client; one that none of these vouches for, or outside its time, ends the handshake.
+    pub client_authorities: Option<Vec<u8>>,
+}
 
 /// Why a certificate cannot be used.
 #[derive(Debug, Error)]
@@ -40,25 +57,28 @@ pub enum TlsError {
     /// They do not fit each other, or are of a kind that is not known.
     #[error("the certificate and its key cannot be used: {0}")]
     Unfit(#[from] rustls::Error),
+    /// The text holds no CA, or a damaged one.
+    #[error("the CA of clients' certificates cannot be used: {0}")]
+    ClientAuthority(String),
 }
 
 impl Tls {
-    /// Takes a certificate with those that lead to its CA, and its key, both PEM. TLS 1.2 and 1.3 are spoken.
+    /// Takes a certificate with its key, and the CAs of clients where those may show one. TLS 1.2 and 1.3 are spoken.
     ///
     /// # Errors
     ///
     /// When they cannot be read, or do not fit each other.
-    pub fn new(certificates: &[u8], key: &[u8]) -> Result<Self, TlsError> {
-        Ok(Self(Arc::new(RwLock::new(config(certificates, key)?))))
+    pub fn new(pem: &Pem) -> Result<Self, TlsError> {
+        Ok(Self(Arc::new(RwLock::new(config(pem)?))))
     }
 
-    /// Replaces the certificate for the connections that come from now on.
+    /// Replaces everything for the connections that come from now on.
     ///
     /// # Errors
     ///
     /// When the new one cannot be used; the old one stays.
-    pub fn replace(&self, certificates: &[u8], key: &[u8]) -> Result<(), TlsError> {
-        let new = config(certificates, key)?;
+    pub fn replace(&self, pem: &Pem) -> Result<(), TlsError> {
+        let new = config(pem)?;
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = new;
         Ok(())
     }
@@ -68,21 +88,57 @@ impl Tls {
     }
 }
 
-fn config(certificates: &[u8], key: &[u8]) -> Result<Arc<ServerConfig>, TlsError> {
-    let chain = CertificateDer::pem_slice_iter(certificates)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| TlsError::Certificate(error.to_string()))?;
-    if chain.is_empty() {
-        return Err(TlsError::Certificate("there is none".into()));
-    }
-    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| TlsError::Key(error.to_string()))?;
+fn config(pem: &Pem) -> Result<Arc<ServerConfig>, TlsError> {
+    let chain = certificates(&pem.certificates).map_err(TlsError::Certificate)?;
+    let key = PrivateKeyDer::from_pem_slice(&pem.key).map_err(|error| TlsError::Key(error.to_string()))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+    let builder =
+        ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    let mut config = match &pem.client_authorities {
+        None => builder.with_no_client_auth().with_single_cert(chain, key)?,
+        Some(text) => {
+            let wrong = |error: &dyn std::error::Error| TlsError::ClientAuthority(error.to_string());
+            let mut roots = RootCertStore::empty();
+            for authority in certificates(text).map_err(TlsError::ClientAuthority)? {
+                roots.add(authority).map_err(|error| wrong(&error))?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                .allow_unauthenticated()
+                .build()
+                .map_err(|error| wrong(&error))?;
+            let mut config = builder.with_client_cert_verifier(verifier).with_single_cert(chain, key)?;
+            // A resumed session would be believed without another look at the certificate's time.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+            config
+        }
+    };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// Reads all certificates of a text, of which there must be one.
+fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found = CertificateDer::pem_slice_iter(text)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| error.to_string())?;
+    if found.is_empty() { Err("there is none".into()) } else { Ok(found) }
+}
+
+/// Who is at the other end of a connection: the holder of a verified certificate, or nobody in particular.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer(pub(crate) Option<Arc<Identity>>);
+
+impl Connected<IncomingStream<'_, Secured>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Secured>) -> Self {
+        // Certificates are there only once they were verified: another one ends the handshake.
+        let (_, session) = stream.io().get_ref();
+        let identity = session.peer_certificates().and_then(|chain| Identity::of(chain.first()?));
+        if let Some(identity) = &identity {
+            tracing::info!(from = %stream.remote_addr(), certificate = %identity, "client certificate verified");
+        }
+        Self(identity.map(Arc::new))
+    }
 }
 
 /// A listener whose connections speak TLS.

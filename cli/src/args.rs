@@ -412,16 +412,27 @@ pub(crate) struct Serve {
     /// A file whose first line is the bearer token that every request must carry
     #[arg(long, value_name = "FILE", env = "WIREPROOF_TOKEN_FILE")]
     pub(crate) token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) tls: Tls,
+    /// A file whose first line is the bearer token that agents carry when they deliver; it opens nothing else. Without it
+    /// agents carry the one of --token-file
+    #[arg(long, value_name = "FILE", env = "WIREPROOF_AGENT_TOKEN_FILE")]
+    pub(crate) agent_token_file: Option<PathBuf>,
+}
+
+/// TLS on the address that `serve` listens on.
+#[derive(Debug, Args)]
+pub(crate) struct Tls {
     /// Speak TLS with this certificate, PEM, those that lead to its CA below it. Read again every minute
     #[arg(long, value_name = "FILE", requires = "tls_key", env = "WIREPROOF_TLS_CERT")]
     pub(crate) tls_cert: Option<PathBuf>,
     /// Its key, PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert", env = "WIREPROOF_TLS_KEY")]
     pub(crate) tls_key: Option<PathBuf>,
-    /// A file whose first line is the bearer token that agents carry when they deliver; it opens nothing else. Without it
-    /// agents carry the one of --token-file
-    #[arg(long, value_name = "FILE", env = "WIREPROOF_AGENT_TOKEN_FILE")]
-    pub(crate) agent_token_file: Option<PathBuf>,
+    /// The CA of agents' certificates, PEM: an agent that shows one may deliver without a token, under the names in it.
+    /// Who shows none is asked for a token as ever. Read again every minute
+    #[arg(long, value_name = "FILE", requires = "tls_cert", env = "WIREPROOF_TLS_CLIENT_CA")]
+    pub(crate) tls_client_ca: Option<PathBuf>,
 }
 
 /// Declarations, and from when they are in force.

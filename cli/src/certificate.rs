@@ -1,65 +1,83 @@
-//! The server's certificate: read at the start, and again while it serves, since certificates are renewed.
+//! The server's certificate and the CA of its clients: read at the start, and again while it serves, since certificates
+//! are renewed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use api::Tls;
+use api::{Pem, Tls, TlsError};
 
+use crate::args;
 use crate::exit::Fatal;
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// A certificate and its key, as files in PEM.
+/// A certificate, its key and the CA of clients' certificates, as files in PEM.
 #[derive(Debug, Clone)]
 pub(crate) struct Files {
     certificate: PathBuf,
     key: PathBuf,
+    client_ca: Option<PathBuf>,
 }
 
 impl Files {
-    /// Takes both names; absent when neither is given.
-    pub(crate) fn named(certificate: Option<&Path>, key: Option<&Path>) -> Option<Self> {
-        let (certificate, key) = certificate.zip(key)?;
-        Some(Self { certificate: certificate.to_owned(), key: key.to_owned() })
+    /// Takes the names; absent when no certificate is given.
+    pub(crate) fn named(options: &args::Tls) -> Option<Self> {
+        let (certificate, key) = options.tls_cert.clone().zip(options.tls_key.clone())?;
+        Some(Self { certificate, key, client_ca: options.tls_client_ca.clone() })
     }
 
-    /// Reads both.
+    /// Tells whether clients are asked for a certificate.
+    pub(crate) const fn ask_clients(&self) -> bool {
+        self.client_ca.is_some()
+    }
+
+    /// Reads all of them.
     pub(crate) fn read(&self) -> Result<Tls, Fatal> {
-        let (certificate, key) = self.texts().map_err(Fatal::input)?;
-        Tls::new(&certificate, &key)
-            .with_context(|| self.certificate.display().to_string())
-            .map_err(Fatal::input)
+        let pem = self.pem().map_err(Fatal::input)?;
+        Tls::new(&pem).map_err(|error| {
+            let file = match &error {
+                TlsError::Key(_) => &self.key,
+                TlsError::ClientAuthority(_) => self.client_ca.as_ref().unwrap_or(&self.certificate),
+                _ => &self.certificate,
+            };
+            let file = file.display().to_string();
+            Fatal::input(anyhow::Error::new(error).context(file))
+        })
     }
 
-    /// Reads both again and again. What cannot be used, such as half of a renewal, leaves the old ones in place.
+    /// Reads them again and again. What cannot be used, such as half of a renewal, leaves the old ones in place.
     pub(crate) async fn renew(self, tls: Tls) {
-        let mut known = self.texts().ok();
+        let mut known = self.pem().ok();
         loop {
             tokio::time::sleep(LOOK).await;
-            let texts = match self.texts() {
-                Ok(texts) if known.as_ref() == Some(&texts) => continue,
-                Ok(texts) => texts,
+            let pem = match self.pem() {
+                Ok(pem) if known.as_ref() == Some(&pem) => continue,
+                Ok(pem) => pem,
                 Err(error) => {
                     tracing::warn!(%error, "the certificate is not read again");
                     continue;
                 }
             };
-            match tls.replace(&texts.0, &texts.1) {
+            match tls.replace(&pem) {
                 Ok(()) => {
                     tracing::info!(file = %self.certificate.display(), "the certificate was renewed");
-                    known = Some(texts);
+                    known = Some(pem);
                 }
                 Err(error) => tracing::warn!(%error, "the old certificate stays"),
             }
         }
     }
 
-    fn texts(&self) -> anyhow::Result<(Vec<u8>, Vec<u8>)> {
+    fn pem(&self) -> anyhow::Result<Pem> {
         let read =
             |path: &Path| fs::read(path).with_context(|| format!("{}: cannot be read", path.display()));
-        Ok((read(&self.certificate)?, read(&self.key)?))
+        Ok(Pem {
+            certificates: read(&self.certificate)?,
+            key: read(&self.key)?,
+            client_authorities: self.client_ca.as_deref().map(read).transpose()?,
+        })
     }
 }

@@ -35,7 +35,7 @@ pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
     let agents = options.agent_token_file.as_deref().map(token).transpose()?;
     let token = options.token_file.as_deref().map(token).transpose()?;
     let bind = Bind::new(options.listen, token).map_err(Fatal::input)?;
-    let files = Files::named(options.tls_cert.as_deref(), options.tls_key.as_deref());
+    let files = Files::named(&options.tls);
     let tls = files.as_ref().map(Files::read).transpose()?;
     let access = options.mesh.cluster.access();
     let declared = if access.is_none() { Some(input::mesh(&options.mesh)?) } else { None };
@@ -79,7 +79,10 @@ pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
             tokio::spawn(forget(Arc::clone(&store), keep));
         }
         let intake = Arc::new(Intake::new(Arc::clone(&in_force), Arc::clone(&store)));
-        let state = api::State::new(store, None, bind).watching(in_force).collecting(intake, agents);
+        let mut state = api::State::new(store, None, bind).watching(in_force).collecting(intake, agents);
+        if files.as_ref().is_some_and(Files::ask_clients) {
+            state = state.certified();
+        }
         let scheme = if tls.is_some() { "https" } else { "http" };
         anstream::eprintln!("wireproof: serving on {scheme}://{address} (Ctrl-C ends it)");
         if let Some((files, tls)) = files.zip(tls.clone()) {

@@ -1,4 +1,4 @@
-//! `wireproof serve --tls-cert`, over a real connection.
+//! `wireproof serve --tls-cert` and `--tls-client-ca`, over real connections, with the agent as it is.
 
 #![expect(clippy::unwrap_used, reason = "a test may stop here")]
 
@@ -11,8 +11,23 @@ use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 const MESH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata/boutique/mesh.yaml");
+const CAPTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata/boutique/capture.pcap");
 
 struct Served(Child);
+
+impl Served {
+    /// Starts it, and returns where it serves.
+    fn start(command: &mut Command) -> (Self, String) {
+        let mut served = Self(command.stderr(Stdio::piped()).spawn().unwrap());
+        let mut lines = BufReader::new(served.0.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let url = lines
+            .find_map(|line| Some(line.split_once("serving on ")?.1.split(' ').next()?.to_owned()))
+            .unwrap_or_else(|| panic!("it did not start"));
+        // It must not stop at a full pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        (served, url)
+    }
+}
 
 impl Drop for Served {
     fn drop(&mut self) {
@@ -57,24 +72,64 @@ fn serve(folder: &Path, certificate: &Path, key: &Path) -> Command {
     command
 }
 
+/// A client that trusts this certificate.
+fn reader(certificate: &Path) -> Agent {
+    let trusted = Certificate::from_pem(&std::fs::read(certificate).unwrap()).unwrap();
+    let tls = TlsConfig::builder().root_certs(RootCerts::from(vec![trusted])).build();
+    Agent::config_builder().tls_config(tls).http_status_as_error(false).build().new_agent()
+}
+
+fn openssl(arguments: &[&str]) {
+    let done = Command::new("openssl").args(arguments).output().unwrap();
+    assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+const KEY: [&str; 5] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+
+/// A CA in a folder.
+struct Authority<'a>(&'a Path, &'a str);
+
+impl Authority<'_> {
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn make(&self) -> PathBuf {
+        let path = |end: &str| self.file(&format!("{}.{end}", self.1)).display().to_string();
+        openssl(
+            &[
+                &["req", "-x509", "-days", "2", "-subj", "/CN=ca", "-keyout", &path("key"), "-out", &path("crt")],
+                &KEY[..],
+            ]
+            .concat(),
+        );
+        path("crt").into()
+    }
+
+    /// Signs a client's certificate with these names (a subject, alternative names), that is valid for so many days.
+    fn sign(&self, name: &str, (subject, alternative): (&str, &str), days: &str) -> (PathBuf, PathBuf) {
+        let path = |name: &str, end: &str| self.file(&format!("{name}.{end}")).display().to_string();
+        let (request, key, signed, names) = (path(name, "csr"), path(name, "key"), path(name, "crt"), path(name, "ext"));
+        openssl(&[&["req", "-new", "-subj", subject, "-keyout", &key, "-out", &request], &KEY[..]].concat());
+        let alternative =
+            if alternative.is_empty() { String::new() } else { format!("subjectAltName={alternative}\n") };
+        std::fs::write(&names, format!("{alternative}extendedKeyUsage=clientAuth\n")).unwrap();
+        let (ca, ca_key) = (path(self.1, "crt"), path(self.1, "key"));
+        openssl(&["x509", "-req", "-in", &request, "-CA", &ca, "-CAkey", &ca_key, "-days", days, "-extfile", &names, "-out", &signed]);
+        (signed.into(), key.into())
+    }
+}
+
 #[test]
 fn it_speaks_tls_alone_and_waits_for_no_silent_client() {
     let folder = tempfile::tempdir().unwrap();
     let (certificate, key) = certificate(folder.path(), "tls");
-    let mut served = Served(serve(folder.path(), &certificate, &key).stderr(Stdio::piped()).spawn().unwrap());
-    let url = BufReader::new(served.0.stderr.take().unwrap())
-        .lines()
-        .map_while(Result::ok)
-        .find_map(|line| Some(line.split_once("serving on ")?.1.split(' ').next()?.to_owned()))
-        .unwrap_or_else(|| panic!("it did not start"));
+    let (_served, url) = Served::start(&mut serve(folder.path(), &certificate, &key));
     let address = url.strip_prefix("https://").unwrap();
     // They connect and say nothing.
     let silent: Vec<_> = (0..8).map(|_| TcpStream::connect(address).unwrap()).collect();
 
-    let trusted = Certificate::from_pem(&std::fs::read(&certificate).unwrap()).unwrap();
-    let tls = TlsConfig::builder().root_certs(RootCerts::from(vec![trusted])).build();
-    let agent: Agent = Agent::config_builder().tls_config(tls).build().new_agent();
-    assert_eq!(agent.get(format!("{url}/livez")).call().unwrap().status(), 200);
+    assert_eq!(reader(&certificate).get(format!("{url}/livez")).call().unwrap().status(), 200);
 
     assert!(ureq::get(format!("{url}/livez")).call().is_err(), "nobody vouches for this certificate");
     assert!(ureq::get(format!("http://{address}/livez")).call().is_err(), "plain HTTP is answered");
@@ -99,4 +154,87 @@ fn what_cannot_be_a_certificate_is_said_at_the_start() {
         assert_eq!(output.status.code(), Some(3), "{said}");
         assert!(said.contains(expected), "{expected}: {said}");
     }
+    let output = serve(folder.path(), &good, &key).arg("--tls-client-ca").arg(&empty).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("empty: the CA of clients' certificates cannot be used"), "{said}");
+}
+
+#[test]
+fn an_agent_delivers_with_a_certificate_of_its_own_and_under_its_own_name_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (certificate, key) = certificate(folder, "tls");
+    let (ours, others) = (Authority(folder, "ca"), Authority(folder, "other-ca"));
+    let ca = ours.make();
+    others.make();
+    let token = folder.join("token");
+    std::fs::write(&token, "reader-0123456789\n").unwrap();
+    let (_served, url) = Served::start(
+        serve(folder, &certificate, &key).arg("--tls-client-ca").arg(&ca).arg("--token-file").arg(&token),
+    );
+    let reader = reader(&certificate);
+    let ask = |path: &str, token: &str| {
+        let request = reader.get(format!("{url}{path}"));
+        let request = if token.is_empty() { request } else { request.header("authorization", format!("Bearer {token}")) };
+        request.call().unwrap()
+    };
+    let sources = || ask("/api/v1/coverage", "reader-0123456789").body_mut().read_to_string().unwrap();
+    assert_eq!(ask("/livez", "").status(), 200, "readers need no certificate");
+    assert_eq!(ask("/api/v1/flows", "").status(), 401);
+
+    // Each has a spool of its own, so that nothing is left of the one before.
+    let ship = |name: &str, identity: Option<&(PathBuf, PathBuf)>, more: &[&str]| {
+        let mut agent = Command::new(assert_cmd::cargo::cargo_bin("wireproof").with_file_name("wireproof-agent"));
+        agent.args(["-r", CAPTURE, "--collector", &url, "--name", name, "--drain", "3s"]).args(more);
+        agent.arg("--spool").arg(tempfile::tempdir_in(folder).unwrap().keep());
+        if let Some((certificate, key)) = identity {
+            agent.arg("--client-cert").arg(certificate).arg("--client-key").arg(key);
+        }
+        let output = agent.stdout(Stdio::null()).output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let server = ["--collector-ca", certificate.to_str().unwrap()];
+    let node = ("/CN=ignored", "DNS:node-a,DNS:*.nodes.example");
+    let good = ours.sign("good", node, "2");
+    let wrong_ca = others.sign("wrong-ca", node, "2");
+    let expired = ours.sign("expired", node, "-1");
+    let common = ours.sign("common", ("/CN=node-c", "URI:spiffe://mesh/ns/a/sa/node-u"), "2");
+    for (name, identity, expected) in [
+        ("node-a", None, "status 401"),
+        ("node-a", Some(&wrong_ca), "the collector takes nothing now"),
+        ("node-a", Some(&expired), "the collector takes nothing now"),
+        ("node-b", Some(&good), "status 403: the certificate is for node-a, *.nodes.example, the delivery is of the agent node-b"),
+        ("ignored", Some(&good), "status 403"),
+        ("node-u", Some(&common), "status 403"),
+    ] {
+        let said = ship(name, identity, &server);
+        assert!(said.contains(expected) && said.contains("wait in"), "{name}: {said}");
+    }
+    assert!(sources().contains("\"sources\":{}"), "{}", sources());
+    // A server that nobody vouches for gets nothing, and neither does the holder of a certificate who asks.
+    let said = ship("node-a", Some(&good), &[]);
+    assert!(said.contains("wait in"), "{said}");
+    for (name, identity) in [("node-a", &good), ("b.nodes.example", &good), ("node-c", &common)] {
+        let said = ship(name, Some(identity), &server);
+        assert!(!said.contains("takes nothing"), "{name}: {said}");
+        assert!(sources().contains(&format!("\"{name} ")), "{}", sources());
+    }
+    // With the token the name is the agent's to say, as it is without certificates.
+    let shown = ["--token-file", token.to_str().unwrap()];
+    let said = ship("node-t", Some(&good), &[&server[..], &shown[..]].concat());
+    assert!(!said.contains("takes nothing") && sources().contains("\"node-t "), "{said}");
+}
+
+#[test]
+fn without_any_token_a_certificate_is_asked_of_agents_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = certificate(folder.path(), "tls");
+    let ca = Authority(folder.path(), "ca").make();
+    let (_served, url) = Served::start(serve(folder.path(), &certificate, &key).arg("--tls-client-ca").arg(&ca));
+    let reader = reader(&certificate);
+    assert_eq!(reader.get(format!("{url}/api/v1/flows")).call().unwrap().status(), 200);
+    let refused = reader.post(format!("{url}/api/v1/ingest")).send("").unwrap();
+    assert_eq!(refused.status(), 401);
 }

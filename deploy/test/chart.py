@@ -72,7 +72,12 @@ NO_VOLUME = {
     "podMonitor": {"enabled": True},
 }
 CLAIM = {**SECRET, "collector": {**SECRET["collector"], "store": {"persistence": {"existingClaim": "mine"}}}}
-ALL = {"default": SECRET, "everything": EVERYTHING, "no volume": NO_VOLUME, "claim": CLAIM}
+CERTIFIED = {
+    "auth": {"existingSecret": "tokens", "agentTokenKey": ""},
+    "agent": {"clientCertificateSecret": "nodes"},
+    "collector": {"tls": {"existingSecret": "certificate", "clientCASecret": "nodes-ca"}},
+}
+ALL = {"default": SECRET, "everything": EVERYTHING, "no volume": NO_VOLUME, "claim": CLAIM, "certified": CERTIFIED}
 
 
 def render(values, name="audit", namespace="watch"):
@@ -214,9 +219,10 @@ class Chart(unittest.TestCase):
                     self.assertTrue(secrets)
                     for volume in secrets:
                         self.assertTrue(volume["secret"]["items"], "a whole Secret is mounted")
-                    token = next(it for it in secrets if it["name"].startswith("token"))["secret"]["items"]
-                    paths = {it["path"] for it in token}
-                    self.assertEqual(paths, {"agent-token"} if agent else {"agent-token", "api-token"})
+                    tokens = [it["secret"]["items"] for it in secrets if it["name"].startswith("token")]
+                    paths = {it["path"] for items in tokens for it in items}
+                    known = set() if name == "certified" else {"agent-token"}
+                    self.assertEqual(paths, known if agent else {"api-token", *known})
 
     def test_what_may_be_read_is_named_and_nothing_may_be_written(self):
         objects = self.rendered["everything"]
@@ -293,6 +299,21 @@ class Chart(unittest.TestCase):
         authority = next(it["secret"] for it in pod["volumes"] if it["name"] == "ca")
         self.assertEqual(authority["secretName"], "certificate")
         self.assertEqual([it["key"] for it in authority["items"]], ["ca.crt"], "the key would go to every node")
+
+    def test_agents_without_a_token_have_a_certificate_that_the_collector_believes(self):
+        objects = self.rendered["certified"]
+        agent = one(objects, "DaemonSet")["spec"]["template"]["spec"]["containers"][0]["args"]
+        self.assertIn("--client-cert=/run/wireproof/certificate/tls.crt", agent)
+        pod = one(objects, "Deployment")["spec"]["template"]["spec"]
+        self.assertIn("--tls-client-ca=/run/wireproof/client-ca/ca.crt", pod["containers"][0]["args"])
+        authority = next(it["secret"] for it in pod["volumes"] if it["name"] == "client-ca")
+        self.assertEqual(authority, {"secretName": "nodes-ca", "items": [{"key": "ca.crt", "path": "ca.crt"}]})
+        for part, missing, expected in (
+            ("agent", {"clientCertificateSecret": ""}, "agent.clientCertificateSecret"),
+            ("collector", {"tls": {"existingSecret": "certificate"}}, "collector.tls.clientCASecret"),
+        ):
+            with self.assertRaisesRegex(helm.HelmError, expected):
+                render({**CERTIFIED, part: missing})
 
     def test_the_wrapped_alerts_are_the_plain_ones(self):
         with open(os.path.join(CHART, "rules", "alerts.yaml"), encoding="utf-8") as file:

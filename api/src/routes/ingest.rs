@@ -3,19 +3,19 @@
 use std::io::{BufRead as _, BufReader, Read};
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::{Extension, Json};
 use flate2::read::GzDecoder;
 use flow::Flow;
 use flow::delivery::{Heading, LONGEST_NAME, VERSION, is_name};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::State as App;
 use crate::error::{ApiError, Problem};
 use crate::metrics::Tally;
+use crate::{Bound, State as App};
 
 /// The longest delivery, in bytes as it is sent.
 pub(crate) const DELIVERY: usize = 16 * 1024 * 1024;
@@ -55,6 +55,8 @@ pub(crate) struct Receipt {
 /// Takes a delivery of an agent: lines of JSON, a heading first, then one flow each; gzip or plain.
 #[utoipa::path(post, path = "/ingest", request_body(content = String, content_type = "application/x-ndjson"), responses(
     (status = 200, description = "Kept: the agent may forget it", body = Receipt),
+    (status = 401, description = "Neither the token nor a verified certificate", body = Problem),
+    (status = 403, description = "The certificate is another agent's", body = Problem),
     (status = 409, description = "This server collects nothing", body = Problem),
     (status = 413, description = "Too long", body = Problem),
     (status = 415, description = "Neither plain nor gzip", body = Problem),
@@ -63,10 +65,11 @@ pub(crate) struct Receipt {
     (status = 503, description = "The store does not answer: come again", body = Problem)))]
 pub(crate) async fn ingest(
     State(app): State<App>,
+    bound: Option<Extension<Bound>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Receipt>, ApiError> {
-    let taken = take(&app, &headers, body).await;
+    let taken = take(&app, bound.map(|Extension(bound)| bound), &headers, body).await;
     app.metrics.delivery(match &taken {
         Ok(_) => "kept",
         Err(ApiError::Busy) => "busy",
@@ -76,7 +79,12 @@ pub(crate) async fn ingest(
     taken
 }
 
-async fn take(app: &App, headers: &HeaderMap, body: Bytes) -> Result<Json<Receipt>, ApiError> {
+async fn take(
+    app: &App,
+    bound: Option<Bound>,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Result<Json<Receipt>, ApiError> {
     let collector = Arc::clone(app.collector.as_ref().ok_or(ApiError::NoCollector)?);
     let gzip = match headers.get(header::CONTENT_ENCODING).map(|encoding| encoding.as_bytes()) {
         None | Some(b"identity") => false,
@@ -96,6 +104,12 @@ async fn take(app: &App, headers: &HeaderMap, body: Bytes) -> Result<Json<Receip
             ApiError::Unavailable
         })?
         .map_err(|detail| ApiError::BadDelivery { detail })?;
+    if let Some(Bound(identity)) = bound
+        && !identity.names(&heading.agent)
+    {
+        tracing::warn!(agent = heading.agent, certificate = %identity, "the certificate is not this agent's: refused");
+        return Err(ApiError::AnotherAgent { agent: heading.agent, certificate: identity.to_string() });
+    }
     let receipt = Receipt { sequence: heading.sequence, flows: flows.len() as u64 };
     let tally = Tally::of(&heading, &flows);
     match collector.collect(heading, flows).await {

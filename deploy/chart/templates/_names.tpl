@@ -48,3 +48,14 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- define "wireproof.secret" -}}
 {{- required "auth.existingSecret is required: a Secret with the keys api-token and agent-token (see values.yaml)" .Values.auth.existingSecret }}
 {{- end }}
+
+{{- /* The key of the agents' token; empty where a certificate stands in its place. */ -}}
+{{- define "wireproof.agentToken" -}}
+{{- if .Values.auth.agentTokenKey -}}
+{{ .Values.auth.agentTokenKey }}
+{{- else if not .Values.agent.clientCertificateSecret -}}
+{{ fail "auth.agentTokenKey is empty, so agents need a certificate: agent.clientCertificateSecret (see values.yaml)" }}
+{{- else if not (or .Values.agent.collectorURL .Values.collector.tls.clientCASecret) -}}
+{{ fail "auth.agentTokenKey is empty, so the collector needs the CA of the agents' certificates: collector.tls.clientCASecret (see values.yaml)" }}
+{{- end }}
+{{- end }}
