@@ -28,6 +28,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use store::Store;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tower_http::compression::CompressionLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
@@ -40,7 +41,7 @@ use crate::error::ApiError;
 use crate::identity::Identity;
 use crate::metrics::{Metrics, Request as Answered};
 pub use crate::policies::{Policies, Watch, Watched};
-pub use crate::routes::ingest::{CollectError, Collector};
+pub use crate::routes::ingest::{Collector, Unavailable};
 use crate::routes::{audit, ingest, page, policy, process};
 use crate::tls::Peer;
 pub use crate::tls::{Pem, Tls, TlsError};
@@ -67,6 +68,7 @@ pub struct State {
     collector: Option<Arc<dyn Collector>>,
     agents: Option<Token>,
     certificates: bool,
+    under_way: Arc<Semaphore>,
     metrics: Arc<Metrics>,
     ids: Arc<(RandomState, AtomicU64)>,
 }
@@ -82,6 +84,7 @@ impl State {
             collector: None,
             agents: None,
             certificates: false,
+            under_way: Arc::new(Semaphore::new(ingest::UNDER_WAY)),
             metrics: Arc::default(),
             ids: Arc::default(),
         }

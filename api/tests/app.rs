@@ -7,7 +7,7 @@ use std::sync::Arc;
 use analyzer::mesh::{Manifest, Mesh};
 use analyzer::report::Severity;
 use api::config::{Bind, Token};
-use api::{CollectError, Collector, State};
+use api::{Collector, State, Unavailable};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode, header};
@@ -368,12 +368,12 @@ async fn the_description_is_the_one_that_is_kept() {
 #[derive(Default)]
 struct Kept {
     deliveries: std::sync::Mutex<Vec<(Heading, usize)>>,
-    fails: Option<CollectError>,
+    fails: Option<Unavailable>,
 }
 
 #[async_trait::async_trait]
 impl Collector for Kept {
-    async fn collect(&self, heading: Heading, flows: Vec<flow::Flow>) -> Result<(), CollectError> {
+    async fn collect(&self, heading: Heading, flows: Vec<flow::Flow>) -> Result<(), Unavailable> {
         match self.fails {
             Some(error) => Err(error),
             None => {
@@ -413,7 +413,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 /// Delivers to a server that collects; returns the status, and what was kept.
 async fn deliver(
-    fails: Option<CollectError>,
+    fails: Option<Unavailable>,
     token: Option<&str>,
     headers: &[(header::HeaderName, &str)],
     body: Vec<u8>,
@@ -490,11 +490,43 @@ async fn what_cannot_be_read_is_refused_for_good_and_half_of_it_is_not_kept() {
 #[tokio::test]
 async fn a_server_that_cannot_keep_it_now_says_when_to_come_again() {
     let body = lines(&heading(0), &[]);
-    let (status, headers, _) =
-        deliver(Some(CollectError::Busy), Some(AGENTS), &[AS_AGENT], body.clone()).await;
-    assert_eq!((status, headers[header::RETRY_AFTER].as_bytes()), (StatusCode::TOO_MANY_REQUESTS, &b"1"[..]));
-    let (status, ..) = deliver(Some(CollectError::Unavailable), Some(AGENTS), &[AS_AGENT], body).await;
+    let (status, ..) = deliver(Some(Unavailable), Some(AGENTS), &[AS_AGENT], body).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn no_more_deliveries_are_read_at_a_time_than_fit_into_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = Arc::new(Embedded::open(folder.path().join("s.sqlite")).unwrap());
+    let bind = Bind::new("127.0.0.1:8480".parse().unwrap(), None).unwrap();
+    let app = api::app(State::new(store, None, bind).collecting(Arc::new(Kept::default()), None));
+    let post = |body: Body| {
+        app.clone().oneshot(Request::post("/api/v1/ingest").header(header::HOST, "localhost").body(body).unwrap())
+    };
+    // Agents that begin to send and do not go on. Each tells when it is read.
+    let (tell, mut read) = tokio::sync::mpsc::unbounded_channel();
+    let endless = || {
+        let tell = tell.clone();
+        Body::from_stream(futures::stream::poll_fn(move |_| {
+            let _ = tell.send(());
+            std::task::Poll::<Option<Result<Vec<u8>, std::io::Error>>>::Pending
+        }))
+    };
+    let slow: Vec<_> = (0..8).map(|_| tokio::spawn(post(endless()))).collect();
+    for _ in &slow {
+        read.recv().await.unwrap();
+    }
+    // A bound on hanging: a server that reads this one too never answers.
+    let answer = tokio::time::timeout(std::time::Duration::from_secs(20), post(endless())).await.unwrap().unwrap();
+    assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(answer.headers()[header::RETRY_AFTER], "1");
+    assert!(read.try_recv().is_err(), "its body was read");
+    for gone in slow {
+        gone.abort();
+        assert!(gone.await.unwrap_err().is_cancelled());
+    }
+    let answer = post(Body::from(lines(&heading(0), &[]))).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK, "the places are not given back");
 }
 
 #[tokio::test]

@@ -4,49 +4,45 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use analyzer::report::Judged;
-use api::{CollectError, Collector};
+use api::{Collector, Unavailable};
 use flow::delivery::Heading;
 use flow::merge::{self, merge};
 use flow::{Coverage, Flow, FlowId};
 use store::{Batch, Store};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Mutex;
 
 use crate::in_force::InForce;
-
-/// How many deliveries are judged and written at a time; more are asked to come again.
-const UNDER_WAY: usize = 8;
 
 /// Judges deliveries by the declarations and records them.
 pub(crate) struct Intake {
     in_force: Arc<InForce>,
     store: Arc<dyn Store>,
-    permits: Semaphore,
     /// Whoever holds it compares flows with those that are kept, and records them.
     turn: Mutex<()>,
 }
 
 impl Intake {
     pub(crate) fn new(in_force: Arc<InForce>, store: Arc<dyn Store>) -> Self {
-        Self { in_force, store, permits: Semaphore::new(UNDER_WAY), turn: Mutex::default() }
+        Self { in_force, store, turn: Mutex::default() }
     }
 
-    async fn keep(&self, batch: Batch) -> Result<(), CollectError> {
+    async fn keep(&self, batch: Batch) -> Result<(), Unavailable> {
         self.store.record(batch).await.map_err(|error| unavailable("a delivery could not be kept", &error))
     }
 
     /// Judges flows, each by what was in force when it began.
-    async fn judge(&self, flows: Vec<Flow>) -> Result<Vec<Judged>, CollectError> {
+    async fn judge(&self, flows: Vec<Flow>) -> Result<Vec<Judged>, Unavailable> {
         let judged = self.in_force.judge(flows).await;
         judged
             .map_err(|error| unavailable("what was in force when flows began is not known", &error))?
             .ok_or_else(|| {
                 tracing::info!("a delivery came before the declarations were known");
-                CollectError::Unavailable
+                Unavailable
             })
     }
 
     /// Puts flows that other agents saw too in the place of what only this agent saw of them.
-    async fn join(&self, agent: &str, judged: &mut [Judged]) -> Result<(), CollectError> {
+    async fn join(&self, agent: &str, judged: &mut [Judged]) -> Result<(), Unavailable> {
         let opened = judged.iter().map(|judged| &judged.flow).filter(|flow| flow.opening().is_some());
         let ids: Vec<FlowId> = opened.map(|flow| flow.id).collect();
         let kept = self
@@ -74,9 +70,9 @@ impl Intake {
     }
 }
 
-fn unavailable(what: &'static str, error: &dyn std::error::Error) -> CollectError {
+fn unavailable(what: &'static str, error: &dyn std::error::Error) -> Unavailable {
     tracing::error!(%error, "{what}");
-    CollectError::Unavailable
+    Unavailable
 }
 
 /// Flows that are kept, or will be with this delivery, by their openings.
@@ -119,8 +115,7 @@ impl Known {
 
 #[async_trait::async_trait]
 impl Collector for Intake {
-    async fn collect(&self, heading: Heading, mut flows: Vec<Flow>) -> Result<(), CollectError> {
-        let _permit = self.permits.try_acquire().map_err(|_| CollectError::Busy)?;
+    async fn collect(&self, heading: Heading, mut flows: Vec<Flow>) -> Result<(), Unavailable> {
         for flow in &mut flows {
             merge::place(flow, &heading.agent);
         }

@@ -3,10 +3,10 @@
 use std::io::{BufRead as _, BufReader, Read};
 use std::sync::Arc;
 
+use axum::Json;
 use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::{Extension, Json};
+use axum::extract::{FromRequest as _, Request, State};
+use axum::http::{StatusCode, header};
 use flate2::read::GzDecoder;
 use flow::Flow;
 use flow::delivery::{Heading, LONGEST_NAME, VERSION, is_name};
@@ -16,6 +16,10 @@ use utoipa::ToSchema;
 use crate::error::{ApiError, Problem};
 use crate::metrics::Tally;
 use crate::{Bound, State as App};
+
+/// How many deliveries are taken at a time, from the first byte that is read of one until it is kept: so many times
+/// [`DELIVERY`], and what is in it, is held in memory at most. More are asked to come again.
+pub(crate) const UNDER_WAY: usize = 8;
 
 /// The longest delivery, in bytes as it is sent.
 pub(crate) const DELIVERY: usize = 16 * 1024 * 1024;
@@ -30,18 +34,13 @@ pub trait Collector: Send + Sync {
     ///
     /// # Errors
     ///
-    /// When the store does not answer, or too much is under way.
-    async fn collect(&self, heading: Heading, flows: Vec<Flow>) -> Result<(), CollectError>;
+    /// When the store does not answer, or no policies are known yet; why is in the log.
+    async fn collect(&self, heading: Heading, flows: Vec<Flow>) -> Result<(), Unavailable>;
 }
 
-/// Why a delivery was not kept; the agent sends it again.
+/// A delivery was not kept, because the store does not answer or no policies are known yet; the agent sends it again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CollectError {
-    /// Too many deliveries are under way.
-    Busy,
-    /// The store does not answer, or no policies are known yet; why is in the log.
-    Unavailable,
-}
+pub struct Unavailable;
 
 /// What was kept.
 #[derive(Debug, Serialize, ToSchema)]
@@ -63,13 +62,8 @@ pub(crate) struct Receipt {
     (status = 422, description = "It cannot be read, and never will be", body = Problem),
     (status = 429, description = "Too much is under way: come again after Retry-After seconds", body = Problem),
     (status = 503, description = "The store does not answer: come again", body = Problem)))]
-pub(crate) async fn ingest(
-    State(app): State<App>,
-    bound: Option<Extension<Bound>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Json<Receipt>, ApiError> {
-    let taken = take(&app, bound.map(|Extension(bound)| bound), &headers, body).await;
+pub(crate) async fn ingest(State(app): State<App>, request: Request) -> Result<Json<Receipt>, ApiError> {
+    let taken = take(&app, request).await;
     app.metrics.delivery(match &taken {
         Ok(_) => "kept",
         Err(ApiError::Busy) => "busy",
@@ -79,18 +73,19 @@ pub(crate) async fn ingest(
     taken
 }
 
-async fn take(
-    app: &App,
-    bound: Option<Bound>,
-    headers: &HeaderMap,
-    body: Bytes,
-) -> Result<Json<Receipt>, ApiError> {
+async fn take(app: &App, mut request: Request) -> Result<Json<Receipt>, ApiError> {
     let collector = Arc::clone(app.collector.as_ref().ok_or(ApiError::NoCollector)?);
-    let gzip = match headers.get(header::CONTENT_ENCODING).map(|encoding| encoding.as_bytes()) {
+    let gzip = match request.headers().get(header::CONTENT_ENCODING).map(|encoding| encoding.as_bytes()) {
         None | Some(b"identity") => false,
         Some(b"gzip") => true,
         Some(_) => return Err(ApiError::Refused(StatusCode::UNSUPPORTED_MEDIA_TYPE)),
     };
+    let bound = request.extensions_mut().remove::<Bound>();
+    // Before the body is read: what waits for its turn waits with the agent, not in this process's memory.
+    let _permit = app.under_way.try_acquire().map_err(|_| ApiError::Busy)?;
+    let body = Bytes::from_request(request, &())
+        .await
+        .map_err(|rejection| ApiError::Refused(rejection.status()))?;
     let read =
         tokio::task::spawn_blocking(
             move || {
@@ -112,14 +107,9 @@ async fn take(
     }
     let receipt = Receipt { sequence: heading.sequence, flows: flows.len() as u64 };
     let tally = Tally::of(&heading, &flows);
-    match collector.collect(heading, flows).await {
-        Ok(()) => {
-            app.metrics.kept(tally);
-            Ok(Json(receipt))
-        }
-        Err(CollectError::Busy) => Err(ApiError::Busy),
-        Err(CollectError::Unavailable) => Err(ApiError::Unavailable),
-    }
+    collector.collect(heading, flows).await.map_err(|Unavailable| ApiError::Unavailable)?;
+    app.metrics.kept(tally);
+    Ok(Json(receipt))
 }
 
 /// Reads a delivery: all of it, or why not. Half of one is never kept: the agent counts it as lost, all of it.
