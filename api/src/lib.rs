@@ -26,6 +26,8 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use flow::Flow;
+use flow::delivery::Heading;
 use store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -39,9 +41,9 @@ use utoipa_axum::routes;
 use crate::config::{Bind, Token};
 use crate::error::ApiError;
 use crate::identity::Identity;
-use crate::metrics::{Metrics, Request as Answered};
+use crate::metrics::{Metrics, Request as Answered, Tally};
 pub use crate::policies::{Policies, Watch, Watched};
-pub use crate::routes::ingest::{Collector, Unavailable};
+pub use crate::routes::ingest::{Collector, Unavailable, read_delivery};
 use crate::routes::{audit, ingest, page, policy, process};
 use crate::tls::Peer;
 pub use crate::tls::{Pem, Tls, TlsError};
@@ -109,6 +111,19 @@ impl State {
     pub fn watching(mut self, policies: Arc<dyn Policies>) -> Self {
         self.policies = policies;
         self
+    }
+
+    /// Judges, keeps and counts a delivery, whichever way it came.
+    ///
+    /// # Errors
+    ///
+    /// When it was not kept; where nothing collects, nothing ever is.
+    pub async fn keep(&self, heading: Heading, flows: Vec<Flow>) -> Result<(), Unavailable> {
+        let collector = self.collector.as_ref().ok_or(Unavailable)?;
+        let tally = Tally::of(&heading, &flows);
+        collector.collect(heading, flows).await?;
+        self.metrics.kept(tally);
+        Ok(())
     }
 
     async fn mesh_version(&self) -> Result<Option<MeshView>, ApiError> {

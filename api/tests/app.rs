@@ -501,7 +501,8 @@ async fn no_more_deliveries_are_read_at_a_time_than_fit_into_memory() {
     let bind = Bind::new("127.0.0.1:8480".parse().unwrap(), None).unwrap();
     let app = api::app(State::new(store, None, bind).collecting(Arc::new(Kept::default()), None));
     let post = |body: Body| {
-        app.clone().oneshot(Request::post("/api/v1/ingest").header(header::HOST, "localhost").body(body).unwrap())
+        app.clone()
+            .oneshot(Request::post("/api/v1/ingest").header(header::HOST, "localhost").body(body).unwrap())
     };
     // Agents that begin to send and do not go on. Each tells when it is read.
     let (tell, mut read) = tokio::sync::mpsc::unbounded_channel();
@@ -517,7 +518,8 @@ async fn no_more_deliveries_are_read_at_a_time_than_fit_into_memory() {
         read.recv().await.unwrap();
     }
     // A bound on hanging: a server that reads this one too never answers.
-    let answer = tokio::time::timeout(std::time::Duration::from_secs(20), post(endless())).await.unwrap().unwrap();
+    let answer =
+        tokio::time::timeout(std::time::Duration::from_secs(20), post(endless())).await.unwrap().unwrap();
     assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(answer.headers()[header::RETRY_AFTER], "1");
     assert!(read.try_recv().is_err(), "its body was read");

@@ -17,7 +17,7 @@ use capture::agent::doctor::{self, State};
 use capture::agent::sink::{Lines, Sink};
 use capture::agent::{End, From, OpenError, Opened, Settings, confine_sender, recording, say};
 use capture::engine::{Engine, Limits};
-use capture::ship::outbox::Outbox;
+use capture::ship::outbox::{Outbox, Piped, Spooled};
 use capture::ship::post::{Collector, Tls};
 use capture::ship::sender::Sender;
 use capture::ship::spool::{self, Reader, Writer};
@@ -68,6 +68,9 @@ struct Arguments {
     /// Writes flows here instead of to standard output; an existing file is added to
     #[arg(short, long, value_name = "FILE", conflicts_with = "collector")]
     output: Option<PathBuf>,
+    /// Writes deliveries to standard output, as a collector reads them, in place of bare flows: for `wireproof serve --capture`
+    #[arg(long, hide = true, conflicts_with_all = ["output", "collector"])]
+    deliveries: bool,
     #[command(flatten)]
     shipping: Shipping,
     /// Keeps what was read and what was not in this file, as one JSON object, every ten seconds and at the end
@@ -213,6 +216,10 @@ fn run(arguments: Arguments) -> anyhow::Result<u8> {
 fn settings(arguments: Arguments) -> anyhow::Result<Settings> {
     let sink: Box<dyn Sink> = match &arguments.output {
         None if arguments.shipping.collector.is_some() => Box::new(outbox(&arguments.shipping)?),
+        None if arguments.deliveries => {
+            let pipe = Piped::new(BufWriter::new(io::stdout().lock()));
+            Box::new(Outbox::new(pipe, name(&arguments.shipping)?, run_name()))
+        }
         None => Box::new(Lines(BufWriter::new(io::stdout().lock()))),
         Some(path) => {
             let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
@@ -251,17 +258,10 @@ fn settings(arguments: Arguments) -> anyhow::Result<Settings> {
 const OTHERS: u64 = 60;
 
 /// Opens the spool and starts what empties it.
-fn outbox(shipping: &Shipping) -> anyhow::Result<Outbox> {
+fn outbox(shipping: &Shipping) -> anyhow::Result<Outbox<Spooled>> {
     // What is wrong with the collector's address or a file is said now, and not by a process that ends.
     collector(shipping)?;
-    let name = match &shipping.name {
-        Some(name) => name.clone(),
-        None => std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned(),
-    };
-    anyhow::ensure!(
-        is_name(&name),
-        "'{name}' cannot name an agent: give --name, printable ASCII without spaces and slashes"
-    );
+    let name = name(shipping)?;
     let spool = Writer::open(&shipping.spool, shipping.spool_size)
         .with_context(|| format!("the spool {} cannot be used", shipping.spool.display()))?;
     let mut arguments: Vec<OsString> = vec!["send".into()];
@@ -278,7 +278,20 @@ fn outbox(shipping: &Shipping) -> anyhow::Result<Outbox> {
     add("--spool", Some(shipping.spool.clone().into()));
     add("--drain", Some(shipping.drain.as_secs().to_string().into()));
     let sender = Sender::start(arguments).context("the process that sends cannot be started")?;
-    Ok(Outbox::new(spool, sender, name, format!("{:x}", nanos())))
+    Ok(Outbox::new(Spooled::new(spool, sender), name, run_name()))
+}
+
+/// The agent's name: the one that was given, else the host's.
+fn name(shipping: &Shipping) -> anyhow::Result<String> {
+    let name = match &shipping.name {
+        Some(name) => name.clone(),
+        None => std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned(),
+    };
+    anyhow::ensure!(
+        is_name(&name),
+        "'{name}' cannot name an agent: give --name, printable ASCII without spaces and slashes"
+    );
+    Ok(name)
 }
 
 fn collector(shipping: &Shipping) -> anyhow::Result<Collector> {
@@ -328,11 +341,9 @@ fn send(shipping: &Shipping) -> anyhow::Result<u8> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a run is named by when it began")]
-fn nanos() -> u128 {
-    std::time::SystemTime::now()
-        .duration_since(std::time::SystemTime::UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_nanos()
+fn run_name() -> String {
+    let since = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH);
+    format!("{:x}", since.unwrap_or_default().as_nanos())
 }
 
 fn examine() -> anyhow::Result<u8> {

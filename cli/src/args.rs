@@ -30,6 +30,7 @@ Examples:
   wireproof describe workload catalog/search --mesh ./mesh
   wireproof lint --mesh ./mesh                          declarations that contradict each other
   wireproof serve --mesh ./mesh --input capture.pcap    the same in a browser
+  wireproof serve --mesh ./mesh --capture any           the same of what passes this machine now
   tcpdump -i any -U -w - tcp | wireproof replay - --mesh ./mesh
 
 Exit status: 0 clean, 1 findings, 2 usage, 3 input or data error, 4 environment, 5 coverage too low.";
@@ -402,6 +403,8 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) input: Vec<PathBuf>,
     #[command(flatten)]
+    pub(crate) live: Live,
+    #[command(flatten)]
     pub(crate) store: StorePlace,
     /// Forget flows that began longer ago than this, such as 30d or 12h; without it all are kept
     #[arg(long, value_name = "TIME", value_parser = keep)]
@@ -418,6 +421,21 @@ pub(crate) struct Serve {
     /// agents carry the one of --token-file
     #[arg(long, value_name = "FILE", env = "WIREPROOF_AGENT_TOKEN_FILE")]
     pub(crate) agent_token_file: Option<PathBuf>,
+}
+
+/// What `serve` watches itself, through an agent that it starts.
+#[derive(Debug, Args)]
+pub(crate) struct Live {
+    /// Watch this interface too, or a pattern such as 'veth*'; `any` for all. May be repeated. The packets are read by
+    /// wireproof-agent, which needs CAP_NET_RAW and gives it up; this program has no capability from its start on
+    #[arg(long, value_name = "NAME")]
+    pub(crate) capture: Vec<String>,
+    /// A libpcap filter for --capture, such as 'tcp port 8080'
+    #[arg(long, value_name = "EXPRESSION", requires = "capture")]
+    pub(crate) capture_filter: Option<String>,
+    /// The agent's program for --capture; without it the one beside this program
+    #[arg(long, value_name = "PATH", requires = "capture")]
+    pub(crate) agent: Option<PathBuf>,
 }
 
 /// TLS on the address that `serve` listens on.

@@ -2,6 +2,7 @@
 //!
 //! Standard output carries the answer, standard error everything else. The exit statuses are those of [`exit::Status`].
 
+mod agent;
 mod args;
 mod certificate;
 mod collect;

@@ -13,6 +13,7 @@ use capture::engine::Limits;
 use flow::Timestamp;
 use tokio::net::TcpListener;
 
+use crate::agent::Agent;
 use crate::args::Serve;
 use crate::certificate::Files;
 use crate::collect::Intake;
@@ -40,6 +41,11 @@ pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
     let access = options.mesh.cluster.access();
     let declared = if access.is_none() { Some(input::mesh(&options.mesh)?) } else { None };
     let declared_status = declared.as_ref().map_or(Status::Clean, input::Declared::report_errors);
+    let agent = Agent::found(&options.live)?;
+    if agent.is_some() {
+        // Before there are threads: each has capabilities of its own. The agent gets its own from its file, or from root.
+        crate::agent::give_up_capabilities().context("giving up capabilities").map_err(Fatal::environment)?;
+    }
     let runtime = tokio::runtime::Runtime::new()?;
     let served = runtime.block_on(async {
         let store = store::open(&options.store).await?;
@@ -88,25 +94,49 @@ pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
         if let Some((files, tls)) = files.zip(tls.clone()) {
             tokio::spawn(files.renew(tls));
         }
-        let (tell, overrun) = tokio::sync::oneshot::channel();
+        let watching = agent.map(|agent| agent.watch(state.clone()));
+        let (stop, failure) = match watching {
+            Some(watching) => (Some(watching.stop), Some(watching.failure)),
+            None => (None, None),
+        };
+        let (tell, why) = tokio::sync::oneshot::channel();
         let over = async move {
-            match following {
-                None => ended().await,
-                Some(following) => tokio::select! {
-                    () = ended() => {}
-                    _ = following => {
-                        let _ = tell.send(());
-                    }
-                },
-            }
+            let fatal = tokio::select! {
+                () = ended() => return,
+                () = done(following) => Fatal::environment(cluster::ListError::TooMuch),
+                Some(fatal) = failed(failure) => fatal,
+            };
+            let _ = tell.send(fatal);
         };
         api::serve(listener, tls, api::app(state), over).await?;
-        match overrun.await {
-            Ok(()) => Err(Fatal::environment(cluster::ListError::TooMuch)),
+        if let Some(stop) = stop {
+            stop.now().await;
+        }
+        match why.await {
+            Ok(fatal) => Err(fatal),
             Err(_) => Ok(observed_status),
         }
     })?;
     Ok(served.worse(declared_status))
+}
+
+/// Waits for the end of the watch on a cluster, which ends only where there is too much; for ever without one.
+async fn done(following: Option<tokio::task::JoinHandle<()>>) {
+    match following {
+        Some(following) => drop(following.await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for what makes live capture impossible; for ever where there is none.
+async fn failed(failure: Option<tokio::sync::oneshot::Receiver<Fatal>>) -> Option<Fatal> {
+    match failure {
+        Some(failure) => match failure.await {
+            Ok(fatal) => Some(fatal),
+            Err(_) => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
 }
 
 /// How often is looked whether declarations are known yet.

@@ -98,7 +98,18 @@ impl Authority<'_> {
         let path = |end: &str| self.file(&format!("{}.{end}", self.1)).display().to_string();
         openssl(
             &[
-                &["req", "-x509", "-days", "2", "-subj", "/CN=ca", "-keyout", &path("key"), "-out", &path("crt")],
+                &[
+                    "req",
+                    "-x509",
+                    "-days",
+                    "2",
+                    "-subj",
+                    "/CN=ca",
+                    "-keyout",
+                    &path("key"),
+                    "-out",
+                    &path("crt"),
+                ],
                 &KEY[..],
             ]
             .concat(),
@@ -109,13 +120,17 @@ impl Authority<'_> {
     /// Signs a client's certificate with these names (a subject, alternative names), that is valid for so many days.
     fn sign(&self, name: &str, (subject, alternative): (&str, &str), days: &str) -> (PathBuf, PathBuf) {
         let path = |name: &str, end: &str| self.file(&format!("{name}.{end}")).display().to_string();
-        let (request, key, signed, names) = (path(name, "csr"), path(name, "key"), path(name, "crt"), path(name, "ext"));
+        let (request, key, signed, names) =
+            (path(name, "csr"), path(name, "key"), path(name, "crt"), path(name, "ext"));
         openssl(&[&["req", "-new", "-subj", subject, "-keyout", &key, "-out", &request], &KEY[..]].concat());
         let alternative =
             if alternative.is_empty() { String::new() } else { format!("subjectAltName={alternative}\n") };
         std::fs::write(&names, format!("{alternative}extendedKeyUsage=clientAuth\n")).unwrap();
         let (ca, ca_key) = (path(self.1, "crt"), path(self.1, "key"));
-        openssl(&["x509", "-req", "-in", &request, "-CA", &ca, "-CAkey", &ca_key, "-days", days, "-extfile", &names, "-out", &signed]);
+        openssl(&[
+            "x509", "-req", "-in", &request, "-CA", &ca, "-CAkey", &ca_key, "-days", days, "-extfile",
+            &names, "-out", &signed,
+        ]);
         (signed.into(), key.into())
     }
 }
@@ -176,7 +191,11 @@ fn an_agent_delivers_with_a_certificate_of_its_own_and_under_its_own_name_alone(
     let reader = reader(&certificate);
     let ask = |path: &str, token: &str| {
         let request = reader.get(format!("{url}{path}"));
-        let request = if token.is_empty() { request } else { request.header("authorization", format!("Bearer {token}")) };
+        let request = if token.is_empty() {
+            request
+        } else {
+            request.header("authorization", format!("Bearer {token}"))
+        };
         request.call().unwrap()
     };
     let sources = || ask("/api/v1/coverage", "reader-0123456789").body_mut().read_to_string().unwrap();
@@ -185,7 +204,8 @@ fn an_agent_delivers_with_a_certificate_of_its_own_and_under_its_own_name_alone(
 
     // Each has a spool of its own, so that nothing is left of the one before.
     let ship = |name: &str, identity: Option<&(PathBuf, PathBuf)>, more: &[&str]| {
-        let mut agent = Command::new(assert_cmd::cargo::cargo_bin("wireproof").with_file_name("wireproof-agent"));
+        let mut agent =
+            Command::new(assert_cmd::cargo::cargo_bin("wireproof").with_file_name("wireproof-agent"));
         agent.args(["-r", CAPTURE, "--collector", &url, "--name", name, "--drain", "3s"]).args(more);
         agent.arg("--spool").arg(tempfile::tempdir_in(folder).unwrap().keep());
         if let Some((certificate, key)) = identity {
@@ -205,7 +225,11 @@ fn an_agent_delivers_with_a_certificate_of_its_own_and_under_its_own_name_alone(
         ("node-a", None, "status 401"),
         ("node-a", Some(&wrong_ca), "the collector takes nothing now"),
         ("node-a", Some(&expired), "the collector takes nothing now"),
-        ("node-b", Some(&good), "status 403: the certificate is for node-a, *.nodes.example, the delivery is of the agent node-b"),
+        (
+            "node-b",
+            Some(&good),
+            "status 403: the certificate is for node-a, *.nodes.example, the delivery is of the agent node-b",
+        ),
         ("ignored", Some(&good), "status 403"),
         ("node-u", Some(&common), "status 403"),
     ] {
@@ -232,7 +256,8 @@ fn without_any_token_a_certificate_is_asked_of_agents_all_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let (certificate, key) = certificate(folder.path(), "tls");
     let ca = Authority(folder.path(), "ca").make();
-    let (_served, url) = Served::start(serve(folder.path(), &certificate, &key).arg("--tls-client-ca").arg(&ca));
+    let (_served, url) =
+        Served::start(serve(folder.path(), &certificate, &key).arg("--tls-client-ca").arg(&ca));
     let reader = reader(&certificate);
     assert_eq!(reader.get(format!("{url}/api/v1/flows")).call().unwrap().status(), 200);
     let refused = reader.post(format!("{url}/api/v1/ingest")).send("").unwrap();

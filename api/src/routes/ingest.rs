@@ -1,7 +1,6 @@
 //! `POST /api/v1/ingest`: what agents deliver.
 
-use std::io::{BufRead as _, BufReader, Read};
-use std::sync::Arc;
+use std::io::{BufRead, BufReader, Read as _};
 
 use axum::Json;
 use axum::body::Bytes;
@@ -14,7 +13,6 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::error::{ApiError, Problem};
-use crate::metrics::Tally;
 use crate::{Bound, State as App};
 
 /// How many deliveries are taken at a time, from the first byte that is read of one until it is kept: so many times
@@ -74,7 +72,9 @@ pub(crate) async fn ingest(State(app): State<App>, request: Request) -> Result<J
 }
 
 async fn take(app: &App, mut request: Request) -> Result<Json<Receipt>, ApiError> {
-    let collector = Arc::clone(app.collector.as_ref().ok_or(ApiError::NoCollector)?);
+    if app.collector.is_none() {
+        return Err(ApiError::NoCollector);
+    }
     let gzip = match request.headers().get(header::CONTENT_ENCODING).map(|encoding| encoding.as_bytes()) {
         None | Some(b"identity") => false,
         Some(b"gzip") => true,
@@ -83,15 +83,11 @@ async fn take(app: &App, mut request: Request) -> Result<Json<Receipt>, ApiError
     let bound = request.extensions_mut().remove::<Bound>();
     // Before the body is read: what waits for its turn waits with the agent, not in this process's memory.
     let _permit = app.under_way.try_acquire().map_err(|_| ApiError::Busy)?;
-    let body = Bytes::from_request(request, &())
-        .await
-        .map_err(|rejection| ApiError::Refused(rejection.status()))?;
-    let read =
-        tokio::task::spawn_blocking(
-            move || {
-                if gzip { delivery(GzDecoder::new(&*body)) } else { delivery(&*body) }
-            },
-        );
+    let body =
+        Bytes::from_request(request, &()).await.map_err(|rejection| ApiError::Refused(rejection.status()))?;
+    let read = tokio::task::spawn_blocking(move || {
+        if gzip { whole(BufReader::new(GzDecoder::new(&*body))) } else { whole(&*body) }
+    });
     let (heading, flows) = read
         .await
         .map_err(|error| {
@@ -106,23 +102,39 @@ async fn take(app: &App, mut request: Request) -> Result<Json<Receipt>, ApiError
         return Err(ApiError::AnotherAgent { agent: heading.agent, certificate: identity.to_string() });
     }
     let receipt = Receipt { sequence: heading.sequence, flows: flows.len() as u64 };
-    let tally = Tally::of(&heading, &flows);
-    collector.collect(heading, flows).await.map_err(|Unavailable| ApiError::Unavailable)?;
-    app.metrics.kept(tally);
+    app.keep(heading, flows).await.map_err(|Unavailable| ApiError::Unavailable)?;
     Ok(Json(receipt))
 }
 
-/// Reads a delivery: all of it, or why not. Half of one is never kept: the agent counts it as lost, all of it.
-fn delivery(input: impl Read) -> Result<(Heading, Vec<Flow>), String> {
-    let mut lines = BufReader::new(input.take(DELIVERY_JSON)).split(b'\n').zip(1_u64..);
-    let mut next = move || -> Result<Option<(Vec<u8>, u64)>, String> {
-        match lines.next() {
-            Some((Ok(line), number)) => Ok(Some((line, number))),
-            Some((Err(error), number)) => Err(format!("line {number}: {error}")),
-            None => Ok(None),
+/// Reads a delivery after which nothing comes.
+fn whole(mut input: impl BufRead) -> Result<(Heading, Vec<Flow>), String> {
+    let delivery = read_delivery(&mut input)?.ok_or("there is no heading")?;
+    match input.fill_buf() {
+        Ok([]) => Ok(delivery),
+        Ok(_) => Err(format!("more follows than the {} flows of the heading", delivery.0.flows)),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Reads the next delivery: all of it, or why not. Half of one is never kept: the agent counts it as lost, all of it.
+/// Nothing where the input has ended.
+///
+/// # Errors
+///
+/// When it cannot be read; what stands behind it cannot be either.
+pub fn read_delivery(input: &mut impl BufRead) -> Result<Option<(Heading, Vec<Flow>)>, String> {
+    let mut input = input.take(DELIVERY_JSON);
+    let (mut text, mut number) = (Vec::new(), 0_u64);
+    let mut line = || -> Result<Option<(Vec<u8>, u64)>, String> {
+        text.clear();
+        number = number.saturating_add(1);
+        match input.read_until(b'\n', &mut text) {
+            Ok(0) => Ok(None),
+            Ok(_) => Ok(Some((std::mem::take(&mut text), number))),
+            Err(error) => Err(format!("line {number}: {error}")),
         }
     };
-    let (first, _) = next()?.ok_or("there is no heading")?;
+    let Some((first, _)) = line()? else { return Ok(None) };
     let heading: Heading = serde_json::from_slice(&first).map_err(|error| format!("line 1: {error}"))?;
     if heading.version != VERSION {
         return Err(format!("the form has version {}, this server reads {VERSION}", heading.version));
@@ -133,11 +145,11 @@ fn delivery(input: impl Read) -> Result<(Heading, Vec<Flow>), String> {
         ));
     }
     let mut flows = Vec::new();
-    while let Some((line, number)) = next()? {
-        flows.push(serde_json::from_slice(&line).map_err(|error| format!("line {number}: {error}"))?);
+    for told in 0..heading.flows {
+        let Some((text, number)) = line()? else {
+            return Err(format!("the heading says {} flows, {told} are there", heading.flows));
+        };
+        flows.push(serde_json::from_slice(&text).map_err(|error| format!("line {number}: {error}"))?);
     }
-    if flows.len() as u64 != heading.flows {
-        return Err(format!("the heading says {} flows, {} are there", heading.flows, flows.len()));
-    }
-    Ok((heading, flows))
+    Ok(Some((heading, flows)))
 }
