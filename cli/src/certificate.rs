@@ -38,10 +38,12 @@ impl Files {
     pub(crate) fn read(&self) -> Result<Tls, Fatal> {
         let pem = self.pem().map_err(Fatal::input)?;
         Tls::new(&pem).map_err(|error| {
-            let file = match &error {
-                TlsError::Key(_) => &self.key,
-                TlsError::ClientAuthority(_) => self.client_ca.as_ref().unwrap_or(&self.certificate),
-                _ => &self.certificate,
+            let file = if matches!(error, TlsError::Key(_)) {
+                &self.key
+            } else if matches!(error, TlsError::ClientAuthority(_)) {
+                self.client_ca.as_ref().unwrap_or(&self.certificate)
+            } else {
+                &self.certificate
             };
             let file = file.display().to_string();
             Fatal::input(anyhow::Error::new(error).context(file))

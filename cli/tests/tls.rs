@@ -1,6 +1,6 @@
 //! `wireproof serve --tls-cert` and `--tls-client-ca`, over real connections, with the agent as it is.
 
-#![expect(clippy::unwrap_used, reason = "a test may stop here")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop here")]
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpStream;
