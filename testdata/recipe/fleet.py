@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A running mesh that makes connections when told to, and says which.  fleet.py OUT PREFIX
 
-The pods of the case `boutique` (sidecars, a gateway, clients without a proxy), up until standard input ends. OUT/mesh.yaml is what
+The pods of the case `boutique` (sidecars, a gateway, clients without a proxy) and a server outside the mesh, up until standard input ends. OUT/mesh.yaml is what
 is declared. Says `ready`; then, for every line read, makes a round of connections and says, as one line of JSON, which:
 `clients`: `[client ip, client port, server ip, server port]` of each connection of a client without a proxy, as its socket told;
 `proxies`: `[client ip, server ip, server port, count]` of the connections between sidecars, one a call.
@@ -11,8 +11,12 @@ import pathlib
 import sys
 
 import envoy
+import lab as recipe
 from cases.boutique import CHECKOUT, CRON, FRONTEND, INGRESS, INVENTORY, LEDGER, PROMETHEUS, SEARCH
 from lab import Lab, run
+
+# A server outside the mesh, at the address of the clients from outside.
+OUTSIDE, OUTSIDE_PORT = "outside/shopper", 8081
 
 # What a client without a proxy does: one request, and its own socket's addresses.
 ASK = """
@@ -58,11 +62,18 @@ def rounds(lab):
         clients += [ask(lab, PROMETHEUS, SEARCH, 8080) for _ in range(3)]
         clients += [ask(lab, CRON, INVENTORY, 8080) for _ in range(2)]
         clients += [ask(lab, "outside/shopper", INGRESS, 8443, "shop.example.com") for _ in range(2)]
+        clients += [ask(lab, INVENTORY, OUTSIDE, OUTSIDE_PORT) for _ in range(2)]
         proxies = [call(lab, FRONTEND, CHECKOUT, 8080, 3), call(lab, FRONTEND, INVENTORY, 8080, 2)]
         # What the gateway is asked it asks the frontend.
         gateway, frontend = lab.case.workload(INGRESS)[0], lab.case.workload(FRONTEND)[0]
         proxies.append([gateway.address, frontend.address, 8080, 2])
         print(json.dumps({"clients": clients, "proxies": proxies}), flush=True)
+
+
+def serve_outside(lab):
+    pod = lab.case.workload(OUTSIDE)[0]
+    lab.start(lab.namespace(pod), "outside", sys.executable, str(recipe.HERE / "workload.py"), pod.address, str(lab.out), f"http:{OUTSIDE_PORT}")
+    lab.wait_port(lab.namespace(pod), OUTSIDE_PORT)
 
 
 def main():
@@ -72,6 +83,7 @@ def main():
     lab.mesh()
     try:
         lab.up()
+        serve_outside(lab)
         print("ready", flush=True)
         rounds(lab)
     finally:

@@ -1,5 +1,5 @@
-//! A mesh of real proxies in network namespaces, two agents on the host's side of its veths, a collector, a store: what they
-//! say in the end is what was connected, whatever was killed meanwhile.
+//! A mesh of real proxies in network namespaces and a server outside it, two agents on the host's side of the veths, a
+//! collector, a store: what they say in the end is what was connected, whatever was killed meanwhile.
 //!
 //! It takes root and Envoy (`scripts/setup.sh envoy`). Without them the test says so and passes without having tested
 //! anything, unless `WIREPROOF_REQUIRE_LIVE` is set, as it is in `make test` when root is at hand.
@@ -21,6 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What is younger dies with an agent: a closed connection waits 5 s for late packets, and its flow a second for others.
 const YOUNG: Duration = Duration::from_secs(8);
+
+/// The server outside the mesh: see `testdata/recipe/fleet.py`.
+const OUTSIDE: &str = "203.0.113.10";
 
 /// Both ends of a connection, client first.
 type Ends = (String, u16, String, u16);
@@ -219,6 +222,12 @@ fn agree(collector: &Collector, made: &Made) {
     let found = collector.get("/api/v1/violations?limit=1000");
     let found = found["data"].as_array().unwrap();
     assert!(!found.is_empty(), "nothing was found");
+    let outside: BTreeSet<&str> = rows
+        .iter()
+        .filter(|row| row["flow"]["server"]["ip"] == OUTSIDE)
+        .map(|row| row["flow"]["class"].as_str().unwrap())
+        .collect();
+    assert_eq!(outside, BTreeSet::from(["plaintext"]), "what leaves the mesh");
     let broken = rows.iter().filter(|row| row["judgement"] == "violates").count() as u64;
     assert!(found.iter().all(|finding| finding["flows"].as_u64().unwrap() <= broken), "{found:?}");
     // Each agent was killed once: its coverage stands twice, for what it saw before and after.
