@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use flow::{Flow, Transport};
+use flow::{Endpoint, Flow, Transport};
 use serde::Serialize;
 
 use crate::audit::Ledger;
@@ -57,7 +57,7 @@ pub struct Workload {
     pub proposed: Option<ServerMode>,
     /// Who would decide it: `PeerAuthentication/namespace/name`, or `default`.
     pub proposed_from: String,
-    /// Flows that reached it and were let in.
+    /// Flows that reached it and were let in; those to a Service's address count for each workload behind it.
     pub flows: u64,
     /// Those of them that STRICT lets in too.
     pub stays: u64,
@@ -106,20 +106,27 @@ pub fn assess<'a>(
     let mut ledger = Ledger::default();
     for flow in flows {
         let server = parties::server(mesh, flow.server);
-        let Some(workload) = workloads.get_mut(&server.name()).filter(|_| server.pod.is_some()) else {
+        let reached: Vec<String> = reached(mesh, flow.server, &server)
+            .into_iter()
+            .filter(|name| workloads.contains_key(name))
+            .collect();
+        if reached.is_empty() {
             continue;
-        };
+        }
         let Some(fate) = fate(mesh, &proposed, flow, &server) else { continue };
-        workload.flows = workload.flows.saturating_add(1);
-        let count = match fate {
-            Fate::Stays => &mut workload.stays,
-            Fate::Unclear => &mut workload.unclear,
-            Fate::Breaks(judged) => {
-                ledger.add(&judged);
-                &mut workload.would_break
-            }
-        };
-        *count = count.saturating_add(1);
+        if let Fate::Breaks(judged) = &fate {
+            ledger.add(judged);
+        }
+        for workload in reached {
+            let Some(workload) = workloads.get_mut(&workload) else { continue };
+            workload.flows = workload.flows.saturating_add(1);
+            let count = match fate {
+                Fate::Stays => &mut workload.stays,
+                Fate::Unclear => &mut workload.unclear,
+                Fate::Breaks(_) => &mut workload.would_break,
+            };
+            *count = count.saturating_add(1);
+        }
     }
     let workloads = workloads.into_values().map(|workload| Workload { state: state(&workload), ..workload });
     let scope = match scope {
@@ -128,6 +135,16 @@ pub fn assess<'a>(
         Scope::Workload(name) => format!("workload {name}"),
     };
     Ok(Readiness { scope, workloads: workloads.collect(), breaks: ledger.findings(), proposal })
+}
+
+/// Names the workloads that a flow may have reached: behind a Service's address every one that it leads to.
+fn reached(mesh: &Mesh, to: Endpoint, server: &Party) -> BTreeSet<String> {
+    if server.pod.is_some() {
+        return BTreeSet::from([server.name()]);
+    }
+    let behind = mesh.behind(to.ip, to.port);
+    let pods = behind.iter().flat_map(|behind| &behind.host.endpoints).filter_map(|endpoint| endpoint.pod);
+    pods.filter_map(|pod| mesh.pods.get(pod)).map(name).collect()
 }
 
 /// What would become of a flow that was let in.

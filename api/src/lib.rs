@@ -44,7 +44,7 @@ use crate::identity::Identity;
 use crate::metrics::{Metrics, Request as Answered, Tally};
 pub use crate::policies::{Policies, Watch, Watched};
 pub use crate::routes::ingest::{Collector, Unavailable, read_delivery};
-use crate::routes::{audit, ingest, page, policy, process};
+use crate::routes::{audit, ingest, page, policy, process, readiness};
 use crate::tls::Peer;
 pub use crate::tls::{Pem, Tls, TlsError};
 use crate::view::MeshView;
@@ -162,6 +162,7 @@ fn described() -> OpenApiRouter<State> {
         .routes(routes!(audit::overview))
         .routes(routes!(audit::coverage))
         .routes(routes!(policy::effective))
+        .routes(routes!(readiness::readiness))
         .layer(RequestBodyLimitLayer::new(BODY));
     let deliveries = OpenApiRouter::new()
         .routes(routes!(ingest::ingest))

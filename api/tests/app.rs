@@ -222,6 +222,23 @@ async fn policies_are_explained_by_address_and_by_workload() {
 }
 
 #[tokio::test]
+async fn who_would_break_is_told_from_the_flows_in_the_store() {
+    let served = Served::open().await;
+    let found = &served.json("/api/v1/readiness?namespace=pay").await["data"];
+    assert_eq!((&found["scope"], &found["all"]), (&"namespace pay".into(), &true.into()));
+    assert_eq!(found["workloads"][0]["name"], "pay/ledger");
+    assert_eq!(found["looked_at"], 3);
+    assert_eq!(found["proposal"]["resource"], "PeerAuthentication/pay/default");
+    let later =
+        &served.json("/api/v1/readiness?workload=pay%2Fledger&since=2030-01-01T00:00:00Z").await["data"];
+    assert_eq!((&later["looked_at"], &later["workloads"][0]["state"]), (&0.into(), &"no-traffic".into()));
+    let problem = served.problem("/api/v1/readiness?namespace=pays", 404, "not-found").await;
+    assert!(problem["detail"].as_str().unwrap().contains("did you mean pay?"), "{problem}");
+    served.problem("/api/v1/readiness?namespace=pay&workload=pay%2Fledger", 400, "bad-value").await;
+    served.problem("/api/v1/readiness?to_namespace=pay", 400, "unknown-filter").await;
+}
+
+#[tokio::test]
 async fn without_policies_the_server_is_not_ready() {
     let served = Served::open().await;
     let bind = || Bind::new("127.0.0.1:8480".parse().unwrap(), None).unwrap();

@@ -1,7 +1,7 @@
 // The HTTP API -> typed answers. One function a question; nothing is kept but the token of a server that wants one. Addresses are relative, so that the page works below
 // any path; a failure is always a `Problem`, whether the server answered with one (RFC 9457) or did not answer at all.
 
-import type { Class, Counts, Coverage, Finding, Judged, Judgement, Proof, Severity } from "./forms.ts";
+import type { Class, Counts, Coverage, Finding, Judged, Judgement, Proof, Remedy, Severity } from "./forms.ts";
 
 const BASE = "api/v1";
 
@@ -57,6 +57,30 @@ export interface Bucket {
   flows: Partial<Record<Class, number>>;
 }
 
+export interface Workload {
+  name: string;
+  /** The mode in force, and the one that would be; `null` where no proxy enforces one. */
+  mode: string | null;
+  proposed: string | null;
+  proposed_from: string;
+  flows: number;
+  stays: number;
+  would_break: number;
+  unclear: number;
+  state: "breaks" | "unclear" | "ready" | "no-traffic" | "stays-open" | "not-enforced";
+}
+
+export interface Readiness {
+  scope: string;
+  workloads: Workload[];
+  /** The findings that STRICT would make of what was let in. */
+  breaks: Finding[];
+  proposal: Remedy;
+  looked_at: number;
+  /** Whether those were all flows there are. */
+  all: boolean;
+}
+
 export interface Page<Row> {
   data: Row[];
   next_cursor: string | null;
@@ -90,6 +114,9 @@ export const matrix = async (): Promise<MatrixCell[]> => (await get<{ data: Matr
 export const timeline = async (): Promise<Bucket[]> => (await get<{ data: Bucket[] }>("timeline")).data;
 
 export const flow = async (id: string): Promise<Judged> => (await get<{ data: Judged }>(`flows/${encodeURIComponent(id)}`)).data;
+
+/** Asks who would break if a namespace became STRICT. */
+export const readiness = async (namespace: string): Promise<Readiness> => (await get<{ data: Readiness }>("readiness", { namespace })).data;
 
 /** Reads the findings, worst first, page after page up to `MOST_FINDINGS`. */
 export async function findings(): Promise<{ rows: Finding[]; more: boolean }> {

@@ -8,6 +8,7 @@ import { Drawer } from "./drawer.tsx";
 import type { Finding } from "./forms.ts";
 import { Header, Totals } from "./header.tsx";
 import { Matrix } from "./matrix.tsx";
+import { Readiness } from "./readiness.tsx";
 import { parse, type Route, write } from "./route.ts";
 import { Failed, Loading, NothingCaptured } from "./states.tsx";
 import { Connections } from "./connections.tsx";
@@ -54,6 +55,7 @@ export function App() {
           <Totals overview={overview} route={route} go={go} />
           <Timeline buckets={buckets} />
           <Violations findings={findings} more={more} overview={overview} route={route} go={go} />
+          <Readiness namespaces={cells.flatMap(({ to }) => (to === null ? [] : [to]))} route={route} go={go} />
           <Matrix cells={cells} route={route} go={go} />
           <Connections route={route} go={go} />
           {open !== null && <Drawer finding={open} findings={findings} go={go} />}

@@ -17,12 +17,14 @@ export interface Route {
   workload: string | null;
   port: number | null;
   table: Table;
+  /** Namespace of which is asked who would break if it became STRICT; `null` is none. */
+  strict: string | null;
   /** Key of the finding whose drawer is open. */
   open: string | null;
 }
 
 export const START: Route = {
-  text: "", severity: null, from: null, to: null, class: null, judgement: null, workload: null, port: null, table: "edges", open: null,
+  text: "", severity: null, from: null, to: null, class: null, judgement: null, workload: null, port: null, table: "edges", strict: null, open: null,
 };
 
 /** Reads a route; a value that is not one of the known words counts as absent. */
@@ -40,6 +42,7 @@ export function parse(hash: string): Route {
     workload: given.get("workload"),
     port: Number.isInteger(port) && port > 0 && port < 65536 ? port : null,
     table: word("table", ["edges", "flows"] as const) ?? "edges",
+    strict: given.get("strict"),
     open: given.get("open"),
   };
 }

@@ -170,6 +170,19 @@ await check("edges and flows are listed, and the counts are the server's", async
   assert.equal(await page.locator(".total-plaintext strong").innerText(), plaintext.toLocaleString("en-US"));
 });
 
+await check("who would break under STRICT is named, with what makes it STRICT", async (page) => {
+  const readiness = page.locator("section[aria-labelledby=readiness]");
+  await readiness.getByLabel("Namespace to become STRICT").selectOption("catalog");
+  await readiness.getByText("Not ready:").waitFor();
+  const { data } = await (await fetch(new URL("api/v1/readiness?namespace=catalog", url))).json();
+  assert.ok(data.breaks.length > 0, "the case has nobody who would break");
+  assert.equal(await readiness.locator("table.breaks tbody tr").count(), data.breaks.length);
+  await readiness.getByText("What makes it STRICT").click();
+  assert.match(await readiness.locator("pre").last().innerText(), /mode: STRICT/);
+  assert.ok(page.url().includes("strict=catalog"), "the address keeps it");
+  if (process.env.WIREPROOF_SHOTS) await readiness.screenshot({ path: `${process.env.WIREPROOF_SHOTS}/readiness.png` });
+});
+
 await check("what lies outside the mesh can be filtered too", async (page) => {
   const cell = page.getByRole("button", { name: /^outside to / }).first();
   assert.equal(await cell.count(), 1, "the case has no client outside the mesh");

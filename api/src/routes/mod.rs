@@ -5,3 +5,4 @@ pub(crate) mod ingest;
 pub(crate) mod page;
 pub(crate) mod policy;
 pub(crate) mod process;
+pub(crate) mod readiness;
