@@ -51,7 +51,7 @@ flow::named! {
 }
 
 /// Who stands behind an address.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Party {
     /// The address on the wire.
     pub address: IpAddr,
@@ -122,7 +122,7 @@ flow::named! {
 }
 
 /// What the declarations imply for one connection: the judged keys of `explain`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Expected {
     /// The PeerAuthentication mode at the destination port; absent where no proxy enforces one.
     pub server_mode: Option<ServerMode>,
@@ -149,7 +149,7 @@ pub struct Expected {
 }
 
 /// The server of a Gateway that takes a connection.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct GatewayServer {
     /// `Gateway/namespace/name`.
     pub from: String,
@@ -168,7 +168,7 @@ pub struct GatewayServer {
 }
 
 /// One step of the reasoning, winners and losers alike, in the order in which Istio takes them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Citation {
     /// The rule's id, such as `peer-authentication.narrowest-wins`; the same in docs/rules.md.
     pub rule: String,
@@ -185,7 +185,7 @@ pub struct Citation {
 }
 
 /// What to change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Remedy {
     /// One or two sentences.
     pub summary: String,
@@ -248,7 +248,7 @@ flow::named! {
 }
 
 /// One flow, judged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Judged {
     /// The observation.
     pub flow: Flow,
@@ -271,7 +271,7 @@ pub struct Judged {
 }
 
 /// One broken declaration of one flow.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Violation {
     /// The catalogue's id, such as `OB01`.
     pub id: String,

@@ -33,7 +33,6 @@ impl Served {
         let folder = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(Embedded::open(folder.path().join("s.sqlite")).unwrap());
         let batch = Batch {
-            source: "run".into(),
             flows: vec![
                 sample(1, 100, Class::Plaintext, Some(("OB01", Severity::Critical))),
                 sample(2, 200, Class::Mtls, None),
@@ -47,7 +46,11 @@ impl Served {
                 }
                 .judged(),
             ],
-            coverage: Some(Coverage { packets: 9, from_start: 3, mid_stream: 1, ..Coverage::default() }),
+            coverage: [(
+                "run".to_owned(),
+                Coverage { packets: 9, from_start: 3, mid_stream: 1, ..Coverage::default() },
+            )]
+            .into(),
         };
         store.record(batch).await.unwrap();
         let bind =
@@ -197,7 +200,7 @@ async fn pages_follow_their_link_while_flows_arrive() {
         let page: Value = serde_json::from_str(&body).unwrap();
         ids.push(page["data"][0]["flow"]["id"].as_str().unwrap().to_owned());
         let later = sample(id, 1000, Class::Mtls, None);
-        served.store.record(Batch { source: "b".into(), flows: vec![later], coverage: None }).await.unwrap();
+        served.store.record(Batch { flows: vec![later], ..Batch::default() }).await.unwrap();
         let Some(link) = headers.get(header::LINK) else { break };
         let cursor = page["next_cursor"].as_str().unwrap();
         path = link.to_str().unwrap().split(['<', '>']).nth(1).unwrap().to_owned();

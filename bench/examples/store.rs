@@ -6,9 +6,10 @@
 //! cargo run --release -p bench --example store -- ask clickhouse://writer@127.0.0.1:8123/bench
 //! ```
 //!
-//! `record` hands generated flows over in batches, as a collector does, one tenth of them a second time; `fill` has a ClickHouse server
-//! generate them by itself, over 30 days; `ask` asks what the dashboard asks, each question five times, and prints the medians.
-//! The password is read from WIREPROOF_STORE_PASSWORD.
+//! `record` hands generated flows over in batches of 5,000 (or as many as a third number says), as agents deliver them, one tenth of
+//! them a second time; `fill` has a ClickHouse server generate them by itself, over 30 days; `ask` asks what the dashboard asks, each
+//! question five times, and prints the medians. Times on a processor are this program's and, where CLICKHOUSE_PID names a server on this
+//! machine, the server's. The password is read from WIREPROOF_STORE_PASSWORD.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program")]
 #![expect(clippy::disallowed_methods, reason = "it measures time")]
@@ -32,11 +33,14 @@ const BEGIN: i64 = 1_767_225_600;
 /// 30 days, in seconds.
 const SPAN: i64 = 30 * 86_400;
 
-/// How many flows a batch has.
-const BATCH: u64 = 20_000;
+/// How many flows a batch has, unless told otherwise.
+const BATCH: u64 = 5_000;
 
 /// How many pairs of workloads talk.
 const PAIRS: usize = 2_000;
+
+/// How often each question is asked.
+const TURNS: usize = 5;
 
 /// How long the server may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -48,11 +52,12 @@ async fn main() -> Done<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
-        ["record", place, flows] => record(open(place).await?, flows.parse()?).await,
+        ["record", place, flows] => record(open(place).await?, flows.parse()?, BATCH).await,
+        ["record", place, flows, batch] => record(open(place).await?, flows.parse()?, batch.parse()?).await,
         ["fill", place, flows] => fill(place, flows.parse()?).await,
         ["ask", place] => ask(&*open(place).await?).await,
         _ => {
-            eprintln!("usage: store record PLACE FLOWS | fill clickhouse://... FLOWS | ask PLACE");
+            eprintln!("usage: store record PLACE FLOWS [BATCH] | fill clickhouse://... FLOWS | ask PLACE");
             std::process::exit(2)
         }
     }
@@ -92,7 +97,7 @@ fn pairs() -> Vec<Judged> {
         .collect()
 }
 
-async fn record(store: Arc<dyn Store>, flows: u64) -> Done<()> {
+async fn record(store: Arc<dyn Store>, flows: u64, size: u64) -> Done<()> {
     let pairs = pairs();
     let apart = SPAN * 1_000_000_000 / i64::try_from(flows)?.max(1);
     let one = |number: u64| -> Judged {
@@ -108,24 +113,27 @@ async fn record(store: Arc<dyn Store>, flows: u64) -> Done<()> {
         judged.flow.bytes.server = number % 4096;
         judged
     };
-    let (mut number, mut spent) = (0, Duration::ZERO);
+    let (mut number, mut spent, worked) = (0, Duration::ZERO, worked());
     while number < flows {
-        let last = (number + BATCH).min(flows);
+        let last = (number + size).min(flows);
         let mut batch: Vec<Judged> = (number..last).map(one).collect();
-        // The end of flows that were reported when they settled, in the batch before.
-        batch.extend((number.saturating_sub(BATCH)..number).step_by(10).map(|number| {
+        // The end of flows that were reported when they settled, in the batch before. Some of them a second agent has seen since.
+        batch.extend((number.saturating_sub(size)..number).step_by(10).map(|number| {
             let mut ended = one(number);
             ended.flow.bytes.server += 1;
+            if number % 100 == 0 {
+                ended.flow.seen_at.push("another".into());
+            }
             ended
         }));
-        let batch = Batch { source: "bench".into(), flows: batch, coverage: None };
+        let batch = Batch { flows: batch, ..Batch::default() };
         let began = Instant::now();
         store.record(batch).await?;
         spent += began.elapsed();
         number = last;
     }
     let rate = flows as f64 / spent.as_secs_f64();
-    println!("{flows} flows in {:.1} s: {rate:.0} flows a second", spent.as_secs_f64());
+    println!("{flows} flows in {:.1} s: {rate:.0} flows a second, {}", spent.as_secs_f64(), since(worked));
     Ok(())
 }
 
@@ -137,7 +145,7 @@ async fn fill(place: &str, flows: u64) -> Done<()> {
         judged.flow.id = FlowId(number);
         judged.flow.start = Timestamp::from_nanos(BEGIN * 1_000_000_000);
     }
-    store.record(Batch { source: "bench".into(), flows: pairs, coverage: None }).await?;
+    store.record(Batch { flows: pairs, ..Batch::default() }).await?;
     let began = Instant::now();
     let (url, user, database) = parts(place)?;
     clickhouse::Client::default()
@@ -152,7 +160,7 @@ async fn fill(place: &str, flows: u64) -> Done<()> {
                 start + toIntervalSecond(1) AS finish, toIPv6('10.0.0.2') AS server, 32000 + number % 28000 AS client_port,
                 'fin' AS close, 3 AS packets_client, 2 AS packets_server, 30 AS bytes_client, number % 4096 AS bytes_server,
                 shapes[1 + sipHash64(number, 1) % length(shapes)] AS shape, 1 AS sign
-             FROM numbers({flows}) CROSS JOIN (SELECT groupArray(hash) AS shapes FROM shape) AS known
+             FROM numbers({flows}) AS numbers CROSS JOIN (SELECT groupArray(hash) AS shapes FROM shape) AS known
              SETTINGS max_partitions_per_insert_block = 0"
         ))
         .execute()
@@ -203,13 +211,31 @@ where
     F: Fn() -> Fut,
     Fut: Future<Output = Result<(), store::error::StoreError>>,
 {
-    let mut times = Vec::new();
-    for _ in 0..5 {
+    let (mut times, worked) = (Vec::new(), worked());
+    for _ in 0..TURNS {
         let began = Instant::now();
         question().await?;
         times.push(began.elapsed());
     }
     times.sort();
-    println!("{name:28} {:7.3} s", times.get(2).copied().unwrap_or_default().as_secs_f64());
+    let median = times.get(times.len() / 2).copied().unwrap_or_default().as_secs_f64();
+    println!("{name:28} {median:7.3} s, {TURNS} times {}", since(worked));
     Ok(())
+}
+
+/// Seconds that this program, and the server where one is named, spent on a processor so far.
+fn worked() -> [f64; 2] {
+    let server = std::env::var("CLICKHOUSE_PID").unwrap_or_else(|_| "none".into());
+    ["self", &server].map(|process| {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        // The name, in brackets, may hold blanks; user and system time stand 12 and 13 places after it, in hundredths.
+        let after = stat.rsplit(')').next().unwrap_or_default();
+        let ticks = after.split_whitespace().skip(11).take(2);
+        ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+    })
+}
+
+fn since(begin: [f64; 2]) -> String {
+    let [own, server] = worked();
+    format!("CPU {:.2} s here, {:.2} s in the server", own - begin[0], server - begin[1])
 }

@@ -516,6 +516,9 @@ pub(crate) struct StoreMigrate {
     /// Only print ClickHouse's statements, from nothing to the newest version
     #[arg(long)]
     pub(crate) print: bool,
+    /// How to print what the store is like then
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
 }
 
 /// The mildest severity that makes a run fail; absent for `never`.

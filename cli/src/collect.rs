@@ -1,6 +1,6 @@
 //! What agents deliver, judged and kept: the server's half of shipping.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use analyzer::report::Judged;
@@ -9,25 +9,74 @@ use flow::delivery::Heading;
 use flow::merge::{self, merge};
 use flow::{Coverage, Flow, FlowId};
 use store::{Batch, Store};
-use tokio::sync::Mutex;
+use tokio::sync::oneshot::error::TryRecvError;
+use tokio::sync::{Mutex, oneshot};
 
 use crate::in_force::InForce;
+
+/// How many flows are kept at once, where more than one delivery waits.
+const TOGETHER: usize = 20_000;
 
 /// Judges deliveries by the declarations and records them.
 pub(crate) struct Intake {
     in_force: Arc<InForce>,
     store: Arc<dyn Store>,
-    /// Whoever holds it compares flows with those that are kept, and records them.
+    /// Deliveries that are judged and not yet kept, in the order in which they came.
+    waiting: std::sync::Mutex<VecDeque<Delivery>>,
+    /// Whoever holds it compares the flows of all deliveries that wait with those that are kept, and records them. A store
+    /// takes few large batches much faster than many small ones.
     turn: Mutex<()>,
+}
+
+/// A judged delivery, and who waits for it to be kept.
+struct Delivery {
+    heading: Heading,
+    flows: Vec<Judged>,
+    kept: oneshot::Sender<Result<(), Unavailable>>,
 }
 
 impl Intake {
     pub(crate) fn new(in_force: Arc<InForce>, store: Arc<dyn Store>) -> Self {
-        Self { in_force, store, turn: Mutex::default() }
+        Self { in_force, store, waiting: std::sync::Mutex::default(), turn: Mutex::default() }
     }
 
-    async fn keep(&self, batch: Batch) -> Result<(), Unavailable> {
-        self.store.record(batch).await.map_err(|error| unavailable("a delivery could not be kept", &error))
+    fn waiting(&self) -> std::sync::MutexGuard<'_, VecDeque<Delivery>> {
+        self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Has a delivery wait. Those whose agent went away are let go: they come again.
+    fn wait(&self, delivery: Delivery) {
+        let mut waiting = self.waiting();
+        waiting.retain(|delivery| !delivery.kept.is_closed());
+        waiting.push_back(delivery);
+    }
+
+    /// Takes the deliveries that have waited for longest, as many as are kept at once.
+    fn next(&self) -> Vec<Delivery> {
+        let mut waiting = self.waiting();
+        let mut flows = 0_usize;
+        let fit = waiting.iter().take_while(|delivery| {
+            let first = flows == 0;
+            flows = flows.saturating_add(delivery.flows.len());
+            first || flows <= TOGETHER
+        });
+        let fit = fit.count();
+        waiting.drain(..fit).collect()
+    }
+
+    /// Records deliveries together, all of them or none.
+    async fn keep(&self, deliveries: &mut [Delivery]) -> Result<(), Unavailable> {
+        self.join(deliveries).await?;
+        let mut batch = Batch::default();
+        for Delivery { heading, flows, .. } in deliveries {
+            batch.flows.append(flows);
+            batch.coverage.insert(heading.source(), std::mem::take(&mut heading.coverage));
+            if heading.undelivered > 0 {
+                let lost = Coverage { undelivered: heading.undelivered, ..Coverage::default() };
+                batch.coverage.insert(heading.spool(), lost);
+            }
+        }
+        self.store.record(batch).await.map_err(|error| unavailable("deliveries could not be kept", &error))
     }
 
     /// Judges flows, each by what was in force when it began.
@@ -41,10 +90,10 @@ impl Intake {
             })
     }
 
-    /// Puts flows that other agents saw too in the place of what only this agent saw of them.
-    async fn join(&self, agent: &str, judged: &mut [Judged]) -> Result<(), Unavailable> {
-        let opened = judged.iter().map(|judged| &judged.flow).filter(|flow| flow.opening().is_some());
-        let ids: Vec<FlowId> = opened.map(|flow| flow.id).collect();
+    /// Puts flows that several agents saw in the place of what one of them saw.
+    async fn join(&self, deliveries: &mut [Delivery]) -> Result<(), Unavailable> {
+        let flows = deliveries.iter().flat_map(|delivery| &delivery.flows).map(|judged| &judged.flow);
+        let ids: Vec<FlowId> = flows.filter(|flow| flow.opening().is_some()).map(|flow| flow.id).collect();
         let kept = self
             .store
             .sightings(&ids)
@@ -55,16 +104,16 @@ impl Intake {
             known.add(judged.flow);
         }
         let mut changed = Vec::new();
-        for (place, judged) in judged.iter().enumerate() {
-            if let Some(joined) = known.join(&judged.flow, agent) {
-                changed.push((place, joined));
+        for delivery in deliveries {
+            for judged in &mut delivery.flows {
+                if let Some(joined) = known.join(&judged.flow, &delivery.heading.agent) {
+                    changed.push((judged, joined));
+                }
             }
         }
-        let (places, flows): (Vec<usize>, Vec<Flow>) = changed.into_iter().unzip();
+        let (places, flows): (Vec<&mut Judged>, Vec<Flow>) = changed.into_iter().unzip();
         for (place, joined) in places.into_iter().zip(self.judge(flows).await?) {
-            if let Some(judged) = judged.get_mut(place) {
-                *judged = joined;
-            }
+            *place = joined;
         }
         Ok(())
     }
@@ -119,15 +168,109 @@ impl Collector for Intake {
         for flow in &mut flows {
             merge::place(flow, &heading.agent);
         }
-        let mut flows = self.judge(flows).await?;
+        let flows = self.judge(flows).await?;
+        let (kept, mut told) = oneshot::channel();
+        self.wait(Delivery { heading, flows, kept });
         let _turn = self.turn.lock().await;
-        self.join(&heading.agent, &mut flows).await?;
-        let (source, spool) = (heading.source(), heading.spool());
-        self.keep(Batch { source, flows, coverage: Some(heading.coverage) }).await?;
-        if heading.undelivered > 0 {
-            let lost = Coverage { undelivered: heading.undelivered, ..Coverage::default() };
-            self.keep(Batch { source: spool, flows: Vec::new(), coverage: Some(lost) }).await?;
+        loop {
+            match told.try_recv() {
+                Ok(done) => return done,
+                // The one who was keeping it went away in the middle.
+                Err(TryRecvError::Closed) => return Err(Unavailable),
+                Err(TryRecvError::Empty) => {}
+            }
+            let mut deliveries = self.next();
+            let done = self.keep(&mut deliveries).await;
+            for delivery in deliveries {
+                // Whoever does not wait any more sends the delivery again.
+                let _ = delivery.kept.send(done);
+            }
         }
-        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use analyzer::mesh::Mesh;
+    use capture::engine::Limits;
+    use store::embedded::Embedded;
+    use store::query::{Paging, Query};
+
+    use super::*;
+    use crate::input;
+
+    fn intake(folder: &Path) -> Arc<Intake> {
+        let store: Arc<dyn Store> = Arc::new(Embedded::open(folder.join("s.sqlite")).unwrap());
+        let (mesh, _) = Mesh::load(Vec::new());
+        Arc::new(Intake::new(Arc::new(InForce::fixed(mesh, Arc::clone(&store))), store))
+    }
+
+    fn heading(agent: &str) -> Heading {
+        Heading {
+            version: flow::delivery::VERSION,
+            agent: agent.into(),
+            run: "1".into(),
+            sequence: 1,
+            flows: 0,
+            coverage: Coverage { packets: 1, ..Coverage::default() },
+            undelivered: 0,
+        }
+    }
+
+    fn flows() -> Vec<Flow> {
+        let capture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/boutique/capture.pcap");
+        input::captures(&[capture], Limits::default(), 1).flows
+    }
+
+    #[tokio::test]
+    async fn deliveries_that_wait_are_kept_together_and_joined_with_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let intake = intake(folder.path());
+        let mut flows = flows();
+        flows.retain(|flow| flow.opening().is_some());
+        let turn = intake.turn.lock().await;
+        let mut sent = Vec::new();
+        for (waiting, agent) in (1..).zip(["a", "b", "gone"]) {
+            let (intake, flows) = (Arc::clone(&intake), flows.clone());
+            let at = Arc::clone(&intake);
+            sent.push(tokio::spawn(async move { at.collect(heading(agent), flows).await }));
+            while intake.waiting().len() < waiting {
+                tokio::task::yield_now().await;
+            }
+        }
+        let gone = sent.pop().unwrap();
+        gone.abort();
+        assert!(gone.await.unwrap_err().is_cancelled());
+        drop(turn);
+        for delivery in sent {
+            delivery.await.unwrap().unwrap();
+        }
+        let kept = intake.store.flows(&Query::default(), &Paging::first(1000)).await.unwrap().rows;
+        assert_eq!(kept.len(), flows.len());
+        for judged in &kept {
+            let seen = |agent: &str| merge::seen_by(&judged.flow, agent);
+            assert!(seen("a") && seen("b"), "{:?}", judged.flow.seen_at);
+        }
+        let sources = intake.store.coverage().await.unwrap().sources;
+        assert!(sources.contains_key("a 1") && sources.contains_key("b 1"), "{:?}", sources.keys());
+    }
+
+    #[tokio::test]
+    async fn so_many_flows_are_kept_at_once_and_one_delivery_at_least() {
+        let folder = tempfile::tempdir().unwrap();
+        let intake = intake(folder.path());
+        let one = intake.judge(flows().into_iter().take(1).collect()).await.unwrap().pop().unwrap();
+        let (mut told, mut sizes) = (Vec::new(), Vec::new());
+        for flows in [TOGETHER / 2, TOGETHER / 2, 1, 2 * TOGETHER, 0, 3] {
+            let (kept, wait) = oneshot::channel();
+            intake.wait(Delivery { heading: heading("a"), flows: vec![one.clone(); flows], kept });
+            told.push(wait);
+        }
+        while !intake.waiting().is_empty() {
+            sizes.push(intake.next().iter().map(|delivery| delivery.flows.len()).collect::<Vec<_>>());
+        }
+        assert_eq!(sizes, [vec![TOGETHER / 2, TOGETHER / 2], vec![1], vec![2 * TOGETHER], vec![0, 3]]);
     }
 }

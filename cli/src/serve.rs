@@ -81,9 +81,7 @@ pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
             tokio::spawn(async move { in_force.follow(watch).await })
         });
         let observed_status = audit(&options.input, &in_force, &*store).await?;
-        if let Some(keep) = options.keep {
-            tokio::spawn(forget(Arc::clone(&store), keep));
-        }
+        tokio::spawn(keep(Arc::clone(&store), options.keep));
         let intake = Arc::new(Intake::new(Arc::clone(&in_force), Arc::clone(&store)));
         let mut state = api::State::new(store, None, bind).watching(in_force).collecting(intake, agents);
         if files.as_ref().is_some_and(Files::ask_clients) {
@@ -155,11 +153,10 @@ async fn audit(files: &[PathBuf], in_force: &InForce, store: &dyn Store) -> Resu
     for flows in observed.flows.chunks(BATCH) {
         let judged = in_force.judge(flows.to_vec()).await.map_err(Fatal::environment)?;
         let flows = judged.ok_or_else(|| Fatal::environment(anyhow!("the flows could not be judged")))?;
-        let batch = Batch { source: source.clone(), flows, coverage: None };
-        store.record(batch).await.map_err(Fatal::environment)?;
+        store.record(Batch { flows, ..Batch::default() }).await.map_err(Fatal::environment)?;
     }
-    let batch = Batch { source, flows: Vec::new(), coverage: Some(observed.coverage) };
-    store.record(batch).await.map_err(Fatal::environment)?;
+    let coverage = [(source, observed.coverage)].into();
+    store.record(Batch { coverage, ..Batch::default() }).await.map_err(Fatal::environment)?;
     anstream::eprintln!("wireproof: audited {} flows", observed.flows.len());
     Ok(observed.status)
 }
@@ -167,13 +164,11 @@ async fn audit(files: &[PathBuf], in_force: &InForce, store: &dyn Store) -> Resu
 /// How long is waited between two looks for flows to forget.
 const SWEEP: Duration = Duration::from_secs(3600);
 
-/// Forgets what began longer ago than `keep`, now and every hour. What fails is tried again the next time.
-async fn forget(store: Arc<dyn Store>, keep: Duration) {
+/// Has the store forget what began longer ago than `time`, now and every hour. What fails is tried again the next time.
+async fn keep(store: Arc<dyn Store>, time: Option<Duration>) {
     loop {
-        let kept = i64::try_from(keep.as_nanos()).unwrap_or(i64::MAX);
-        let before = Timestamp::from_nanos(now().as_nanos().saturating_sub(kept));
-        if let Err(error) = store.forget(before).await {
-            tracing::warn!(%error, "old flows are still there");
+        if let Err(error) = store.keep(time, now()).await {
+            tracing::warn!(%error, "the store could not be told how long to keep flows");
         }
         tokio::time::sleep(SWEEP).await;
     }

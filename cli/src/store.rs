@@ -38,7 +38,7 @@ pub(crate) fn run(command: &StoreCommand) -> Result<Status, Fatal> {
                 } else {
                     Embedded::open(&options.store.place).map_err(Fatal::environment)?;
                 }
-                show(&status(&options.store).await?, Output::Text)?;
+                show(&status(&options.store).await?, options.output)?;
                 Ok(Status::Clean)
             }
         }
@@ -80,19 +80,59 @@ fn address(place: &StorePlace) -> Result<Option<Address>, Fatal> {
 fn show(status: &StoreStatus, output: Output) -> Result<(), Fatal> {
     match output {
         Output::Text => {
-            let version = status.version.map_or_else(|| "none".to_owned(), |version| version.to_string());
+            let schema = match status.version {
+                None => "none yet: `wireproof store migrate` makes it".to_owned(),
+                Some(version) if version == status.known => format!("{version}, the newest"),
+                Some(version) => {
+                    format!("{version}: `wireproof store migrate` brings it to {}", status.known)
+                }
+            };
             anstream::println!("engine   {}", status.engine);
-            anstream::println!("schema   {version} (this wireproof knows up to {})", status.known);
+            anstream::println!("schema   {schema}");
             anstream::println!("flows    {}", status.flows);
-            anstream::println!("bytes    {}", status.bytes);
+            if let (Some(first), Some(last)) = (status.span.first, status.span.last) {
+                anstream::println!("from     {first}");
+                anstream::println!("to       {last}");
+            }
+            anstream::println!("size     {}", size(status.bytes));
+            if let Some(keep) = status.keep {
+                anstream::println!("keeps    {} h, then the server drops whole days", keep.as_secs() / 3600);
+            }
         }
         Output::Json => {
             let form = serde_json::json!({
                 "engine": status.engine, "schema": status.version, "known": status.known,
-                "flows": status.flows, "bytes": status.bytes,
+                "flows": status.flows, "first": status.span.first, "last": status.span.last,
+                "bytes": status.bytes, "keep_seconds": status.keep.map(|keep| keep.as_secs()),
             });
             anstream::println!("{}", serde_json::to_string(&form)?);
         }
     }
     Ok(())
+}
+
+/// Writes a number of bytes for people.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} bytes");
+    }
+    let mut size = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while size >= 1024.0 && unit + 1 < UNITS.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    format!("{size:.1} {}", UNITS.get(unit).copied().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_has_a_fitting_unit() {
+        let told = [0, 1023, 1024, 1_610_612_736, u64::MAX].map(size);
+        assert_eq!(told, ["0 bytes", "1023 bytes", "1.0 KiB", "1.5 GiB", "16777216.0 TiB"]);
+    }
 }

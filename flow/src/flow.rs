@@ -11,7 +11,7 @@ use crate::{Endpoint, Protocol, Security, Timestamp, TlsSession, Transport, Tunn
 /// One TCP connection or UDP flow, as observed.
 ///
 /// Its JSON is the one of the `flows` command; it reads back without loss.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
 #[serde(try_from = "WireForm<'_>")]
 pub struct Flow {
     /// Names the connection: the same in every report of it, and for the same capture.

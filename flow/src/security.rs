@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{Reason, TlsSession};
 
 /// The protection of one connection, always with the evidence for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Security {
     /// Readable application bytes.
     Plaintext(Evidence),
@@ -47,7 +47,7 @@ impl Security {
 }
 
 /// Whether the client authenticated itself with a certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ClientAuth {
     /// A non-empty `Certificate` was sent, in this handshake or in the one it resumes.
     Proved(Presented, Evidence),
@@ -88,7 +88,7 @@ crate::named! {
 }
 
 /// What became of a client certificate that was sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Presented {
     /// Nothing says that the server refused it.
     Sent,
@@ -97,7 +97,7 @@ pub enum Presented {
 }
 
 /// How a client came to send no certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Withheld {
     /// No `Certificate` message: the server did not ask.
     Absent,
@@ -106,7 +106,7 @@ pub enum Withheld {
 }
 
 /// How a thing is known: the level, and where it is no plain reading, the word for what it rests on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Evidence {
     /// How strong it is.
     pub proof: Proof,

@@ -4,6 +4,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use analyzer::mesh::Manifest;
 use analyzer::report::{Judgement, Severity};
@@ -33,6 +34,7 @@ where
     other_sightings_are_found(&*fresh().await).await;
     findings_gather_their_flows(&*fresh().await).await;
     every_filter_narrows(&*fresh().await).await;
+    notes_of_flows_that_violate_nothing_are_findings(&*fresh().await).await;
     pages_stay_while_rows_arrive(&*fresh().await).await;
     totals_agree(&*fresh().await).await;
     coverage_is_by_source(&*fresh().await).await;
@@ -42,7 +44,7 @@ where
 }
 
 async fn record(store: &dyn Store, flows: Vec<analyzer::report::Judged>) {
-    store.record(Batch { source: "run".into(), flows, coverage: None }).await.expect("a batch is kept");
+    store.record(Batch { flows, ..Batch::default() }).await.expect("a batch is kept");
 }
 
 async fn an_empty_store_answers(store: &dyn Store) {
@@ -60,7 +62,10 @@ async fn an_empty_store_answers(store: &dyn Store) {
     assert_eq!(store.violation("0").await.expect("violation"), None);
     assert_eq!(store.latest_mesh().await.expect("mesh"), None);
     assert_eq!(store.mesh_at(Timestamp::from_nanos(i64::MAX)).await.expect("mesh"), None);
-    store.forget(Timestamp::from_nanos(i64::MAX)).await.expect("nothing is forgotten");
+    store
+        .keep(Some(Duration::from_secs(1)), Timestamp::from_nanos(i64::MAX))
+        .await
+        .expect("nothing is forgotten");
 }
 
 async fn a_flow_recorded_again_counts_once(store: &dyn Store) {
@@ -144,6 +149,12 @@ async fn findings_gather_their_flows(store: &dyn Store) {
     let tally = store.violations_summary(&Query::default()).await.expect("summary");
     let told: Vec<_> = tally.iter().map(|tally| (tally.id.as_str(), tally.findings, tally.flows)).collect();
     assert_eq!(told, [("OB01", 1, 3)]);
+    // Whichever of its flows fits, the finding is told as a whole.
+    for proof in [Proof::Inferred, Proof::Wire] {
+        let query = Query { proof: vec![proof], ..Query::default() };
+        let found = store.violations(&query, &Paging::first(10)).await.expect("violations").rows;
+        assert_eq!(found.iter().map(|finding| finding.flows).collect::<Vec<_>>(), [3], "{proof:?}");
+    }
     // A finding states one class: a flow of another one makes a finding of its own.
     record(store, vec![sample(4, 400, Class::Tls, CRITICAL)]).await;
     let found = store.violations(&Query::default(), &Paging::first(10)).await.expect("violations").rows;
@@ -192,6 +203,34 @@ async fn every_filter_narrows(store: &dyn Store) {
         assert_eq!(cells.len(), expected.len(), "matrix for {query:?}");
         let found = store.violations(&query, &Paging::first(10)).await.expect("violations").rows;
         assert_eq!(found.len(), usize::from(expected.contains(&2)), "findings for {query:?}");
+    }
+}
+
+async fn notes_of_flows_that_violate_nothing_are_findings(store: &dyn Store) {
+    let note = sample(1, 100, Class::Plaintext, Some(("OB21", Severity::Info)));
+    assert_eq!(note.judgement, Judgement::Conforms);
+    record(store, vec![note, sample(2, 200, Class::Plaintext, CRITICAL)]).await;
+    let all = Query::default;
+    let cases = [
+        (all(), &["OB01", "OB21"][..]),
+        (Query { id: vec!["OB21".into()], ..all() }, &["OB21"]),
+        (Query { severity: vec![Severity::Info], ..all() }, &["OB21"]),
+        (Query { judgement: vec![Judgement::Conforms], ..all() }, &["OB21"]),
+        (Query { judgement: vec![Judgement::Conforms], id: vec!["OB21".into()], ..all() }, &["OB21"]),
+        (Query { judgement: vec![Judgement::Conforms], id: vec!["OB01".into()], ..all() }, &[]),
+        (Query { judgement: vec![Judgement::Violates], ..all() }, &["OB01"]),
+        (Query { judgement: vec![Judgement::Conforms, Judgement::Violates], ..all() }, &["OB01", "OB21"]),
+        (Query { judgement: vec![Judgement::Undecided], ..all() }, &[]),
+    ];
+    for (query, expected) in cases {
+        let found = store.violations(&query, &Paging::first(10)).await.expect("violations").rows;
+        let told: Vec<_> = found.iter().map(|finding| finding.id.as_str()).collect();
+        assert_eq!(told, expected, "{query:?}");
+        let tally = store.violations_summary(&query).await.expect("summary");
+        let told: Vec<_> = tally.iter().map(|tally| tally.id.as_str()).collect();
+        assert_eq!(told, expected, "summary for {query:?}");
+        let totals = store.totals(&query).await.expect("totals");
+        assert_eq!(totals.findings.values().sum::<u64>(), expected.len() as u64, "totals for {query:?}");
     }
 }
 
@@ -272,12 +311,13 @@ async fn totals_agree(store: &dyn Store) {
 }
 
 async fn coverage_is_by_source(store: &dyn Store) {
-    let covered = |packets| Some(Coverage { packets, ..Coverage::default() });
-    for (source, packets) in [("a", 5), ("b", 10), ("a", 7), ("a", 7)] {
-        let batch = Batch { source: source.into(), flows: Vec::new(), coverage: covered(packets) };
+    let covered = |source: &str, packets| (source.to_owned(), Coverage { packets, ..Coverage::default() });
+    for coverage in
+        [vec![covered("a", 5), covered("b", 10)], vec![covered("a", 7)], vec![covered("a", 7)], vec![]]
+    {
+        let batch = Batch { coverage: coverage.into_iter().collect(), ..Batch::default() };
         store.record(batch).await.expect("a batch is kept");
     }
-    store.record(Batch { source: "a".into(), ..Batch::default() }).await.expect("a batch is kept");
     let sources = store.coverage().await.expect("coverage");
     assert_eq!((sources.total.packets, sources.sources.len()), (17, 2));
 }
@@ -319,19 +359,34 @@ async fn the_mesh_in_force_is_known_for_any_time(store: &dyn Store) {
 
 async fn what_began_long_ago_is_forgotten(store: &dyn Store) {
     const DAY: i64 = 86_400;
+    #[expect(clippy::disallowed_methods, reason = "a server that forgets goes by its own clock")]
+    let now =
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs().cast_signed();
+    let (old, young) = (now - 30 * DAY, now - DAY);
     // The first finding loses one of its flows, the second one all.
     record(
         store,
         vec![
-            sample(1, 10 * DAY, Class::Plaintext, CRITICAL),
-            sample(2, 10 * DAY + 5, Class::Tls, MEDIUM),
-            sample(3, 30 * DAY, Class::Plaintext, CRITICAL),
-            sample(4, 30 * DAY + 5, Class::Mtls, None),
+            sample(1, old, Class::Plaintext, CRITICAL),
+            sample(2, old + 5, Class::Tls, MEDIUM),
+            sample(3, young, Class::Plaintext, CRITICAL),
+            sample(4, young + 5, Class::Mtls, None),
         ],
     )
     .await;
-    store.forget(Timestamp::from_nanos(20 * DAY * 1_000_000_000)).await.expect("it forgets");
     let (all, first) = (Query::default(), Paging::first(10));
+    let now = Timestamp::from_nanos(now * 1_000_000_000);
+    store.keep(None, now).await.expect("all is kept");
+    assert_eq!(store.flows(&all, &first).await.expect("flows").rows.len(), 4);
+    store.keep(Some(Duration::from_secs(20 * DAY.unsigned_abs())), now).await.expect("it forgets");
+    for _ in 0..600 {
+        if store.flow(FlowId(1)).await.expect("flow").is_none()
+            && store.flow(FlowId(2)).await.expect("flow").is_none()
+        {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     let flows = store.flows(&all, &first).await.expect("flows").rows;
     assert_eq!(flows.iter().map(|judged| judged.flow.id.0).collect::<Vec<_>>(), [4, 3]);
     assert_eq!(store.flow(FlowId(1)).await.expect("flow"), None);
@@ -343,5 +398,5 @@ async fn what_began_long_ago_is_forgotten(store: &dyn Store) {
     assert_eq!(told, [(1, vec![FlowId(3)])]);
     assert_eq!(store.totals(&all).await.expect("totals").judgements["conforms"], 1);
     let span = store.span().await.expect("span");
-    assert_eq!(span.first, Some(Timestamp::from_nanos(30 * DAY * 1_000_000_000)));
+    assert_eq!(span.first, Some(Timestamp::from_nanos(young * 1_000_000_000)));
 }

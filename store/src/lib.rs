@@ -16,6 +16,9 @@ pub mod sample;
 mod shape;
 mod sightings;
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use analyzer::report::{Finding, Judged};
 use flow::{Coverage, FlowId, Timestamp};
 
@@ -25,15 +28,14 @@ use crate::answer::{
 use crate::error::StoreError;
 use crate::query::{Paging, Query};
 
-/// What one source (a run over a capture, or an agent) hands over at once.
+/// What is recorded at once, of one source (a run over a capture, or an agent) or of several.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
-    /// Names the source for good, so that recording it again changes nothing.
-    pub source: String,
-    /// Judged flows. A report of a flow that is already there replaces it: counts never double.
+    /// Judged flows. A report of a flow that is already there replaces it, as a later one in the batch does: counts never double.
     pub flows: Vec<Judged>,
-    /// All that the source has covered so far (not what is new); absent leaves what was recorded before.
-    pub coverage: Option<Coverage>,
+    /// All that a source has covered so far (not what is new), by the name that the source has for good: it replaces what was
+    /// recorded of the source before. Of sources that are not named nothing changes.
+    pub coverage: BTreeMap<String, Coverage>,
 }
 
 /// What a store is like, as `wireproof store status` shows it.
@@ -47,8 +49,13 @@ pub struct Status {
     pub known: i64,
     /// How many flows are kept.
     pub flows: u64,
-    /// How much they take on disk, in bytes.
+    /// From when to when.
+    pub span: Span,
+    /// How much all takes on disk, in bytes.
     pub bytes: u64,
+    /// How long the server keeps flows by itself; absent where it keeps all, and for a file, which is tidied by the program that
+    /// writes it.
+    pub keep: Option<Duration>,
 }
 
 /// A place where findings are kept. Every backend passes the suite in `contract`.
@@ -176,13 +183,16 @@ pub trait Store: Send + Sync {
     /// When the backend cannot read.
     async fn meshes(&self) -> Result<Vec<MeshVersion>, StoreError>;
 
-    /// Forgets flows that began before a time, and the edges and findings that are left without flows. A backend that
-    /// keeps flows by days may keep those of the day that is cut.
+    /// Forgets flows that began longer than `time` before `now`, and the edges and findings that are left without flows;
+    /// absent: keeps all. To be said again every hour or so.
+    ///
+    /// A server that forgets by itself goes by its own clock, does so soon rather than at once, goes on without being told, and may keep the
+    /// flows of the day that is cut.
     ///
     /// # Errors
     ///
     /// When the backend cannot write.
-    async fn forget(&self, before: Timestamp) -> Result<(), StoreError>;
+    async fn keep(&self, time: Option<Duration>, now: Timestamp) -> Result<(), StoreError>;
 
     /// Tells whether the backend answers.
     ///

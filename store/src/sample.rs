@@ -28,7 +28,7 @@ pub struct Sample {
     pub class: Class,
     /// How it is known.
     pub proof: Proof,
-    /// The violation's id and severity; absent for a flow that conforms.
+    /// The violation's id and severity; absent for a flow that conforms, as does one with a note of severity `info`.
     pub violation: Option<(&'static str, Severity)>,
 }
 
@@ -84,7 +84,10 @@ impl Sample {
             client: Arc::new(party(self.client, 1)),
             server: Arc::new(party(self.server, 2)),
             expected: Some(Arc::new(expected())),
-            judgement: if self.violation.is_some() { Judgement::Violates } else { Judgement::Conforms },
+            judgement: match self.violation {
+                Some((_, severity)) if severity > Severity::Info => Judgement::Violates,
+                Some(_) | None => Judgement::Conforms,
+            },
             basis: "sample".into(),
             set_aside: None,
             violations: self.violation.into_iter().map(|(id, severity)| violation(id, severity)).collect(),

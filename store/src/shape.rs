@@ -3,7 +3,9 @@
 //! Judging the same two workloads on the same port gives the same long answer every time, with only times, counts and
 //! the client's port different. A flow's own part takes some hundred bytes, the shared one some thousands.
 
-use std::hash::Hasher as _;
+use std::collections::HashMap;
+use std::hash::{Hash as _, Hasher as _};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use analyzer::report::Judged;
 use flow::{Close, FlowId, PerSide, Timestamp};
@@ -57,13 +59,44 @@ impl Own {
     }
 }
 
-/// Writes a shape into `text` (emptied first) and returns its name: a hash of 128 bits of what was written.
-pub(crate) fn write(shape: &Judged, text: &mut Vec<u8>) -> Result<u128, StoreError> {
-    text.clear();
-    serde_json::to_writer(&mut *text, shape)?;
-    let mut hasher = SipHasher13::new();
-    hasher.write(text);
-    Ok(hasher.finish128().as_u128())
+/// Writes a shape out, as it is kept.
+pub(crate) fn write(shape: &Judged) -> Result<String, StoreError> {
+    Ok(serde_json::to_string(shape)?)
+}
+
+/// How many shapes are remembered by name; past it all are forgotten.
+pub(crate) const REMEMBERED: usize = 200_000;
+
+/// The names of the shapes met so far. A name is a hash of 128 bits of the shape as it is kept, and to write a shape out takes
+/// longer than all else that is done to a flow: here it is found by a hash of the shape as it lies in memory.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    known: Mutex<HashMap<u128, u128>>,
+}
+
+impl Names {
+    /// Returns the shape's name.
+    pub(crate) fn of(&self, shape: &Judged) -> Result<u128, StoreError> {
+        let mut hasher = SipHasher13::new();
+        shape.hash(&mut hasher);
+        let met = hasher.finish128().as_u128();
+        if let Some(name) = self.lock().get(&met) {
+            return Ok(*name);
+        }
+        let mut hasher = SipHasher13::new();
+        hasher.write(write(shape)?.as_bytes());
+        let name = hasher.finish128().as_u128();
+        let mut known = self.lock();
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        known.insert(met, name);
+        Ok(name)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u128, u128>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Names the edge of a flow: flows that look the same between the same ends have the same one.
@@ -92,22 +125,35 @@ mod tests {
         two.flow.bytes.server = 9;
         let whole = two.clone();
         let (_, own) = (Own::take(&mut one), Own::take(&mut two));
-        let (mut left, mut right) = (Vec::new(), Vec::new());
-        assert_eq!(write(&one, &mut left).unwrap(), write(&two, &mut right).unwrap());
-        let mut back: Judged = serde_json::from_slice(&right).unwrap();
+        let names = Names::default();
+        assert_eq!(names.of(&one).unwrap(), names.of(&two).unwrap());
+        let mut back: Judged = serde_json::from_str(&write(&two).unwrap()).unwrap();
         own.give(&mut back);
         assert_eq!(back, whole);
     }
 
     #[test]
     fn flows_of_other_classes_do_not() {
-        let (mut text, mut names) = (Vec::new(), Vec::new());
+        let known = Names::default();
+        let mut names = Vec::new();
         for class in [Class::Mtls, Class::Tls, Class::Plaintext] {
             let mut judged = sample(1, 100, class, None);
             Own::take(&mut judged);
-            names.push(write(&judged, &mut text).unwrap());
+            names.push(known.of(&judged).unwrap());
         }
         names.dedup();
         assert_eq!(names.len(), 3);
+    }
+
+    /// Names are kept in stores: one that is remembered is the one that another program would give.
+    #[test]
+    fn a_name_that_is_remembered_is_the_hash_of_the_text() {
+        let known = Names::default();
+        let mut judged = sample(1, 100, Class::Plaintext, None);
+        Own::take(&mut judged);
+        let mut hasher = SipHasher13::new();
+        hasher.write(write(&judged).unwrap().as_bytes());
+        let name = hasher.finish128().as_u128();
+        assert_eq!([known.of(&judged).unwrap(), known.of(&judged).unwrap()], [name, name]);
     }
 }

@@ -122,7 +122,7 @@ async fn open(server: &Server, database: &str) -> Clickhouse {
 
 fn batch(ids: std::ops::Range<u128>) -> Batch {
     let flows = ids.map(|id| sample(id, 100, Class::Mtls, None)).collect();
-    Batch { source: "run".into(), flows, coverage: None }
+    Batch { flows, ..Batch::default() }
 }
 
 async fn conforming(store: &dyn Store) -> u64 {
@@ -322,7 +322,7 @@ async fn a_batch_may_span_more_days_than_one_insert_usually_may() {
         let store = open(&server, &name).await;
         let flows =
             (0..150_i64).map(|day| sample(u128::from(day.unsigned_abs()), day * 86_400, Class::Mtls, None));
-        let batch = Batch { source: "run".into(), flows: flows.collect::<Vec<_>>(), coverage: None };
+        let batch = Batch { flows: flows.collect::<Vec<_>>(), ..Batch::default() };
         store.record(batch).await.expect("a batch is kept");
         assert_eq!(conforming(&store).await, 150);
     })
@@ -358,7 +358,7 @@ async fn flows_are_spread_over_shards_and_counted_together() {
         }
         let client = server.client().with_database(shard);
         client
-            .query_raw("INSERT INTO wireproof_schema (version) VALUES (2)")
+            .query_raw("INSERT INTO wireproof_schema (version) VALUES (3)")
             .execute()
             .await
             .expect("it runs");
@@ -371,7 +371,7 @@ async fn flows_are_spread_over_shards_and_counted_together() {
             judged.flow.bytes.server = bytes;
             judged
         };
-        Batch { source: "run".into(), flows: (0..40).map(one).collect(), coverage: None }
+        Batch { flows: (0..40).map(one).collect(), ..Batch::default() }
     };
     for bytes in [1, 70, 70] {
         store.record(flows(bytes)).await.expect("a batch is kept");

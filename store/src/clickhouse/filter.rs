@@ -2,7 +2,6 @@
 //!
 //! Every value is a parameter of the statement, never written into it.
 
-use analyzer::report::Judgement;
 use clickhouse::query::Query as Statement;
 use flow::Timestamp;
 
@@ -25,28 +24,36 @@ pub(super) struct Asked {
     pub(super) edge: String,
     /// On what else a flow of the shape shows: its outcome and violations.
     pub(super) outcome: String,
-    /// On one violation `v` of a shape.
-    pub(super) violation: String,
+    /// On a finding: its `id`, and the `rank` of its severity.
+    pub(super) finding: String,
     /// On the time of a flow.
     pub(super) time: String,
     /// From where shapes are counted: `shape`, `flows`, `bytes`, `first`, `last`, for the flows of that time.
     pub(super) counted: String,
-    /// The same by hour: `hour`, `shape`, `f`.
-    pub(super) hours: String,
+    /// The condition on whole hours, which their counts answer.
+    whole: String,
+    /// What is left at both ends of the time, flow by flow.
+    ends: Vec<String>,
     values: Vec<(&'static str, Value)>,
 }
 
-/// Counts of each shape over the hours that `{condition}` leaves; the projection answers where it only names hours.
-fn hours(condition: &str) -> String {
+/// A flow's hour, as the projection keeps it.
+pub(super) const START_HOUR: &str = "toStartOfHour(start)";
+
+/// A flow's day. Sums do not depend on the step, and there are far fewer days than hours to sum.
+const START_DAY: &str = "toDate(toStartOfHour(start))";
+
+/// Counts of each shape by `step`, over the flows that `condition` leaves; the projection answers where both only name the hour. A step in
+/// which a shape lost all its flows to other reports tells nothing of its first and last time.
+fn counts(step: &str, condition: &str) -> String {
     format!(
-        "SELECT toStartOfHour(start) AS hour, shape, sum(sign) AS f, sum(sign * toInt64(bytes_client + bytes_server)) AS b,
+        "SELECT {step} AS step, shape, sum(sign) AS f, sum(sign * toInt64(bytes_client + bytes_server)) AS b,
             min(start) AS a, max(finish) AS z
-         FROM flow{condition} GROUP BY hour, shape HAVING f > 0"
+         FROM flow WHERE {condition} GROUP BY step, shape HAVING f > 0"
     )
 }
 
 fn summed(parts: &str) -> String {
-    // An hour in which a shape lost all its flows to other reports tells nothing of its first and last time.
     format!(
         "(SELECT shape, toUInt64(sum(f)) AS flows, toUInt64(greatest(sum(b), 0)) AS bytes,
             toUnixTimestamp64Nano(min(a)) AS first, toUnixTimestamp64Nano(max(z)) AS last
@@ -56,7 +63,7 @@ fn summed(parts: &str) -> String {
 
 /// From where whole shapes are counted, whatever the time.
 pub(super) fn all_counted() -> String {
-    summed(&hours(""))
+    summed(&counts(START_DAY, "1"))
 }
 
 impl Asked {
@@ -68,7 +75,7 @@ impl Asked {
                 values.push((name, Value::Words(words)));
             }
         };
-        let (mut edge, mut outcome, mut violation) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut edge, mut outcome, mut finding) = (Vec::new(), Vec::new(), Vec::new());
         any(&mut edge, "from_namespace", "ifNull(client_namespace, '')", query.from_namespace.clone());
         any(&mut edge, "to_namespace", "ifNull(server_namespace, '')", query.to_namespace.clone());
         // A name fits by the workload alone, or by `namespace/name`; an address fits an end without a workload.
@@ -94,18 +101,18 @@ impl Asked {
             "ifNull(protocol, '')",
             words(query.protocol.iter().map(|word| word.name()).collect()),
         );
-        any(&mut violation, "id", "v.2", query.id.clone());
+        any(&mut finding, "id", "id", query.id.clone());
         any(
-            &mut violation,
+            &mut finding,
             "severity",
-            "toString(v.3)",
+            "toString(rank)",
             query.severity.iter().map(|word| (*word as u8).to_string()).collect(),
         );
-        if !violation.is_empty() {
-            outcome.push(format!("arrayExists(v -> {}, violations)", violation.join(" AND ")));
-        }
-        if !query.judgement.is_empty() && !query.judgement.contains(&Judgement::Violates) {
-            violation.push("0".into());
+        if !finding.is_empty() {
+            outcome.push(format!(
+                "arrayExists((id, rank) -> {}, violations.2, violations.3)",
+                finding.join(" AND ")
+            ));
         }
         any(
             &mut outcome,
@@ -126,14 +133,15 @@ impl Asked {
         let mut asked = Self {
             edge: joined(&edge),
             outcome: joined(&outcome),
-            violation: joined(&violation),
+            finding: joined(&finding),
             time: joined(&time),
             counted: String::new(),
-            hours: String::new(),
+            whole: String::new(),
+            ends: Vec::new(),
             values,
         };
-        asked.hours = asked.within(since, until);
-        asked.counted = summed(&asked.hours);
+        asked.within(since, until);
+        asked.counted = summed(&asked.by(START_DAY));
         asked
     }
 
@@ -160,36 +168,45 @@ impl Asked {
         statement
     }
 
-    /// Whole hours are answered by their counts; what is left at both ends flow by flow.
-    fn within(&mut self, since: Option<i64>, until: Option<i64>) -> String {
+    /// Counts of shapes (`step`, `shape`, `f`) for the flows of the time asked for, by steps of whole hours.
+    pub(super) fn by(&self, step: &str) -> String {
+        let parts = self.ends.iter().chain([&self.whole]).map(|condition| counts(step, condition));
+        parts.collect::<Vec<_>>().join(" UNION ALL ")
+    }
+
+    /// The same by steps of any length, flow by flow.
+    pub(super) fn by_start(&self, step: &str) -> String {
+        counts(step, &self.time)
+    }
+
+    /// Parts the time asked for into whole hours and ends.
+    fn within(&mut self, since: Option<i64>, until: Option<i64>) {
         let from = since.map(|since| since.div_euclid(HOUR) + i64::from(since.rem_euclid(HOUR) > 0));
         let to = until.map(|until| until.div_euclid(HOUR));
         if let (Some(from), Some(to)) = (from, to)
             && from >= to
         {
-            return hours(&format!(" WHERE {}", self.time));
+            self.whole.clone_from(&self.time);
+            return;
         }
         let mut whole = Vec::new();
-        let mut parts = Vec::new();
         if let Some(from) = from {
             self.values.push(("from_hour", Value::Plain((from * 3600).to_string())));
-            whole.push("hour >= toDateTime({from_hour:Int64}, 'UTC')");
-            parts.push(hours(&format!(
-                " WHERE start >= {} AND start < toDateTime64({{from_hour:Int64}}, 9, 'UTC')",
+            whole.push(format!("{START_HOUR} >= toDateTime({{from_hour:Int64}}, 'UTC')"));
+            self.ends.push(format!(
+                "start >= {} AND start < toDateTime64({{from_hour:Int64}}, 9, 'UTC')",
                 at("since")
-            )));
+            ));
         }
         if let Some(to) = to {
             self.values.push(("to_hour", Value::Plain((to * 3600).to_string())));
-            whole.push("hour < toDateTime({to_hour:Int64}, 'UTC')");
-            parts.push(hours(&format!(
-                " WHERE start >= toDateTime64({{to_hour:Int64}}, 9, 'UTC') AND start < {}",
+            whole.push(format!("{START_HOUR} < toDateTime({{to_hour:Int64}}, 'UTC')"));
+            self.ends.push(format!(
+                "start >= toDateTime64({{to_hour:Int64}}, 9, 'UTC') AND start < {}",
                 at("until")
-            )));
+            ));
         }
-        let whole = if whole.is_empty() { String::new() } else { format!(" WHERE {}", whole.join(" AND ")) };
-        parts.push(hours(&whole));
-        parts.join(" UNION ALL ")
+        self.whole = joined(&whole);
     }
 }
 

@@ -31,6 +31,7 @@ use crate::answer::{
 };
 use crate::error::StoreError;
 use crate::query::{Paging, Query};
+use crate::shape::Names;
 use crate::sightings::Sightings;
 use crate::{Batch, Status, Store};
 
@@ -48,6 +49,7 @@ struct Base {
     layout: Layout,
     client: Client,
     patience: Duration,
+    names: Names,
     sent: std::sync::Mutex<Sent>,
     /// Whoever holds it writes.
     turn: tokio::sync::Mutex<()>,
@@ -104,6 +106,7 @@ impl Clickhouse {
             layout,
             client,
             patience,
+            names: Names::default(),
             sent: std::sync::Mutex::default(),
             turn: tokio::sync::Mutex::default(),
         };
@@ -119,6 +122,8 @@ impl Clickhouse {
         #[derive(Row, Deserialize)]
         struct Size {
             flows: u64,
+            first: i64,
+            last: i64,
             bytes: u64,
         }
         let client = client(address, patience);
@@ -130,19 +135,26 @@ impl Clickhouse {
                 version: found.version,
                 known: schema::known(),
                 flows: 0,
+                span: Span::default(),
                 bytes: 0,
+                keep: found.keep,
             };
             if found.version.is_some_and(|version| version > 0) {
                 let size: Size = client
-                    .query(
-                        "SELECT toUInt64(greatest(sum(sign), 0)) AS flows,
+                    .query(&format!(
+                        "SELECT toUInt64(sum(flows)) AS flows, min(first) AS first, max(last) AS last,
                             ifNull((SELECT sum(total_bytes) FROM system.tables WHERE database = currentDatabase()), 0) AS bytes
-                         FROM flow",
-                    )
+                         FROM {}",
+                        filter::all_counted()
+                    ))
                     .fetch_one()
                     .await
                     .map_err(|error| fault::told(&place, &error))?;
                 (status.flows, status.bytes) = (size.flows, size.bytes);
+                if size.flows > 0 {
+                    let [first, last] = [size.first, size.last].map(|at| Some(Timestamp::from_nanos(at)));
+                    status.span = Span { first, last };
+                }
             }
             Ok(status)
         })
@@ -311,8 +323,8 @@ impl Store for Clickhouse {
         Ok(rows.into_iter().map(version).collect())
     }
 
-    async fn forget(&self, before: Timestamp) -> Result<(), StoreError> {
-        self.drop_days(before).await
+    async fn keep(&self, time: Option<Duration>, _: Timestamp) -> Result<(), StoreError> {
+        self.keep_for(time).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -8,8 +8,8 @@ use flow::{Coverage, FlowId, Proof, Timestamp};
 use serde::Deserialize;
 
 use super::Clickhouse;
-use super::filter::{Asked, all_counted, at};
-use super::rows::{SIGNED, SignedRow, VIOLATES};
+use super::filter::{Asked, START_HOUR, all_counted, at};
+use super::rows::{SIGNED, SignedRow, SourceRow, VIOLATES};
 use crate::answer::{Counts, Edge, EdgeEnd, MatrixCell, Page, Sources, Span, Tally, TimelineBucket, Totals};
 use crate::error::StoreError;
 use crate::query::{List, Paging, Position, Query};
@@ -454,20 +454,17 @@ impl Clickhouse {
         let (mut first, last) = (first.as_nanos(), last.as_nanos());
         // The end of the last flow bounds the last start; a step too wide is better than a second question.
         let mut step = last.saturating_sub(first) / i64::from(buckets.max(1)) + 1;
+        let place = |nanos: &str| format!("intDiv({nanos} - {{first:Int64}}, {{step:Int64}})");
         let parts = if last.saturating_sub(first) > FINE_HOURS * HOUR {
             first = first.div_euclid(HOUR) * HOUR;
             step = (step / HOUR + 1) * HOUR;
-            asked.hours.clone()
+            asked.by(&place(&format!("toInt64(toUnixTimestamp({START_HOUR})) * 1000000000")))
         } else {
-            format!(
-                "SELECT start AS hour, shape, sum(sign) AS f FROM flow WHERE {} GROUP BY hour, shape",
-                asked.time
-            )
+            asked.by_start(&place("toUnixTimestamp64Nano(start)"))
         };
         let sql = format!(
-            "SELECT place, class, sum(f) AS all_flows, sumIf(f, judgement = '{VIOLATES}') AS violating
-             FROM (SELECT intDiv(toUnixTimestamp64Nano(toDateTime64(hour, 9, 'UTC')) - {{first:Int64}}, {{step:Int64}}) AS place, shape, sum(f) AS f
-                   FROM ({parts}) GROUP BY place, shape) AS seen
+            "SELECT step AS place, class, sum(f) AS all_flows, sumIf(f, judgement = '{VIOLATES}') AS violating
+             FROM ({parts}) AS seen
              INNER JOIN (SELECT hash, class, judgement FROM shape WHERE {edge} AND {outcome} LIMIT 1 BY hash) AS shape ON seen.shape = shape.hash
              GROUP BY place, class HAVING all_flows > 0 ORDER BY place",
             edge = asked.edge,
@@ -489,16 +486,12 @@ impl Clickhouse {
     }
 
     pub(super) async fn covered(&self) -> Result<Sources, StoreError> {
-        #[derive(Row, Deserialize)]
-        struct SourceRow {
-            name: String,
-            last: String,
-        }
         let asked = Asked::new(&Query::default());
-        let sql = "SELECT name, argMax(coverage, at) AS last FROM source GROUP BY name ORDER BY name";
+        let sql =
+            "SELECT name, argMax(source.coverage, at) AS coverage FROM source GROUP BY name ORDER BY name";
         let mut sources = Sources::default();
         for row in self.ask::<SourceRow>(sql, &asked).await? {
-            let coverage: Coverage = serde_json::from_str(&row.last)?;
+            let coverage: Coverage = serde_json::from_str(&row.coverage)?;
             sources.total.add(&coverage);
             sources.sources.insert(row.name, coverage);
         }
@@ -525,13 +518,14 @@ fn findings(asked: &Asked) -> String {
             min(first) AS first_seen, max(last) AS last_seen
           FROM {} AS counted
           INNER JOIN (
-            SELECT hash, server_namespace, proof_rank, violations, {} AS fits FROM shape WHERE notEmpty(violations) LIMIT 1 BY hash
+            SELECT hash, server_namespace, proof_rank, violations, {} AND {} AS fits FROM shape WHERE notEmpty(violations) LIMIT 1 BY hash
           ) AS shape ON counted.shape = shape.hash
           ARRAY JOIN violations AS v
-          WHERE {} GROUP BY key HAVING max(fits)) AS finding",
+          GROUP BY key HAVING max(fits) AND {}) AS finding",
         all_counted(),
         asked.edge,
-        asked.violation
+        asked.outcome,
+        asked.finding
     )
 }
 

@@ -123,7 +123,7 @@ pub(super) struct ShapeRow {
 }
 
 impl ShapeRow {
-    pub(super) fn new(hash: u128, shape: &Judged, body: &[u8]) -> Result<Self, StoreError> {
+    pub(super) fn new(hash: u128, shape: &Judged) -> Result<Self, StoreError> {
         let (client, server, seen) = (&shape.client, &shape.server, &shape.flow);
         let proof = seen.security.evidence().proof;
         let mut violations: Vec<_> = shape
@@ -156,9 +156,16 @@ impl ShapeRow {
             proof_rank: proof as u8,
             judgement: shape.judgement.name().into(),
             violations,
-            body: String::from_utf8_lossy(body).into_owned(),
+            body: shape::write(shape)?,
         })
     }
+}
+
+/// All that a source has covered.
+#[derive(Debug, Clone, Row, Serialize, Deserialize)]
+pub(super) struct SourceRow {
+    pub(super) name: String,
+    pub(super) coverage: String,
 }
 
 impl ShapeRow {

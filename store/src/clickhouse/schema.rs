@@ -6,6 +6,8 @@
 //! what is there and writes the difference, so that recording again changes nothing. The counts of each shape and hour
 //! are a projection: part of the same parts as the rows, they cannot come apart from them when a server dies.
 
+use std::time::Duration;
+
 use clickhouse::Client;
 use serde::Deserialize;
 
@@ -15,6 +17,9 @@ use crate::error::StoreError;
 
 /// The oldest server that can do all of this: it rebuilds projections when rows cancel out.
 const OLDEST: (u32, u32) = (24, 8);
+
+/// Seconds of a day.
+const DAY: u64 = 86_400;
 
 /// Where the tables live.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -43,7 +48,7 @@ const FLOW: &str = "
     shape UInt128";
 
 /// One step from each schema version to the next; the version is how many were taken. Each may be taken twice.
-const STEPS: &[fn(&Layout) -> Vec<String>] = &[flows, declarations];
+const STEPS: &[fn(&Layout) -> Vec<String>] = &[flows, declarations, forgetting];
 
 impl Layout {
     pub(super) fn on(&self) -> String {
@@ -183,6 +188,29 @@ fn declarations(layout: &Layout) -> Vec<String> {
     ]
 }
 
+/// How old flows go: whole parts of a day at a time, looked for every hour, and told of all parts without writing these anew.
+fn forgetting(layout: &Layout) -> Vec<String> {
+    vec![format!(
+        "ALTER TABLE {}{} MODIFY SETTING ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1,
+            merge_with_ttl_timeout = 3600",
+        layout.part("flow"),
+        layout.on()
+    )]
+}
+
+/// The statement by which flows go as soon as their whole day is older than `keep`; absent: by which all stay. All rows of a day go
+/// at once: the report of a flow and the one that takes it out begin at the same time.
+pub(super) fn keeping(layout: &Layout, keep: Option<Duration>) -> String {
+    let (flow, on) = (layout.part("flow"), layout.on());
+    match keep {
+        Some(keep) => format!(
+            "ALTER TABLE {flow}{on} MODIFY TTL toStartOfDay(start) + toIntervalSecond({})",
+            keep.as_secs().saturating_add(DAY)
+        ),
+        None => format!("ALTER TABLE {flow}{on} REMOVE TTL"),
+    }
+}
+
 /// The newest version.
 pub(super) fn known() -> i64 {
     i64::try_from(STEPS.len()).unwrap_or(i64::MAX)
@@ -212,6 +240,8 @@ pub(super) struct Found {
     pub(super) version: Option<i64>,
     /// Whether the flows are spread over a cluster.
     pub(super) layout: Layout,
+    /// How long flows are kept; absent where all are.
+    pub(super) keep: Option<Duration>,
 }
 
 #[derive(clickhouse::Row, Deserialize)]
@@ -221,6 +251,7 @@ struct Present {
     tables: u64,
     ours: u64,
     cluster: String,
+    keep: u64,
 }
 
 /// Looks without touching anything.
@@ -235,7 +266,9 @@ pub(super) async fn look(client: &Client, address: &Address) -> Result<Found, St
                 ifNull((SELECT count() FROM system.databases WHERE name = {name:String}), 0) AS databases,
                 countIf(database = {name:String}) AS tables,
                 countIf(database = {name:String} AND name = 'wireproof_schema') AS ours,
-                anyIf(extract(engine_full, 'Distributed\\\\(\\'([^\\']*)'), database = {name:String} AND name = 'flow') AS cluster
+                anyIf(extract(engine_full, 'Distributed\\\\(\\'([^\\']*)'), database = {name:String} AND name = 'flow') AS cluster,
+                maxIf(toUInt64OrZero(extract(engine_full, 'TTL toStartOfDay\\\\(start\\\\) [+] toIntervalSecond\\\\(([0-9]+)\\\\)')),
+                    database = {name:String} AND name IN ('flow', 'flow_part')) AS keep
              FROM system.tables",
         )
         .param("name", address.database())
@@ -261,7 +294,8 @@ pub(super) async fn look(client: &Client, address: &Address) -> Result<Found, St
     }
     let layout = if present.cluster.is_empty() { Layout::Single } else { Layout::Cluster(present.cluster) };
     let missing = present.databases == 0;
-    Ok(Found { server: present.server, version: version.filter(|_| !missing), layout })
+    let keep = Some(Duration::from_secs(present.keep.saturating_sub(DAY))).filter(|keep| !keep.is_zero());
+    Ok(Found { server: present.server, version: version.filter(|_| !missing), layout, keep })
 }
 
 /// Brings a database to `version`, made where it is not there. Several may do so at once.
@@ -284,7 +318,7 @@ pub(super) async fn migrate(
             .await
             .map_err(fault)?;
         client.query(&versions(layout)).execute().await.map_err(fault)?;
-        let empty = Found { server: String::new(), version: Some(0), layout: layout.clone() };
+        let empty = Found { server: String::new(), version: Some(0), layout: layout.clone(), keep: None };
         return Box::pin(migrate(client, address, &empty, layout, version)).await;
     };
     let wanted = usize::try_from(version).unwrap_or(0);

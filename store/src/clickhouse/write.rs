@@ -6,23 +6,19 @@ use std::time::Duration;
 
 use analyzer::report::Judged;
 use clickhouse::{Row, RowWrite};
-use flow::Timestamp;
 use serde::Deserialize;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use super::fault::{may_pass, told};
-use super::filter::{Asked, at};
-use super::rows::{FlowRow, ShapeRow};
+use super::rows::{FlowRow, ShapeRow, SourceRow};
+use super::schema::{self, keeping};
 use super::{Clickhouse, nothing, within};
 use crate::Batch;
 use crate::error::StoreError;
-use crate::shape::{self, Own};
+use crate::shape::{Names, Own, REMEMBERED};
 
-/// How many names of shapes are remembered as sent; past it all are forgotten, and sent again.
-const REMEMBERED: usize = 200_000;
-
-/// How long they are remembered: the server's copies tell by their age which ones are in use.
+/// How long shapes are remembered as sent: the server's copies tell by their age which ones are in use.
 const AGE: Duration = Duration::from_secs(12 * 3600);
 
 /// How long the first pause between two tries is; each next one is twice as long.
@@ -50,12 +46,12 @@ struct Rows {
     shapes: Vec<ShapeRow>,
 }
 
-fn rows(flows: Vec<Judged>, sent: &std::sync::Mutex<Sent>) -> Result<Rows, StoreError> {
+fn rows(flows: Vec<Judged>, names: &Names, sent: &std::sync::Mutex<Sent>) -> Result<Rows, StoreError> {
     // Of several reports of one flow the last one counts.
     let last: HashMap<u128, usize> =
         flows.iter().enumerate().map(|(place, judged)| (judged.flow.id.0, place)).collect();
     let mut rows = Rows { flows: Vec::with_capacity(last.len()), shapes: Vec::new() };
-    let (mut text, mut met) = (Vec::new(), HashSet::new());
+    let mut met = HashSet::new();
     lock(sent).refresh();
     for (place, mut judged) in flows.into_iter().enumerate() {
         if last.get(&judged.flow.id.0) != Some(&place) {
@@ -63,9 +59,9 @@ fn rows(flows: Vec<Judged>, sent: &std::sync::Mutex<Sent>) -> Result<Rows, Store
         }
         let server = judged.flow.server.ip;
         let own = Own::take(&mut judged);
-        let name = shape::write(&judged, &mut text)?;
+        let name = names.of(&judged)?;
         if met.insert(name) && !lock(sent).names.contains(&name) {
-            rows.shapes.push(ShapeRow::new(name, &judged, &text)?);
+            rows.shapes.push(ShapeRow::new(name, &judged)?);
         }
         rows.flows.push(FlowRow::new(own, name, server));
     }
@@ -78,10 +74,11 @@ fn lock(sent: &std::sync::Mutex<Sent>) -> MutexGuard<'_, Sent> {
 
 impl Clickhouse {
     pub(super) async fn write(&self, batch: Batch) -> Result<(), StoreError> {
-        let Batch { source, flows, coverage } = batch;
+        let Batch { flows, coverage } = batch;
         let base = Arc::clone(&self.base);
-        let rows =
-            spawn_blocking(move || rows(flows, &base.sent)).await.map_err(|_| StoreError::Stopped)??;
+        let rows = spawn_blocking(move || rows(flows, &base.names, &base.sent))
+            .await
+            .map_err(|_| StoreError::Stopped)??;
         // A flow's reports stay in order, and two batches never compare themselves with what is there at once.
         let _turn = self.base.turn.lock().await;
         // A shape may be there that no flow has, never a flow whose shape is missing.
@@ -92,10 +89,10 @@ impl Clickhouse {
         if !rows.flows.is_empty() {
             self.insert("arrival", &rows.flows).await?;
         }
-        if let Some(coverage) = coverage {
-            let asked = nothing().and("source", source).and("coverage", serde_json::to_string(&coverage)?);
-            let sql = "INSERT INTO source (name, coverage) SELECT {source:String}, {coverage:String}";
-            self.again(|| self.run(sql, &asked)).await?;
+        if !coverage.is_empty() {
+            let row = |(name, coverage)| Ok(SourceRow { name, coverage: serde_json::to_string(&coverage)? });
+            let rows = coverage.into_iter().map(row).collect::<Result<Vec<_>, StoreError>>()?;
+            self.insert("source", &rows).await?;
         }
         Ok(())
     }
@@ -146,35 +143,31 @@ impl Clickhouse {
         }
     }
 
-    /// Drops the days of which every flow began before `before`, then the shapes that no flow has any more.
-    pub(super) async fn drop_days(&self, before: Timestamp) -> Result<(), StoreError> {
-        #[derive(Row, Deserialize)]
-        struct Day {
-            day: String,
+    /// Tells the server how long flows are kept, where it does not know yet, and drops the shapes that no flow has any more.
+    pub(super) async fn keep_for(&self, time: Option<Duration>) -> Result<(), StoreError> {
+        let base = &self.base;
+        let place = base.address.to_string();
+        let found = within(base.patience, &place, schema::look(&base.client, &base.address)).await?;
+        if found.keep != time {
+            // Its parts learn of it after the answer.
+            let sql = format!("{} SETTINGS alter_sync = 0, mutations_sync = 0", keeping(&base.layout, time));
+            self.run(&sql, &nothing()).await?;
         }
-        let asked = nothing().and("before", before.as_nanos());
-        let sql = format!(
-            "SELECT _partition_id AS day FROM flow GROUP BY day HAVING max(start) < {}",
-            at("before")
-        );
-        let days: Vec<Day> = self.ask(&sql, &asked).await?;
-        if days.is_empty() {
-            return Ok(());
-        }
-        let (part, on) = (self.base.layout.part("flow"), self.base.layout.on());
-        for Day { day } in days {
-            // Partition ids are digits.
-            self.run(&format!("ALTER TABLE {part}{on} DROP PARTITION ID '{day}'"), &nothing()).await?;
-        }
-        self.drop_shapes(&on).await
+        if time.is_some() { self.drop_shapes().await } else { Ok(()) }
     }
 
     /// Young shapes stay: their flows may be on the way.
-    async fn drop_shapes(&self, on: &str) -> Result<(), StoreError> {
-        let asked: Asked = nothing();
-        let sql = format!(
-            "ALTER TABLE shape{on} DELETE WHERE sent < now() - INTERVAL 2 DAY AND hash NOT IN (SELECT shape FROM flow)"
-        );
-        self.run(&sql, &asked).await
+    async fn drop_shapes(&self) -> Result<(), StoreError> {
+        #[derive(Row, Deserialize)]
+        struct Left {
+            shapes: u64,
+        }
+        let left = "sent < now() - INTERVAL 2 DAY AND hash NOT IN (SELECT shape FROM flow GROUP BY shape)";
+        let found: Vec<Left> =
+            self.ask(&format!("SELECT count() AS shapes FROM shape WHERE {left}"), &nothing()).await?;
+        if found.iter().all(|found| found.shapes == 0) {
+            return Ok(());
+        }
+        self.run(&format!("ALTER TABLE shape{} DELETE WHERE {left}", self.base.layout.on()), &nothing()).await
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! Every value is bound, never written into the statement.
 
-use analyzer::report::Judgement;
 use rusqlite::types::Value;
 
 use crate::query::{Position, Query};
@@ -36,14 +35,22 @@ impl Conditions {
         all
     }
 
-    /// Narrows findings (joined with the edge of their first flow).
+    /// Narrows findings: a finding fits when one of its shapes does.
     pub(super) fn of_findings(query: &Query) -> Self {
         let mut all = Self::default();
-        all.on_edge(query);
         all.on_finding(query);
         all.times("finding.last_seen", "finding.first_seen", query);
-        if !query.judgement.is_empty() && !query.judgement.contains(&Judgement::Violates) {
-            all.terms.push("0".into());
+        let mut shape = Self::default();
+        shape.on_edge(query);
+        shape.judged(query);
+        if !shape.terms.is_empty() {
+            all.open(
+                "EXISTS (SELECT 1 FROM breach JOIN shape ON shape.row = breach.shape JOIN edge ON edge.row = shape.edge
+                    WHERE breach.finding = finding.row",
+            );
+            all.terms.append(&mut shape.terms);
+            all.values.append(&mut shape.values);
+            all.close();
         }
         all
     }
@@ -84,8 +91,12 @@ impl Conditions {
         self.any("edge.protocol", query.protocol.iter().map(|word| text(word.name())));
     }
 
-    fn on_shape(&mut self, query: &Query) {
+    fn judged(&mut self, query: &Query) {
         self.any("shape.judgement", query.judgement.iter().map(|word| text(word.name())));
+    }
+
+    fn on_shape(&mut self, query: &Query) {
+        self.judged(query);
         if !query.id.is_empty() || !query.severity.is_empty() {
             self.open(
                 "EXISTS (SELECT 1 FROM breach JOIN finding ON finding.row = breach.finding WHERE breach.shape = shape.row",

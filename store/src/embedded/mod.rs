@@ -24,6 +24,7 @@ use crate::answer::{
 };
 use crate::error::StoreError;
 use crate::query::{Paging, Query};
+use crate::shape::Names;
 use crate::sightings::Sightings;
 use crate::{Batch, Status, Store};
 
@@ -32,6 +33,10 @@ const READERS: usize = 4;
 
 /// How much of the file the writer holds in memory, in KiB (negative: SQLite's way of saying so).
 const CACHE: i64 = -65_536;
+
+/// How long the log grows before it is written into the file, in pages of 4 KiB: batches change the same pages again and again, and
+/// each is written into the file once.
+const LOG: i64 = 16_384;
 
 /// How long a connection waits for another program that holds the file.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -48,6 +53,7 @@ struct Base {
     writer: Mutex<Connection>,
     idle: Mutex<Vec<Connection>>,
     readers: Semaphore,
+    names: Names,
 }
 
 impl Embedded {
@@ -65,6 +71,7 @@ impl Embedded {
             .map_err(|error| if let StoreError::Database(source) = error { open(source) } else { error })?;
         writer.pragma_update(None, "journal_mode", "wal").map_err(open)?;
         writer.pragma_update(None, "synchronous", "normal").map_err(open)?;
+        writer.pragma_update(None, "wal_autocheckpoint", LOG).map_err(open)?;
         writer.pragma_update(None, "foreign_keys", true).map_err(open)?;
         writer.pragma_update(None, "cache_size", CACHE).map_err(open)?;
         writer.set_prepared_statement_cache_capacity(64);
@@ -73,6 +80,7 @@ impl Embedded {
             writer: Mutex::new(writer),
             idle: Mutex::new(Vec::new()),
             readers: Semaphore::new(READERS),
+            names: Names::default(),
         };
         Ok(Self { base: Arc::new(base) })
     }
@@ -85,7 +93,15 @@ impl Embedded {
     pub fn status(path: impl AsRef<Path>) -> Result<Status, StoreError> {
         let path = path.as_ref();
         let engine = format!("SQLite {}", rusqlite::version());
-        let mut status = Status { engine, version: None, known: schema::known(), flows: 0, bytes: 0 };
+        let mut status = Status {
+            engine,
+            version: None,
+            known: schema::known(),
+            flows: 0,
+            span: Span::default(),
+            bytes: 0,
+            keep: None,
+        };
         if !path.exists() {
             return Ok(status);
         }
@@ -99,8 +115,11 @@ impl Embedded {
                 .query_row("SELECT coalesce(sum(flows), 0) FROM edge", [], |row| row.get(0))
                 .map_err(open)?;
             status.flows = flows.unsigned_abs();
+            status.span = read::span(&connection)?;
         }
-        status.bytes = std::fs::metadata(path).map_or(0, |file| file.len());
+        // What is not yet in the file is in its log.
+        let size = |suffix: &str| std::fs::metadata(format!("{}{suffix}", path.display()));
+        status.bytes = ["", "-wal"].map(|suffix| size(suffix).map_or(0, |file| file.len())).iter().sum();
         Ok(status)
     }
 
@@ -154,7 +173,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[async_trait::async_trait]
 impl Store for Embedded {
     async fn record(&self, batch: Batch) -> Result<(), StoreError> {
-        self.write(move |transaction| write::batch(transaction, batch)).await
+        let base = Arc::clone(&self.base);
+        self.write(move |transaction| write::batch(transaction, batch, &base.names)).await
     }
 
     async fn flows(&self, query: &Query, paging: &Paging) -> Result<Page<Judged>, StoreError> {
@@ -231,7 +251,10 @@ impl Store for Embedded {
         self.read(mesh::versions).await
     }
 
-    async fn forget(&self, before: Timestamp) -> Result<(), StoreError> {
+    async fn keep(&self, time: Option<Duration>, now: Timestamp) -> Result<(), StoreError> {
+        let Some(time) = time else { return Ok(()) };
+        let time = i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
+        let before = Timestamp::from_nanos(now.as_nanos().saturating_sub(time));
         // In pieces, so that a batch does not wait for the whole.
         while self.write(move |transaction| write::forget(transaction, before)).await? {}
         Ok(())
@@ -270,7 +293,7 @@ mod tests {
         let folder = folder();
         let path = folder.path().join("s.sqlite");
         let judged = sample(1, 100, Class::Mtls, None);
-        let batch = Batch { source: "run".into(), flows: vec![judged.clone()], coverage: None };
+        let batch = Batch { flows: vec![judged.clone()], ..Batch::default() };
         Embedded::open(&path).unwrap().record(batch).await.unwrap();
         let found = Embedded::open(&path).unwrap().flow(FlowId(1)).await.unwrap();
         assert_eq!(found, Some(judged));
@@ -283,9 +306,8 @@ mod tests {
         let path = folder.path().join("s.sqlite");
         let store = Embedded::open(&path).unwrap();
         let batch = |ids: std::ops::Range<u128>| Batch {
-            source: "run".into(),
             flows: ids.map(|id| sample(id, 100, Class::Mtls, None)).collect(),
-            coverage: None,
+            ..Batch::default()
         };
         store.record(batch(0..5)).await.unwrap();
         let copy = folder.path().join("crashed.sqlite");
@@ -294,7 +316,7 @@ mod tests {
             // So small a cache spills pages of the open transaction into the log.
             writer.pragma_update(None, "cache_size", 1).unwrap();
             let transaction = writer.transaction().unwrap();
-            write::batch(&transaction, batch(5..20_000)).unwrap();
+            write::batch(&transaction, batch(5..20_000), &store.base.names).unwrap();
             for suffix in ["", "-wal"] {
                 let file = |path: &Path| format!("{}{suffix}", path.display());
                 std::fs::copy(file(&path), file(&copy)).unwrap();

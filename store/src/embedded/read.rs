@@ -1,6 +1,6 @@
 //! Questions to SQL, rows to answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use analyzer::report::{Certainty, Finding, Judged, Judgement, Severity, finding_key};
 use flow::{Coverage, FlowId, PerSide, Proof, Timestamp};
@@ -391,7 +391,7 @@ pub(super) fn timeline(
     let Some((Some(first), Some(last))) = span.first().copied() else { return Ok(Vec::new()) };
     let (mut first, last): (i64, i64) = (first, last);
     let mut step = step(first, last, buckets);
-    let (source, mut values) = if last.saturating_sub(first) > FINE_HOURS * HOUR {
+    let (source, values) = if last.saturating_sub(first) > FINE_HOURS * HOUR {
         first = first.div_euclid(HOUR) * HOUR;
         step = (step / HOUR + 1) * HOUR;
         let Stretch { hours, ends } = Stretch::of(query);
@@ -416,30 +416,32 @@ pub(super) fn timeline(
         (sql, fits.values)
     };
     let fits = Conditions::of_shapes(query);
-    let sql = format!(
-        "SELECT place, edge.class, sum(counted.flows), sum(iif(shape.judgement = '{}', counted.flows, 0)) FROM (
-            SELECT (at - {first}) / {step} AS place, shape, sum(flows) AS flows FROM ({source}) GROUP BY 1, 2
-         ) AS counted JOIN shape ON shape.row = counted.shape JOIN edge ON edge.row = shape.edge
-         WHERE {fits} GROUP BY 1, 2 ORDER BY 1",
-        Judgement::Violates.name(),
-        fits = fits.sql()
-    );
-    values.extend(fits.values);
-    let mut timeline: Vec<TimelineBucket> = Vec::new();
-    for (place, class, flows, violating) in each(&moment, &sql, values, |row| {
-        let (place, class): (i64, String) = (row.get(0)?, row.get(1)?);
-        Ok((place, class, count(row, 2)?, count(row, 3)?))
-    })? {
-        let at = Timestamp::from_nanos(first.saturating_add(place.saturating_mul(step)));
-        if timeline.last().is_none_or(|bucket| bucket.at != at) {
-            timeline.push(TimelineBucket { at, flows: BTreeMap::new(), violating: 0 });
+    let sql = format!("SELECT shape.row, edge.class, shape.judgement FROM {SHAPES} WHERE {}", fits.sql());
+    let shapes: HashMap<i64, (String, bool)> = each(&moment, &sql, fits.values, |row| {
+        Ok((row.get(0)?, (row.get(1)?, row.get::<_, String>(2)? == Judgement::Violates.name())))
+    })?
+    .into_iter()
+    .collect();
+    // Summed here: SQLite would sort all rows to do so.
+    let mut timeline: BTreeMap<i64, TimelineBucket> = BTreeMap::new();
+    let mut statement = moment.prepare_cached(&source)?;
+    let mut rows = statement.query(params_from_iter(values))?;
+    while let Some(row) = rows.next()? {
+        let Some((class, violates)) = shapes.get(&row.get(1)?) else { continue };
+        let (at, flows) = (row.get::<_, i64>(0)?, count(row, 2)?);
+        let place = at.saturating_sub(first).div_euclid(step);
+        let bucket = timeline.entry(place).or_insert_with(|| TimelineBucket {
+            at: Timestamp::from_nanos(first.saturating_add(place.saturating_mul(step))),
+            flows: BTreeMap::new(),
+            violating: 0,
+        });
+        match bucket.flows.get_mut(class) {
+            Some(all) => *all += flows,
+            None => drop(bucket.flows.insert(class.clone(), flows)),
         }
-        if let Some(bucket) = timeline.last_mut() {
-            bucket.flows.insert(class, flows);
-            bucket.violating += violating;
-        }
+        bucket.violating += if *violates { flows } else { 0 };
     }
-    Ok(timeline)
+    Ok(timeline.into_values().collect())
 }
 
 /// Returns the length of a step, in nanoseconds, so that `buckets` of them reach from `first` beyond `last`.

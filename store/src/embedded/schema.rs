@@ -7,6 +7,7 @@ use rusqlite::{Connection, Transaction};
 use super::write;
 use crate::Batch;
 use crate::error::StoreError;
+use crate::shape::Names;
 
 /// Marks the file as a store of ours (`wprf`).
 pub(super) const APPLICATION: i64 = 0x7770_7266;
@@ -191,7 +192,7 @@ const MIGRATIONS: &[&str] = &[
 
 /// Records again what the version before shapes had kept.
 fn convert(transaction: &Transaction<'_>) -> Result<(), StoreError> {
-    let mut last = i64::MIN;
+    let (mut last, names) = (i64::MIN, Names::default());
     loop {
         let rows = transaction
             .prepare_cached("SELECT row, body FROM converted WHERE row > ?1 ORDER BY row LIMIT ?2")?
@@ -200,7 +201,7 @@ fn convert(transaction: &Transaction<'_>) -> Result<(), StoreError> {
         let Some((row, _)) = rows.last() else { break };
         last = *row;
         let flows = rows.iter().map(|(_, body)| serde_json::from_str(body)).collect::<Result<_, _>>()?;
-        write::batch(transaction, Batch { flows, ..Batch::default() })?;
+        write::batch(transaction, Batch { flows, ..Batch::default() }, &names)?;
     }
     transaction.execute_batch("DROP TABLE converted")?;
     Ok(())

@@ -4,7 +4,7 @@
 //! shapes. A flow recorded again leaves everything as it was.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use analyzer::report::{Judged, Judgement, finding_key};
 use flow::Timestamp;
@@ -12,22 +12,21 @@ use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use crate::Batch;
 use crate::error::StoreError;
-use crate::shape::{self, Own};
+use crate::shape::{self, Names, Own};
 
 /// Nanoseconds of an hour.
 pub(super) const HOUR: i64 = 3_600_000_000_000;
 
-pub(super) fn batch(transaction: &Transaction<'_>, batch: Batch) -> Result<(), StoreError> {
+pub(super) fn batch(transaction: &Transaction<'_>, batch: Batch, names: &Names) -> Result<(), StoreError> {
     let mut changes = Changes::default();
-    let mut text = Vec::new();
     for judged in batch.flows {
-        flow(transaction, judged, &mut text, &mut changes)?;
+        flow(transaction, judged, names, &mut changes)?;
     }
     changes.settle(transaction)?;
-    if let Some(coverage) = &batch.coverage {
+    for (source, coverage) in &batch.coverage {
         transaction
             .prepare_cached("INSERT OR REPLACE INTO source (name, coverage) VALUES (?1, ?2)")?
-            .execute(params![batch.source, serde_json::to_string(coverage)?])?;
+            .execute(params![source, serde_json::to_string(coverage)?])?;
     }
     Ok(())
 }
@@ -85,14 +84,14 @@ impl Kept {
 fn flow(
     transaction: &Transaction<'_>,
     mut judged: Judged,
-    text: &mut Vec<u8>,
+    names: &Names,
     changes: &mut Changes,
 ) -> Result<(), StoreError> {
     let own = Own::take(&mut judged);
-    let name = shape::write(&judged, text)?;
+    let name = names.of(&judged)?;
     let shape = match changes.shapes.entry(name) {
         Entry::Occupied(known) => *known.get(),
-        Entry::Vacant(place) => *place.insert(shape_row(transaction, name, &judged, text)?),
+        Entry::Vacant(place) => *place.insert(shape_row(transaction, name, &judged)?),
     };
     let id = own.id.0.to_be_bytes();
     let before = transaction
@@ -213,20 +212,24 @@ impl Changes {
         for ((hour, shape), change) in &self.hours {
             settle_hour(transaction, *hour, *shape, change)?;
         }
-        let (mut edges, mut findings) = (BTreeSet::new(), BTreeSet::new());
+        // Whether one of its shapes is gone, and it may be gone with it.
+        let (mut edges, mut findings) = (BTreeMap::new(), BTreeMap::new());
         for (shape, change) in &self.sums {
             let broken = transaction
                 .prepare_cached("SELECT finding FROM breach WHERE shape = ?1")?
                 .query_map([shape], |row| row.get::<_, i64>(0))?
                 .collect::<Result<Vec<_>, _>>()?;
-            findings.extend(broken);
-            edges.insert(settle_shape(transaction, *shape, change)?);
+            let (edge, gone) = settle_shape(transaction, *shape, change)?;
+            *edges.entry(edge).or_insert(false) |= gone;
+            for finding in broken {
+                *findings.entry(finding).or_insert(false) |= gone;
+            }
         }
-        for finding in findings {
-            settle_finding(transaction, finding)?;
+        for (finding, bare) in findings {
+            settle_finding(transaction, finding, bare)?;
         }
-        for edge in edges {
-            settle_edge(transaction, edge)?;
+        for (edge, bare) in edges {
+            settle_edge(transaction, edge, bare)?;
         }
         Ok(())
     }
@@ -238,17 +241,21 @@ fn settle_hour(
     shape: i64,
     change: &Change,
 ) -> Result<(), StoreError> {
-    transaction
+    let (flows, first, last): (i64, i64, i64) = transaction
         .prepare_cached(
             "INSERT INTO hour (hour, shape, flows, first_seen, last_seen) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (hour, shape) DO UPDATE SET flows = flows + excluded.flows,
-                first_seen = min(first_seen, excluded.first_seen), last_seen = max(last_seen, excluded.last_seen)",
+                first_seen = min(first_seen, excluded.first_seen), last_seen = max(last_seen, excluded.last_seen)
+             RETURNING flows, first_seen, last_seen",
         )?
-        .execute(params![hour, shape, change.flows, change.first, change.last])?;
-    if change.gone_first < i64::MAX {
+        .query_row(params![hour, shape, change.flows, change.first, change.last], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?;
+    if flows <= 0 {
         transaction
-            .prepare_cached("DELETE FROM hour WHERE hour = ?1 AND shape = ?2 AND flows <= 0")?
+            .prepare_cached("DELETE FROM hour WHERE hour = ?1 AND shape = ?2")?
             .execute([hour, shape])?;
+    } else if change.gone_first <= first || change.gone_last >= last {
         transaction
             .prepare_cached(
                 "UPDATE hour SET (first_seen, last_seen) = (SELECT min(start), max(finish) FROM flow
@@ -259,8 +266,27 @@ fn settle_hour(
     Ok(())
 }
 
-/// Brings a shape's sums up to date, and returns its edge. One without flows goes.
-fn settle_shape(transaction: &Transaction<'_>, shape: i64, change: &Change) -> Result<i64, StoreError> {
+/// Sets the latest end of shape ?1, ?2 being the length of an hour: the hours in which it has flows, which the index of its flows leads
+/// through from the last one back, know their own.
+const LAST: &str = "
+    WITH RECURSIVE seen (begin) AS (
+        SELECT start - ((start % ?2) + ?2) % ?2 FROM
+            (SELECT start FROM flow WHERE shape = ?1 ORDER BY start DESC LIMIT 1)
+        UNION ALL
+        SELECT (SELECT start - ((start % ?2) + ?2) % ?2 FROM flow
+            WHERE shape = ?1 AND start < seen.begin ORDER BY start DESC LIMIT 1)
+        FROM seen WHERE seen.begin IS NOT NULL
+    )
+    UPDATE shape SET last_seen = (
+        SELECT max(hour.last_seen) FROM seen CROSS JOIN hour ON hour.hour = seen.begin / ?2 AND hour.shape = ?1
+    ) WHERE row = ?1";
+
+/// Brings a shape's sums up to date, and returns its edge. One without flows goes: returns whether it did.
+fn settle_shape(
+    transaction: &Transaction<'_>,
+    shape: i64,
+    change: &Change,
+) -> Result<(i64, bool), StoreError> {
     let (flows, edge, first, last): (i64, i64, i64, i64) = transaction
         .prepare_cached(
             "UPDATE shape SET flows = flows + ?2, bytes = bytes + ?3, first_seen = min(first_seen, ?4),
@@ -272,26 +298,32 @@ fn settle_shape(transaction: &Transaction<'_>, shape: i64, change: &Change) -> R
     if flows == 0 {
         transaction.prepare_cached("DELETE FROM breach WHERE shape = ?1")?.execute([shape])?;
         transaction.prepare_cached("DELETE FROM shape WHERE row = ?1")?.execute([shape])?;
-        return Ok(edge);
+        return Ok((edge, true));
     }
-    if change.gone_first <= first || change.gone_last >= last {
-        // The hours know, so the flows need not be read.
+    if change.gone_first <= first {
         transaction
             .prepare_cached(
-                "UPDATE shape SET (first_seen, last_seen) =
-                    (SELECT min(first_seen), max(last_seen) FROM hour WHERE shape = ?1) WHERE row = ?1",
+                "UPDATE shape SET first_seen = (SELECT start FROM flow WHERE shape = ?1 ORDER BY start LIMIT 1)
+                 WHERE row = ?1",
             )?
             .execute([shape])?;
     }
-    Ok(edge)
+    if change.gone_last >= last {
+        transaction.prepare_cached(LAST)?.execute(params![shape, HOUR])?;
+    }
+    Ok((edge, false))
 }
 
-fn settle_edge(transaction: &Transaction<'_>, edge: i64) -> Result<(), StoreError> {
-    let gone = transaction
-        .prepare_cached(
-            "DELETE FROM edge WHERE row = ?1 AND NOT EXISTS (SELECT 1 FROM shape WHERE edge = ?1)",
-        )?
-        .execute([edge])?;
+fn settle_edge(transaction: &Transaction<'_>, edge: i64, bare: bool) -> Result<(), StoreError> {
+    let gone = if bare {
+        transaction
+            .prepare_cached(
+                "DELETE FROM edge WHERE row = ?1 AND NOT EXISTS (SELECT 1 FROM shape WHERE edge = ?1)",
+            )?
+            .execute([edge])?
+    } else {
+        0
+    };
     if gone == 0 {
         transaction
             .prepare_cached(
@@ -305,12 +337,16 @@ fn settle_edge(transaction: &Transaction<'_>, edge: i64) -> Result<(), StoreErro
 }
 
 /// Makes a finding say what its shapes say now; where it stands in lists is where its first flow does.
-fn settle_finding(transaction: &Transaction<'_>, finding: i64) -> Result<(), StoreError> {
-    let gone = transaction
-        .prepare_cached(
-            "DELETE FROM finding WHERE row = ?1 AND NOT EXISTS (SELECT 1 FROM breach WHERE finding = ?1)",
-        )?
-        .execute([finding])?;
+fn settle_finding(transaction: &Transaction<'_>, finding: i64, bare: bool) -> Result<(), StoreError> {
+    let gone = if bare {
+        transaction
+            .prepare_cached(
+                "DELETE FROM finding WHERE row = ?1 AND NOT EXISTS (SELECT 1 FROM breach WHERE finding = ?1)",
+            )?
+            .execute([finding])?
+    } else {
+        0
+    };
     if gone == 0 {
         transaction
             .prepare_cached(
@@ -328,12 +364,7 @@ fn settle_finding(transaction: &Transaction<'_>, finding: i64) -> Result<(), Sto
 }
 
 /// Returns the shape's row, made when it is new, with its edge and findings.
-fn shape_row(
-    transaction: &Transaction<'_>,
-    name: u128,
-    shape: &Judged,
-    text: &[u8],
-) -> Result<i64, StoreError> {
+fn shape_row(transaction: &Transaction<'_>, name: u128, shape: &Judged) -> Result<i64, StoreError> {
     let hash = name.to_be_bytes();
     let found = transaction
         .prepare_cached("SELECT row FROM shape WHERE hash = ?1")?
@@ -346,7 +377,7 @@ fn shape_row(
     let proof = shape.flow.security.evidence().proof as i64;
     transaction
         .prepare_cached("INSERT INTO shape (hash, edge, judgement, proof, body) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(params![hash, edge, shape.judgement.name(), proof, String::from_utf8_lossy(text)])?;
+        .execute(params![hash, edge, shape.judgement.name(), proof, shape::write(shape)?])?;
     let row = transaction.last_insert_rowid();
     for violation in &shape.violations {
         let finding: i64 = transaction
@@ -410,4 +441,53 @@ fn edge_row(transaction: &Transaction<'_>, shape: &Judged) -> Result<i64, StoreE
 /// Brings a count into SQLite's range; none of ours comes near its end.
 fn whole(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use flow::Class;
+
+    use super::*;
+    use crate::Store as _;
+    use crate::embedded::Embedded;
+    use crate::query::{Paging, Query};
+    use crate::sample::sample;
+
+    /// Flows before 1970, within one hour, in others, and longer than those that begin after them.
+    #[tokio::test]
+    async fn the_first_and_the_last_time_are_those_of_the_flows_that_are_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Embedded::open(folder.path().join("s.sqlite")).unwrap();
+        let flow = |id: u128, start: i64, end: i64, class| {
+            let mut judged = sample(id, start, class, None);
+            judged.flow.end = Timestamp::from_nanos(end * 1_000_000_000);
+            judged
+        };
+        let times = [(-9000, -8000), (-10, 50_000), (20, 60), (7300, 7310), (7400, 60_000), (7500, 7501)];
+        let record = async |id: usize, class| {
+            let (start, end) = times[id];
+            let flows = vec![flow(id as u128, start, end, class)];
+            store.record(Batch { flows, ..Batch::default() }).await.unwrap();
+        };
+        for id in 0..times.len() {
+            record(id, Class::Mtls).await;
+        }
+        // Each becomes a flow of another class; what is left of the first class is an edge of its own.
+        for (gone, left) in
+            [(4, (-9000, 50_000)), (0, (-10, 50_000)), (1, (20, 7501)), (5, (20, 7310)), (2, (7300, 7310))]
+        {
+            record(gone, Class::Tls).await;
+            let query = Query { class: vec![Class::Mtls], ..Query::default() };
+            let edges = store.edges(&query, &Paging::first(10)).await.unwrap().rows;
+            let told: Vec<_> = edges
+                .iter()
+                .map(|edge| [edge.first_seen, edge.last_seen].map(|at| at.as_nanos() / 1_000_000_000))
+                .collect();
+            assert_eq!(told, [[left.0, left.1]], "without {gone}");
+            let since = Query { since: Some(Timestamp::from_nanos(-9000 * 1_000_000_000)), ..query };
+            let totals = store.totals(&since).await.unwrap();
+            let times = [totals.first, totals.last].map(|at| at.unwrap().as_nanos() / 1_000_000_000);
+            assert_eq!(times, [left.0, left.1], "by the hours, without {gone}");
+        }
+    }
 }
