@@ -124,6 +124,9 @@ async fn other_sightings_are_found(store: &dyn Store) {
     assert_eq!(find(&[opened(7, 98).flow.id]).await, [one.clone(), near.clone()]);
     assert_eq!(find(&[late.flow.id, other.flow.id, one.flow.id]).await, [one, near, late, other]);
     assert!(find(&[]).await.is_empty());
+    // As many as a collector asks for at once.
+    let many: Vec<_> = (1..20_000).map(|opening| opened(u64::MAX - opening, 98).flow.id).collect();
+    assert_eq!(find(&[many, vec![opened(7, 98).flow.id]].concat()).await.len(), 2);
     assert!(find(&[opened(8, 100).flow.id, opened(7, 50).flow.id]).await.is_empty());
     assert_eq!(store.flow(FlowId(7)).await.expect("flow"), Some(joined));
 }
@@ -332,9 +335,12 @@ async fn meshes_are_kept_by_content(store: &dyn Store) {
         store.put_mesh(&put).await.expect("a mesh is kept");
     }
     assert_eq!(store.latest_mesh().await.expect("mesh"), Some(snapshot(3, "one")));
+    let large = snapshot(4, &"a large mesh ".repeat(100_000));
+    store.put_mesh(&large).await.expect("a mesh is kept");
+    assert_eq!(store.latest_mesh().await.expect("mesh"), Some(large));
     let times: Vec<_> =
         store.meshes().await.expect("meshes").iter().map(|mesh| mesh.taken_at.as_nanos()).collect();
-    assert_eq!(times, [3, 2]);
+    assert_eq!(times, [4, 3, 2]);
 }
 
 async fn the_mesh_in_force_is_known_for_any_time(store: &dyn Store) {

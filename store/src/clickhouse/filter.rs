@@ -1,6 +1,6 @@
 //! A query's filters as conditions on the table `shape` and on times.
 //!
-//! Every value is a parameter of the statement, never written into it.
+//! Every word is a parameter of the statement, never written into it.
 
 use clickhouse::query::Query as Statement;
 use flow::Timestamp;

@@ -24,6 +24,7 @@ use serde::Deserialize;
 
 pub use self::address::Address;
 use self::filter::Asked;
+use self::rows::MeshRow;
 pub use self::schema::{Layout, statements};
 use self::write::Sent;
 use crate::answer::{
@@ -37,6 +38,9 @@ use crate::{Batch, Status, Store};
 
 /// How long an answer may take, and how long a batch is tried for while the server is away.
 pub const PATIENCE: Duration = Duration::from_secs(25);
+
+/// How long a statement may be, in bytes: one that names the shapes of 200,000 flows has 8 MB.
+const LONGEST: usize = 16 * 1024 * 1024;
 
 /// A store in a ClickHouse database.
 #[derive(Clone)]
@@ -185,16 +189,10 @@ impl Clickhouse {
     }
 
     async fn mesh_where(&self, sql: &str, asked: &Asked) -> Result<Option<MeshSnapshot>, StoreError> {
-        #[derive(Row, Deserialize)]
-        struct MeshRow {
-            id: String,
-            taken: i64,
-            text: String,
-        }
         let Some(row) = self.ask::<MeshRow>(sql, asked).await?.pop() else { return Ok(None) };
-        let manifests: Vec<(String, String)> = serde_json::from_str(&row.text)?;
+        let manifests: Vec<(String, String)> = serde_json::from_str(&row.manifests)?;
         let manifests = manifests.into_iter().map(|(file, text)| Manifest { file, text }).collect();
-        let version = MeshVersion { id: row.id, taken_at: Timestamp::from_nanos(row.taken) };
+        let version = MeshVersion { id: row.id, taken_at: Timestamp::from_nanos(row.taken_at) };
         Ok(Some(MeshSnapshot { version, manifests }))
     }
 }
@@ -206,6 +204,8 @@ fn client(address: &Address, patience: Duration) -> Client {
         .with_setting("wait_end_of_query", "1")
         .with_setting("max_execution_time", patience.as_secs().max(1).to_string())
         .with_setting("async_insert", "0")
+        // Statements that name many flows or shapes are long.
+        .with_setting("max_query_size", LONGEST.to_string())
 }
 
 async fn within<T>(
@@ -279,15 +279,13 @@ impl Store for Clickhouse {
         let MeshVersion { id, taken_at } = &snapshot.version;
         let manifests: Vec<(&str, &str)> =
             snapshot.manifests.iter().map(|file| (file.file.as_str(), file.text.as_str())).collect();
-        let asked = nothing()
-            .and("id", id)
-            .and("taken", taken_at.as_nanos())
-            .and("text", serde_json::to_string(&manifests)?);
-        self.run(
-            "INSERT INTO mesh (id, taken_at, manifests) SELECT {id:String}, {taken:Int64}, {text:String}",
-            &asked,
-        )
-        .await?;
+        let row = MeshRow {
+            id: id.clone(),
+            taken_at: taken_at.as_nanos(),
+            manifests: serde_json::to_string(&manifests)?,
+        };
+        self.insert("mesh", &[row]).await?;
+        let asked = nothing().and("id", id).and("taken", taken_at.as_nanos());
         self.run(
             "INSERT INTO mesh_since (since, id)
              SELECT {taken:Int64}, {id:String}
@@ -298,15 +296,14 @@ impl Store for Clickhouse {
     }
 
     async fn latest_mesh(&self) -> Result<Option<MeshSnapshot>, StoreError> {
-        let sql =
-            "SELECT id, taken_at AS taken, manifests AS text FROM mesh ORDER BY taken_at DESC, id LIMIT 1";
+        let sql = "SELECT id, taken_at, manifests FROM mesh ORDER BY taken_at DESC, id LIMIT 1";
         self.mesh_where(sql, &nothing()).await
     }
 
     async fn mesh_at(&self, at: Timestamp) -> Result<Option<MeshSnapshot>, StoreError> {
-        let sql = "SELECT id, since AS taken, text FROM
+        let sql = "SELECT id, since AS taken_at, manifests FROM
                 (SELECT id, since FROM mesh_since WHERE since <= {at:Int64} ORDER BY since DESC, at DESC LIMIT 1) AS force
-             ANY INNER JOIN (SELECT id, manifests AS text FROM mesh) AS mesh ON force.id = mesh.id";
+             ANY INNER JOIN (SELECT id, manifests FROM mesh) AS mesh ON force.id = mesh.id";
         self.mesh_where(sql, &nothing().and("at", at.as_nanos())).await
     }
 

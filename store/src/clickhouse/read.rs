@@ -7,9 +7,9 @@ use clickhouse::Row;
 use flow::{Coverage, FlowId, Proof, Timestamp};
 use serde::Deserialize;
 
-use super::Clickhouse;
 use super::filter::{Asked, START_HOUR, all_counted, at};
 use super::rows::{SIGNED, SignedRow, SourceRow, VIOLATES};
+use super::{Clickhouse, nothing};
 use crate::answer::{Counts, Edge, EdgeEnd, MatrixCell, Page, Sources, Span, Tally, TimelineBucket, Totals};
 use crate::error::StoreError;
 use crate::query::{List, Paging, Position, Query};
@@ -91,24 +91,20 @@ impl Clickhouse {
     /// Asks in several questions where starts lie far apart, so that none grows too long.
     pub(super) async fn all_sightings(&self, sightings: &Sightings) -> Result<Vec<Judged>, StoreError> {
         let mut rows = Vec::new();
+        let openings = numbers("UInt64", sightings.openings());
         for spans in sightings.spans().chunks(SPANS) {
-            let asked = Asked::new(&Query::default())
-                .and("openings", list(sightings.openings()))
-                .and("from", list(spans.iter().map(|span| &span.0)))
-                .and("to", list(spans.iter().map(|span| &span.1)));
-            let nanos = |name: &str, at: usize| {
-                format!("fromUnixTimestamp64Nano({{{name}:Array(Int64)}}[{at}], 'UTC')")
-            };
-            let times: Vec<String> = (1..=spans.len())
-                .map(|at| format!("start BETWEEN {} AND {}", nanos("from", at), nanos("to", at)))
+            let nanos = |nanos: i64| format!("fromUnixTimestamp64Nano(toInt64({nanos}), 'UTC')");
+            let times: Vec<String> = spans
+                .iter()
+                .map(|(from, to)| format!("start BETWEEN {} AND {}", nanos(*from), nanos(*to)))
                 .collect();
             let sql = format!(
                 "SELECT {SIGNED} FROM flow WHERE ({})
-                    AND toUInt64(bitShiftRight(id, 64)) IN (SELECT arrayJoin({{openings:Array(UInt64)}}))
+                    AND toUInt64(bitShiftRight(id, 64)) IN {openings}
                  ORDER BY start, id",
                 times.join(" OR ")
             );
-            rows.extend(survivors(self.ask::<SignedRow>(&sql, &asked).await?));
+            rows.extend(survivors(self.ask::<SignedRow>(&sql, &nothing()).await?));
         }
         rows.retain(|row| sightings.fit(FlowId(row.id), row.start));
         self.judged(rows).await
@@ -138,10 +134,11 @@ impl Clickhouse {
         if hashes.is_empty() {
             return Ok(HashMap::new());
         }
-        let asked = Asked::new(&Query::default()).and("hashes", list(hashes.iter()));
-        let sql = "SELECT hash, any(body) AS body FROM shape
-                   WHERE hash IN (SELECT arrayJoin({hashes:Array(UInt128)})) GROUP BY hash";
-        let rows: Vec<Body> = self.ask(sql, &asked).await?;
+        let sql = format!(
+            "SELECT hash, any(body) AS body FROM shape WHERE hash IN {} GROUP BY hash",
+            numbers("UInt128", hashes.iter())
+        );
+        let rows: Vec<Body> = self.ask(&sql, &nothing()).await?;
         rows.into_iter().map(|row| Ok((row.hash, serde_json::from_str(&row.body)?))).collect()
     }
 
@@ -608,8 +605,10 @@ fn shape(shapes: &HashMap<u128, Judged>, name: u128) -> Result<&Judged, StoreErr
     shapes.get(&name).ok_or_else(|| StoreError::Word(format!("shape {name:032x} is missing")))
 }
 
-fn list<T: ToString>(items: impl Iterator<Item = T>) -> String {
-    format!("[{}]", items.map(|item| item.to_string()).collect::<Vec<_>>().join(","))
+/// Writes numbers as a list that a statement holds. A parameter may be no longer than 128 KiB, and neither may a statement that has one.
+fn numbers<T: ToString>(kind: &str, items: impl Iterator<Item = T>) -> String {
+    let items: Vec<String> = items.map(|item| item.to_string()).collect();
+    format!("(SELECT arrayJoin(CAST('[{}]', 'Array({kind})')))", items.join(","))
 }
 
 fn word<T: std::str::FromStr<Err = String>>(text: &str) -> Result<T, StoreError> {

@@ -161,6 +161,14 @@ impl ShapeRow {
     }
 }
 
+/// Declarations as they were read at a time, or in force since.
+#[derive(Debug, Clone, Row, Serialize, Deserialize)]
+pub(super) struct MeshRow {
+    pub(super) id: String,
+    pub(super) taken_at: i64,
+    pub(super) manifests: String,
+}
+
 /// All that a source has covered.
 #[derive(Debug, Clone, Row, Serialize, Deserialize)]
 pub(super) struct SourceRow {

@@ -97,7 +97,7 @@ impl Clickhouse {
         Ok(())
     }
 
-    async fn insert<T>(&self, table: &str, rows: &[T]) -> Result<(), StoreError>
+    pub(super) async fn insert<T>(&self, table: &str, rows: &[T]) -> Result<(), StoreError>
     where
         T: RowWrite + for<'a> Row<Value<'a> = T>,
     {
