@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
+use crate::community_id::community_id;
 use crate::digits::{Digits, Dotted};
 use crate::{Certificate, Endpoint, Evidence, Flow, Security, TlsSession, Tunnel};
 
@@ -24,10 +25,12 @@ impl Flow {
         json.endpoint(self.client);
         json.raw(",\"server\":");
         json.endpoint(self.server);
+        json.raw(",\"community_id\":\"");
+        json.0.extend_from_slice(&community_id(self.transport, self.client, self.server));
         if self.tunnel.is_empty() && self.seen_at.is_empty() {
-            json.raw(",\"tunnel\":[],\"seen_at\":[],\"class\":\"");
+            json.raw("\",\"tunnel\":[],\"seen_at\":[],\"class\":\"");
         } else {
-            json.raw(",\"tunnel\":");
+            json.raw("\",\"tunnel\":");
             json.list(&self.tunnel, |json, tunnel| json.tunnel(*tunnel));
             json.raw(",\"seen_at\":");
             json.list(&self.seen_at, |json, point| json.text(point));

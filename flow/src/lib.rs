@@ -3,6 +3,7 @@
 //! A [`Flow`] states facts about one connection and how each fact is known. It never says "allowed": what a
 //! declaration makes of a flow is the analyzer's business. Types only; nothing here reads a packet, a file or a clock.
 
+mod community_id;
 mod digits;
 mod named;
 

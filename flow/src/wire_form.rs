@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::community_id::community_id;
 use crate::{
     AuthWord, Certificate, Class, ClientAuth, Close, Endpoint, Evidence, Flow, FlowId, Outcome, PerSide,
     Presented, Proof, Protocol, Reason, Security, Timestamp, TlsSession, TlsVersion, Transport, Tunnel,
@@ -21,6 +22,9 @@ pub(crate) struct WireForm<'a> {
     transport: Transport,
     client: Endpoint,
     server: Endpoint,
+    /// Follows from the ends: written, and not read back.
+    #[serde(skip_deserializing)]
+    community_id: Cow<'a, str>,
     tunnel: Cow<'a, [Tunnel]>,
     #[serde(default)]
     seen_at: Cow<'a, [String]>,
@@ -63,6 +67,7 @@ impl Serialize for Flow {
             Security::Tls(session, client) => Some(TlsForm::new(session, *client)),
             Security::Plaintext(_) | Security::Opaque(_) | Security::Unknown(_) => None,
         };
+        let community_id = community_id(self.transport, self.client, self.server);
         let form = WireForm {
             id: self.id,
             start: self.start,
@@ -70,6 +75,7 @@ impl Serialize for Flow {
             transport: self.transport,
             client: self.client,
             server: self.server,
+            community_id: String::from_utf8_lossy(&community_id),
             tunnel: Cow::Borrowed(&self.tunnel),
             seen_at: Cow::Borrowed(&self.seen_at),
             class: self.security.class(),
