@@ -2,7 +2,7 @@
 //!
 //! What a store can be asked for is not kept here; `routes::process` asks it when Prometheus does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
@@ -20,6 +20,12 @@ const AGENTS: usize = 2000;
 
 /// For how long an agent that says nothing is remembered, in seconds: long enough to be missed.
 const REMEMBERED: f64 = 24.0 * 3600.0;
+
+/// How many runs of one agent are remembered, to tell that one comes back after another took its place.
+const RUNS: usize = 8;
+
+/// How often, at most, it is said that two agents have one name, in seconds.
+const SAID: f64 = 60.0;
 
 /// How much of an agent's name is kept, in characters: no name of a node is longer.
 const NAME: usize = 253;
@@ -87,12 +93,49 @@ struct Heard {
     at: f64,
     coverage: Coverage,
     undelivered: u64,
+    runs: Runs,
+}
+
+/// The runs under one agent's name, the one that delivered last at the end.
+///
+/// An agent's deliveries come in the order of its runs, also those that waited in its spool. A run that comes back after
+/// another one delivered belongs to a second agent of that name.
+#[derive(Debug, Default)]
+struct Runs {
+    known: VecDeque<String>,
+    /// How often one came back.
+    returns: u64,
+    /// When that was last said.
+    said: f64,
+}
+
+impl Runs {
+    /// Takes the run of a delivery; tells whether to say that there are two agents of one name.
+    fn delivered(&mut self, run: &str, at: f64) -> bool {
+        if self.known.back().is_some_and(|last| last == run) {
+            return false;
+        }
+        let known = self.known.iter().position(|known| known == run);
+        if let Some(place) = known {
+            self.known.remove(place);
+            self.returns = self.returns.saturating_add(1);
+        } else if self.known.len() >= RUNS {
+            self.known.pop_front();
+        }
+        self.known.push_back(run.to_owned());
+        let say = known.is_some() && (self.returns == 1 || at - self.said >= SAID);
+        if say {
+            self.said = at;
+        }
+        say
+    }
 }
 
 /// What a delivery adds, once it is kept.
 #[derive(Debug)]
 pub(crate) struct Tally {
     agent: String,
+    run: String,
     coverage: Coverage,
     undelivered: u64,
     flows: BTreeMap<Protection, u64>,
@@ -104,6 +147,7 @@ impl Tally {
     pub(crate) fn of(heading: &Heading, flows: &[Flow]) -> Self {
         let mut tally = Self {
             agent: heading.agent.chars().take(NAME).collect(),
+            run: heading.run.clone(),
             coverage: Coverage { damaged: Vec::new(), ..heading.coverage.clone() },
             undelivered: heading.undelivered,
             flows: BTreeMap::new(),
@@ -141,7 +185,7 @@ impl Metrics {
     }
 
     fn heard(&self, tally: Tally, at: f64) {
-        let Tally { agent, coverage, undelivered, .. } = tally;
+        let Tally { agent, run, coverage, undelivered, .. } = tally;
         let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
         agents.retain(|_, heard| at - heard.at < REMEMBERED);
         if agents.len() >= AGENTS && !agents.contains_key(&agent) {
@@ -150,7 +194,11 @@ impl Metrics {
                 agents.remove(&silent);
             }
         }
-        agents.insert(agent, Heard { at, coverage, undelivered });
+        let mut runs = agents.remove(&agent).map(|heard| heard.runs).unwrap_or_default();
+        if runs.delivered(&run, at) {
+            tracing::warn!(%agent, "two agents deliver under one name: give each its own (--name), else what both see counts twice");
+        }
+        agents.insert(agent, Heard { at, coverage, undelivered, runs });
     }
 
     /// Adds everything to a page.
@@ -182,6 +230,7 @@ impl Metrics {
         let undelivered = Family::<Agent, Counter>::default();
         let openings = Family::<AgentOpening, Counter>::default();
         let unused = Family::<AgentReason, Counter>::default();
+        let returns = Family::<Agent, Counter>::default();
         let agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, heard) in &*agents {
             let agent = Agent { agent: name.clone() };
@@ -189,6 +238,7 @@ impl Metrics {
             packets.get_or_create(&agent).inc_by(heard.coverage.packets);
             dropped.get_or_create(&agent).inc_by(heard.coverage.kernel_dropped.unwrap_or(0));
             undelivered.get_or_create(&agent).inc_by(heard.undelivered);
+            returns.get_or_create(&agent).inc_by(heard.runs.returns);
             for (opening, count) in
                 [("seen", heard.coverage.from_start), ("missed", heard.coverage.mid_stream)]
             {
@@ -218,6 +268,11 @@ impl Metrics {
             "Reports of flows that the agent lost for good",
             undelivered,
         );
+        registry.register(
+            "agent_name_conflicts",
+            "Deliveries after which two agents are known to have this one name",
+            returns,
+        );
         registry.register("agent_tcp_flows", "TCP flows, by whether their opening was seen", openings);
         registry.register("agent_unused", "Packets, or parts of them, that were not used, by reason", unused);
     }
@@ -237,6 +292,7 @@ mod tests {
     fn tally(agent: &str, packets: u64) -> Tally {
         Tally {
             agent: agent.to_owned(),
+            run: "1".to_owned(),
             coverage: Coverage { packets, ..Coverage::default() },
             undelivered: 0,
             flows: BTreeMap::new(),
@@ -269,5 +325,34 @@ mod tests {
         assert!(text.contains(&format!("agents {AGENTS}\n")));
         assert!(!text.contains("\"node\""), "the one silent for longest gives way");
         assert!(text.contains("\"agent-0\""));
+    }
+
+    #[test]
+    fn a_run_that_comes_back_is_a_second_agent_of_that_name() {
+        let metrics = Metrics::default();
+        let heard = |agent: &str, run: u32| {
+            metrics.heard(Tally { run: run.to_string(), ..tally(agent, 1) }, 0.0);
+        };
+        // Restarts, more often than runs are remembered, with deliveries that waited.
+        for run in 0..30 {
+            heard("alone", run);
+            heard("alone", run);
+        }
+        for run in [1, 1, 2, 1, 2, 2, 3, 1] {
+            heard("both", run);
+        }
+        let text = page(&metrics);
+        assert!(text.contains("agent_name_conflicts_total{agent=\"alone\"} 0\n"), "{text}");
+        assert!(text.contains("agent_name_conflicts_total{agent=\"both\"} 3\n"), "{text}");
+    }
+
+    #[test]
+    fn it_is_said_at_once_and_then_now_and_then() {
+        let mut runs = Runs::default();
+        let said: Vec<bool> =
+            [("a", 0.0), ("b", 1.0), ("a", 2.0), ("b", 3.0), ("a", 2.0 + SAID), ("a", 200.0)]
+                .map(|(run, at)| runs.delivered(run, at))
+                .into();
+        assert_eq!(said, [false, false, true, false, true, false]);
     }
 }

@@ -362,6 +362,7 @@ async fn metrics_tell_of_agents_and_their_deliveries() {
         "wireproof_agent_packets_total{agent=\"node-a\"} 5",
         "wireproof_agent_dropped_packets_total{agent=\"node-a\"} 3",
         "wireproof_agent_undelivered_flows_total{agent=\"node-a\"} 6",
+        "wireproof_agent_name_conflicts_total{agent=\"node-a\"} 0",
         "wireproof_agent_tcp_flows_total{agent=\"node-a\",opening=\"seen\"} 2",
         "wireproof_agent_unused_total{agent=\"node-a\",reason=\"not-ip\"} 4",
         "wireproof_agent_last_delivery_timestamp_seconds{agent=\"node-a\"} ",

@@ -1,6 +1,7 @@
 //! Flows gathered into deliveries, and those on their way: into the spool ([`Spooled`]), or through a pipe to a collector
 //! that runs beside the agent ([`Piped`]).
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use flow::{Coverage, Flow};
 
 use super::sender::Sender;
 use super::spool::Writer;
+use crate::agent::say;
 use crate::agent::sink::{Backlog, Sink};
 
 /// The most flows of one delivery.
@@ -137,41 +139,123 @@ impl<C: Carrier> Sink for Outbox<C> {
     }
 }
 
-/// Deliveries into a spool that another process empties.
+/// The most JSON that waits in memory while the spool cannot be written, in bytes. Past it the oldest delivery gives way.
+pub const HELD_BYTES: usize = 64 * 1024 * 1024;
+/// How often the spool is tried again, at most.
+pub const RETRY: Duration = Duration::from_secs(5);
+
+/// Deliveries into a spool that another process empties. While the disk takes none they wait in memory.
 #[derive(Debug)]
 pub struct Spooled {
     spool: Writer,
     sender: Sender,
+    held: VecDeque<(Heading, Vec<u8>)>,
+    held_bytes: usize,
+    /// Reports of flows that gave way in memory, and that the spool's own account does not have yet.
+    lost: u64,
+    /// When the spool was last tried in vain; absent while it takes deliveries.
+    failed: Option<Instant>,
 }
 
 impl Spooled {
     /// Takes the spool and the process that empties it.
     #[must_use]
     pub fn new(spool: Writer, sender: Sender) -> Self {
-        Self { spool, sender }
+        Self { spool, sender, held: VecDeque::new(), held_bytes: 0, lost: 0, failed: None }
+    }
+
+    fn hold(&mut self, heading: Heading, flows: &[u8]) {
+        if heading.flows == 0 && !self.held.is_empty() {
+            // The account so far; a later delivery tells the same and more.
+            return;
+        }
+        self.held_bytes = self.held_bytes.saturating_add(flows.len());
+        self.held.push_back((heading, flows.to_vec()));
+        while self.held_bytes > HELD_BYTES
+            && self.held.len() > 1
+            && let Some((heading, flows)) = self.held.pop_front()
+        {
+            self.held_bytes = self.held_bytes.saturating_sub(flows.len());
+            self.lost = self.lost.saturating_add(heading.flows);
+        }
+    }
+
+    /// Brings what is held into the spool, the oldest first.
+    fn empty(&mut self) -> io::Result<()> {
+        while let Some((heading, flows)) = self.held.front_mut() {
+            if self.lost > 0 {
+                self.spool.lose(self.lost)?;
+                self.lost = 0;
+            }
+            self.spool.push(heading.flows, |sequence, undelivered| {
+                (heading.sequence, heading.undelivered) = (sequence, undelivered);
+                let mut out = GzEncoder::new(Vec::new(), Compression::fast());
+                write(&mut out, heading, flows)?;
+                out.finish()
+            })?;
+            self.held_bytes = self.held_bytes.saturating_sub(flows.len());
+            self.held.pop_front();
+        }
+        Ok(())
+    }
+
+    /// The same, now and then while it fails; says when it begins to, and when it is over.
+    fn try_to_empty(&mut self) {
+        if self.failed.is_some_and(|then| then.elapsed() < RETRY) {
+            return;
+        }
+        match self.empty() {
+            Ok(()) => {
+                if self.failed.take().is_some() {
+                    say("the spool is written again");
+                }
+            }
+            Err(error) => {
+                if self.failed.replace(clock()).is_none() {
+                    say(&format!(
+                        "warning: the spool cannot be written ({error}): flows wait in memory, {} MiB at most",
+                        HELD_BYTES / (1024 * 1024)
+                    ));
+                }
+            }
+        }
     }
 }
 
 impl Carrier for Spooled {
-    fn take(&mut self, mut heading: Heading, flows: &[u8]) -> io::Result<()> {
-        self.spool.push(heading.flows, |sequence, undelivered| {
-            (heading.sequence, heading.undelivered) = (sequence, undelivered);
-            let mut out = GzEncoder::new(Vec::new(), Compression::fast());
-            write(&mut out, &heading, flows)?;
-            out.finish()
-        })
+    fn take(&mut self, heading: Heading, flows: &[u8]) -> io::Result<()> {
+        self.hold(heading, flows);
+        self.try_to_empty();
+        Ok(())
     }
 
     fn check(&mut self) -> io::Result<()> {
+        if !self.held.is_empty() {
+            self.try_to_empty();
+        }
         self.sender.check()
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.sender.finish()
+        let emptied = self.empty();
+        self.sender.finish()?;
+        emptied.map_err(|error| {
+            let flows =
+                self.held.iter().fold(self.lost, |sum, (heading, _)| sum.saturating_add(heading.flows));
+            io::Error::new(
+                error.kind(),
+                format!("{flows} reports of flows are lost, the spool cannot be written: {error}"),
+            )
+        })
     }
 
     fn backlog(&mut self) -> Option<Backlog> {
-        Some(self.spool.backlog())
+        let Backlog { deliveries, bytes, undelivered } = self.spool.backlog();
+        Some(Backlog {
+            deliveries: deliveries.saturating_add(self.held.len() as u64),
+            bytes,
+            undelivered: undelivered.saturating_add(self.lost),
+        })
     }
 
     fn folder(&self) -> Option<&Path> {
@@ -287,5 +371,68 @@ mod tests {
         assert_eq!((heading(1).sequence, heading(1).flows, heading(1).coverage), (2, 1, coverage));
         assert_eq!(serde_json::from_slice::<Flow>(lines[2]).unwrap(), flow(1));
         assert_eq!(lines.len(), 3);
+    }
+
+    fn heading(flows: u64) -> Heading {
+        Heading {
+            version: VERSION,
+            agent: "a".into(),
+            run: "1".into(),
+            sequence: 0,
+            flows,
+            coverage: Coverage::default(),
+            undelivered: 0,
+        }
+    }
+
+    /// What stands in a spool: for each delivery its number, its flows, and the losses that it tells of.
+    fn spooled(folder: &Path) -> Vec<(u64, u64, u64)> {
+        let reader = Reader::open(folder).unwrap();
+        let mut found = Vec::new();
+        while let Some(delivery) = reader.oldest().unwrap() {
+            let mut text = String::new();
+            GzDecoder::new(&*delivery.bytes).read_to_string(&mut text).unwrap();
+            let heading: Heading = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+            found.push((heading.sequence, heading.flows, heading.undelivered));
+            reader.delivered(&delivery).unwrap();
+        }
+        found
+    }
+
+    #[test]
+    fn while_the_disk_takes_nothing_flows_wait_in_memory_within_a_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Writer::open(folder.path(), 64 * SMALLEST).unwrap();
+        // A folder stands where the next delivery's file is to be made.
+        let obstacle = folder.path().join("00000000000000000001.delivery.new");
+        std::fs::create_dir(&obstacle).unwrap();
+        let mut carrier = Spooled::new(spool, Sender::that_sends_nothing());
+        let flows = vec![b' '; HELD_BYTES / 8];
+        for number in 1..=10 {
+            carrier.take(heading(number), &flows).unwrap();
+            carrier.check().unwrap();
+            // What has no flows takes no place.
+            carrier.take(heading(0), &[]).unwrap();
+        }
+        assert!(carrier.held_bytes <= HELD_BYTES);
+        assert_eq!(carrier.backlog().unwrap(), Backlog { deliveries: 8, bytes: 0, undelivered: 1 + 2 });
+        std::fs::remove_dir(&obstacle).unwrap();
+        carrier.finish().unwrap();
+        let expected: Vec<_> = (3..=10).zip(1..).map(|(flows, sequence)| (sequence, flows, 1 + 2)).collect();
+        assert_eq!(spooled(folder.path()), expected);
+    }
+
+    #[test]
+    fn what_the_disk_never_took_is_counted_at_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Writer::open(folder.path(), SMALLEST).unwrap();
+        std::fs::create_dir(folder.path().join("00000000000000000001.delivery.new")).unwrap();
+        let mut outbox =
+            Outbox::new(Spooled::new(spool, Sender::that_sends_nothing()), "a".into(), "1".into());
+        for number in 0..3 {
+            outbox.flow(&flow(number)).unwrap();
+        }
+        let error = outbox.finish(&Coverage::default()).unwrap_err().to_string();
+        assert!(error.starts_with("3 reports of flows are lost"), "{error}");
     }
 }

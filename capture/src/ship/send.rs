@@ -13,11 +13,11 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from
 const IDLE: Duration = Duration::from_millis(100);
 
 /// Sends until `ended` is set and nothing is left, at most for `patience` after that. Returns how many deliveries wait
-/// for a later run. `say` is told, rarely, what an operator should know.
+/// for a later run. `say` is told, rarely, what an operator should know. A disk that fails is tried again, as a collector is.
 ///
 /// # Errors
 ///
-/// When the spool can neither be read nor written any more.
+/// When the spool cannot be read at the end.
 pub fn run(
     spool: &Reader,
     collector: &Collector,
@@ -25,7 +25,7 @@ pub fn run(
     patience: Duration,
     say: &dyn Fn(&str),
 ) -> io::Result<usize> {
-    let (mut pause, mut failing, mut end) = (PAUSES.0, false, None::<Instant>);
+    let (mut pause, mut failing, mut broken, mut end) = (PAUSES.0, false, false, None::<Instant>);
     loop {
         if ended.load(Ordering::Relaxed) {
             let end = *end.get_or_insert_with(clock);
@@ -33,32 +33,49 @@ pub fn run(
                 return spool.waiting();
             }
         }
-        let Some(delivery) = spool.oldest()? else {
-            if end.is_some() {
-                return Ok(0);
+        let done = match spool.oldest() {
+            Err(error) => Err(error),
+            Ok(None) if end.is_some() => return Ok(0),
+            Ok(None) => {
+                std::thread::sleep(IDLE);
+                Ok(())
             }
-            std::thread::sleep(IDLE);
-            continue;
+            Ok(Some(delivery)) => match collector.send(&delivery.bytes) {
+                Ok(()) => {
+                    if failing {
+                        say("the collector takes deliveries again");
+                    }
+                    (pause, failing) = (PAUSES.0, false);
+                    spool.delivered(&delivery)
+                }
+                Err(CollectorError::Refused(why)) => {
+                    say(&format!(
+                        "the collector refuses a delivery of {} flows for good: {why}",
+                        delivery.flows
+                    ));
+                    spool.refused(&delivery)
+                }
+                Err(CollectorError::Later { why, after }) => {
+                    if !failing {
+                        say(&format!("the collector takes nothing now ({why}): flows wait in the spool"));
+                    }
+                    failing = true;
+                    rest(after.unwrap_or(pause).min(PAUSES.1), ended);
+                    pause = pause.saturating_mul(2).min(PAUSES.1);
+                    Ok(())
+                }
+            },
         };
-        match collector.send(&delivery.bytes) {
-            Ok(()) => {
-                if failing {
-                    say("the collector takes deliveries again");
+        match done {
+            Ok(()) => broken = false,
+            Err(error) => {
+                if !broken {
+                    say(&format!(
+                        "warning: the spool can be read or written no more ({error}): it is tried again"
+                    ));
                 }
-                (pause, failing) = (PAUSES.0, false);
-                spool.delivered(&delivery)?;
-            }
-            Err(CollectorError::Refused(why)) => {
-                say(&format!("the collector refuses a delivery of {} flows for good: {why}", delivery.flows));
-                spool.refused(&delivery)?;
-            }
-            Err(CollectorError::Later { why, after }) => {
-                if !failing {
-                    say(&format!("the collector takes nothing now ({why}): flows wait in the spool"));
-                }
-                failing = true;
-                rest(after.unwrap_or(pause).min(PAUSES.1), ended);
-                pause = pause.saturating_mul(2).min(PAUSES.1);
+                broken = true;
+                rest(PAUSES.0, ended);
             }
         }
     }
@@ -78,4 +95,27 @@ fn rest(pause: Duration, ended: &AtomicBool) {
 #[expect(clippy::disallowed_methods, reason = "how long to wait for others is told by the wall clock")]
 fn clock() -> Instant {
     Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ship::post::Tls;
+
+    #[test]
+    fn a_disk_that_fails_is_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Reader::open(folder.path()).unwrap();
+        // What should be a delivery cannot be read at all.
+        let obstacle = folder.path().join("00000000000000000001.delivery");
+        std::fs::create_dir(&obstacle).unwrap();
+        let nobody = Collector::new("http://127.0.0.1:9", None, &Tls::default()).unwrap();
+        let ended = AtomicBool::new(false);
+        let say = |text: &str| {
+            assert!(text.contains("it is tried again"), "{text}");
+            std::fs::remove_dir(&obstacle).unwrap();
+            ended.store(true, Ordering::Relaxed);
+        };
+        assert_eq!(run(&spool, &nobody, &ended, Duration::from_secs(60), &say).unwrap(), 0);
+    }
 }

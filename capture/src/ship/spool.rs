@@ -163,6 +163,18 @@ impl Writer {
         Ok(())
     }
 
+    /// Counts reports of flows that were lost before they came here.
+    ///
+    /// # Errors
+    ///
+    /// When the account cannot be written; they are not counted then.
+    pub fn lose(&mut self, flows: u64) -> io::Result<()> {
+        let given_up = self.given_up.saturating_add(flows);
+        self.folder.replace(GIVEN_UP, format!("{given_up} {}\n", self.up_to).as_bytes())?;
+        self.given_up = given_up;
+        Ok(())
+    }
+
     /// Forgets the oldest delivery if it was sent meanwhile, else gives it up; tells whether there was one.
     fn make_room(&mut self) -> io::Result<bool> {
         let Some(&(sequence, size, flows)) = self.waiting.front() else { return Ok(false) };
