@@ -3,6 +3,8 @@
 and to the promises of docs/operations.md. Usage: chart.py WIREPROOF AGENT (the two programs); see run.sh."""
 
 import copy
+import glob
+import json
 import os
 import re
 import subprocess
@@ -62,6 +64,7 @@ EVERYTHING = {
     },
     "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
     "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
+    "grafanaDashboards": {"enabled": True, "annotations": {"grafana_folder": "audit"}},
 }
 NO_VOLUME = {
     **SECRET,
@@ -325,6 +328,39 @@ class Chart(unittest.TestCase):
             file.flush()
             subprocess.run(["promtool", "check", "rules", file.name], check=True, capture_output=True)
 
+    def test_the_dashboards_are_there_for_grafana_and_can_be_asked(self):
+        objects = self.rendered["everything"]
+        board = one(objects, "ConfigMap", "-dashboards")
+        self.assertEqual(board["metadata"]["labels"]["grafana_dashboard"], "1")
+        self.assertEqual(board["metadata"]["annotations"], {"grafana_folder": "audit"})
+        self.assertFalse(any(it["kind"] == "ConfigMap" for it in self.rendered["default"]))
+        plain = {f"wireproof-{os.path.basename(path)}": path for path in glob.glob(os.path.join(CHART, "dashboards", "*.json"))}
+        self.assertEqual(set(board["data"]), set(plain))
+        self.assertGreater(len(plain), 1)
+        asked, names = [], set()
+        for name, text in board["data"].items():
+            found = json.loads(text)
+            with open(plain[name], encoding="utf-8") as file:
+                self.assertEqual(found, json.load(file))
+            names.add((found["uid"], found["title"]))
+            panels = [it for it in found["panels"] if it["type"] != "row"]
+            self.assertEqual(len({it["id"] for it in found["panels"]}), len(found["panels"]), "two panels have one id")
+            spots = {(it["gridPos"]["x"] + x, it["gridPos"]["y"] + y) for it in found["panels"]
+                     for x in range(it["gridPos"]["w"]) for y in range(it["gridPos"]["h"])}
+            area = sum(it["gridPos"]["w"] * it["gridPos"]["h"] for it in found["panels"])
+            self.assertEqual((len(spots), max(x for x, _ in spots) < 24), (area, True), "panels lie over each other")
+            for panel in panels:
+                self.assertEqual(panel["datasource"], {"type": "prometheus", "uid": "${datasource}"}, panel["title"])
+                self.assertTrue(panel["description"] and panel["targets"], panel["title"])
+                asked += [it["expr"] for it in panel["targets"]]
+        self.assertEqual(len(names), len(plain), "two dashboards have one uid or title")
+        # promtool reads every expression; Grafana's own variables stand for a time and for a name.
+        rules = [{"record": f"asked:{place}", "expr": concrete(it)} for place, it in enumerate(asked)]
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+            yaml.safe_dump({"groups": [{"name": "dashboards", "rules": rules}]}, file)
+            file.flush()
+            subprocess.run(["promtool", "check", "rules", file.name], check=True, capture_output=True)
+
     def test_the_documents_name_every_alert(self):
         with open(os.path.join(CHART, "rules", "alerts.yaml"), encoding="utf-8") as file:
             alerts = [rule["alert"] for group in yaml.safe_load(file)["groups"] for rule in group["rules"]]
@@ -332,6 +368,10 @@ class Chart(unittest.TestCase):
             page = file.read()
         self.assertGreater(len(alerts), 7)
         self.assertEqual([it for it in alerts if f"`{it}`" not in page], [])
+
+
+def concrete(expression):
+    return expression.replace("$__rate_interval", "5m").replace("$agent", ".*")
 
 
 def service_selects(objects, labels):
