@@ -22,7 +22,7 @@ use crate::in_force::InForce;
 use crate::{input, store};
 
 /// How many flows go to the store at once: one transaction.
-const BATCH: usize = 2000;
+const BATCH: usize = 20_000;
 
 pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
     tracing_subscriber::fmt()

@@ -259,6 +259,43 @@ async fn an_older_schema_is_brought_up_to_date_and_keeps_its_flows() {
     .await;
 }
 
+/// That flows go, the contract holds; here, by what, and that all stay where they are to.
+#[tokio::test]
+async fn how_long_flows_are_kept_is_the_ttl_of_their_table() {
+    const DAY: u64 = 86_400;
+    let Some(server) = Server::shared() else { return };
+    with_database(&server, "ttl", async |name| {
+        let store = open(&server, &name).await;
+        let now = flow::Timestamp::from_nanos(0);
+        let told = async || {
+            let client = server.client().with_database(&name);
+            let engine =
+                "SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = 'flow'";
+            let changes = "SELECT count() FROM system.mutations WHERE database = currentDatabase()";
+            let engine: String = client.query(engine).fetch_one().await.expect("a table");
+            let changes: u64 = client.query(changes).fetch_one().await.expect("a count");
+            (engine, changes)
+        };
+        let month = Some(Duration::from_secs(30 * DAY));
+        for _ in 0..2 {
+            store.keep(month, now).await.expect("the server is told");
+            let (engine, changes) = told().await;
+            assert!(engine.contains(" TTL toStartOfDay(start) + toIntervalSecond(2678400) "), "{engine}");
+            assert_eq!(changes, 1, "what is said again changes nothing");
+        }
+        let address = server.address(&name);
+        assert_eq!(Clickhouse::status(&address, PATIENCE).await.expect("status").keep, month);
+        store.keep(None, now).await.expect("the server is told");
+        assert!(!told().await.0.contains("TTL"));
+        assert_eq!(Clickhouse::status(&address, PATIENCE).await.expect("status").keep, None);
+        // Of 1970.
+        store.record(batch(0..3)).await.expect("a batch is kept");
+        server.run(&format!("OPTIMIZE TABLE {name}.flow FINAL")).await;
+        assert_eq!(conforming(&store).await, 3);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_newer_schema_and_a_database_of_others_are_refused() {
     let Some(server) = Server::shared() else { return };
