@@ -11,6 +11,7 @@ use flow::{Close, Coverage, Flow, Timestamp};
 use crate::clock::Clock;
 use crate::connection::Context;
 use crate::intake::Intake;
+use crate::key::Key;
 use crate::packet::{self, Packet};
 use crate::partition::{Counts, Partition, Report};
 use crate::tls::Memory;
@@ -163,7 +164,9 @@ impl Engine {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             batch.clear();
-            batch.extend(frames.by_ref().take(BATCH).map(|frame| self.read(frame)));
+            for frame in frames.by_ref().take(BATCH) {
+                self.read(frame, &mut batch);
+            }
             if batch.is_empty() {
                 return;
             }
@@ -176,38 +179,57 @@ impl Engine {
     }
 
     #[inline]
-    fn read<'a>(&mut self, frame: Frame<'a>) -> Ahead<'a> {
+    fn read<'a>(&mut self, frame: Frame<'a>, batch: &mut Vec<Ahead<'a>>) {
         self.intake.count(&frame);
         let point = self.intake.point(&frame);
-        let what = match packet::plain(&frame) {
+        // Each kind is put where it goes at once: what is made in one place and copied to another costs as much as
+        // reading it.
+        match packet::plain(&frame) {
             Some(packet) => {
-                let part = packet.key.part(self.parts.len());
-                let hash = self.parts.get(part).map_or(0, |part| part.hash(&packet.key));
-                What::Packet(packet, Place { part, hash, hint: None })
+                let what = What::Packet(packet, self.place(&packet.key));
+                batch.push(Ahead { at: frame.at, point, what });
             }
-            None => What::Frame(frame),
-        };
-        Ahead { at: frame.at, point, what }
+            None => self.read_other(frame, point, batch),
+        }
     }
 
-    /// Finds the connections of a batch: first all their places, then the connections, then what is known of their
-    /// openings, so that the memory of one is on its way while the next one's is asked for.
+    #[inline(never)]
+    fn read_other<'a>(&self, frame: Frame<'a>, point: u16, batch: &mut Vec<Ahead<'a>>) {
+        let what = match packet::bare(&frame) {
+            Some(packet) => What::Packet(packet, self.place(&packet.key)),
+            None => What::Frame(frame),
+        };
+        batch.push(Ahead { at: frame.at, point, what });
+    }
+
+    #[inline]
+    fn place(&self, key: &Key) -> Place {
+        let part = key.part(self.parts.len());
+        let hash = self.parts.get(part).map_or(0, |part| part.hash(key));
+        Place { part, hash, hint: None }
+    }
+
+    /// Finds the connections of a batch: first where all of them may stand, then the connections, then what is known of
+    /// their openings, so that the memory of one is on its way while the next one's is asked for. Whether it is the right
+    /// connection its packet finds out when its turn comes.
     fn look_up(&self, batch: &mut [Ahead<'_>]) {
         for ahead in &mut *batch {
             if let What::Packet(_, place) = &mut ahead.what {
                 place.hint = self.parts.get(place.part).and_then(|part| part.guess(place.hash));
             }
         }
-        for ahead in &mut *batch {
-            if let What::Packet(packet, place) = &mut ahead.what {
-                let part = self.parts.get(place.part);
-                place.hint =
-                    place.hint.filter(|hint| part.is_some_and(|part| part.is_at(*hint, &packet.key)));
+        let found = |ahead: &Ahead<'_>| match ahead.what {
+            What::Packet(_, Place { part, hint: Some(hint), .. }) => Some((self.parts.get(part)?, hint)),
+            What::Packet(..) | What::Frame(_) => None,
+        };
+        for ahead in &*batch {
+            if let Some((part, hint)) = found(ahead) {
+                std::hint::black_box(part.touch(hint));
             }
         }
-        for ahead in batch {
-            if let What::Packet(_, Place { part, hint: Some(hint), .. }) = ahead.what {
-                std::hint::black_box(self.parts.get(part).map(|part| part.opening(hint)));
+        for ahead in &*batch {
+            if let Some((part, hint)) = found(ahead) {
+                std::hint::black_box(part.touch_opening(hint));
             }
         }
     }
@@ -231,15 +253,24 @@ impl Engine {
                 if let Some(part) = parts.get_mut(number) {
                     let hash = part.hash(&packet.key);
                     part.packet((hash, None), packet, Context { at, point, tunnels }, now, memory);
-                    out.extend(part.out.drain(..));
+                    if !part.out.is_empty() {
+                        out.extend(part.out.drain(..));
+                    }
                 }
             }),
         }
     }
 
     /// Lets capture time pass up to `now`: what has been silent for too long ends.
+    #[inline]
     pub fn advance(&mut self, now: Timestamp) {
-        let Some(now) = self.clock.advance(now) else { return };
+        if let Some(now) = self.clock.advance(now) {
+            self.expire(now);
+        }
+    }
+
+    #[inline(never)]
+    fn expire(&mut self, now: Timestamp) {
         let mut overdue = Vec::new();
         for (number, part) in self.parts.iter_mut().enumerate() {
             part.overdue(now, &mut self.memory, |last, id, place, what| {

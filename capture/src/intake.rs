@@ -27,6 +27,7 @@ struct Point {
 }
 
 impl Point {
+    #[inline]
     fn of(frame: &Frame<'_>) -> Self {
         /// `ARPHRD_LOOPBACK` of Linux.
         const LOOPBACK_TYPE: [u8; 2] = 772_u16.to_be_bytes();
@@ -90,12 +91,12 @@ impl Intake {
         self.bytes = self.bytes.saturating_add(frame.bytes.len() as u64);
     }
 
-    /// Reads a frame that holds no plain packet, and gives it to `each`, with the encapsulations around it, once it is
+    /// Reads a frame that [`packet::alone`] does not, and gives it to `each`, with the encapsulations around it, once it is
     /// one: that takes several frames where it came in fragments.
     pub(crate) fn read(&mut self, frame: &Frame<'_>, each: &mut dyn FnMut(&Packet<'_>, &[Tunnel])) {
         let mut tunnels = std::mem::take(&mut self.tunnels);
         tunnels.clear();
-        let decoded = packet::decode(frame, &mut tunnels, self.most);
+        let decoded = packet::walk(frame, &mut tunnels, self.most);
         self.step(decoded, frame.at, &mut tunnels, 0, each);
         self.tunnels = tunnels;
     }
@@ -139,13 +140,17 @@ impl Intake {
     }
 
     /// Returns the number of a frame's capture point.
+    #[inline]
     pub(crate) fn point(&mut self, frame: &Frame<'_>) -> u16 {
         let point = Point::of(frame);
-        if let Some((latest, number)) = self.latest
-            && latest == point
-        {
-            return number;
+        match self.latest {
+            Some((latest, number)) if latest == point => number,
+            Some(_) | None => self.number(point),
         }
+    }
+
+    #[inline(never)]
+    fn number(&mut self, point: Point) -> u16 {
         let number = match self.point_numbers.get(&point) {
             Some(number) => *number,
             None => {

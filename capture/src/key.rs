@@ -79,8 +79,13 @@ impl Key {
     /// The same for TCP over IPv4, whose addresses are given as numbers.
     #[inline]
     pub(crate) fn of_tcp4(source: (u32, u16), destination: (u32, u16)) -> (Self, Way) {
-        let end = |(ip, port): (u32, u16)| ([0, u64::from(ip)], port);
-        Self::between(0, end(source), end(destination))
+        // An end in one word, which orders as address and port do.
+        let end = |(ip, port): (u32, u16)| u64::from(ip) << 16 | u64::from(port);
+        let (from, to) = (end(source), end(destination));
+        let (low, high) = (from.min(to), from.max(to));
+        let ports = (low & 0xffff) << 16 | high & 0xffff;
+        let way = if from <= to { Way::Up } else { Way::Down };
+        (Self { low: [0, low >> 16], high: [0, high >> 16], ports }, way)
     }
 
     #[inline]
@@ -103,6 +108,13 @@ impl Key {
         }
     }
 
+    /// Returns both ports and the kind, in one word.
+    #[inline]
+    pub(crate) const fn ports(&self) -> u64 {
+        self.ports
+    }
+
+    #[inline]
     pub(crate) const fn transport(&self) -> Transport {
         if self.ports & DATAGRAM == 0 { Transport::Tcp } else { Transport::Udp }
     }

@@ -6,6 +6,7 @@
 //! remembered as missing. No checksum is verified: offloading leaves them unset on the sending host.
 
 mod link;
+mod transport;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -14,6 +15,8 @@ use flow::{Endpoint, Transport, Tunnel};
 use crate::frame::{Frame, LinkType};
 use crate::key::{Key, Way};
 use crate::tunnel;
+pub(crate) use transport::{Header, Tcp};
+use transport::{datagram, tcp, tcp_fields, udp};
 
 /// The most headers read in one frame, extension headers and tunnels included.
 const MAX_HEADERS: usize = 48;
@@ -159,32 +162,10 @@ impl Packet<'_> {
     }
 
     /// Tells whether it is a SYN that answers none, which may open a connection.
+    #[inline]
     pub(crate) const fn begins(&self) -> bool {
-        matches!(self.header, Header::Tcp(Tcp { syn: true, acknowledgment: None, .. }))
+        matches!(self.header, Header::Tcp(tcp) if tcp.begins())
     }
-}
-
-/// What the transport header says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Header {
-    Tcp(Tcp),
-    Udp {
-        /// The checksum as sent, which tells datagrams apart.
-        checksum: u16,
-    },
-}
-
-/// The fields of a TCP header that are used (RFC 9293 section 3.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Tcp {
-    pub(crate) sequence: u32,
-    /// Absent without the ACK flag.
-    pub(crate) acknowledgment: Option<u32>,
-    pub(crate) syn: bool,
-    pub(crate) fin: bool,
-    pub(crate) reset: bool,
-    /// The timestamp option's value where it stands in its usual place (RFC 7323 appendix A).
-    pub(crate) stamp: Option<u32>,
 }
 
 /// A piece of an IP datagram.
@@ -237,15 +218,34 @@ pub(crate) enum Step<'a> {
 }
 
 /// Reads a whole frame; the encapsulations met go to `tunnels`, outside in, and there may be so many at most.
-#[inline]
+#[cfg(any(test, feature = "internals"))]
 pub(crate) fn decode<'a>(
     frame: &Frame<'a>,
     tunnels: &mut Vec<Tunnel>,
     most: usize,
 ) -> Result<Decoded<'a>, Skip> {
-    if let Some(packet) = plain(frame) {
-        return Ok(Decoded::Packet(packet));
+    match alone(frame) {
+        Some(packet) => Ok(Decoded::Packet(packet)),
+        None => walk(frame, tunnels, most),
     }
+}
+
+/// Reads a frame that holds nothing but a TCP segment: most do, and which connection it belongs to is then known at
+/// once. Nothing where anything else shows.
+#[inline]
+pub(crate) fn alone<'a>(frame: &Frame<'a>) -> Option<Packet<'a>> {
+    match plain(frame) {
+        Some(packet) => Some(packet),
+        None => bare(frame),
+    }
+}
+
+/// Reads any other frame, as [`decode`].
+pub(crate) fn walk<'a>(
+    frame: &Frame<'a>,
+    tunnels: &mut Vec<Tunnel>,
+    most: usize,
+) -> Result<Decoded<'a>, Skip> {
     let (layer, captured) = (Layer::Link(frame.link), Captured::of(frame));
     match short(layer, captured) {
         Short::Packet(packet) => Ok(Decoded::Packet(packet)),
@@ -290,6 +290,12 @@ enum Short<'a> {
     Tunnel(Tunnel, Layer, Captured<'a>),
     /// Anything else, be it only unusual or damaged: left to [`step`].
     Other,
+}
+
+/// Reads a TCP segment in IP of either version, with options or cut.
+pub(crate) fn bare<'a>(frame: &Frame<'a>) -> Option<Packet<'a>> {
+    let (network, inner) = short_network(Layer::Link(frame.link), Captured::of(frame))?;
+    if network.protocol == TCP { tcp(network, inner).ok() } else { None }
 }
 
 /// Reads what nearly every frame is: a TCP segment, whole, in IPv4 without options, in Ethernet. Nothing where
@@ -559,72 +565,6 @@ fn inside<'a>(network: Network, captured: Captured<'a>, tunnels: &mut Vec<Tunnel
     }
 }
 
-#[inline]
-fn tcp(network: Network, captured: Captured<'_>) -> Result<Packet<'_>, Skip> {
-    let header = captured.head::<20>()?;
-    let options = captured.bytes.get(20..).unwrap_or_default();
-    let (fields, length) = tcp_fields(header, options).ok_or(Skip::Malformed)?;
-    let &[s0, s1, d0, d1, ..] = header;
-    let (key, way) = network.key(Transport::Tcp, [s0, s1], [d0, d1]);
-    Ok(Packet {
-        key,
-        way,
-        header: Header::Tcp(fields),
-        payload: captured.skip(length)?,
-        identification: network.identification,
-    })
-}
-
-/// Reads the fields of a TCP header and its length in bytes; nothing if that is less than the fixed part's.
-#[inline]
-fn tcp_fields(header: &[u8; 20], options: &[u8]) -> Option<(Tcp, usize)> {
-    let &[_, _, _, _, q0, q1, q2, q3, a0, a1, a2, a3, words, flags, ..] = header;
-    let length = usize::from(words >> 4).saturating_mul(4);
-    let stamp = match options.first_chunk::<8>() {
-        Some(&[1, 1, 8, 10, t0, t1, t2, t3]) if length >= 32 => Some(u32::from_be_bytes([t0, t1, t2, t3])),
-        _ => None,
-    };
-    let tcp = Tcp {
-        sequence: u32::from_be_bytes([q0, q1, q2, q3]),
-        acknowledgment: (flags & 0x10 != 0).then_some(u32::from_be_bytes([a0, a1, a2, a3])),
-        syn: flags & 0x02 != 0,
-        fin: flags & 0x01 != 0,
-        reset: flags & 0x04 != 0,
-        stamp,
-    };
-    (length >= 20).then_some((tcp, length))
-}
-
-fn udp<'a>(network: Network, captured: Captured<'a>, tunnels: &mut Vec<Tunnel>) -> Result<Step<'a>, Skip> {
-    let packet = datagram(network, captured)?;
-    if let Some((tunnel, layer, inner)) =
-        tunnel::inside_udp(packet.source_port(), packet.destination_port(), packet.payload)
-    {
-        tunnels.push(tunnel);
-        return Ok(Step::Next(layer, inner));
-    }
-    Ok(Step::Done(Decoded::Packet(packet)))
-}
-
-/// Reads a UDP header (RFC 768).
-#[inline]
-fn datagram(network: Network, captured: Captured<'_>) -> Result<Packet<'_>, Skip> {
-    let &[s0, s1, d0, d1, l0, l1, c0, c1] = captured.head::<8>()?;
-    let rest = captured.skip(8)?;
-    let payload = match usize::from(u16::from_be_bytes([l0, l1])) {
-        0 => rest,
-        length => rest.limit(length.checked_sub(8).ok_or(Skip::Malformed)?.min(rest.on_wire())),
-    };
-    let (key, way) = network.key(Transport::Udp, [s0, s1], [d0, d1]);
-    Ok(Packet {
-        key,
-        way,
-        header: Header::Udp { checksum: u16::from_be_bytes([c0, c1]) },
-        payload,
-        identification: network.identification,
-    })
-}
-
 #[cfg(test)]
 #[expect(clippy::arithmetic_side_effects, reason = "a test may panic")]
 mod tests {
@@ -684,7 +624,7 @@ mod tests {
         let mut header = [0; 20];
         let looks_so = [1, 1, 8, 10, 0, 0, 0, 7, 0, 0, 0, 9];
         let stamp =
-            |header: &[u8; 20]| tcp_fields(header, &looks_so).map(|(tcp, length)| (tcp.stamp, length));
+            |header: &[u8; 20]| tcp_fields(header, &looks_so).map(|(tcp, length)| (tcp.stamp(), length));
         header[12] = 5 << 4;
         assert_eq!(stamp(&header), Some((None, 20)));
         header[12] = 8 << 4;

@@ -91,16 +91,16 @@ impl Partition {
         self.table.guess(hash)
     }
 
-    /// Tells whether a connection stands at a place.
+    /// Reads something of every line of memory of the connection at a place.
     #[inline]
-    pub(crate) fn is_at(&self, place: u32, key: &Key) -> bool {
-        self.table.is_at(place, key)
+    pub(crate) fn touch(&self, place: u32) -> u64 {
+        self.table.get(place).map_or(0, Connection::touch)
     }
 
-    /// Looks at what is known of the opening of the connection at a place, and says how much of it was seen.
+    /// Reads something of every line of memory of the opening of the connection at a place.
     #[inline]
-    pub(crate) fn opening(&self, place: u32) -> u64 {
-        self.table.get(place).map_or(0, Connection::opening)
+    pub(crate) fn touch_opening(&self, place: u32) -> u64 {
+        self.table.get(place).map_or(0, Connection::touch_opening)
     }
 
     /// Takes a packet, given its key's hash and where its connection stood a moment ago.
@@ -122,8 +122,22 @@ impl Partition {
             None => self.track(packet, context, now, conclude),
         };
         let Some(slot) = self.table.slot_mut(place) else { return };
+        if slot.connection.count(packet, context) {
+            self.look(place, packet, now, conclude);
+            return;
+        }
+        let queue = slot.connection.queue();
+        if slot.is_stale(queue, now) {
+            self.table.touch(place, queue, now);
+        }
+    }
+
+    /// Lets a connection look at a packet, and notes what that did to it.
+    #[inline(never)]
+    fn look(&mut self, place: u32, packet: &Packet<'_>, now: Timestamp, conclude: &mut impl Conclude) {
+        let Some(slot) = self.table.slot_mut(place) else { return };
         let connection = &mut slot.connection;
-        let mut change = connection.packet(packet, context, conclude);
+        let mut change = connection.look(packet, conclude);
         let (before, after) = change.held;
         if before != after {
             let mut total = self.held.saturating_sub(before).saturating_add(after);
@@ -139,7 +153,7 @@ impl Partition {
         }
         if change.spoke {
             self.counts.flows = self.counts.flows.saturating_add(1);
-            if packet.key.transport() == Transport::Tcp {
+            if connection.key.transport() == Transport::Tcp {
                 let count = if connection.seen_from_start() {
                     &mut self.counts.from_start
                 } else {
@@ -148,17 +162,7 @@ impl Partition {
                 *count = count.saturating_add(1);
             }
         }
-        let queue = if connection.closed() {
-            Queue::Closed
-        } else if connection.silent() {
-            Queue::Silent
-        } else if packet.key.transport() == Transport::Udp {
-            Queue::Datagram
-        } else if connection.settled() {
-            Queue::Open
-        } else {
-            Queue::Opening
-        };
+        let queue = connection.queue();
         if slot.is_stale(queue, now) {
             self.table.touch(place, queue, now);
         }
@@ -170,6 +174,7 @@ impl Partition {
         hint.filter(|place| self.table.is_at(*place, key)).or_else(|| self.table.find(hash, key))
     }
 
+    #[inline]
     fn is_replaced(&self, place: u32, packet: &Packet<'_>) -> bool {
         packet.begins() && self.table.get(place).is_some_and(|connection| connection.replaced_by(packet))
     }
@@ -296,5 +301,52 @@ impl Partition {
             Queue::Datagram => seconds(self.limits.udp_idle),
             Queue::Opening | Queue::Open => seconds(self.limits.tcp_idle),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use etherparse::PacketBuilder;
+
+    use super::*;
+    use crate::frame::{Frame, LinkType};
+    use crate::packet;
+    use crate::tls::Memory;
+
+    #[test]
+    fn an_opening_that_rests_and_goes_on_leaves_nothing_counted_as_held() {
+        let mut part = Partition::new(Limits::default().share());
+        let mut memory = Memory::default();
+        for second in 0..4 {
+            let mut bytes = Vec::new();
+            // Nothing that a single byte of this kind opens is known yet.
+            let tcp = PacketBuilder::ethernet2([0; 6], [1; 6]).ipv4([192, 0, 2, 1], [192, 0, 2, 2], 64).tcp(
+                40_000,
+                8080,
+                1000 + second,
+                1024,
+            );
+            tcp.ack(1).write(&mut bytes, &[1]).unwrap();
+            let now = Timestamp::from_nanos(i64::from(second) * 10_000_000_000);
+            let original_len = u32::try_from(bytes.len()).unwrap();
+            let frame =
+                Frame { at: now, link: LinkType::ETHERNET, interface: 0, original_len, bytes: &bytes };
+            let packet = packet::alone(&frame).unwrap();
+            let context = Context { at: now, point: 0, tunnels: &[] };
+            part.packet((part.hash(&packet.key), None), &packet, context, now, &mut memory);
+            assert!(part.held > 0);
+            let later = Timestamp::from_nanos(now.as_nanos() + 2_000_000_000);
+            let mut resting = Vec::new();
+            part.overdue(later, &mut memory, |_, _, place, what| resting.push((place, what)));
+            assert!(matches!(resting.as_slice(), [(_, Overdue::Rest)]));
+            for (place, what) in resting {
+                part.settle_overdue(place, what, later, &mut memory);
+            }
+        }
+        let places: Vec<u32> = part.remaining().map(|(_, place)| place).collect();
+        for place in places {
+            part.end(place, Close::CaptureEnd, &mut memory);
+        }
+        assert_eq!(part.held, 0);
     }
 }

@@ -190,7 +190,7 @@ impl Workers {
         let point = self.intake.point(frame);
         let Self { intake, round, parts, frames, clock, .. } = self;
         let context = |tunnels| Context { at: frame.at, point, tunnels };
-        match packet::plain(frame) {
+        match packet::alone(frame) {
             Some(packet) => round.add(&packet, context(&[]), *frames, clock.now(), *parts),
             None => intake.read(frame, &mut |packet, tunnels| {
                 let context = Context { at: frame.at, point, tunnels };

@@ -1,8 +1,9 @@
 //! Where in the table each connection stands: an open-addressed index of one word a connection.
 //!
-//! An entry holds half of its key's hash beside the place, so that a lookup reads one line of memory here and touches
-//! the connection itself only where that half agrees. Whether it is the one is for the caller to compare, who can so let
-//! the ways of many packets through memory overlap.
+//! An entry holds half of its key's hash beside the place, which also says where the entry belongs: a lookup reads one
+//! line of memory here and touches the connection itself only where that half agrees, and nothing else touches it at
+//! all. Whether it is the one is for the caller to compare, who can so let the ways of many packets through memory
+//! overlap.
 
 /// What an empty entry holds.
 const EMPTY: u64 = 0;
@@ -50,23 +51,23 @@ impl Index {
         }
     }
 
-    /// Adds a place that is not in the index under this hash. `hash_of` tells the hash of a place that is.
-    pub(super) fn insert(&mut self, hash: u64, place: u32, hash_of: impl Fn(u32) -> u64) {
-        // Seven eighths full, runs of occupied entries become long.
-        if self.used.saturating_mul(8) >= self.entries.len().saturating_mul(7) {
+    /// Adds a place that is not in the index under this hash.
+    pub(super) fn insert(&mut self, hash: u64, place: u32) {
+        // Three quarters full, runs of occupied entries become long.
+        if self.used.saturating_mul(4) >= self.entries.len().saturating_mul(3) {
             let grown = vec![EMPTY; self.entries.len().saturating_mul(2)];
             for entry in
                 std::mem::replace(&mut self.entries, grown).into_iter().filter(|entry| *entry != EMPTY)
             {
-                self.put(hash_of(self::place(entry)), entry);
+                self.put(entry);
             }
         }
-        self.put(hash, hash & UPPER | u64::from(place).saturating_add(1));
+        self.put(hash & UPPER | u64::from(place).saturating_add(1));
         self.used = self.used.saturating_add(1);
     }
 
-    fn put(&mut self, hash: u64, entry: u64) {
-        let mut at = self.home(hash);
+    fn put(&mut self, entry: u64) {
+        let mut at = self.home(entry);
         while self.entries.get(at).is_some_and(|occupied| *occupied != EMPTY) {
             at = self.after(at);
         }
@@ -76,7 +77,7 @@ impl Index {
     }
 
     /// Takes a place out. Entries after it that it kept from their own places move up, so that no lookup ends early.
-    pub(super) fn remove(&mut self, hash: u64, place: u32, hash_of: impl Fn(u32) -> u64) {
+    pub(super) fn remove(&mut self, hash: u64, place: u32) {
         let Some((mut hole, _)) = self.entry(hash, |found| found == place) else { return };
         self.used = self.used.saturating_sub(1);
         let mut at = hole;
@@ -86,7 +87,7 @@ impl Index {
             if entry == EMPTY {
                 break;
             }
-            let home = self.home(hash_of(self::place(entry)));
+            let home = self.home(entry);
             // Distances along the ring: it may move up if its home lies no later than the hole.
             let mask = self.entries.len().wrapping_sub(1);
             if at.wrapping_sub(home) & mask >= at.wrapping_sub(hole) & mask {
@@ -101,10 +102,9 @@ impl Index {
         }
     }
 
-    /// Where the search for a hash begins.
-    #[expect(clippy::cast_possible_truncation, reason = "the lower half of the hash is meant")]
+    /// Where the search for a hash, or for an entry's, begins: both have the upper half.
     const fn home(&self, hash: u64) -> usize {
-        hash as usize & self.entries.len().wrapping_sub(1)
+        (hash >> 32) as usize & self.entries.len().wrapping_sub(1)
     }
 
     const fn after(&self, at: usize) -> usize {
@@ -134,7 +134,7 @@ mod tests {
 
     /// Hashes that often collide in their homes and sometimes altogether.
     fn hash(place: u32) -> u64 {
-        u64::from(place % 7) << 40 | u64::from(place % 5)
+        u64::from(place % 7) << 40 | u64::from(place % 5) << 32
     }
 
     proptest! {
@@ -144,9 +144,9 @@ mod tests {
             let mut model = HashMap::new();
             for (add, place) in steps {
                 if add && model.insert(place, ()).is_none() {
-                    index.insert(hash(place), place, hash);
+                    index.insert(hash(place), place);
                 } else if !add && model.remove(&place).is_some() {
-                    index.remove(hash(place), place, hash);
+                    index.remove(hash(place), place);
                 }
                 prop_assert_eq!(index.len(), model.len());
                 for place in 0..60 {

@@ -10,12 +10,10 @@ pub(crate) mod points;
 pub(crate) mod reassembly;
 pub(crate) mod table;
 
-use std::hash::Hasher as _;
-
 use flow::{
     Close, Flow, FlowId, PerSide, Protocol, Reason, Security, Side, Timestamp, Transport, Tunnel, Upgrade,
 };
-use siphasher::sip128::{Hasher128 as _, SipHasher13};
+use siphasher::sip128::SipHasher13;
 
 use crate::key::{self, Both, Key, Way};
 use crate::packet::{Header, Packet, Tcp};
@@ -24,6 +22,7 @@ use crate::tls::{Ending, Ends, Memory};
 use opening::Opening;
 use points::Points;
 use reassembly::{Origin, Segment};
+use table::Queue;
 
 /// How many packets back a copy from another capture point is recognised, in each direction.
 const RECENT: usize = 4;
@@ -122,9 +121,9 @@ enum Named {
 }
 
 impl Named {
-    const fn by(header: &Header) -> Self {
+    fn by(header: &Header) -> Self {
         match header {
-            Header::Tcp(tcp) if tcp.syn => match tcp.acknowledgment {
+            Header::Tcp(tcp) if tcp.syn() => match tcp.acknowledgment() {
                 None => Self::Opening(tcp.sequence),
                 Some(number) => Self::Opening(number.wrapping_sub(1)),
             },
@@ -211,36 +210,45 @@ impl Connection {
         }
     }
 
-    pub(crate) fn packet(
-        &mut self,
-        packet: &Packet<'_>,
-        context: Context<'_>,
-        conclude: &mut impl Conclude,
-    ) -> Change {
+    /// Counts a packet; returns whether it is one to look at, which those are not that were seen before, nor those after
+    /// the security is settled.
+    #[inline]
+    pub(crate) fn count(&mut self, packet: &Packet<'_>, context: Context<'_>) -> bool {
         let way = packet.way;
         let several = self.points.add(context.point);
         self.end = self.end.max(context.at);
         let half = self.halves.of_mut(way);
         let (fingerprint, telling) = fingerprint(packet);
         if (telling || several) && half.recent.contains(&fingerprint) {
-            return Change::default();
+            return false;
         }
         let [first, second, third, _] = half.recent;
         half.recent = [fingerprint, first, second, third];
         half.packets = half.packets.saturating_add(1);
         half.bytes = half.bytes.saturating_add(packet.payload.on_wire() as u64);
 
-        if let Header::Tcp(tcp) = packet.header {
-            if tcp.syn || tcp.fin || tcp.reset {
-                self.flags(way, &tcp);
+        if let Header::Tcp(tcp) = &packet.header {
+            if tcp.turns() != 0 {
+                self.flags(way, tcp);
             }
-            if !tcp.reset {
-                self.guess(way, &tcp);
+            if !tcp.reset()
+                && (self.halves.up.told == Told::Nothing || self.halves.down.told == Told::Nothing)
+            {
+                self.guess(way, tcp);
             }
         }
         match self.state {
+            State::Settled(_) | State::Away(_) => false,
+            State::Silent => packet.payload.on_wire() > 0,
+            State::Opening(_) => true,
+        }
+    }
+
+    /// Takes a packet of a connection whose security is not settled, once it is counted.
+    pub(crate) fn look(&mut self, packet: &Packet<'_>, conclude: &mut impl Conclude) -> Change {
+        let way = packet.way;
+        match self.state {
             State::Settled(_) | State::Away(_) => Change::default(),
-            State::Silent if packet.payload.on_wire() == 0 => Change::default(),
             State::Silent => {
                 let mut opening = Opening::new(self.key.transport(), way);
                 for way in [Way::Up, Way::Down] {
@@ -258,63 +266,69 @@ impl Connection {
         }
     }
 
-    /// Takes a packet of a connection whose security is not settled.
+    /// Takes a packet of an opening.
     fn open(&mut self, way: Way, packet: &Packet<'_>, conclude: &mut impl Conclude) -> Change {
         let from_start = self.seen_from_start();
         let number = self.halves.up.packets.saturating_add(self.halves.down.packets).saturating_sub(1);
         let number = u32::try_from(number).unwrap_or(u32::MAX);
         let State::Opening(opening) = &mut self.state else { return Change::default() };
-        let before = opening.held();
+        let before = opening.weight();
         match packet.header {
             Header::Tcp(tcp) => {
-                if tcp.syn {
+                if tcp.syn() {
                     opening.begins_at(way, tcp.sequence.wrapping_add(1));
                 }
-                let origin = Origin { packet: number, acknowledgment: tcp.acknowledgment };
-                let sequence = tcp.sequence.wrapping_add(u32::from(tcp.syn));
+                let origin = Origin { packet: number, acknowledgment: tcp.acknowledgment() };
+                let sequence = tcp.sequence.wrapping_add(u32::from(tcp.syn()));
                 opening.segment(way, Segment { sequence, payload: packet.payload, origin }, from_start);
-                if tcp.fin {
+                if tcp.fin() {
                     let length = u32::try_from(packet.payload.on_wire()).unwrap_or_default();
                     opening.close(way, Ending::Fin, Some(sequence.wrapping_add(length)));
                 }
-                if tcp.reset {
+                if tcp.reset() {
                     opening.close(way, Ending::Reset, None);
                 }
             }
             Header::Udp { .. } => opening.datagram(way, packet.payload),
         }
+        if !opening.may_answer() {
+            return Change { held: (before, before), ..Change::default() };
+        }
         let settled = self.settle(false, conclude);
-        Change { spoke: false, settled, held: (before, self.held()) }
+        let after = match &mut self.state {
+            State::Opening(opening) => opening.weigh(),
+            State::Silent | State::Settled(_) | State::Away(_) => 0,
+        };
+        Change { spoke: false, settled, held: (before, after) }
     }
 
     /// Notes what a segment tells of where both directions begin.
-    #[inline]
     fn guess(&mut self, way: Way, tcp: &Tcp) {
         if self.halves.of(way).told == Told::Nothing {
             self.halves.of_mut(way).tell(Told::Guessed, tcp.sequence.wrapping_sub(1));
         }
         if self.halves.of(way.other()).told == Told::Nothing
-            && let Some(number) = tcp.acknowledgment
+            && let Some(number) = tcp.acknowledgment()
         {
             self.halves.of_mut(way.other()).tell(Told::Guessed, number.wrapping_sub(1));
         }
     }
 
     fn flags(&mut self, way: Way, tcp: &Tcp) {
-        if tcp.syn {
+        if tcp.syn() {
             self.halves.of_mut(way).tell(Told::Syn, tcp.sequence);
-            if let Some(number) = tcp.acknowledgment {
+            if let Some(number) = tcp.acknowledgment() {
                 self.halves.of_mut(way.other()).tell(Told::Answered, number.wrapping_sub(1));
             }
             if self.roles == Roles::Guessed {
-                self.client = if tcp.acknowledgment.is_some() { way.other() } else { way };
+                self.client = if tcp.acknowledgment().is_some() { way.other() } else { way };
                 self.roles = Roles::Known;
             }
         }
-        if tcp.fin {
+        if tcp.fin() {
             self.halves.of_mut(way).fin = true;
         }
-        if tcp.reset && !(self.halves.up.fin && self.halves.down.fin) {
+        if tcp.reset() && !(self.halves.up.fin && self.halves.down.fin) {
             self.reset = true;
         }
     }
@@ -367,11 +381,6 @@ impl Connection {
         matches!(self.state, State::Silent)
     }
 
-    /// Tells whether its security is settled.
-    pub(crate) const fn settled(&self) -> bool {
-        matches!(self.state, State::Settled(_) | State::Away(_))
-    }
-
     /// Settles the opening of a connection that has fallen silent, if what it shows is enough; returns whether it is.
     /// Otherwise it waits on, in as little room as it can.
     pub(crate) fn rest(&mut self, conclude: &mut impl Conclude) -> bool {
@@ -387,18 +396,22 @@ impl Connection {
 
     /// Tells whether both sides, or a reset, have ended it. Two FINs do not while bytes before one of them are missing:
     /// those may still come.
+    #[inline]
     pub(crate) fn closed(&self) -> bool {
-        let whole = match &self.state {
-            State::Opening(opening) => opening.whole(),
-            State::Silent | State::Settled(_) | State::Away(_) => true,
-        };
-        self.reset || (self.halves.up.fin && self.halves.down.fin && whole)
+        let ended = self.halves.up.fin && self.halves.down.fin;
+        self.reset
+            || (ended
+                && match &self.state {
+                    State::Opening(opening) => opening.whole(),
+                    State::Silent | State::Settled(_) | State::Away(_) => true,
+                })
     }
 
-    /// Returns how many bytes of its opening were seen so far; 0 when that is over.
-    pub(crate) fn opening(&self) -> u64 {
+    /// Reads something of every line of memory of its opening that its next packet touches.
+    #[inline]
+    pub(crate) fn touch_opening(&self) -> u64 {
         match &self.state {
-            State::Opening(opening) => opening.seen(),
+            State::Opening(opening) => opening.touch(),
             State::Silent | State::Settled(_) | State::Away(_) => 0,
         }
     }
@@ -406,13 +419,33 @@ impl Connection {
     /// Returns how many payload bytes it holds.
     pub(crate) fn held(&self) -> usize {
         match &self.state {
-            State::Opening(opening) => opening.held(),
+            State::Opening(opening) => opening.weight(),
             State::Silent | State::Settled(_) | State::Away(_) => 0,
         }
     }
 
     pub(crate) const fn last(&self) -> Timestamp {
         self.end
+    }
+
+    /// Returns the queue that it belongs to.
+    #[inline]
+    pub(crate) fn queue(&self) -> Queue {
+        if self.closed() {
+            return Queue::Closed;
+        }
+        match (&self.state, self.key.transport()) {
+            (State::Silent, _) => Queue::Silent,
+            (State::Opening(_) | State::Settled(_) | State::Away(_), Transport::Udp) => Queue::Datagram,
+            (State::Opening(_), Transport::Tcp) => Queue::Opening,
+            (State::Settled(_) | State::Away(_), Transport::Tcp) => Queue::Open,
+        }
+    }
+
+    /// Reads something of every line of memory that its next packet touches, so that all are on their way.
+    #[inline]
+    pub(crate) const fn touch(&self) -> u64 {
+        self.key.ports() ^ self.halves.up.packets ^ self.halves.down.bytes
     }
 
     /// Gives up the opening because the bound on held bytes was reached.
@@ -475,28 +508,34 @@ impl Connection {
     /// Names the flow, by hashes with a fixed key: the same capture gives the same names everywhere, and captures that
     /// hold the same opening agree on what names it.
     pub(crate) fn id(&self) -> FlowId {
-        let mut named = Vec::with_capacity(2 * 18 + 3 + 12);
+        let (mut named, mut length) = ([0; 2 * 18 + 3 + 12], 0_usize);
+        let mut add = |part: &[u8]| {
+            let after = length.saturating_add(part.len());
+            if let Some(place) = named.get_mut(length..after) {
+                place.copy_from_slice(part);
+                length = after;
+            }
+        };
         for end in [self.key.sender(Way::Up), self.key.sender(Way::Down)] {
             match end.ip {
-                std::net::IpAddr::V4(ip) => named.extend_from_slice(&ip.octets()),
-                std::net::IpAddr::V6(ip) => named.extend_from_slice(&ip.octets()),
+                std::net::IpAddr::V4(ip) => add(&ip.octets()),
+                std::net::IpAddr::V6(ip) => add(&ip.octets()),
             }
-            named.extend_from_slice(&end.port.to_be_bytes());
+            add(&end.port.to_be_bytes());
         }
-        named.extend_from_slice(self.key.transport().name().as_bytes());
-        let mut hash = SipHasher13::new();
-        match self.named {
-            Named::Opening(sequence) => {
-                named.extend_from_slice(&sequence.to_be_bytes());
-                hash.write(&named);
-                FlowId::of_opening(hash.finish128().h1, self.start)
-            }
+        add(self.key.transport().name().as_bytes());
+        let sequence = match self.named {
+            Named::Opening(sequence) => sequence,
             Named::Joined(sequence) => {
-                named.extend_from_slice(&self.start.as_nanos().to_be_bytes());
-                named.extend_from_slice(&sequence.to_be_bytes());
-                hash.write(&named);
-                FlowId(hash.finish128().as_u128())
+                add(&self.start.as_nanos().to_be_bytes());
+                sequence
             }
+        };
+        add(&sequence.to_be_bytes());
+        let hash = SipHasher13::new().hash(named.get(..length).unwrap_or_default());
+        match self.named {
+            Named::Opening(_) => FlowId::of_opening(hash.h1, self.start),
+            Named::Joined(_) => FlowId(hash.as_u128()),
         }
     }
 }
@@ -517,12 +556,9 @@ fn fingerprint(packet: &Packet<'_>) -> (u32, bool) {
     let shape = pair(packet.identification, u32::try_from(packet.payload.on_wire()).unwrap_or(u32::MAX));
     let (words, telling) = match packet.header {
         Header::Tcp(tcp) => {
-            let flags = u32::from(tcp.syn) | u32::from(tcp.fin) << 1 | u32::from(tcp.reset) << 2;
-            let numbers = pair(tcp.sequence, tcp.acknowledgment.unwrap_or_default());
-            (
-                [numbers, pair(tcp.stamp.unwrap_or_default(), flags)],
-                tcp.stamp.is_some() || packet.identification != 0,
-            )
+            let numbers = pair(tcp.sequence, tcp.acknowledgment().unwrap_or_default());
+            let rest = pair(tcp.stamp().unwrap_or_default(), tcp.turns());
+            ([numbers, rest], tcp.stamp().is_some() || packet.identification != 0)
         }
         Header::Udp { checksum } => ([u64::from(checksum), 0], packet.identification != 0 && checksum != 0),
     };

@@ -19,6 +19,7 @@ impl Points {
     }
 
     /// Notes that a point saw the connection; returns whether several have.
+    #[inline]
     pub(crate) fn add(&mut self, point: u16) -> bool {
         if point != self.first {
             let others = self.others.get_or_insert_default();

@@ -51,15 +51,17 @@ struct Ends {
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Slot {
-    pub(crate) connection: Connection,
+    // In front, beside what every packet touches of the connection.
     queued_at: Timestamp,
     earlier: u32,
     later: u32,
     queue: Queue,
+    pub(crate) connection: Connection,
 }
 
 impl Slot {
     /// Tells whether the connection belongs at the end of a queue and is not near it.
+    #[inline]
     pub(crate) fn is_stale(&self, queue: Queue, now: Timestamp) -> bool {
         self.queue != queue || now.since(self.queued_at) > STALE
     }
@@ -88,15 +90,13 @@ impl Default for Table {
     }
 }
 
+#[inline]
 fn slot(chunks: &[Vec<Option<Slot>>], place: u32) -> Option<&Slot> {
     let place = place as usize;
     chunks.get(place / CHUNK)?.get(place % CHUNK)?.as_ref()
 }
 
-fn hash_at(chunks: &[Vec<Option<Slot>>], secret: &Secret, place: u32) -> u64 {
-    slot(chunks, place).map_or(0, |slot| slot.connection.key.hash(secret))
-}
-
+#[inline]
 fn slot_mut(chunks: &mut [Vec<Option<Slot>>], place: u32) -> Option<&mut Option<Slot>> {
     let place = place as usize;
     chunks.get_mut(place / CHUNK)?.get_mut(place % CHUNK)
@@ -130,14 +130,17 @@ impl Table {
     }
 
     /// Finds a connection.
+    #[inline(never)]
     pub(crate) fn find(&self, hash: u64, key: &Key) -> Option<u32> {
         self.index.find(hash, |place| self.is_at(place, key))
     }
 
+    #[inline]
     pub(crate) fn slot_mut(&mut self, place: u32) -> Option<&mut Slot> {
         slot_mut(&mut self.chunks, place)?.as_mut()
     }
 
+    #[inline]
     pub(crate) fn get(&self, place: u32) -> Option<&Connection> {
         slot(&self.chunks, place).map(|slot| &slot.connection)
     }
@@ -154,8 +157,7 @@ impl Table {
             }
             None => self.push(slot),
         };
-        let Self { index, chunks, secret, .. } = self;
-        index.insert(hash, place, |place| hash_at(chunks, secret, place));
+        self.index.insert(hash, place);
         self.append(place, queue, now);
         place
     }
@@ -199,8 +201,7 @@ impl Table {
     pub(crate) fn remove(&mut self, place: u32) -> Option<Connection> {
         self.unlink(place);
         let slot = slot_mut(&mut self.chunks, place)?.take()?;
-        let Self { index, chunks, secret, .. } = self;
-        index.remove(slot.connection.key.hash(secret), place, |place| hash_at(chunks, secret, place));
+        self.index.remove(slot.connection.key.hash(&self.secret), place);
         self.free.push(place);
         Some(slot.connection)
     }

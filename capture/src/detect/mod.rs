@@ -248,12 +248,13 @@ fn recognise(opening: &Opening<'_>, nested: u8, ruled_out: &mut RuledOut) -> Opt
     }
     let mut open = false;
     // Ports put the likeliest probe first. The order cannot change the answer: no two probes claim the same bytes.
+    let (mut left, mut unlikely) = (ruled_out.left(), 0);
     for likely in [true, false] {
-        let mut left = ruled_out.left();
         while let Some(detector) = DETECTORS.get(left.trailing_zeros() as usize) {
             let bit = left & left.wrapping_neg();
             left ^= bit;
-            if detector.ports.contains(&opening.port) != likely {
+            if likely && !detector.ports.contains(&opening.port) {
+                unlikely |= bit;
                 continue;
             }
             let carried = detector.carried_by(opening.transport);
@@ -263,6 +264,7 @@ fn recognise(opening: &Opening<'_>, nested: u8, ruled_out: &mut RuledOut) -> Opt
                 Probe::No => ruled_out.0 |= bit,
             }
         }
+        left = unlikely;
     }
     (open && !opening.ended).then_some(Detected::More)
 }

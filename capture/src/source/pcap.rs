@@ -81,6 +81,24 @@ impl Pcap {
 
     /// Finds whole records from the start of `bytes` on; returns how many bytes they took, and why there are no more.
     pub(super) fn scan(&self, bytes: &[u8], records: &mut Vec<Record>, most: usize) -> (usize, Stop) {
+        records.reserve(most.saturating_sub(records.len()));
+        match self.order {
+            // Asked once, not of every record; most files are of this kind.
+            Order::Little if !self.lengths_swapped => self.records(u32::from_le_bytes, bytes, records, most),
+            order @ (Order::Little | Order::Big) => {
+                self.records(|word| order.u32(word), bytes, records, most)
+            }
+        }
+    }
+
+    #[inline]
+    fn records(
+        &self,
+        word: impl Fn([u8; 4]) -> u32,
+        bytes: &[u8],
+        records: &mut Vec<Record>,
+        most: usize,
+    ) -> (usize, Stop) {
         let mut taken: usize = 0;
         while records.len() < most {
             let rest = bytes.get(taken..).unwrap_or_default();
@@ -88,8 +106,8 @@ impl Pcap {
             else {
                 return (taken, Stop::Short(self.record_header));
             };
-            let mut captured = self.order.u32([c0, c1, c2, c3]);
-            let mut original_len = self.order.u32([o0, o1, o2, o3]);
+            let mut captured = word([c0, c1, c2, c3]);
+            let mut original_len = word([o0, o1, o2, o3]);
             if self.lengths_swapped && captured > original_len {
                 (captured, original_len) = (original_len, captured);
             }
@@ -101,10 +119,10 @@ impl Pcap {
                 }
                 return (taken, Stop::Short(whole));
             }
-            let seconds = i64::from(self.order.u32([s0, s1, s2, s3]));
-            let fraction = i64::from(self.order.u32([f0, f1, f2, f3]));
-            let nanos =
-                seconds.saturating_mul(1_000_000_000).saturating_add(fraction.saturating_mul(self.unit));
+            let seconds = i64::from(word([s0, s1, s2, s3]));
+            let fraction = i64::from(word([f0, f1, f2, f3]));
+            // Neither passes what 63 bits hold.
+            let nanos = seconds.wrapping_mul(1_000_000_000).wrapping_add(fraction.wrapping_mul(self.unit));
             let from = taken.saturating_add(self.record_header);
             records.push(Record {
                 at: Timestamp::from_nanos(nanos),

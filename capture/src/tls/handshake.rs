@@ -105,9 +105,13 @@ impl Handshake {
         true
     }
 
-    /// Returns how many bytes were read or stepped over.
-    pub(crate) const fn read(&self) -> u64 {
-        self.client.offset.saturating_add(self.server.offset)
+    /// Reads something of every line of memory that the next bytes touch.
+    pub(crate) fn touch(&self) -> u64 {
+        let ends = |records: &[Record]| {
+            let end = |record: Option<&Record>| record.map_or(0, |record| record.end);
+            end(records.first()) ^ end(records.last())
+        };
+        self.client.offset ^ self.server.offset ^ ends(&self.client_records) ^ ends(&self.server_records)
     }
 
     /// Steps over stream bytes that were on the wire but not in the capture (snap length): their number is known.

@@ -223,9 +223,7 @@ impl Sessions {
 
 /// Hashes a ticket or a session id.
 pub(super) fn name(bytes: &[u8]) -> u128 {
-    let mut hasher = SipHasher13::new();
-    hasher.write(bytes);
-    hasher.finish128().as_u128()
+    SipHasher13::new().hash(bytes).as_u128()
 }
 
 /// Hashes what tells a hello from every other: what it begins with, and how long it is.
@@ -243,8 +241,7 @@ impl Port {
     fn of(server: Endpoint, name: Option<&[u8]>) -> Self {
         let mut hasher = SipHasher13::new();
         hash_ip(&mut hasher, server.ip);
-        let [high, low] = server.port.to_be_bytes();
-        hasher.write(&[high, low, u8::from(name.is_some())]);
+        hasher.write_u64(u64::from(server.port) << 1 | u64::from(name.is_some()));
         hasher.write(name.unwrap_or_default());
         Self(hasher)
     }
@@ -264,8 +261,9 @@ impl Port {
 
 fn hash_ip(hasher: &mut SipHasher13, ip: IpAddr) {
     match ip {
-        IpAddr::V4(ip) => hasher.write(&ip.octets()),
-        IpAddr::V6(ip) => hasher.write(&ip.octets()),
+        // Whole words, which are quicker to take than bytes; an IPv4 address is one, an IPv6 address two.
+        IpAddr::V4(ip) => hasher.write_u64(u64::from(ip.to_bits())),
+        IpAddr::V6(ip) => hasher.write_u128(ip.to_bits()),
     }
 }
 

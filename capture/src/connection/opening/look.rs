@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use flow::{ClientAuth, Evidence, Proof, Protocol, Reason, Security, Transport, Upgrade};
 
+use super::super::reassembly::Stream;
 use super::super::{Settled, side};
 use super::Opening;
 use crate::detect::{self, Detected, OPENING, RuledOut};
@@ -26,11 +27,14 @@ impl Opening {
         key: Key,
         ended: bool,
     ) -> Option<Settled> {
-        if ended || (self.stopped(Way::Up) && self.stopped(Way::Down)) {
+        let hidden = |stream: &Stream| !stream.begun() && stream.has_hole();
+        if (hidden(&self.streams.up) || hidden(&self.streams.down))
+            && (ended || (self.stopped(Way::Up) && self.stopped(Way::Down)))
+        {
             // A hole before everything else will not fill any more.
             for way in [Way::Up, Way::Down] {
                 let stream = self.streams.of_mut(way);
-                stream.gap |= !stream.begun() && stream.has_hole();
+                stream.gap |= hidden(stream);
             }
             self.holes();
         }
@@ -215,9 +219,7 @@ impl Opening {
 
     /// Tells whether what is held of a direction begins like a TLS record.
     pub(super) fn goes_on_in_records(&self) -> bool {
-        [Way::Up, Way::Down]
-            .into_iter()
-            .any(|way| matches!(self.held.of(way).bytes.as_slice(), [20..=23, 3, 0..=4, ..]))
+        self.in_records.up || self.in_records.down
     }
 
     /// Tells whether bytes are held of which a SYN says that they are the first of their direction.

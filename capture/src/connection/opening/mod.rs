@@ -35,6 +35,15 @@ pub(crate) enum Answer {
 pub(crate) struct Opening {
     streams: Both<Stream>,
     tls: Option<Box<Tls>>,
+    /// How many payload bytes are held, as of when that was last told.
+    weight: usize,
+    /// How many bytes had been seen when detection was last asked.
+    asked: u64,
+    /// What detection has ruled out, and which way the client was taken to send then, and whether from its start.
+    ruled_out: RuledOut,
+    seen_as: Option<(Way, bool)>,
+    /// Whether what is held of a direction begins like a TLS record.
+    in_records: Both<bool>,
     packets: u32,
     closed: Both<Option<Ending>>,
     /// Whether anything came since [`Opening::answer`] was last asked.
@@ -57,11 +66,6 @@ pub(crate) struct Opening {
     /// The sequence number after the stream's last byte, where a FIN tells it.
     last: Both<Option<u32>>,
     held: Both<Held>,
-    /// How many bytes had been seen when detection was last asked.
-    asked: u64,
-    /// What detection has ruled out, and which way the client was taken to send then, and whether from its start.
-    ruled_out: RuledOut,
-    seen_as: Option<(Way, bool)>,
     /// Whether a bound of the engine ended it.
     given_up: bool,
     /// A handshake that comes in datagrams.
@@ -91,6 +95,8 @@ impl Opening {
             given_up: false,
             stirred: false,
             tls: None,
+            weight: 0,
+            in_records: Both::default(),
             datagrams: None,
         }
     }
@@ -190,6 +196,7 @@ impl Opening {
         if held.first.is_none() && payload.on_wire() > 0 {
             let origin = Origin { packet: self.packets, acknowledgment: None };
             held.keep(&Piece { payload, origin });
+            *self.in_records.of_mut(way) = held.begins_a_record();
             self.fresh = true;
         }
     }
@@ -248,32 +255,48 @@ impl Opening {
         }
     }
 
-    /// Returns how many bytes were seen. Who asks has all of the memory on its way that the next packet touches.
-    pub(crate) fn seen(&self) -> u64 {
-        let seen = self.streams.up.position().saturating_add(self.streams.down.position());
-        // The handshake has read no more than came.
-        self.tls.as_ref().map_or(seen, |tls| seen.max(tls.position.up).max(tls.handshake.read()))
+    /// Returns how many bytes were seen.
+    fn seen(&self) -> u64 {
+        self.streams.up.position().saturating_add(self.streams.down.position())
     }
 
-    /// Returns how many payload bytes are held.
-    pub(crate) fn held(&self) -> usize {
+    /// Reads something of every line of memory that the next packet touches, so that all are on their way.
+    pub(crate) fn touch(&self) -> u64 {
+        let own = self.streams.up.position() ^ u64::from(self.packets) ^ u64::from(self.sequence.down);
+        own ^ match &self.tls {
+            Some(tls) => tls.position.up ^ tls.handshake.touch(),
+            None => self.held.up.touch() ^ self.held.down.touch(),
+        }
+    }
+
+    /// Returns how many payload bytes were held when that was last told.
+    pub(crate) const fn weight(&self) -> usize {
+        self.weight
+    }
+
+    /// Tells how many payload bytes are held.
+    pub(crate) fn weigh(&mut self) -> usize {
         let Self { held, streams, .. } = self;
         let waiting = streams.up.held().saturating_add(streams.down.held());
-        if self.tls.is_some() {
+        self.weight = if self.tls.is_some() {
             // What was held went to the handshake.
-            return waiting;
-        }
-        waiting.saturating_add(held.up.room()).saturating_add(held.down.room())
+            waiting
+        } else {
+            waiting.saturating_add(held.up.room()).saturating_add(held.down.room())
+        };
+        self.weight
     }
 
     fn push(&mut self, way: Way, segment: Segment<'_>) {
-        let Self { streams, held, tls, fresh, .. } = self;
+        let Self { streams, held, tls, fresh, in_records, .. } = self;
         // The streams' starts cannot change once TLS is found, so marks can be placed while pieces come out.
         let other = streams.of(way.other()).start;
         let stream = streams.of_mut(way);
         match tls {
             None => stream.push(segment, &mut |piece| {
-                held.of_mut(way).keep(&piece);
+                let held = held.of_mut(way);
+                held.keep(&piece);
+                *in_records.of_mut(way) = held.begins_a_record();
                 *fresh = true;
             }),
             Some(tls) => stream.push(segment, &mut |piece| tls.feed(way, other, &piece)),
@@ -292,8 +315,9 @@ impl Opening {
                 self.late = true;
                 self.seen_as = None;
                 self.fresh = true;
-                let Self { streams, held, .. } = self;
+                let Self { streams, held, in_records, .. } = self;
                 streams.of_mut(way).resume(&mut |piece| held.of_mut(way).keep(&piece));
+                *in_records.of_mut(way) = held.of(way).begins_a_record();
             }
         }
     }
@@ -314,12 +338,19 @@ impl Opening {
         }
         let old = self.streams.of(way).start.unwrap_or(sequence);
         let held = std::mem::take(self.held.of_mut(way));
+        *self.in_records.of_mut(way) = false;
         self.streams.of_mut(way).begin_anew(sequence);
         let mut at = old;
         for Piece { payload, origin } in held.pieces() {
             self.push(way, Segment { sequence: at, payload, origin });
             at = at.wrapping_add(u32::try_from(payload.on_wire()).unwrap_or_default());
         }
+    }
+
+    /// Tells whether there may be an answer. Most packets of an opening acknowledge, and say nothing: there was none before
+    /// them, so there is none.
+    pub(crate) const fn may_answer(&self) -> bool {
+        self.stirred || self.packets >= PATIENCE
     }
 
     /// Returns the answer if there is one; with `ended`, there is unless nothing can be said at all.
@@ -331,10 +362,7 @@ impl Opening {
         key: Key,
         ended: bool,
     ) -> Option<Answer> {
-        // Most packets of an opening acknowledge, and say nothing: there was no answer before them, so there is none.
-        if !std::mem::take(&mut self.stirred) && !ended && self.packets < PATIENCE {
-            return None;
-        }
+        self.stirred = false;
         if self.tls.is_none() {
             if let Some(datagrams) = &self.datagrams {
                 if !roles_known {
