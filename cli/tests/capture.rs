@@ -1,4 +1,5 @@
-//! `wireproof serve --capture`: one process that does everything, and the confined agent that it starts.
+//! `wireproof serve --capture`: one process that does everything, and the confined agent that it starts; and an agent that
+//! ships while its disk is full.
 //!
 //! It takes root, which makes the network namespaces. Without it a test says so and passes without having tested
 //! anything, unless `WIREPROOF_REQUIRE_LIVE` is set, as it is in `make test` when root is at hand.
@@ -132,6 +133,25 @@ fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     panic!("it never came that {what}");
 }
 
+/// Starts a program whose standard error is read as it comes.
+fn start(command: &mut Command) -> (Killed, Receiver<String>) {
+    let mut child = Killed(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    let (send, said) = channel();
+    let lines = BufReader::new(child.0.stderr.take().unwrap()).lines();
+    std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| drop(send.send(line))));
+    (child, said)
+}
+
+/// Waits until something is said, and returns what stands behind it.
+fn until_said(said: &Receiver<String>, text: &str) -> String {
+    loop {
+        let line = said.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("it never said '{text}'"));
+        if let Some((_, rest)) = line.split_once(text) {
+            return rest.to_owned();
+        }
+    }
+}
+
 /// `serve --capture any` in the server's pod.
 struct Serving {
     child: Killed,
@@ -144,13 +164,7 @@ impl Serving {
     fn start(pods: &Pods, folder: &Path) -> Self {
         let mut command = Pods::inside(&pods.server(), &program("wireproof"));
         command.args(["serve", "--mesh", MESH, "--capture", "any", "--listen", "127.0.0.1:0", "--store"]);
-        command.arg(folder.join("store.sqlite")).stderr(Stdio::piped());
-        let mut child = Killed(command.spawn().unwrap());
-        let (send, said) = channel();
-        let err = child.0.stderr.take().unwrap();
-        std::thread::spawn(move || {
-            BufReader::new(err).lines().map_while(Result::ok).for_each(|line| drop(send.send(line)));
-        });
+        let (child, said) = start(command.arg(folder.join("store.sqlite")));
         let (mut url, mut watching) = (None, false);
         while url.is_none() || !watching {
             let line = said.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("it did not start"));
@@ -243,6 +257,64 @@ fn one_program_watches_judges_keeps_and_serves_and_has_no_capability() {
     signal(&id, "-TERM");
     assert!(serving.child.0.wait().unwrap().success());
     assert!(!Path::new(&format!("/proc/{second}")).exists(), "the agent is still there");
+}
+
+/// A folder with a disk of its own, as small as a spool may be.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn make(folder: &Path) -> Self {
+        let disk = Self(folder.join("disk"));
+        std::fs::create_dir(&disk.0).unwrap();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&disk.0).status();
+        assert!(mounted.unwrap().success());
+        disk
+    }
+
+    /// Fills it to the last byte.
+    fn fill(&self) -> PathBuf {
+        let filler = self.0.join("filler");
+        assert!(std::fs::write(&filler, vec![0; 2 * 1024 * 1024]).is_err(), "the disk is not full");
+        filler
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn an_agent_outlives_a_full_disk_and_loses_nothing_that_fits_into_memory() {
+    if !is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::make(folder.path());
+    let filler = disk.fill();
+    let pods = Pods::make();
+    let _server = pods.serve();
+    let mut command = Pods::inside(&pods.server(), &program("wireproof"));
+    command.args(["serve", "--mesh", MESH, "--listen", "127.0.0.1:0", "--store"]);
+    let (collector, said) = start(command.arg(folder.path().join("store.sqlite")));
+    let url = until_said(&said, "serving on ").split(' ').next().unwrap().to_owned();
+    let mut command = Pods::inside(&pods.server(), &program("wireproof-agent"));
+    command.args(["-i", "eth0", "--name", "node", "--collector", &url, "--spool"]).arg(&disk.0);
+    let (mut agent, said) = start(&mut command);
+    until_said(&said, "watching");
+    let serving = Serving { child: collector, said: channel().1, url, namespace: pods.server() };
+    for _ in 0..3 {
+        assert!(pods.ask());
+    }
+    until_said(&said, "the spool cannot be written (No space left on device");
+    assert_eq!(serving.found(), None);
+    std::fs::remove_file(filler).unwrap();
+    until_said(&said, "the spool is written again");
+    until("all three are there", || serving.found().filter(|flows| *flows == 3));
+    signal(&agent.0.id().to_string(), "-TERM");
+    assert!(agent.0.wait().unwrap().success());
 }
 
 #[test]
