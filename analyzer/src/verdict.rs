@@ -82,6 +82,14 @@ pub fn judge(case: &Case<'_>) -> Verdict {
             },
         };
     }
+    if may_be_a_local_half(case) {
+        return Verdict {
+            judgement: Judgement::Undecided,
+            basis: "only answers were seen, and nothing names the interface: loopback shows this half of what a pod's proxy takes".to_owned(),
+            set_aside: Some(SetAside::Loopback),
+            violations: Vec::new(),
+        };
+    }
     let violations = if case.flow.transport == Transport::Udp { Vec::new() } else { violations(case) };
     if !violations.is_empty() {
         return violates(case.flow, violations);
@@ -114,6 +122,14 @@ fn exempt(case: &Case<'_>) -> Option<(SetAside, &'static str)> {
     }
     let probe = AMBIENT_PROBES.contains(&flow.client.ip);
     probe.then_some((SetAside::Probe, "a probe of the node's, by the address that ambient gives it"))
+}
+
+/// Tells whether a flow may be the half of a local leg: what netfilter redirects to a pod's proxy shows on loopback as requests
+/// to the proxy's port, and as answers under the address that was dialled. Where the interface has a name, that tells.
+fn may_be_a_local_half(case: &Case<'_>) -> bool {
+    let flow = case.flow;
+    let redirected = matches!(case.client.kind, PartyKind::Sidecar | PartyKind::Ambient);
+    redirected && flow.seen_at.is_empty() && flow.packets.client == 0
 }
 
 /// The addresses that probes of ambient pods come from: ztunnel lets them through whatever the mode.

@@ -400,6 +400,29 @@ fn gateways_may_be_bound_to_their_namespace() {
     }
 }
 
+/// `cluster_tls_test.go`, `TestApplyUpstreamTLSSettingsHBONE`: HBONE is outermost, whatever a rule puts inside.
+#[test]
+fn a_rule_s_own_tls_goes_inside_hbone() {
+    let ambient = ", labels: {app: server}, annotations: {ambient.istio.io/redirection: enabled}";
+    let server = pod("server-1", "10.0.1.1", ambient, BARE);
+    let rule = |mode: &str| {
+        spec(
+            "DestinationRule",
+            "own",
+            "web",
+            &format!("host: server, trafficPolicy: {{tls: {{mode: {mode}}}}}"),
+        )
+    };
+    let inside = json!({"client_tls_from": "hbone", "client_wire": ["mtls"], "conflict": false});
+    let outside = json!({"client_tls_from": "DestinationRule/web/own", "conflict": true});
+    for (mode, expected) in [("DISABLE", &inside), ("SIMPLE", &inside), ("ISTIO_MUTUAL", &outside)] {
+        check(&[&client(), &server, &service(HTTP), &rule(mode)], "10.0.1.1:8080", None, expected);
+    }
+    let without = istiod("1.30.3", "{name: PILOT_ENABLE_AMBIENT, value: 'false'}");
+    let plain = json!({"client_tls": "DISABLE", "client_wire": ["plaintext"]});
+    check(&[&client(), &server, &service(HTTP), &rule("DISABLE"), &without], "10.0.1.1:8080", None, &plain);
+}
+
 /// `sidecar_simulation_test.go`, `TestLoop`.
 #[test]
 fn a_direct_call_to_a_redirect_target_is_dropped() {

@@ -27,11 +27,9 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
     let mesh = survey.mesh;
-    if mesh.hosts.is_empty() {
-        // Without any Service nothing can be said about names.
-        return Vec::new();
-    }
     written(mesh)
+        // Without any Service nothing can be said about names, but of a rule that comes from a cluster.
+        .filter(|rule| !mesh.hosts.is_empty() || rule.meta.created.is_some())
         .filter_map(|rule| {
             let host = host_of(mesh, rule);
             if survey.hosts.knows(&host) {

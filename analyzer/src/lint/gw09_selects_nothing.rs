@@ -3,7 +3,7 @@
 #[cfg(test)]
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
-use crate::lint::survey::gateways::{from_gateway_api, services};
+use crate::lint::survey::gateways::{from_gateway_api, fronts, services};
 use crate::lint::survey::peer_authentications::{by_workload, labels_of};
 use crate::lint::{Problem, Rule, names};
 use crate::mesh::gateway::Gateway;
@@ -30,15 +30,13 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
     let mesh = survey.mesh;
-    // Without any pod nothing tells whom a selector would find.
-    if mesh.pods.is_empty() {
-        return Vec::new();
-    }
     let listens = |gateway: &&Gateway| {
         survey.gateway_pods.iter().copied().chain(&mesh.pods).any(|pod| configures(mesh, gateway, pod))
+            || (mesh.pods.is_empty() && !fronts(survey, gateway).is_empty())
     };
     mesh.gateways
         .iter()
+        .filter(|gateway| survey.knows_pods(&gateway.meta) || !mesh.services.is_empty())
         .filter(|gateway| is_istios(gateway))
         .filter(|gateway| !listens(gateway))
         .map(|gateway| {
@@ -81,7 +79,7 @@ fn misspelt(survey: &Survey<'_>, gateway: &Gateway) -> Option<(String, String)> 
 fn only(survey: &Survey<'_>, gateway: &Gateway) -> Option<(String, String)> {
     let mesh = survey.mesh;
     let exposes = survey.gateway_pods.iter().copied().filter(|pod| {
-        let has = |port| services(mesh, pod).any(|service| service.port(port).is_some());
+        let has = |port| services(mesh, pod).iter().any(|service| service.port(port).is_some());
         !pod.meta.labels.contains_key("gateway.networking.k8s.io/gateway-name")
             && gateway.servers.iter().all(|server| has(server.port))
     });

@@ -3,7 +3,7 @@
 #[cfg(test)]
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
-use crate::lint::survey::gateways::{each, from_gateway_api, named, pods, services};
+use crate::lint::survey::gateways::{each, from_gateway_api, fronts, named};
 use crate::lint::{Problem, Rule, names};
 use crate::mesh::gateway::Server;
 use crate::mesh::service::{Service, TargetPort};
@@ -30,9 +30,7 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
     each(survey, |gateway, server| {
-        let mut fronts: Vec<&Service> =
-            pods(survey, gateway).flat_map(|pod| services(survey.mesh, pod)).collect();
-        fronts.dedup_by(|a, b| std::ptr::eq(*a, *b));
+        let fronts = fronts(survey, gateway);
         let service = *fronts.first()?;
         if fronts.iter().any(|service| service.port(server.port).is_some()) {
             return None;

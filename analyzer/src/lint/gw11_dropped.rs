@@ -3,7 +3,7 @@
 #[cfg(test)]
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
-use crate::lint::survey::gateways::{at, from_gateway_api, named, together, without};
+use crate::lint::survey::gateways::{at, from_gateway_api, named, opened, together, without};
 use crate::lint::{Problem, Rule};
 use crate::mesh::gateway::{Gateway, Server};
 use crate::patch::Patch;
@@ -31,20 +31,24 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
     for gateway in &survey.mesh.gateways {
         let mut dropped: Vec<(&Server, &Gateway, &Server)> = Vec::new();
         for server in gateway.servers.iter().filter(|server| rejected(server).is_none()) {
-            let on_port = kept.entry(server.port).or_default();
-            let winner = on_port
+            let opened = opened(survey, gateway, server);
+            let winner = opened
                 .iter()
+                .filter_map(|port| kept.get(port))
+                .flatten()
                 .copied()
                 .find(|(earlier, first)| clash(first, server) && together(survey, earlier, gateway));
             match winner {
                 Some((earlier, first)) => dropped.push((server, earlier, first)),
-                None => on_port.push((gateway, server)),
+                None => {
+                    opened.into_iter().for_each(|port| kept.entry(port).or_default().push((gateway, server)))
+                }
             }
         }
         let yaml = mended(gateway, &dropped);
         for (server, earlier, first) in dropped {
             let shared = server.hosts.iter().find(|host| first.hosts.contains(host));
-            let why = match shared.filter(|_| first.tls_in_force().is_some()) {
+            let why = match shared.filter(|_| first.tls.is_some() && server.tls.is_some()) {
                 Some(host) => format!("it has {host} already"),
                 None => "their protocols cannot share the port".to_owned(),
             };

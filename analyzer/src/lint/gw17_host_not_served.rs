@@ -45,7 +45,7 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
             .collect();
         let served = |host: &String| {
             let mut servers = gateways.iter().flat_map(|gateway| &gateway.servers);
-            servers.any(|server| server.hosts.iter().any(|own| overlap(own, host)))
+            servers.any(|server| server.hosts_for(&routes.meta.namespace).any(|own| overlap(own, host)))
         };
         let unserved: Vec<&String> = routes.hosts.iter().filter(|host| !served(host)).collect();
         if gateways.is_empty() || unserved.is_empty() {
@@ -73,7 +73,8 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
 /// Corrects hosts that are one slip away from served ones; absent unless all are.
 fn misspelt(routes: &VirtualService, gateways: &[&Gateway], unserved: &[&String]) -> Option<String> {
     let servers = gateways.iter().flat_map(|gateway| &gateway.servers);
-    let served: Vec<&str> = servers.flat_map(|server| &server.hosts).map(String::as_str).collect();
+    let served: Vec<&str> =
+        servers.flat_map(|server| server.hosts_for(&routes.meta.namespace)).map(String::as_str).collect();
     let patch = Patch::of(&routes.meta);
     let written = patch.get("/spec/hosts")?.as_array()?.clone();
     unserved

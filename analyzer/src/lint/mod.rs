@@ -42,6 +42,7 @@ mod gw18_plaintext_to_egress;
 mod in01_without_proxy;
 mod in02_two_proxies;
 mod mc01_trust_domain_changed;
+mod overlap;
 mod pa01_ports_without_selector;
 mod pa02_several_for_namespace;
 mod pa03_several_for_workload;
@@ -260,6 +261,7 @@ pub fn lint(mesh: &Mesh) -> Vec<LintFinding> {
             &b.message,
         ))
     });
+    overlap::tell(&mut findings);
     findings
 }
 

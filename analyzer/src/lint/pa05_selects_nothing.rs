@@ -30,12 +30,9 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
     let mesh = survey.mesh;
-    // Without any pod nothing tells whom a selector would find.
-    if mesh.pods.is_empty() {
-        return Vec::new();
-    }
     mesh.peer_authentications
         .iter()
+        .filter(|policy| survey.knows_pods(&policy.meta))
         .filter(|policy| policy.is_for_workloads() && *policy.meta.namespace != *mesh.config.root_namespace)
         .filter(|policy| chosen(mesh, policy).is_empty() && !has_ended(mesh, policy))
         .map(|policy| {

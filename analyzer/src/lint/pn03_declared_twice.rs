@@ -6,10 +6,12 @@ use crate::lint::survey::Survey;
 use crate::lint::survey::ports::service_port;
 use crate::lint::{Problem, Rule};
 use crate::mesh::Owner;
+use crate::mesh::meta::Labels;
 use crate::mesh::service::Protocol;
 use crate::patch::Patch;
 use crate::report::Severity;
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 
 pub(super) const RULE: Rule = Rule {
     id: "PN03",
@@ -25,15 +27,33 @@ pub(super) const RULE: Rule = Rule {
     },
 };
 
+/// Whom a Service leads to.
+#[derive(PartialEq, Eq, Hash)]
+enum Behind<'a> {
+    /// An address.
+    Address(IpAddr),
+    /// Pods that are not declared: of a namespace, with labels.
+    Selected(&'a str, &'a Labels),
+}
+
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
     let mesh = survey.mesh;
     let mut first = HashMap::new();
     let mut found = BTreeMap::new();
-    for host in mesh.hosts.iter().filter(|host| matches!(host.owner, Owner::Service(_))) {
+    for host in &mesh.hosts {
+        let Owner::Service(index) = host.owner else { continue };
+        let selector = || {
+            let service = mesh.services.get(index).filter(|_| host.endpoints.is_empty())?;
+            service.selector.as_ref().filter(|selector| !selector.is_empty())
+        };
         for port in host.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
-            for endpoint in &host.endpoints {
-                let Some(&wire) = endpoint.ports.get(&port.number) else { continue };
-                let (oldest, declared) = *first.entry((endpoint.ip, wire)).or_insert((host, port));
+            let by_address = host.endpoints.iter().filter_map(|endpoint| {
+                Some((Behind::Address(endpoint.ip), *endpoint.ports.get(&port.number)?))
+            });
+            let by_label =
+                selector().map(|labels| (Behind::Selected(&host.namespace, labels), port.target)).into_iter();
+            for (behind, wire) in by_address.chain(by_label) {
+                let (oldest, declared) = *first.entry((behind, wire)).or_insert((host, port));
                 if declared.protocol != port.protocol && !std::ptr::eq(oldest, host) {
                     found.entry((&host.host, port.number)).or_insert((host, port, oldest, declared, wire));
                 }

@@ -60,7 +60,13 @@ fn compete(older: &Sidecar, sidecar: &Sidecar, pods: &[&Pod]) -> Option<Problem>
                 .copied()
                 .filter(|pod| selects(other, &pod.meta.labels))
                 .partition(|pod| selects(one, &pod.meta.labels));
-            (names(both.into_iter().map(workload)), exclusive)
+            let over = if both.is_empty() && one == other {
+                // The same selector finds the same pods, whichever there will be.
+                names(other.iter().map(|(key, value)| format!("{key}={value}")))
+            } else {
+                names(both.into_iter().map(workload))
+            };
+            (over, exclusive)
         }
         (Some(_), None) | (None, Some(_)) => return None,
     };

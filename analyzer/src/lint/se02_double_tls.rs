@@ -6,9 +6,12 @@ use crate::lint::survey::Survey;
 use crate::lint::survey::destination_rules::originator;
 use crate::lint::survey::service_entries::each_port;
 use crate::lint::{Problem, Rule};
+use crate::mesh::Mesh;
 use crate::mesh::destination_rule::DestinationRule;
 use crate::mesh::service_entry::{EntryPort, ServiceEntry};
+use crate::mesh::virtual_service::{Destination, RouteKind};
 use crate::patch::{self, Patch};
+use crate::policy::visibility::full_name;
 use crate::report::{ClientTls, Severity};
 
 pub(super) const RULE: Rule = Rule {
@@ -27,7 +30,7 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
     each_port(survey, |entry, port| {
-        if !port.protocol.is_tls() {
+        if !port.protocol.is_tls() || for_requests_of_a_gateway(survey.mesh, entry, port) {
             return None;
         }
         let rule = entry.hosts.iter().find_map(|host| {
@@ -45,6 +48,25 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
             "Let applications send HTTP to port {PLAIN} with targetPort {wire}; or, where they send HTTPS, remove the rule's tls block."
         );
         Some(Problem::at(&entry.meta, port.line, message, remedy).yaml(plain(entry, port, rule)))
+    })
+}
+
+/// Tells whether a gateway sends requests to the port, which it took apart before: the layout of the task Egress Gateways with
+/// TLS Origination. The rule is meant for them.
+fn for_requests_of_a_gateway(mesh: &Mesh, entry: &ServiceEntry, port: &EntryPort) -> bool {
+    let of_gateway = |names: &[String]| names.iter().any(|name| name != "mesh");
+    entry.hosts.iter().any(|host| {
+        mesh.routes_to(host).filter(|routes| of_gateway(&routes.gateways)).any(|routes| {
+            let to_port = |to: &Destination| {
+                full_name(&to.host, &routes.meta.namespace, &mesh.config.domain) == *host
+                    && to.port.is_none_or(|number| number == port.number)
+            };
+            routes.routes.iter().any(|route| {
+                route.kind == RouteKind::Http
+                    && (route.gateways.is_empty() || of_gateway(&route.gateways))
+                    && route.destinations.iter().any(to_port)
+            })
+        })
     })
 }
 

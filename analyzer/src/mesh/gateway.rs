@@ -51,6 +51,10 @@ pub struct Server {
     pub protocol: Protocol,
     /// Hosts, namespace prefixes stripped.
     pub hosts: Vec<String>,
+    /// The namespace whose VirtualServices each of the hosts is for, in the same order; `*` for all.
+    pub host_namespaces: Vec<String>,
+    /// The address or socket that it listens on; absent for every address.
+    pub bind: Option<String>,
     /// The tls block.
     pub tls: Option<ServerTls>,
     /// Its place in the document's list of servers or listeners.
@@ -107,12 +111,22 @@ impl Gateway {
                     .at(&["port", "protocol"])
                     .and_then(Node::scalar)
                     .unwrap_or_else(|| "TCP".to_owned());
+                let hosts = texts(entry.get("hosts"));
                 Some(Server {
                     port: number,
                     port_name: entry.at(&["port", "name"]).and_then(Node::scalar),
                     protocol: Protocol::parse(&protocol_text),
                     protocol_text,
-                    hosts: texts(entry.get("hosts")).into_iter().map(|host| strip_namespace(&host)).collect(),
+                    host_namespaces: hosts
+                        .iter()
+                        .map(|host| match host.split_once('/') {
+                            Some((".", _)) => meta.namespace.to_string(),
+                            Some((namespace, _)) => namespace.to_owned(),
+                            None => "*".to_owned(),
+                        })
+                        .collect(),
+                    hosts: hosts.iter().map(|host| strip_namespace(host)).collect(),
+                    bind: entry.get("bind").and_then(Node::scalar).filter(|bind| !bind.is_empty()),
                     tls: entry.get("tls").map(|node| server_tls(node, notes)),
                     place,
                     line: entry.line,
@@ -130,6 +144,18 @@ impl Gateway {
             servers,
             meta,
         }
+    }
+}
+
+impl Server {
+    /// Returns the hosts that VirtualServices of a namespace may be bound to.
+    pub fn hosts_for(&self, namespace: &str) -> impl Iterator<Item = &String> {
+        let scopes = self.host_namespaces.iter();
+        self.hosts
+            .iter()
+            .zip(scopes)
+            .filter(move |(_, scope)| *scope == "*" || *scope == namespace)
+            .map(|(host, _)| host)
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) fn gateway(meta: Meta, document: &Node) -> Gateway {
                 hosts: vec![
                     listener.get("hostname").and_then(Node::scalar).unwrap_or_else(|| "*".to_owned()),
                 ],
+                host_namespaces: vec!["*".to_owned()],
+                bind: None,
                 tls,
                 place,
                 line: listener.line,

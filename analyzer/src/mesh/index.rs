@@ -15,7 +15,7 @@ use crate::mesh::hosts::{HostService, Owner, fqdn};
 use crate::mesh::lookup::{ByHost, BySelector, Index, Ranges, by_id, by_namespace, label};
 use crate::mesh::manifest::{Declared, Manifest, Resources};
 use crate::mesh::mesh_config::MeshConfig;
-use crate::mesh::meta::{Labels, Meta};
+use crate::mesh::meta::{Labels, Meta, selects};
 use crate::mesh::network_policy::NetworkPolicy;
 use crate::mesh::peer_authentication::PeerAuthentication;
 use crate::mesh::pod::Pod;
@@ -145,6 +145,15 @@ impl Mesh {
             config,
             ..Self::default()
         };
+        for pod in mesh.pods.iter_mut().filter(|pod| pod.proxy == PartyKind::Sidecar && pod.lone_proxy) {
+            // Beside a sidecar stands an application: a proxy alone that a Gateway selects is one, whatever its arguments.
+            let own = |gateway: &Gateway| {
+                !gateway.selector.is_empty() && selects(&gateway.selector, &pod.meta.labels)
+            };
+            if mesh.gateways.iter().any(own) {
+                pod.proxy = PartyKind::Gateway;
+            }
+        }
         for pod in mesh.pods.iter_mut().filter(|pod| pod.proxy == PartyKind::Gateway) {
             // The pods of a Gateway carry its name; its class is in the Gateway alone in older versions.
             if let Some(name) = pod.meta.labels.get("gateway.networking.k8s.io/gateway-name")

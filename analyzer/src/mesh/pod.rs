@@ -26,6 +26,8 @@ pub struct Pod {
     pub proxy: PartyKind,
     /// Whether it is both a sidecar's and ztunnel's pod.
     pub both_proxies: bool,
+    /// Whether the proxy is its only container and does not say that it is a sidecar.
+    pub lone_proxy: bool,
     /// Whether its proxy has client certificates of its own, besides the mesh's: `TLS_CLIENT_CERT_CHAIN` in its metadata.
     pub own_certificates: bool,
     /// Whether its proxy says that it cannot bind to ports below 1024.
@@ -139,6 +141,10 @@ impl Pod {
                 .is_some_and(|phase| matches!(phase, "Succeeded" | "Failed")),
             proxy,
             both_proxies: proxy == PartyKind::Sidecar && ambient,
+            lone_proxy: containers.len() == 1
+                && containers.first().and_then(|own| own.get("name")).and_then(Node::text)
+                    == Some("istio-proxy")
+                && !has_argument("sidecar"),
             ports,
             images,
             workload,
@@ -159,6 +165,7 @@ impl Pod {
             ended: false,
             proxy: PartyKind::Sidecar,
             both_proxies: false,
+            lone_proxy: false,
             own_certificates: false,
             unprivileged: false,
             ports: Vec::new(),

@@ -1,5 +1,7 @@
 //! Gateway servers: which one takes a connection to a gateway pod, and what it accepts.
 
+use std::net::IpAddr;
+
 use flow::Class;
 
 use crate::mesh::gateway::{Gateway, Server, ServerTlsMode};
@@ -36,8 +38,16 @@ pub fn servers_on<'a>(mesh: &'a Mesh, pod: &Pod, port: u16) -> Vec<(&'a Gateway,
         .iter()
         .filter(|gateway| configures(mesh, gateway, pod))
         .flat_map(|gateway| gateway.servers.iter().map(move |server| (gateway, server)))
+        .filter(|(_, server)| reachable(server, pod))
         .filter(|(gateway, server)| listens_on(mesh, gateway, pod, server.port).contains(&port))
         .collect()
+}
+
+/// Tells whether a server listens where other pods can call it: not where it is bound to loopback or to a socket.
+fn reachable(server: &Server, pod: &Pod) -> bool {
+    server.bind.as_ref().is_none_or(|bind| {
+        bind.parse::<IpAddr>().is_ok_and(|bind| bind.is_unspecified() || pod.ips.contains(&bind))
+    })
 }
 
 /// Tells whether a Gateway configures a pod.
@@ -53,13 +63,12 @@ pub fn configures(mesh: &Mesh, gateway: &Gateway, pod: &Pod) -> bool {
     selects(&gateway.selector, &pod.meta.labels) && !(bound && elsewhere)
 }
 
+/// Tells whether a Gateway names a Service: one of its own namespace.
 fn names(gateway: &Gateway, host: &HostService) -> bool {
-    gateway.services.iter().any(|name| {
-        *name == host.host
-            || (!name.contains('.')
-                && host.namespace == gateway.meta.namespace
-                && host.host.split('.').next() == Some(name))
-    })
+    host.namespace == gateway.meta.namespace
+        && gateway.services.iter().any(|name| {
+            *name == host.host || (!name.contains('.') && host.host.split('.').next() == Some(name))
+        })
 }
 
 /// Translates a server's port to those that the pod listens on: through the oldest host that leads to the pod by this
@@ -107,12 +116,22 @@ pub fn rejected(server: &Server) -> Option<&'static str> {
     }
 }
 
-/// Tells whether a later server cannot stand beside an earlier one on the same port, and is dropped.
+/// Tells whether a later server cannot stand beside an earlier one on the same port, and is dropped. Servers that are bound
+/// to different addresses have a listener each. A tls block, be it only a redirect, keeps its hosts to itself.
+///
+/// Rule `gateway.server`. Istio: `mergeGateways`, `canMergeProtocols`, `CheckDuplicates`.
 #[must_use]
 pub fn clash(earlier: &Server, later: &Server) -> bool {
+    if earlier.bind != later.bind {
+        return false;
+    }
+    let shared = || earlier.hosts.iter().any(|host| later.hosts.contains(host));
     match (earlier.tls_in_force(), later.tls_in_force()) {
-        (None, None) => earlier.protocol.is_http() != later.protocol.is_http(),
-        (Some(_), Some(_)) => earlier.hosts.iter().any(|host| later.hosts.contains(host)),
+        (None, None) => {
+            let both_http = earlier.protocol.is_http() && later.protocol.is_http();
+            !both_http || (earlier.tls.is_some() && later.tls.is_some() && shared())
+        }
+        (Some(_), Some(_)) => shared(),
         (Some(_), None) | (None, Some(_)) => true,
     }
 }

@@ -97,7 +97,7 @@ pub const RULES: &[(&str, &str)] = &[
     ("gateway.gateway-api-listener", "what a Gateway API listener becomes"),
     (
         "gateway.port",
-        "a server's port is looked up in the Services of the pod; unprivileged proxies open none below 1024",
+        "a server's port is looked up in the Services of the pod; what is bound to loopback or a socket takes no call, unprivileged proxies open none below 1024",
     ),
     (
         "gateway.server",

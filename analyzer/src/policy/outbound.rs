@@ -141,10 +141,11 @@ pub fn decide(
     let offered = |target: &Pod| {
         target.proxy == PartyKind::Ambient || (mesh.control_plane.prefers_hbone && target.hbone())
     };
-    if answer.kind == OutboundKind::Auto
-        && knows_hbone
+    // A rule's own TLS, or none, is what goes inside; only Istio mTLS takes its place.
+    let mutual = answer.tls.value == Some(ClientTls::IstioMutual);
+    if knows_hbone
         && target.is_some_and(offered)
-        && (answer.tls.value != Some(ClientTls::IstioMutual) || mesh.control_plane.prefers_hbone)
+        && (!mutual || (answer.kind == OutboundKind::Auto && mesh.control_plane.prefers_hbone))
         && !behind.host.external
     {
         return hbone(target, trace);

@@ -7,13 +7,17 @@ use crate::mesh::virtual_service::VirtualService;
 use crate::mesh::{HostService, Mesh};
 use crate::report::PartyKind;
 
-/// Tells whether something exported to `export_to` (empty: to all) by `own` is visible in `namespace`.
+/// Tells whether something exported to `export_to` (empty: to all) by `own` is visible in `namespace`. `~` hides it from
+/// all, whatever else is listed, save `*`.
+///
+/// Istio: `push_context.go`, `initServiceRegistry`, `initVirtualServices`.
 #[must_use]
 pub fn exported(export_to: &[String], own: &str, namespace: &str) -> bool {
-    export_to.is_empty()
-        || export_to
-            .iter()
-            .any(|to| to == "*" || (to == "." && own == namespace) || (to == namespace && to != "~"))
+    let lists = |name: &str| export_to.iter().any(|to| to == name);
+    if export_to.is_empty() || lists("*") {
+        return true;
+    }
+    !lists("~") && ((own == namespace && lists(".")) || lists(namespace))
 }
 
 /// Returns the Sidecar resource in force for a pod: the oldest that selects it, else its namespace's own, else the root
@@ -192,5 +196,8 @@ mod tests {
         assert!(!exported(&to(&["."]), "a", "b"));
         assert!(exported(&to(&["b"]), "a", "b"));
         assert!(!exported(&to(&["~"]), "a", "a"));
+        assert!(!exported(&to(&["~", "."]), "a", "a"));
+        assert!(!exported(&to(&["~", "b"]), "a", "b"));
+        assert!(exported(&to(&["~", "*"]), "a", "b"));
     }
 }

@@ -2,7 +2,7 @@
 
 use analyzer::audit::{Auditor, Ledger};
 use analyzer::report::{Judgement, SetAside};
-use flow::{ClientAuth, Flow, FlowId, Reason, Security, Transport};
+use flow::{ClientAuth, Flow, FlowId, PerSide, Reason, Security, Transport};
 
 use super::{
     FRONT, JOB, ORDERS, PLAIN, SEARCH, TO_ORDERS, TO_SEARCH, clean, exactly, fine, flow, istio, judge, mesh,
@@ -44,6 +44,22 @@ fn ob20_ports_of_istio_s_own_are_counted_and_no_finding() {
     assert_eq!(ledger.summary().set_aside["infrastructure-port"], 7);
     // The number alone is no evidence: of a pod without proxy, or another pod than istiod, it is the application's.
     exactly("OB01", &clean(), &flow(FRONT, "10.1.0.20:15014", PLAIN));
+}
+
+#[test]
+fn answers_alone_may_be_a_local_leg_where_no_interface_is_named() {
+    let answers = |from, to| {
+        let one_way = PerSide { client: 0, server: 3 };
+        Flow { packets: one_way, bytes: one_way, from_start: false, ..flow(from, to, PLAIN) }
+    };
+    // Loopback of a pod whose sidecar takes the connection: the answers come from the address that was dialled.
+    let judged = fine(&clean(), &answers(FRONT, ORDERS));
+    assert_eq!(judged.judgement, Judgement::Undecided, "{}", judged.basis);
+    assert_eq!(judged.set_aside, Some(SetAside::Loopback));
+    // An interface that has a name tells by it; a pod without a proxy has no such leg; requests are no answers.
+    exactly("OB01", &clean(), &Flow { seen_at: vec!["eth0".into()], ..answers(FRONT, ORDERS) });
+    exactly("OB01", &clean(), &answers(JOB, ORDERS));
+    exactly("OB01", &clean(), &flow(FRONT, ORDERS, PLAIN));
 }
 
 #[test]

@@ -3,14 +3,15 @@
 use crate::lint::Problem;
 use crate::lint::survey::Survey;
 use crate::mesh::gateway::{Gateway, Server, ServerTls, ServerTlsMode};
+use crate::mesh::meta::{Labels, selects};
 use crate::mesh::pod::Pod;
 use crate::mesh::service::Service;
 use crate::mesh::virtual_service::{Route, RouteKind, VirtualService};
 use crate::mesh::{Mesh, Owner};
 use crate::patch::{self, Patch};
-use crate::policy::gateway::configures;
+use crate::policy::gateway::{configures, listens_on};
 use crate::policy::visibility::covers;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// Checks each server of each Gateway by itself.
 pub(crate) fn each<'a>(
@@ -88,26 +89,68 @@ pub(crate) fn is_legacy(suite: &str) -> bool {
 /// The gateway pods that a Gateway configures.
 pub(crate) fn pods<'s, 'a>(
     survey: &'s Survey<'a>,
-    gateway: &'a Gateway,
+    gateway: &'s Gateway,
 ) -> impl Iterator<Item = &'a Pod> + use<'s, 'a> {
     let mesh = survey.mesh;
     survey.gateway_pods.iter().copied().filter(move |pod| configures(mesh, gateway, pod))
 }
 
-/// The Services in front of a pod, the oldest first.
-pub(crate) fn services<'a>(mesh: &'a Mesh, pod: &'a Pod) -> impl Iterator<Item = &'a Service> {
-    mesh.hosts_of(pod).filter_map(|host| match host.owner {
-        Owner::Service(index) => mesh.services.get(index),
-        Owner::Entry(_) => None,
-    })
+/// The Services in front of a pod, the oldest first: those that lead to its address, or where it has none yet, to its labels.
+pub(crate) fn services<'a>(mesh: &'a Mesh, pod: &'a Pod) -> Vec<&'a Service> {
+    if pod.ips.is_empty() {
+        return selecting(mesh, &pod.meta.labels)
+            .filter(|service| service.meta.namespace == pod.meta.namespace)
+            .collect();
+    }
+    mesh.hosts_of(pod)
+        .filter_map(|host| match host.owner {
+            Owner::Service(index) => mesh.services.get(index),
+            Owner::Entry(_) => None,
+        })
+        .collect()
+}
+
+fn selecting<'a>(mesh: &'a Mesh, labels: &'a Labels) -> impl Iterator<Item = &'a Service> {
+    let selector = |service: &'a Service| service.selector.as_ref().filter(|selector| !selector.is_empty());
+    mesh.services.iter().filter(move |&service| selector(service).is_some_and(|own| selects(own, labels)))
+}
+
+/// The Services in front of the pods that a Gateway configures. Where no pod is declared, those whose own selectors have all
+/// the labels that it selects.
+pub(crate) fn fronts<'a>(survey: &Survey<'a>, gateway: &'a Gateway) -> Vec<&'a Service> {
+    let mesh = survey.mesh;
+    if mesh.pods.is_empty() {
+        let fits = |service: &&Service| {
+            let selector = service.selector.as_ref().filter(|selector| !selector.is_empty());
+            gateway.services.is_empty() && selector.is_some_and(|own| selects(&gateway.selector, own))
+        };
+        return mesh.services.iter().filter(fits).collect();
+    }
+    let mut found: Vec<&Service> = pods(survey, gateway).flat_map(|pod| services(mesh, pod)).collect();
+    found.dedup_by(|a, b| std::ptr::eq(*a, *b));
+    found
+}
+
+/// The ports that a server is opened on at the pods of its Gateway; where none is known, the number itself.
+pub(crate) fn opened(survey: &Survey<'_>, gateway: &Gateway, server: &Server) -> BTreeSet<u16> {
+    let pods = pods(survey, gateway);
+    let ports: BTreeSet<u16> =
+        pods.flat_map(|pod| listens_on(survey.mesh, gateway, pod, server.port)).collect();
+    if ports.is_empty() { BTreeSet::from([server.port]) } else { ports }
 }
 
 /// Tells whether two Gateways configure the same pods; where no pod is known, the selectors tell.
 pub(crate) fn together(survey: &Survey<'_>, a: &Gateway, b: &Gateway) -> bool {
+    let within = || {
+        let plain = |gateway: &Gateway| gateway.services.is_empty() && !from_gateway_api(gateway);
+        let narrower = selects(&a.selector, &b.selector) || selects(&b.selector, &a.selector);
+        survey.gateway_pods.is_empty() && plain(a) && plain(b) && narrower
+    };
     std::ptr::eq(a, b)
         || (a.selector == b.selector
             && a.services == b.services
             && (!from_gateway_api(a) || a.meta.namespace == b.meta.namespace))
+        || within()
         || survey
             .gateway_pods
             .iter()
@@ -135,7 +178,8 @@ pub(crate) fn meant_for(routes: &VirtualService, route: &Route, gateway: &Gatewa
     let gateway_fits = route.gateways.is_empty()
         || route.gateways.iter().any(|name| name.rsplit('/').next() == Some(&*gateway.meta.name));
     let port_fits = route.ports.is_empty() || route.ports.contains(&server.port);
-    gateway_fits && port_fits && server.hosts.iter().any(|own| hosts.iter().any(|host| overlap(own, host)))
+    let mut own = server.hosts_for(&routes.meta.namespace);
+    gateway_fits && port_fits && own.any(|own| hosts.iter().any(|host| overlap(own, host)))
 }
 
 pub(crate) fn passes_through(server: &Server) -> bool {

@@ -25,6 +25,13 @@ pub(crate) fn decided(labels: &Labels) -> bool {
     labels.contains_key(INJECTION) || labels.contains_key(DATAPLANE)
 }
 
+/// Tells whether a namespace is Kubernetes' own, which Istio never puts into the mesh.
+///
+/// Istio: `pkg/kube/inject`, `IgnoredNamespaces`.
+pub(crate) fn of_kubernetes(namespace: &str) -> bool {
+    namespace.starts_with("kube-") || namespace == "local-path-storage"
+}
+
 /// Pods that should have a proxy and have none: those that could, except the ones that opt out.
 pub(crate) fn uninjected(mesh: &Mesh, pod: &Pod) -> bool {
     let opted_out = [&pod.meta.labels, &pod.meta.annotations]
@@ -35,8 +42,7 @@ pub(crate) fn uninjected(mesh: &Mesh, pod: &Pod) -> bool {
 
 /// Pods that could have a proxy and have none: those of the host network cannot, and the control plane has none by design.
 pub(crate) fn could_have_proxy(mesh: &Mesh, pod: &Pod) -> bool {
-    let system =
-        *pod.meta.namespace == *mesh.config.root_namespace || pod.meta.namespace.starts_with("kube-");
+    let system = *pod.meta.namespace == *mesh.config.root_namespace || of_kubernetes(&pod.meta.namespace);
     pod.proxy == PartyKind::NoProxy && !pod.ended && !pod.host_network && !system
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod service_entries;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use crate::mesh::meta::Meta;
 use crate::mesh::pod::Pod;
 use crate::mesh::{HostService, Mesh};
 use crate::report::PartyKind;
@@ -57,6 +58,12 @@ impl<'a> Survey<'a> {
             gateway_pods: gateways.collect(),
             apart: keys.zip(apart).collect(),
         }
+    }
+
+    /// Tells whether a pod that is not declared is not there: other pods are declared, or the object that would select it comes
+    /// from a cluster, whose API server alone sets a creation time. Manifests from a repository hold no pods.
+    pub(crate) fn knows_pods(&self, object: &Meta) -> bool {
+        !self.mesh.pods.is_empty() || object.created.is_some()
     }
 
     /// Tells whether clients of a namespace may see a host otherwise than those of most: see [`apart`].

@@ -1,5 +1,6 @@
 //! Declared ports of Services and ServiceEntries: what they say of their protocol, and what hints at it.
 
+use crate::lint::survey::injection::of_kubernetes;
 use crate::mesh::meta::Meta;
 use crate::mesh::pod::Pod;
 use crate::mesh::service::{Protocol, Service, ServicePort};
@@ -23,11 +24,11 @@ pub(crate) struct Undeclared<'a> {
     pointer: String,
 }
 
-/// Every port without a declared protocol; those of the proxy itself are never sniffed.
+/// Every port without a declared protocol; those of the proxy itself, and of Kubernetes' own namespaces, are never sniffed.
 pub(crate) fn undeclared(mesh: &Mesh) -> Vec<Undeclared<'_>> {
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
-    for host in &mesh.hosts {
+    for host in mesh.hosts.iter().filter(|host| !of_kubernetes(&host.namespace)) {
         let (meta, is_entry) = match host.owner {
             Owner::Service(_) => (mesh.declaration(host), false),
             // One entry stands for all its hosts.

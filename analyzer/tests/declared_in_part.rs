@@ -1,0 +1,143 @@
+//! Declarations without the pods that they are for: what can be said of them, and what cannot.
+
+mod meshes;
+
+use analyzer::lint::lint;
+use meshes::{BARE, load, object, spec};
+
+/// Only a cluster's API server sets it.
+const CREATED: &str = ", creationTimestamp: '2026-01-01T00:00:00Z'";
+
+#[track_caller]
+fn found(id: &str, documents: &[&str], expected: bool) {
+    let ids: Vec<String> = lint(&load(documents)).into_iter().map(|finding| finding.id).collect();
+    assert_eq!(ids.iter().any(|own| own == id), expected, "{id} in {ids:?}");
+}
+
+#[test]
+fn what_is_not_there_is_missing_in_a_cluster_and_unknown_in_a_repository() {
+    let policy = "spec: {selector: {matchLabels: {app: nobody}}, mtls: {mode: STRICT}}";
+    let gateway = "spec: {selector: {istio: nobody}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]}";
+    let rule = "spec: {host: nobody.web.svc.cluster.local}";
+    for (id, kind, spec) in [
+        ("PA05", "PeerAuthentication", policy),
+        ("GW09", "Gateway", gateway),
+        ("DR01", "DestinationRule", rule),
+    ] {
+        found(id, &[&object(kind, "x", "web", "", spec)], false);
+        found(id, &[&object(kind, "x", "web", CREATED, spec)], true);
+    }
+}
+
+#[test]
+fn services_tell_of_gateways_whose_pods_are_not_declared() {
+    let front = spec(
+        "Service",
+        "gw",
+        "infra",
+        "clusterIP: 10.96.0.9, selector: {istio: gw, app: gw}, ports: [{name: http, port: 80, targetPort: 8080}]",
+    );
+    let gateway = |label: &str, port: u16| {
+        let server = format!("{{port: {{number: {port}, name: http, protocol: HTTP}}, hosts: ['*']}}");
+        spec("Gateway", "g", "web", &format!("selector: {{istio: {label}}}, servers: [{server}]"))
+    };
+    for (label, port, nobody, unexposed) in
+        [("gw", 80, false, false), ("gw", 81, false, true), ("other", 80, true, false)]
+    {
+        found("GW09", &[&gateway(label, port), &front], nobody);
+        found("GW10", &[&gateway(label, port), &front], unexposed);
+    }
+    // A pod that has no address yet is led to by its labels.
+    let waiting = object(
+        "Pod",
+        "gw-0",
+        "infra",
+        ", labels: {istio: gw, app: gw}",
+        "spec: {containers: [{name: istio-proxy, args: [proxy, router]}]}",
+    );
+    found("GW10", &[&gateway("gw", 81), &front, &waiting], true);
+    found("GW10", &[&gateway("gw", 80), &front, &waiting], false);
+}
+
+#[test]
+fn the_same_selector_finds_the_same_pods() {
+    let service = |name: &str, namespace: &str, app: &str, target: u16| {
+        let ports = format!("ports: [{{name: {name}, port: 80, targetPort: {target}}}]");
+        spec("Service", name, namespace, &format!("clusterIP: 10.96.0.9, selector: {{app: {app}}}, {ports}"))
+    };
+    let http = service("http", "web", "a", 8080);
+    for (other, twice) in [
+        (service("tcp", "web", "a", 8080), true),
+        (service("tcp", "web", "a", 8081), false),
+        (service("tcp", "web", "b", 8080), false),
+        (service("tcp", "other", "a", 8080), false),
+    ] {
+        found("PN03", &[&http, &other], twice);
+    }
+    let sidecar = |name: &str, app: &str| {
+        let selector = format!("workloadSelector: {{labels: {{app: {app}}}}}");
+        spec("Sidecar", name, "web", &format!("{selector}, egress: [{{hosts: ['./*']}}]"))
+    };
+    found("SC03", &[&sidecar("x", "a"), &sidecar("y", "a")], true);
+    found("SC03", &[&sidecar("x", "a"), &sidecar("y", "b")], false);
+}
+
+#[test]
+fn kubernetes_own_services_are_left_alone() {
+    let dns = |namespace: &str| {
+        spec("Service", "dns", namespace, "clusterIP: 10.96.0.10, ports: [{name: dns-tcp, port: 5353}]")
+    };
+    found("PN01", &[&dns("web")], true);
+    found("PN01", &[&dns("kube-system")], false);
+    let own = |namespace: &str| {
+        let status = "status: {podIP: 10.0.9.1}";
+        object("Pod", "p", namespace, "", &format!("spec: {{{BARE}}}\n{status}"))
+    };
+    let labelled = |namespace: &str| {
+        format!(
+            "\napiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}, labels: {{istio-injection: enabled}}}}\n"
+        )
+    };
+    for (namespace, missing) in [("web", true), ("local-path-storage", false)] {
+        found("IN01", &[&labelled(namespace), &own(namespace)], missing);
+    }
+}
+
+/// The task "Egress Gateways with TLS Origination": the gateway takes requests apart, and the rule encrypts them again.
+#[test]
+fn a_rule_for_the_requests_of_a_gateway_wraps_no_tls() {
+    let entry = spec(
+        "ServiceEntry",
+        "api",
+        "web",
+        "hosts: [api.example.com], resolution: DNS, \
+         ports: [{number: 80, name: http, protocol: HTTP}, {number: 443, name: https, protocol: HTTPS}]",
+    );
+    let rule = spec(
+        "DestinationRule",
+        "api",
+        "web",
+        "host: api.example.com, trafficPolicy: {portLevelSettings: [{port: {number: 443}, tls: {mode: SIMPLE}}]}",
+    );
+    let routes = |gateways: &str, kind: &str, port: u16| {
+        let matches = if kind == "tls" { "match: [{sniHosts: [api.example.com]}], " } else { "" };
+        let destination = format!("destination: {{host: api.example.com, port: {{number: {port}}}}}");
+        spec(
+            "VirtualService",
+            "api",
+            "web",
+            &format!(
+                "hosts: [api.example.com], gateways: [{gateways}], {kind}: [{{{matches}route: [{{{destination}}}]}}]"
+            ),
+        )
+    };
+    found("SE02", &[&entry, &rule], true);
+    for (gateways, kind, port, wrapped) in [
+        ("egress, mesh", "http", 443, false),
+        ("mesh", "http", 443, true),
+        ("egress", "tls", 443, true),
+        ("egress", "http", 80, true),
+    ] {
+        found("SE02", &[&entry, &rule, &routes(gateways, kind, port)], wrapped);
+    }
+}

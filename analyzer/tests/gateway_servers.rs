@@ -1,0 +1,149 @@
+//! Servers of Gateways that meet on one port, and the pods that they are for.
+
+mod meshes;
+
+use analyzer::lint::lint;
+use meshes::{ask, load, object, pod, spec};
+use serde_json::{Value, json};
+
+const ROUTER: &str = "containers: [{name: istio-proxy, args: [proxy, router]}]";
+
+fn router() -> String {
+    pod("gw-0", "10.0.3.1", ", labels: {istio: gw}", ROUTER)
+}
+
+fn front() -> String {
+    let ports = "{name: https, port: 443, targetPort: 8443}, {name: other, port: 8443, targetPort: 8443}";
+    spec("Service", "gw", "web", &format!("clusterIP: 10.96.0.9, selector: {{istio: gw}}, ports: [{ports}]"))
+}
+
+fn gateway(name: &str, servers: &str) -> String {
+    spec("Gateway", name, "web", &format!("selector: {{istio: gw}}, servers: [{servers}]"))
+}
+
+fn server(port: u16, protocol: &str, more: &str) -> String {
+    format!("{{port: {{number: {port}, name: p, protocol: {protocol}}}{more}}}")
+}
+
+const ANY: &str = ", hosts: ['*']";
+
+const TLS: &str = ", hosts: [a.example.com], tls: {mode: SIMPLE, credentialName: a}";
+
+const REDIRECT: &str = ", hosts: [a.example.com], tls: {httpsRedirect: true}";
+
+#[track_caller]
+fn found(id: &str, documents: &[&str], expected: bool) {
+    let ids: Vec<String> = lint(&load(documents)).into_iter().map(|finding| finding.id).collect();
+    assert_eq!(ids.iter().any(|own| own == id), expected, "{id} in {ids:?}");
+}
+
+#[track_caller]
+fn taken(documents: &[&str], to: &str, by: Option<&str>) {
+    let answer = by.map_or(Value::Null, |name| json!(format!("Gateway/web/{name}")));
+    let mesh = load(documents);
+    let to: std::net::SocketAddr = to.parse().unwrap_or_else(|_| panic!("{to}"));
+    let question = analyzer::explain::Question {
+        from: [192, 0, 2, 1].into(),
+        to: flow::Endpoint { ip: to.ip(), port: to.port() },
+        sni: Some("a.example.com".to_owned()),
+    };
+    let explained = serde_json::to_value(analyzer::explain::explain(&mesh, &question));
+    let explained = explained.unwrap_or_default();
+    assert_eq!(explained.pointer("/gateway_server/from").unwrap_or(&Value::Null), &answer);
+}
+
+/// `gateway_test.go`, `TestMergeGateways`.
+#[test]
+fn of_servers_that_cannot_share_a_port_the_first_stays() {
+    for (first, second, clash) in [
+        (server(443, "HTTP", ANY), server(443, "HTTP2", ANY), false),
+        (server(443, "HTTP", ANY), server(443, "TCP", ANY), true),
+        (server(443, "TCP", ANY), server(443, "TCP", ANY), true),
+        (server(443, "HTTPS", TLS), server(443, "HTTP", ANY), true),
+        (server(443, "HTTPS", TLS), server(443, "TLS", TLS), true),
+        (server(443, "HTTPS", TLS), server(443, "TLS", &TLS.replace("a.example", "b.example")), false),
+        (server(443, "HTTP", REDIRECT), server(443, "HTTP", REDIRECT), true),
+        (server(443, "HTTP", REDIRECT), server(443, "HTTP", ", hosts: [a.example.com]"), false),
+        // Two numbers, and one port of the pod.
+        (server(443, "TCP", ANY), server(8443, "HTTP", ANY), true),
+        (server(443, "TCP", ANY), server(9443, "HTTP", ANY), false),
+    ] {
+        let documents = [router(), front(), gateway("a", &first), gateway("b", &second)];
+        let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
+        found("GW11", &documents, clash);
+        taken(&documents, "10.0.3.1:8443", Some("a"));
+    }
+}
+
+#[test]
+fn servers_that_are_bound_apart_do_not_meet() {
+    let on = |bind: &str, more: &str| server(443, "HTTPS", &format!("{more}, bind: {bind}"));
+    let plain = server(443, "HTTPS", TLS);
+    for (bind, reached) in
+        [("127.0.0.1", false), ("unix:///socket", false), ("0.0.0.0", true), ("10.0.3.1", true)]
+    {
+        let bound = on(&format!("'{bind}'"), TLS);
+        let alone = [router(), front(), gateway("a", &bound)];
+        let alone: Vec<&str> = alone.iter().map(String::as_str).collect();
+        taken(&alone, "10.0.3.1:8443", reached.then_some("a"));
+        let both = [router(), front(), gateway("a", &bound), gateway("b", &plain)];
+        let both: Vec<&str> = both.iter().map(String::as_str).collect();
+        taken(&both, "10.0.3.1:8443", Some(if reached { "a" } else { "b" }));
+        found("GW11", &both, false);
+    }
+}
+
+/// `gateway_simulation_test.go`, `TestGatewayServices`.
+#[test]
+fn a_gateway_names_services_of_its_own_namespace_only() {
+    for (namespace, listens) in [("web", true), ("other", false)] {
+        let entry = spec(
+            "ServiceEntry",
+            "front",
+            namespace,
+            "hosts: [front.example.com], ports: [{number: 443, name: p, protocol: HTTPS}], \
+             resolution: STATIC, location: MESH_INTERNAL, endpoints: [{address: 10.0.3.1}]",
+        );
+        let named = ", annotations: {internal.istio.io/gateway-service: front.example.com}";
+        let servers = format!("spec: {{servers: [{}]}}", server(443, "HTTPS", TLS));
+        let gateway = object("Gateway", "a", "web", named, &servers);
+        taken(&[&router(), &entry, &gateway], "10.0.3.1:443", listens.then_some("a"));
+    }
+}
+
+#[test]
+fn a_proxy_alone_that_a_gateway_selects_is_a_gateway() {
+    let alone = |args: &str| {
+        pod(
+            "gw-0",
+            "10.0.3.1",
+            ", labels: {istio: gw}",
+            &format!("containers: [{{name: istio-proxy{args}}}]"),
+        )
+    };
+    let serving = gateway("a", &server(8443, "HTTPS", TLS));
+    let (served, sidecar) = (json!({"server_mode": null}), json!({"server_mode": "PERMISSIVE"}));
+    ask(&load(&[&alone(""), &serving]), "10.0.0.1", "10.0.3.1:8443", None, &served);
+    ask(&load(&[&alone("")]), "10.0.0.1", "10.0.3.1:8443", None, &sidecar);
+    let says = alone(", args: [proxy, sidecar]");
+    ask(&load(&[&says, &serving]), "10.0.0.1", "10.0.3.1:8443", None, &sidecar);
+}
+
+#[test]
+fn a_host_with_a_namespace_is_for_its_virtual_services() {
+    let routes = |namespace: &str| {
+        let route = "http: [{route: [{destination: {host: server.web.svc.cluster.local}}]}]";
+        spec("VirtualService", "v", namespace, &format!("hosts: [a.example.com], gateways: [web/a], {route}"))
+    };
+    for (host, namespace, unserved) in [
+        ("./a.example.com", "web", false),
+        ("./a.example.com", "other", true),
+        ("other/*", "other", false),
+        ("other/*", "web", true),
+        ("'*/a.example.com'", "other", false),
+        ("a.example.com", "other", false),
+    ] {
+        let serving = gateway("a", &server(80, "HTTP", &format!(", hosts: [{host}]")));
+        found("GW17", &[&serving, &routes(namespace)], unserved);
+    }
+}
