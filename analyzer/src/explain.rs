@@ -11,7 +11,8 @@ use crate::lint::touching;
 use crate::mesh::Mesh;
 use crate::names::{self, End, Unclear};
 use crate::parties;
-use crate::report::{Citation, Expected, Party};
+use crate::policy::gateway::needs_sni;
+use crate::report::{Citation, Expected, Party, PartyKind};
 
 /// Which connection is asked about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,8 +48,14 @@ pub struct Explanation {
 #[must_use]
 pub fn explain(mesh: &Mesh, question: &Question) -> Explanation {
     let expectation = expect(mesh, question.from, question.to, question.sni.as_deref());
+    let mut lint = touching(&expectation);
+    let gateway = mesh.pod_at(question.to.ip, Some(question.to.port));
+    let gateway = gateway.filter(|pod| question.sni.is_none() && pod.proxy == PartyKind::Gateway);
+    if gateway.is_some_and(|pod| needs_sni(mesh, pod, question.to.port)) {
+        lint.push("GW08");
+    }
     Explanation {
-        lint: touching(&expectation).into_iter().map(str::to_owned).collect(),
+        lint: lint.into_iter().map(str::to_owned).collect(),
         expected: Arc::unwrap_or_clone(expectation.expected),
         client: parties::client(mesh, question.from),
         server: parties::server(mesh, question.to),

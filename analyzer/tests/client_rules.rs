@@ -345,6 +345,34 @@ fn a_route_to_an_egress_gateway_names_the_subset_that_secures_it() {
 }
 
 #[test]
+fn who_is_asked_about_calls_what_is_hidden() {
+    let sidecar = |mode: &str| {
+        format!(
+            "
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {{name: default, namespace: web}}
+spec: {{egress: [{{hosts: ['./*']}}], outboundTrafficPolicy: {{mode: {mode}}}}}
+"
+        )
+    };
+    let found = |documents: &[&str], to: &str| {
+        let text = [&[BASE], documents].concat().join("---");
+        let (mesh, _) = Mesh::load(vec![Manifest { file: "mesh.yaml".into(), text }]);
+        let to: std::net::SocketAddr = to.parse().unwrap();
+        let to = Endpoint { ip: to.ip(), port: to.port() };
+        explain(&mesh, &Question { from: "10.0.0.1".parse().unwrap(), to, sni: None }).lint
+    };
+    let hidden = |lint: Vec<String>| lint.iter().any(|id| id == "SC01");
+    for mode in ["ALLOW_ANY", "REGISTRY_ONLY"] {
+        assert!(hidden(found(&[&sidecar(mode)], "10.0.0.2:8080")), "{mode}");
+        // What nobody declares is not hidden.
+        assert!(!hidden(found(&[&sidecar(mode)], "192.0.2.1:443")), "{mode}");
+    }
+    assert!(!hidden(found(&[], "10.0.0.2:8080")));
+}
+
+#[test]
 fn a_sidecar_that_imports_a_route_knows_where_it_leads() {
     let sidecar = "
 apiVersion: networking.istio.io/v1

@@ -3,6 +3,7 @@
 mod meshes;
 
 use analyzer::lint::lint;
+use analyzer::report::Severity;
 use meshes::{BARE, load, object, spec};
 
 /// Only a cluster's API server sets it.
@@ -80,6 +81,61 @@ fn the_same_selector_finds_the_same_pods() {
     };
     found("SC03", &[&sidecar("x", "a"), &sidecar("y", "a")], true);
     found("SC03", &[&sidecar("x", "a"), &sidecar("y", "b")], false);
+}
+
+#[test]
+fn policies_tell_of_workloads_that_are_not_declared() {
+    let policy = |name: &str, namespace: &str, app: &str, modes: &str| {
+        let selector = if app.is_empty() {
+            String::new()
+        } else {
+            format!("selector: {{matchLabels: {{app: {app}}}}}, ")
+        };
+        spec("PeerAuthentication", name, namespace, &format!("{selector}{modes}"))
+    };
+    let off = "mtls: {mode: DISABLE}";
+    let strict = "mtls: {mode: STRICT}";
+    let port = "portLevelMtls: {8080: {mode: STRICT}}";
+    for (above, below, id, expected) in [
+        (policy("ns", "web", "", off), policy("own", "web", "a", strict), "XC04", true),
+        (policy("mesh", "istio-system", "", off), policy("own", "web", "a", port), "XC04", true),
+        (policy("ns", "other", "", off), policy("own", "web", "a", strict), "XC04", false),
+        (policy("ns", "web", "", strict), policy("own", "web", "a", strict), "XC04", false),
+        (policy("ns", "web", "", off), policy("own", "istio-system", "a", strict), "XC04", false),
+        (policy("x", "web", "a", off), policy("y", "web", "a", strict), "PA03", true),
+        (policy("x", "web", "a", off), policy("y", "web", "b", strict), "PA03", false),
+        (policy("x", "web", "a", off), policy("y", "other", "a", strict), "PA03", false),
+        (policy("x", "web", "", off), policy("y", "other", "", strict), "PA09", true),
+        (policy("x", "web", "", strict), policy("y", "other", "a", port), "PA09", false),
+        (policy("x", "istio-system", "a", off), policy("y", "web", "", strict), "PA09", false),
+    ] {
+        found(id, &[&above, &below], expected);
+    }
+    // A rule that sends Istio mTLS all the same mends what DISABLE above STRICT breaks.
+    let service =
+        spec("Service", "a", "web", "clusterIP: 10.96.0.9, selector: {app: a}, ports: [{port: 80}]");
+    let rule = spec("DestinationRule", "a", "web", "host: a, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}");
+    let documents = [policy("ns", "web", "", off), policy("own", "web", "a", strict), service, rule];
+    let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
+    found("XC04", &documents, false);
+}
+
+#[test]
+fn strict_for_the_whole_mesh_is_only_worth_knowing_outside_it() {
+    let bare = |namespace: &str| {
+        object("Pod", "p", namespace, "", &format!("spec: {{{BARE}}}\nstatus: {{podIP: 10.0.9.1}}"))
+    };
+    let mesh = spec("PeerAuthentication", "mesh", "istio-system", "mtls: {mode: STRICT}");
+    let own = spec("PeerAuthentication", "own", "tools", "mtls: {mode: STRICT}");
+    for (policy, namespace, severity) in [
+        (&mesh, "tools", Some(Severity::Info)),
+        (&mesh, "kube-system", None),
+        (&own, "tools", Some(Severity::High)),
+    ] {
+        let findings = lint(&load(&[policy, &bare(namespace)]));
+        let rated = findings.iter().find(|finding| finding.id == "PA07").map(|finding| finding.severity);
+        assert_eq!(rated, severity, "{namespace}");
+    }
 }
 
 #[test]

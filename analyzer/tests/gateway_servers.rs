@@ -1,5 +1,7 @@
 //! Servers of Gateways that meet on one port, and the pods that they are for.
 
+#![expect(clippy::unwrap_used, reason = "a test may stop at what it cannot read")]
+
 mod meshes;
 
 use analyzer::lint::lint;
@@ -41,14 +43,13 @@ fn found(id: &str, documents: &[&str], expected: bool) {
 fn taken(documents: &[&str], to: &str, by: Option<&str>) {
     let answer = by.map_or(Value::Null, |name| json!(format!("Gateway/web/{name}")));
     let mesh = load(documents);
-    let to: std::net::SocketAddr = to.parse().unwrap_or_else(|_| panic!("{to}"));
+    let to: std::net::SocketAddr = to.parse().unwrap();
     let question = analyzer::explain::Question {
         from: [192, 0, 2, 1].into(),
         to: flow::Endpoint { ip: to.ip(), port: to.port() },
         sni: Some("a.example.com".to_owned()),
     };
-    let explained = serde_json::to_value(analyzer::explain::explain(&mesh, &question));
-    let explained = explained.unwrap_or_default();
+    let explained = serde_json::to_value(analyzer::explain::explain(&mesh, &question)).unwrap();
     assert_eq!(explained.pointer("/gateway_server/from").unwrap_or(&Value::Null), &answer);
 }
 
@@ -127,6 +128,19 @@ fn a_proxy_alone_that_a_gateway_selects_is_a_gateway() {
     ask(&load(&[&alone("")]), "10.0.0.1", "10.0.3.1:8443", None, &sidecar);
     let says = alone(", args: [proxy, sidecar]");
     ask(&load(&[&says, &serving]), "10.0.0.1", "10.0.3.1:8443", None, &sidecar);
+}
+
+#[test]
+fn a_connection_without_a_name_may_meet_no_server() {
+    let named = gateway("a", &server(443, "HTTPS", TLS));
+    let any = gateway("b", &server(443, "HTTPS", &TLS.replace("a.example.com", "'*'")));
+    let without = |documents: &[&str], found: Value| {
+        ask(&load(documents), "10.0.0.1", "10.0.3.1:8443", None, &json!({"lint": found}));
+    };
+    without(&[&router(), &front(), &named], json!(["GW08"]));
+    without(&[&router(), &front(), &named, &any], json!([]));
+    let mesh = load(&[&router(), &front(), &named]);
+    ask(&mesh, "10.0.0.1", "10.0.3.1:8443", Some("a.example.com"), &json!({"lint": []}));
 }
 
 #[test]

@@ -22,8 +22,8 @@ pub(super) const RULE: Rule = Rule {
     broken: Broken {
         replace: &[],
         add: "apiVersion: v1\nkind: Namespace\nmetadata: {name: batch}\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: z-0, namespace: batch, labels: {app: z}}\nspec: {containers: [{name: app, ports: [{containerPort: 7000}]}]}\nstatus: {podIP: 10.0.9.9}",
-        // No server of this mesh takes plaintext.
-        also: &["XC05"],
+        // No server of this mesh takes plaintext, and its STRICT protects nothing here.
+        also: &["PA07", "XC05"],
     },
 };
 

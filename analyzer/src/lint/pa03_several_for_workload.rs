@@ -47,6 +47,26 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
                 }
             }
         }
+        let twin = || {
+            // The same selector chooses the same pods, whichever there will be.
+            let all = mesh.peer_authentications.iter();
+            let mut older = all.take_while(|older| !std::ptr::eq(*older, policy));
+            older.find(|older| {
+                older.meta.namespace == policy.meta.namespace && older.selector == policy.selector
+            })
+        };
+        let acts = *policy.meta.namespace != *mesh.config.root_namespace;
+        if let Some(first) = first.is_none().then(twin).flatten().filter(|_| acts) {
+            let labels = names(policy.selector.iter().map(|(key, value)| format!("{key}={value}")));
+            let message = format!(
+                "{} has no effect on {labels}: {} is older and acts alone, policies are not merged",
+                policy.meta.id(),
+                first.meta.id()
+            );
+            let (remedy, yaml) = apart(policy, first, &[], &[]);
+            let problem = Problem::at(&policy.meta, policy.selector_line, message, remedy);
+            problems.push(problem.yaml(yaml.unwrap_or_default()));
+        }
         let Some(first) = first else { continue };
         let message = format!(
             "{} has no effect on {}: {} is older and acts alone, policies are not merged",

@@ -3,7 +3,7 @@
 #[cfg(test)]
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
-use crate::lint::survey::injection::{inject, intercept};
+use crate::lint::survey::injection::{inject, intercept, of_kubernetes};
 use crate::lint::survey::meetings::workload;
 use crate::lint::survey::peer_authentications::{PATCHED, container_ports, mesh_namespaces, policy_of};
 use crate::lint::{Problem, Rule, names};
@@ -50,6 +50,7 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
     };
     let in_mesh = mesh_namespaces(mesh);
     let mut found: BTreeMap<(String, &str), Bare<'_>> = BTreeMap::new();
+    let mut beyond: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for pod in mesh.pods.iter().filter(|pod| !pod.ended) {
         let ports = container_ports(mesh, pod);
         if pod.proxy == PartyKind::NoProxy && *pod.meta.namespace != *mesh.config.root_namespace {
@@ -61,6 +62,8 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
             if own || in_mesh.contains(&*pod.meta.namespace) {
                 let bare = found.entry((from, &pod.meta.namespace)).or_default();
                 bare.entry(workload(pod)).or_insert((pod, BTreeSet::new()));
+            } else if !of_kubernetes(&pod.meta.namespace) {
+                beyond.entry(from).or_default().insert(pod.meta.namespace.to_string());
             }
         } else if pod.proxy == PartyKind::Sidecar {
             for port in ports.into_iter().filter(|port| interception::inbound(pod, *port).is_err()) {
@@ -93,6 +96,15 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
                 .collect();
             Some(if patches.is_empty() { problem } else { problem.yaml(patch::together(patches)) })
         })
+        .chain(beyond.into_iter().filter_map(|(from, namespaces)| {
+            let policy = policy_of(mesh, &from)?;
+            let message = format!(
+                "{from} sets STRICT for the whole mesh, and in {} nothing enforces it: these namespaces have pods, and none with a proxy",
+                names(namespaces)
+            );
+            let remedy = "Label the namespaces that are meant to be in the mesh; the others stay as they are.";
+            Some(Problem::at(&policy.meta, policy.mode_line, message, remedy).rated(Severity::Info))
+        }))
         .collect()
 }
 

@@ -30,6 +30,23 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
     for (pod, mode) in sidecar_modes(mesh).filter(|(_, mode)| mode.value == ServerMode::Disable) {
         found.entry(mode.from).or_default().insert(workload(pod));
     }
+    if mesh.pods.is_empty() {
+        // Whom a policy is for, its selector tells, else its namespace.
+        for policy in &mesh.peer_authentications {
+            let mut modes =
+                policy.mode.iter().chain(policy.ports.values().filter_map(|(mode, _)| mode.as_ref()));
+            let acts = !policy.is_for_workloads() || *policy.meta.namespace != *mesh.config.root_namespace;
+            if acts && modes.any(|mode| *mode == ServerMode::Disable) {
+                let labels = policy.selector.iter().map(|(key, value)| format!("{key}={value}"));
+                let whom = if policy.is_for_workloads() {
+                    labels.collect()
+                } else {
+                    BTreeSet::from([format!("namespace {}", policy.meta.namespace)])
+                };
+                found.insert(policy.meta.id(), whom);
+            }
+        }
+    }
     by_policy(mesh, found, |policy, pods| {
         let message = format!("{} switches mTLS off for {pods}: plaintext by declaration", policy.meta.id());
         let remedy = "Confirm that it is meant; else remove the mode, so that the one above it counts again.";

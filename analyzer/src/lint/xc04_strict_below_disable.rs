@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
 use crate::lint::survey::meetings::workload;
-use crate::lint::survey::peer_authentications::{has_mutual_rule, policy_of, sidecar_modes};
+use crate::lint::survey::peer_authentications::{
+    has_mutual_rule, has_mutual_rule_in, policy_of, sidecar_modes,
+};
 use crate::lint::{Problem, Rule, names};
 use crate::mesh::Mesh;
 use crate::patch::Patch;
@@ -39,6 +41,23 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
             levels.entry(namespace).or_insert_with(|| at_namespace(mesh, namespace, &mut Trace::default()));
         if level.value == ServerMode::Disable && !has_mutual_rule(mesh, pod) {
             found.entry((mode.from, namespace, level.from.clone())).or_default().insert(workload(pod));
+        }
+    }
+    if mesh.pods.is_empty() {
+        // Whom a policy is for, its selector tells.
+        for policy in mesh.peer_authentications.iter().filter(|policy| policy.is_for_workloads()) {
+            let namespace = &*policy.meta.namespace;
+            let level = at_namespace(mesh, namespace, &mut Trace::default());
+            let mut modes =
+                policy.mode.iter().chain(policy.ports.values().filter_map(|(mode, _)| mode.as_ref()));
+            if level.value == ServerMode::Disable
+                && namespace != mesh.config.root_namespace
+                && modes.any(|mode| *mode == ServerMode::Strict)
+                && !has_mutual_rule_in(mesh, namespace)
+            {
+                let labels = policy.selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                found.insert((policy.meta.id(), namespace, level.from), labels);
+            }
         }
     }
     found

@@ -224,6 +224,16 @@ pub fn listener(mesh: &Mesh, pod: &Pod, port: u16, sni: Option<&str>, trace: &mu
     }
 }
 
+/// Tells whether no server of a pod's port takes TLS without an SNI: all of them have other hosts than `*`.
+#[must_use]
+pub fn needs_sni(mesh: &Mesh, pod: &Pod, port: u16) -> bool {
+    let mut servers = servers_on(mesh, pod, port)
+        .into_iter()
+        .filter(|(_, server)| rejected(server).is_none() && server.tls_in_force().is_some())
+        .peekable();
+    servers.peek().is_some() && servers.all(|(_, server)| server.hosts.iter().all(|host| host != "*"))
+}
+
 /// The lowest version that a server negotiates, where one is declared: its own, else the mesh's `tlsDefaults`, which say
 /// nothing about mesh certificates, and about connections that are passed on neither.
 fn min_version(mesh: &Mesh, server: &Server) -> Option<String> {

@@ -36,10 +36,18 @@ pub enum OutboundKind {
     NoProxy,
     /// The destination is not redirected to the sidecar; with the reason.
     NotIntercepted(String),
-    /// The client does not know the destination: forwarded as it is; with what hides it.
-    Passthrough(String),
+    /// The client does not know the destination: forwarded as it is.
+    Passthrough {
+        /// Why it does not.
+        why: String,
+        /// Whether the destination is declared, and hidden from the client by a Sidecar or an `exportTo`.
+        hidden: bool,
+    },
     /// The client does not know the destination: dropped.
-    Blocked,
+    Blocked {
+        /// As in [`OutboundKind::Passthrough`].
+        hidden: bool,
+    },
     /// A DestinationRule's tls block.
     Rule,
     /// Auto mTLS, or the application's bytes where it does not apply.
@@ -220,6 +228,7 @@ fn unknown_destination(
     hidden: Option<(Hidden<'_>, Behind<'_>)>,
     trace: &mut Trace,
 ) -> Outbound {
+    let is_hidden = matches!(hidden, Some((Hidden::NotExported(_) | Hidden::NotImported(_), _)));
     let why = match hidden {
         Some((Hidden::NotExported(Some(meta)), _)) => {
             trace.cite(
@@ -255,13 +264,13 @@ fn unknown_destination(
     let own = visibility::sidecar_for(mesh, pod).and_then(|sidecar| sidecar.registry_only);
     if own.unwrap_or(mesh.config.registry_only) {
         trace.built_in("client.outbound-traffic-policy", format!("REGISTRY_ONLY drops it: {why}"));
-        return undecided(OutboundKind::Blocked, &[]);
+        return undecided(OutboundKind::Blocked { hidden: is_hidden }, &[]);
     }
     trace.built_in(
         "client.outbound-traffic-policy",
         format!("ALLOW_ANY passes the application's bytes on: {why}"),
     );
-    undecided(OutboundKind::Passthrough(why), &ALL)
+    undecided(OutboundKind::Passthrough { why, hidden: is_hidden }, &ALL)
 }
 
 fn to_host(

@@ -27,8 +27,8 @@ fn breach(case: &Case<'_>) -> Option<Breach> {
             "the client has no proxy that could encrypt".to_owned()
         }
         (OutboundKind::NotIntercepted(reason), _) => format!("the client's proxy is bypassed: {reason}"),
-        (OutboundKind::Passthrough(reason), _) => format!("the client's proxy passes it through: {reason}"),
-        (OutboundKind::Blocked, _) => "the client's proxy should have dropped it".to_owned(),
+        (OutboundKind::Passthrough { why, .. }, _) => format!("the client's proxy passes it through: {why}"),
+        (OutboundKind::Blocked { .. }, _) => "the client's proxy should have dropped it".to_owned(),
         (OutboundKind::Rule, _) => {
             format!("{} switches TLS off", case.expectation.expected.client_tls_from)
         }

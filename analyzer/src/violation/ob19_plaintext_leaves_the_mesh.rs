@@ -17,7 +17,7 @@ pub(crate) const RULE: Rule = Rule {
 
 fn breach(case: &Case<'_>) -> Option<Breach> {
     let let_through =
-        matches!(case.expectation.client, OutboundKind::Passthrough(_) | OutboundKind::AmbientPlain);
+        matches!(case.expectation.client, OutboundKind::Passthrough { .. } | OutboundKind::AmbientPlain);
     let undeclared = case.server.kind == PartyKind::Unknown && !case.may_be_declared();
     if !case.is_plaintext() || !let_through || !undeclared || !case.knows_direction() {
         return None;

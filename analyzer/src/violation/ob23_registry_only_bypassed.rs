@@ -32,16 +32,16 @@ fn breach(case: &Case<'_>) -> Option<Breach> {
     let stranger = case.server.kind == PartyKind::Unknown && !case.may_be_declared();
     let why = match &case.expectation.client {
         // A node's address may stand for the API server, or for a Service's port on the node.
-        OutboundKind::Blocked
+        OutboundKind::Blocked { .. }
             if stranger || !matches!(case.server.kind, PartyKind::Unknown | PartyKind::Node) =>
         {
             "its proxy should have dropped it"
         }
         OutboundKind::NotIntercepted(why) if stranger && is_registry_only(case) => why,
-        OutboundKind::Blocked
+        OutboundKind::Blocked { .. }
         | OutboundKind::NotIntercepted(_)
         | OutboundKind::NoProxy
-        | OutboundKind::Passthrough(_)
+        | OutboundKind::Passthrough { .. }
         | OutboundKind::Rule
         | OutboundKind::Auto
         | OutboundKind::Hbone

@@ -46,7 +46,7 @@ pub fn touching(expectation: &Expectation) -> Vec<&'static str> {
     if no_tls && strict {
         match &expectation.client {
             OutboundKind::NotIntercepted(_) => ids.push("XC08"),
-            OutboundKind::Rule | OutboundKind::Passthrough(_) => ids.push("XC01"),
+            OutboundKind::Rule | OutboundKind::Passthrough { .. } => ids.push("XC01"),
             OutboundKind::Auto => {
                 ids.push("XC01");
                 // With auto mTLS on, something is always decided.
@@ -55,8 +55,14 @@ pub fn touching(expectation: &Expectation) -> Vec<&'static str> {
                 }
             }
             OutboundKind::AmbientPlain => ids.push("AB04"),
-            OutboundKind::NoProxy | OutboundKind::Blocked | OutboundKind::Hbone => {}
+            OutboundKind::NoProxy | OutboundKind::Blocked { .. } | OutboundKind::Hbone => {}
         }
+    }
+    // The connection itself shows that the client calls what is hidden from it.
+    if let OutboundKind::Passthrough { hidden: true, .. } | OutboundKind::Blocked { hidden: true } =
+        expectation.client
+    {
+        ids.push("SC01");
     }
     let istio = expected.client_tls == Some(ClientTls::IstioMutual);
     if istio && by_rule && expected.istio_mtls == IstioMtls::Unterminated {

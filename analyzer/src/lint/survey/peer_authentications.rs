@@ -3,10 +3,10 @@
 use crate::lint::survey::injection::labelled;
 use crate::lint::survey::meetings::workload;
 use crate::lint::{Problem, names};
-use crate::mesh::Mesh;
 use crate::mesh::meta::{Labels, selects};
 use crate::mesh::peer_authentication::PeerAuthentication;
 use crate::mesh::pod::Pod;
+use crate::mesh::{HostService, Mesh};
 use crate::policy::destination_rule::full_host;
 use crate::policy::interception::{self, NEVER_INTERCEPTED};
 use crate::policy::peer_authentication::effective;
@@ -17,7 +17,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Tells whether a rule makes clients send Istio mTLS to a Service of the pod, whatever auto mTLS would do.
 pub(crate) fn has_mutual_rule(mesh: &Mesh, pod: &Pod) -> bool {
-    let hosts: Vec<_> = pod.ips.iter().flat_map(|ip| mesh.hosts_at(*ip)).collect();
+    mutual_rule(mesh, pod.ips.iter().flat_map(|ip| mesh.hosts_at(*ip)))
+}
+
+/// The same for any Service of a namespace.
+pub(crate) fn has_mutual_rule_in(mesh: &Mesh, namespace: &str) -> bool {
+    mutual_rule(mesh, mesh.hosts.iter().filter(|host| *host.namespace == *namespace))
+}
+
+fn mutual_rule<'a>(mesh: &Mesh, hosts: impl Iterator<Item = &'a HostService>) -> bool {
+    let hosts: Vec<_> = hosts.collect();
     mesh.destination_rules.iter().any(|rule| {
         let mutual = rule.policy.as_ref().and_then(|policy| policy.tls.as_ref());
         mutual.is_some_and(|tls| tls.mode == ClientTls::IstioMutual)
