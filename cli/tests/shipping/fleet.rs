@@ -25,6 +25,9 @@ const YOUNG: Duration = Duration::from_secs(8);
 /// The server outside the mesh: see `testdata/recipe/fleet.py`.
 const OUTSIDE: &str = "203.0.113.10";
 
+/// How long the last packets of a connection may take after its client has closed it.
+const CLOSING: Duration = Duration::from_secs(3);
+
 /// Both ends of a connection, client first.
 type Ends = (String, u16, String, u16);
 
@@ -299,6 +302,8 @@ fn survive(
 
     // Nobody watches.
     made.unseen.extend(mesh.round().clients);
+    // Nor when the last of them is closed: Envoy waits a second for the other end.
+    std::thread::sleep(CLOSING);
 
     collector = Collector::of(&manifests, store, port);
     agents = NODES.map(|node| Agent::start(node, mesh, &collector, spools));
