@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use flow::{Endpoint, Flow, Transport};
+use flow::{Endpoint, Flow, Proof, Transport};
 use serde::Serialize;
 
 use crate::audit::Ledger;
 use crate::describe::{self, Subject};
 use crate::expectation::{Expectation, expect};
 use crate::mesh::Mesh;
-use crate::mesh::meta::{Labels, Meta};
+use crate::mesh::meta::{Labels, Meta, selects};
 use crate::mesh::peer_authentication::PeerAuthentication;
 use crate::mesh::pod::Pod;
 use crate::names::Unclear;
@@ -31,6 +31,16 @@ pub enum Scope {
     Namespace(String),
     /// A workload, as `namespace/name`.
     Workload(String),
+}
+
+impl Scope {
+    /// Returns what becomes STRICT with it: the policy of the root namespace is the whole mesh's.
+    fn whole(&self, mesh: &Mesh) -> Self {
+        match self {
+            Self::Namespace(name) if *name == mesh.config.root_namespace => Self::Mesh,
+            Self::Mesh | Self::Namespace(_) | Self::Workload(_) => self.clone(),
+        }
+    }
 }
 
 /// What STRICT would do there, as far as the flows tell.
@@ -61,6 +71,8 @@ pub struct Workload {
     pub flows: u64,
     /// Those of them that STRICT lets in too.
     pub stays: u64,
+    /// Those of these that are so by inference, or by what the client's proxy is declared to send then.
+    pub stays_likely: u64,
     /// Those that STRICT would refuse.
     pub would_break: u64,
     /// Those of which the wire does not tell.
@@ -80,11 +92,21 @@ flow::named! {
         Ready = "ready",
         /// Nothing reached it in what was seen: no evidence, which is not readiness.
         NoTraffic = "no-traffic",
-        /// A narrower policy keeps it from becoming STRICT.
+        /// A narrower policy keeps it from becoming STRICT; or it is one workload of the root namespace, where no policy acts for
+        /// single ones.
         StaysOpen = "stays-open",
         /// No proxy that would enforce it.
         NotEnforced = "not-enforced",
     }
+}
+
+/// Checks that the declarations have what the scope names.
+///
+/// # Errors
+///
+/// Where they have no such namespace or workload.
+pub fn check(mesh: &Mesh, scope: &Scope) -> Result<(), Unclear> {
+    propose(mesh, scope).map(|_| ())
 }
 
 /// Tells what would become of these flows if what the scope names became STRICT.
@@ -100,9 +122,10 @@ pub fn assess<'a>(
     scope: &Scope,
     flows: impl IntoIterator<Item = &'a Flow>,
 ) -> Result<Readiness, Unclear> {
+    let scope = &scope.whole(mesh);
     let (policy, proposal) = propose(mesh, scope)?;
-    let proposed = mesh.with_peer_authentication(policy);
-    let mut workloads = workloads(mesh, &proposed, scope);
+    let proposed = mesh.with_peer_authentication(policy.clone());
+    let mut workloads = workloads(mesh, &proposed, scope, &policy);
     let mut ledger = Ledger::default();
     for flow in flows {
         let server = parties::server(mesh, flow.server);
@@ -121,7 +144,10 @@ pub fn assess<'a>(
             let Some(workload) = workloads.get_mut(&workload) else { continue };
             workload.flows = workload.flows.saturating_add(1);
             let count = match fate {
-                Fate::Stays => &mut workload.stays,
+                Fate::Stays { certain } => {
+                    workload.stays_likely = workload.stays_likely.saturating_add(u64::from(!certain));
+                    &mut workload.stays
+                }
                 Fate::Unclear => &mut workload.unclear,
                 Fate::Breaks(_) => &mut workload.would_break,
             };
@@ -149,7 +175,10 @@ fn reached(mesh: &Mesh, to: Endpoint, server: &Party) -> BTreeSet<String> {
 
 /// What would become of a flow that was let in.
 enum Fate {
-    Stays,
+    Stays {
+        /// Whether that was read, rather than inferred.
+        certain: bool,
+    },
     Unclear,
     /// Judged as the attempt that it would be.
     Breaks(Box<Judged>),
@@ -166,30 +195,29 @@ fn fate(mesh: &Mesh, proposed: &Mesh, flow: &Flow, server: &Party) -> Option<Fat
     let then = expect(proposed, flow.client.ip, flow.server, sni);
     let case = |expectation| Case { mesh, flow, client: &client, server, expectation, since: None };
     let verdict = verdict::judge(&case(&now));
+    // What the server gave no byte to was not let in.
+    if verdict.judgement == Judgement::Exempt || !flow.answered() || case(&now).has_failed() {
+        return None;
+    }
     match verdict.set_aside {
         None | Some(SetAside::ClassUnknown | SetAside::CertificateHidden) => {}
-        Some(
-            SetAside::Loopback
-            | SetAside::InfrastructurePort
-            | SetAside::Probe
-            | SetAside::Udp
-            | SetAside::Opaque
-            | SetAside::HandshakeFailed
-            | SetAside::UnknownDestination,
-        ) => return None,
-    }
-    // What the server gave no byte to was not let in.
-    if !flow.answered() || case(&now).has_failed() {
-        return None;
+        Some(_) => return Some(Fate::Unclear),
     }
     let (before, after) = (case(&now).possible(), case(&then).possible());
     let allowed = &then.expected.allowed;
+    // The client's proxy goes by the server's policy too: what it sent because of that, it sends otherwise then.
+    let (sent, sends) = (&now.expected.client_wire, &then.expected.client_wire);
+    let declared = !before.is_empty() && before.iter().all(|class| sent.contains(class));
+    if sent != sends && declared && !sends.is_empty() && sends.iter().all(|class| allowed.contains(class)) {
+        return Some(Fate::Stays { certain: false });
+    }
     // A certificate that PERMISSIVE passed by is asked for its issuer under STRICT, and that nobody saw.
     if after.is_empty() || before != after {
         return Some(Fate::Unclear);
     }
     if after.iter().all(|class| allowed.contains(class)) {
-        return Some(Fate::Stays);
+        let certain = matches!(flow.security.evidence().proof, Proof::Wire | Proof::Exact);
+        return Some(Fate::Stays { certain });
     }
     if after.iter().any(|class| allowed.contains(class)) {
         return Some(Fate::Unclear);
@@ -233,10 +261,15 @@ fn state(workload: &Workload) -> State {
     }
 }
 
-/// Lists the workloads of the scope, by name: those with pods that run.
-fn workloads(mesh: &Mesh, proposed: &Mesh, scope: &Scope) -> BTreeMap<String, Workload> {
+/// Lists the workloads of the scope, by name: those with pods that run, and every other one that the policy is for as well.
+fn workloads(
+    mesh: &Mesh,
+    proposed: &Mesh,
+    scope: &Scope,
+    policy: &PeerAuthentication,
+) -> BTreeMap<String, Workload> {
     let mut workloads: BTreeMap<String, Workload> = BTreeMap::new();
-    for pod in mesh.pods.iter().filter(|pod| !pod.ended && covers(scope, pod)) {
+    for pod in mesh.pods.iter().filter(|pod| !pod.ended && covers(scope, policy, pod)) {
         let enforced = matches!(pod.proxy, PartyKind::Sidecar | PartyKind::Ambient);
         // A gateway's servers declare what it accepts, not a mode.
         if matches!(pod.proxy, PartyKind::Gateway | PartyKind::Waypoint) {
@@ -252,6 +285,7 @@ fn workloads(mesh: &Mesh, proposed: &Mesh, scope: &Scope) -> BTreeMap<String, Wo
             proposed_from: if enforced { then.from } else { "default".to_owned() },
             flows: 0,
             stays: 0,
+            stays_likely: 0,
             would_break: 0,
             unclear: 0,
             state: State::NoTraffic,
@@ -260,11 +294,16 @@ fn workloads(mesh: &Mesh, proposed: &Mesh, scope: &Scope) -> BTreeMap<String, Wo
     workloads
 }
 
-fn covers(scope: &Scope, pod: &Pod) -> bool {
+fn covers(scope: &Scope, policy: &PeerAuthentication, pod: &Pod) -> bool {
     match scope {
         Scope::Mesh => true,
         Scope::Namespace(namespace) => *pod.meta.namespace == **namespace,
-        Scope::Workload(workload) => name(pod) == *workload,
+        Scope::Workload(workload) => {
+            let selected = pod.meta.namespace == policy.meta.namespace
+                && policy.is_for_workloads()
+                && selects(&policy.selector, &pod.meta.labels);
+            selected || name(pod) == *workload
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use analyzer::readiness::{Readiness, Scope, State, assess};
+use analyzer::readiness::{Readiness, Scope, State, assess, check};
 use analyzer::report::{InputError, ServerMode};
 use anyhow::anyhow;
 use flow::Coverage;
@@ -31,7 +31,7 @@ pub(crate) fn run(options: &args::Readiness) -> Result<Status, Fatal> {
     let declared = input::mesh(&options.mesh)?;
     let status = declared.report_errors();
     // A wrong name is said before a large capture is read.
-    assess(&declared.mesh, &scope, []).map_err(|unclear| Fatal::usage(anyhow!("{unclear}")))?;
+    check(&declared.mesh, &scope).map_err(|unclear| Fatal::usage(anyhow!("{unclear}")))?;
     let observed = input::captures(
         &options.captures.files,
         options.captures.limits(),
@@ -80,7 +80,10 @@ fn text(out: &mut impl Write, answer: &Answer) -> io::Result<()> {
             mode(workload.mode),
             mode(workload.proposed),
             workload.flows.to_string(),
-            workload.stays.to_string(),
+            match workload.stays_likely {
+                0 => workload.stays.to_string(),
+                likely => format!("{} ({likely} likely)", workload.stays),
+            },
             workload.would_break.to_string(),
             workload.unclear.to_string(),
             workload.state.to_string(),

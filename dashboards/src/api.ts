@@ -65,6 +65,8 @@ export interface Workload {
   proposed_from: string;
   flows: number;
   stays: number;
+  /** Those of these that are so by inference only. */
+  stays_likely: number;
   would_break: number;
   unclear: number;
   state: "breaks" | "unclear" | "ready" | "no-traffic" | "stays-open" | "not-enforced";

@@ -73,7 +73,7 @@ function Answer({ answer }: { answer: api.Readiness }) {
             {answer.workloads.map((workload) => (
               <tr key={workload.name}>
                 <td><Name text={workload.name} /></td><td>{workload.mode ?? "none"}</td><td title={workload.proposed_from}>{workload.proposed ?? "none"}</td>
-                <td class="number">{count(workload.flows)}</td><td class="number">{count(workload.stays)}</td><td class="number">{count(workload.would_break)}</td><td class="number">{count(workload.unclear)}</td>
+                <td class="number">{count(workload.flows)}</td><td class="number">{count(workload.stays)}{workload.stays_likely > 0 && <span class="quiet"> ({count(workload.stays_likely)} likely)</span>}</td><td class="number">{count(workload.would_break)}</td><td class="number">{count(workload.unclear)}</td>
                 <td title={STATE[workload.state].meaning}>{STATE[workload.state].word}</td>
               </tr>
             ))}

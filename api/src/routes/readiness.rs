@@ -1,6 +1,6 @@
 //! `/api/v1/readiness`: who would break if a namespace, a workload or the whole mesh became STRICT.
 
-use analyzer::readiness::{Readiness, Scope, assess};
+use analyzer::readiness::{Readiness, Scope, assess, check};
 use axum::Json;
 use axum::extract::{Query as Pairs, State};
 use flow::{Class, Flow};
@@ -17,7 +17,7 @@ use crate::view::One;
 
 /// The most flows that are read of those which STRICT may refuse, and of those which it lets in.
 const LOOKED_AT: [(&[Class], usize); 2] =
-    [(&[Class::Plaintext, Class::Tls, Class::Unknown], 20_000), (&[Class::Mtls], 5_000)];
+    [(&[Class::Plaintext, Class::Tls, Class::Opaque, Class::Unknown], 20_000), (&[Class::Mtls], 5_000)];
 
 /// What becomes STRICT, and over which time.
 #[derive(Debug, utoipa::IntoParams)]
@@ -59,12 +59,16 @@ pub(crate) async fn readiness(
     State(app): State<App>,
     asked: Result<Pairs<filter::Pairs>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<One<ReadinessView>>, ApiError> {
-    let (scope, query) = question(&pairs(asked)?)?;
+    let (scope, mut query) = question(&pairs(asked)?)?;
     let mesh = app.policies.mesh().ok_or(ApiError::NoMesh)?;
     let unclear = |unclear: analyzer::names::Unclear| ApiError::NotFound {
         what: format!("such namespace or workload: {unclear}"),
     };
-    assess(&mesh, &scope, []).map_err(unclear)?;
+    check(&mesh, &scope).map_err(unclear)?;
+    // What becomes STRICT with the root namespace is all of it.
+    if query.to_namespace.contains(&mesh.config.root_namespace) && !matches!(scope, Scope::Workload(_)) {
+        query.to_namespace.clear();
+    }
     let (mut flows, mut all) = (Vec::new(), true);
     for (classes, most) in LOOKED_AT {
         let query = Query { class: classes.to_vec(), ..query.clone() };

@@ -1,0 +1,96 @@
+//! Who would break under STRICT, where the answer is easily wrong: what one policy means for others, and what clients do with it.
+
+#![expect(clippy::unwrap_used, reason = "a test may stop here")]
+
+use analyzer::mesh::{Manifest, Mesh};
+use analyzer::readiness::{Readiness, Scope, State, assess};
+use flow::Flow;
+use serde_json::json;
+
+const PODS: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: reviews, namespace: shop}
+spec: {clusterIP: 10.96.0.1, selector: {app: reviews}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: v1-0, namespace: shop, labels: {app: reviews, security.istio.io/tlsMode: istio}, ownerReferences: [{kind: StatefulSet, name: v1, controller: true}]}
+spec: {containers: [{name: app, ports: [{containerPort: 8080}]}, {name: istio-proxy, args: [proxy, sidecar]}]}
+status: {podIP: 10.0.0.1}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: v2-0, namespace: shop, labels: {app: reviews, security.istio.io/tlsMode: istio}, ownerReferences: [{kind: StatefulSet, name: v2, controller: true}]}
+spec: {containers: [{name: app, ports: [{containerPort: 8080}]}, {name: istio-proxy, args: [proxy, sidecar]}]}
+status: {podIP: 10.0.0.2}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web-0, namespace: web, labels: {app: web, security.istio.io/tlsMode: istio}, ownerReferences: [{kind: StatefulSet, name: web, controller: true}]}
+spec: {containers: [{name: app}, {name: istio-proxy, args: [proxy, sidecar]}]}
+status: {podIP: 10.0.0.3}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: cron-0, namespace: batch, labels: {app: cron}, ownerReferences: [{kind: StatefulSet, name: cron, controller: true}]}
+spec: {containers: [{name: app}]}
+status: {podIP: 10.0.0.4}
+";
+
+fn mesh(policy: &str) -> Mesh {
+    let text = format!("{PODS}---\n{policy}");
+    let (mesh, errors) = Mesh::load(vec![Manifest { file: "mesh.yaml".into(), text }]);
+    assert!(errors.is_empty(), "{errors:?}");
+    mesh
+}
+
+fn flow(from: &str, to: &str, class: &str) -> Flow {
+    serde_json::from_value(json!({"id": "b".repeat(32), "start": "2026-01-01T00:00:00Z", "end": "2026-01-01T00:00:01Z", "transport": "tcp",
+        "client": {"ip": from, "port": 40000}, "server": {"ip": to, "port": 8080},
+        "tunnel": [], "seen_at": [], "class": class, "proof": "wire", "reason": null, "protocol": null,
+        "upgrade": null, "tls": null, "from_start": true, "close": "fin",
+        "packets": {"client": 6, "server": 4}, "bytes": {"client": 76, "server": 121}}))
+    .unwrap()
+}
+
+fn asked(policy: &str, scope: &Scope, flows: &[Flow]) -> Readiness {
+    assess(&mesh(policy), scope, flows).unwrap()
+}
+
+fn states(readiness: &Readiness) -> Vec<(&str, State)> {
+    readiness.workloads.iter().map(|workload| (workload.name.as_str(), workload.state)).collect()
+}
+
+#[test]
+fn a_policy_for_one_workload_is_for_all_that_its_label_selects() {
+    let refused = flow("10.0.0.4", "10.0.0.2", "plaintext");
+    let readiness = asked("", &Scope::Workload("shop/v1".into()), &[refused]);
+    assert_eq!(states(&readiness), [("shop/v1", State::NoTraffic), ("shop/v2", State::Breaks)]);
+}
+
+#[test]
+fn the_policy_of_the_root_namespace_is_the_whole_meshs() {
+    let root = "apiVersion: v1\nkind: Namespace\nmetadata: {name: istio-system}\n";
+    let refused = flow("10.0.0.4", "10.0.0.2", "plaintext");
+    let readiness = asked(root, &Scope::Namespace("istio-system".into()), &[refused]);
+    assert_eq!(readiness.scope, "mesh");
+    assert!(states(&readiness).contains(&("shop/v2", State::Breaks)), "{readiness:?}");
+}
+
+#[test]
+fn encrypted_bytes_that_are_no_tls_are_not_ready() {
+    let readiness = asked("", &Scope::Namespace("shop".into()), &[flow("10.0.0.4", "10.0.0.2", "opaque")]);
+    assert_eq!(states(&readiness), [("shop/v1", State::NoTraffic), ("shop/v2", State::Unclear)]);
+}
+
+#[test]
+fn a_proxy_that_goes_by_the_policy_sends_otherwise_then() {
+    let off = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: default, namespace: shop}\n\
+               spec: {mtls: {mode: DISABLE}}\n";
+    let flows = [flow("10.0.0.3", "10.0.0.2", "plaintext"), flow("10.0.0.4", "10.0.0.2", "plaintext")];
+    let readiness = asked(off, &Scope::Namespace("shop".into()), &flows);
+    let workload = &readiness.workloads[1];
+    assert_eq!((workload.stays, workload.stays_likely, workload.would_break), (1, 1, 1), "{readiness:?}");
+    assert_eq!(readiness.breaks[0].client.name(), "batch/cron");
+}
