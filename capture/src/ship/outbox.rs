@@ -165,8 +165,11 @@ impl Spooled {
     }
 
     fn hold(&mut self, heading: Heading, flows: &[u8]) {
-        if heading.flows == 0 && !self.held.is_empty() {
-            // The account so far; a later delivery tells the same and more.
+        if heading.flows == 0
+            && let Some((last, _)) = self.held.back_mut()
+        {
+            // Only the account so far, which says all that an earlier one said: it takes no place of its own.
+            last.coverage = heading.coverage;
             return;
         }
         self.held_bytes = self.held_bytes.saturating_add(flows.len());
@@ -412,11 +415,14 @@ mod tests {
             carrier.take(heading(number), &flows).unwrap();
             carrier.check().unwrap();
             // What has no flows takes no place.
-            carrier.take(heading(0), &[]).unwrap();
+            let coverage = Coverage { packets: number, ..Coverage::default() };
+            carrier.take(Heading { coverage, ..heading(0) }, &[]).unwrap();
         }
         assert!(carrier.held_bytes <= HELD_BYTES);
         assert_eq!(carrier.backlog().unwrap(), Backlog { deliveries: 8, bytes: 0, undelivered: 1 + 2 });
         std::fs::remove_dir(&obstacle).unwrap();
+        let accounts: Vec<u64> = carrier.held.iter().map(|(heading, _)| heading.coverage.packets).collect();
+        assert_eq!(accounts, [3, 4, 5, 6, 7, 8, 9, 10], "the last word is never lost");
         carrier.finish().unwrap();
         let expected: Vec<_> = (3..=10).zip(1..).map(|(flows, sequence)| (sequence, flows, 1 + 2)).collect();
         assert_eq!(spooled(folder.path()), expected);
