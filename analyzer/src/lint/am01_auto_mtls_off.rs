@@ -34,9 +34,10 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
         survey.meetings.iter().filter(|meeting| meeting.ids.contains(&"AM01")).collect();
     let (Some(meta), false) = (&config.meta, group.is_empty()) else { return Vec::new() };
     let message = format!(
-        "enableAutoMtls is false and no ISTIO_MUTUAL rule reaches clients in {}: {} is STRICT and refuses them",
+        "enableAutoMtls is false and no ISTIO_MUTUAL rule reaches clients in {}: {} is STRICT and refuses them{}",
         client_namespaces(&group),
-        hosts(&group)
+        hosts(&group),
+        survey.condition()
     );
     let line = config.auto_mtls_line.unwrap_or(meta.line);
     let problem = Problem::at(meta, line, message, "Turn auto mTLS on in MeshConfig.");

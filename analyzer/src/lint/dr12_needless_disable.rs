@@ -28,9 +28,10 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for ((client, server), group) in grouped(survey, "DR12") {
         let message = format!(
-            "{client} switches TLS off to {}, though clients in {} and the servers there could do mTLS: the traffic is plaintext",
+            "{client} switches TLS off to {}, though clients in {} and the servers there could do mTLS: the traffic is plaintext{}",
             hosts(&group),
-            client_namespaces(&group)
+            client_namespaces(&group),
+            survey.condition()
         );
         let remedy = "Set ISTIO_MUTUAL, or remove the tls block so that auto mTLS decides.";
         let problem = blame(mesh, [client, server], &group, message, remedy);

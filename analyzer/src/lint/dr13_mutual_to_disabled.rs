@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
 use crate::lint::survey::destination_rules::{blocks, host_of, is_closest, narrower, written};
+use crate::lint::survey::hosts::Hosts;
 use crate::lint::{Problem, Rule, names};
 use crate::mesh::{HostService, Mesh};
 use crate::patch::{Patch, together};
@@ -30,7 +31,8 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
-    let mesh = survey.mesh;
+    let mesh = survey.meant();
+    let hosts = Hosts::of(mesh);
     let mut levels: HashMap<&str, Decided<ServerMode>> = HashMap::new();
     for host in &mesh.hosts {
         let namespace = &*host.namespace;
@@ -45,8 +47,7 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
             let blocks: Vec<_> =
                 blocks(rule).into_iter().filter(|block| block.tls.mode == ClientTls::IstioMutual).collect();
             let tls = blocks.first()?.tls;
-            let disabled: Vec<(&HostService, &str)> = survey
-                .hosts
+            let disabled: Vec<(&HostService, &str)> = hosts
                 .covered(&host_of(mesh, rule))
                 .into_iter()
                 .filter(|known| !known.external && is_closest(mesh, rule, &known.host) && is_disabled(mesh, known))

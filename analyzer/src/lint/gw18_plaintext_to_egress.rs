@@ -3,7 +3,7 @@
 #[cfg(test)]
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
-use crate::lint::survey::gateways::{at, from_gateway_api, pods};
+use crate::lint::survey::gateways::{at, from_gateway_api};
 use crate::lint::{Problem, Rule};
 use crate::mesh::destination_rule::DestinationRule;
 use crate::mesh::gateway::{Gateway, Server, ServerTlsMode};
@@ -12,8 +12,9 @@ use crate::mesh::{HostService, Mesh};
 use crate::patch::{self, Patch};
 use crate::policy::Trace;
 use crate::policy::destination_rule::{acting, tls_block};
+use crate::policy::gateway::configures;
 use crate::policy::visibility::{covers, full_name};
-use crate::report::{ClientTls, Severity};
+use crate::report::{ClientTls, PartyKind, Severity};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
 
@@ -32,11 +33,13 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
-    let mesh = survey.mesh;
+    let mesh = survey.meant();
+    let pods = || mesh.pods.iter().filter(|pod| pod.proxy == PartyKind::Gateway && !pod.ended);
     // The hosts that are gateways, with the Gateways that configure them.
     let mut gateways: HashMap<&str, (&HostService, Vec<&Gateway>)> = HashMap::new();
     for gateway in &mesh.gateways {
-        for host in pods(survey, gateway).flat_map(|pod| mesh.hosts_of(pod)) {
+        let own = pods().filter(|pod| configures(mesh, gateway, pod));
+        for host in own.flat_map(|pod| mesh.hosts_of(pod)) {
             let (_, own) = gateways.entry(&host.host).or_insert_with(|| (host, Vec::new()));
             if !own.iter().any(|known| std::ptr::eq(*known, gateway)) {
                 own.push(gateway);

@@ -83,6 +83,7 @@ use crate::mesh::meta::Meta;
 use crate::report::{LintFinding, Severity};
 
 use survey::Survey;
+use survey::assumed::assumed;
 pub use survey::meetings::touching;
 
 /// One finding before its rule names it.
@@ -236,7 +237,8 @@ pub const RULES: &[Rule] = &[
 /// Finds what contradicts itself or something else. Worst first, then by id, resource and line.
 #[must_use]
 pub fn lint(mesh: &Mesh) -> Vec<LintFinding> {
-    let survey = Survey::of(mesh);
+    let assumed = assumed(mesh);
+    let survey = Survey::of(mesh, assumed.as_ref());
     let mut findings: Vec<LintFinding> = RULES
         .iter()
         .flat_map(|rule| {

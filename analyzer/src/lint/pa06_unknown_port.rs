@@ -6,8 +6,10 @@ use crate::lint::survey::Survey;
 use crate::lint::survey::peer_authentications::{chosen, container_ports};
 use crate::lint::{Problem, Rule, names};
 use crate::mesh::Mesh;
+use crate::mesh::meta::selects;
 use crate::mesh::peer_authentication::PeerAuthentication;
 use crate::mesh::pod::Pod;
+use crate::mesh::service::TargetPort;
 use crate::patch::{self, Patch};
 use crate::report::Severity;
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,16 +38,15 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
     for policy in with_ports {
         let pods = chosen(mesh, policy);
         let known: BTreeSet<u16> = pods.iter().flat_map(|pod| container_ports(mesh, pod)).collect();
-        // Pods that declare nothing may listen on any port.
-        if known.is_empty() {
+        let wrong: BTreeMap<u16, BTreeSet<u16>> = if mesh.pods.is_empty() {
+            of_services(mesh, policy)
+        } else if known.is_empty() {
+            // Pods that declare nothing may listen on any port.
             continue;
-        }
-        let wrong: BTreeMap<u16, BTreeSet<u16>> = policy
-            .ports
-            .keys()
-            .filter(|port| !known.contains(port))
-            .map(|port| (*port, behind(mesh, &pods, *port)))
-            .collect();
+        } else {
+            let unknown = policy.ports.keys().filter(|port| !known.contains(port));
+            unknown.map(|port| (*port, behind(mesh, &pods, *port))).collect()
+        };
         let yaml = corrected(policy, &wrong);
         for (port, targets) in &wrong {
             let line = policy.ports.get(port).map_or(policy.ports_line, |(_, line)| *line);
@@ -64,14 +65,50 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
                     format!("Set the mode for the container port {listens}, never for the Service's."),
                 )
             };
+            let who = if mesh.pods.is_empty() {
+                "to which no Service of the selected pods leads (none is declared)"
+            } else {
+                "which no selected pod has"
+            };
             let message = format!(
-                "{} sets a mode for port {port}, which no selected pod has, so it acts on nothing{hint}",
+                "{} sets a mode for port {port}, {who}, so it acts on nothing{hint}",
                 policy.meta.id()
             );
             problems.push(Problem::at(&policy.meta, line, message, remedy).yaml(yaml.clone()));
         }
     }
     problems
+}
+
+/// Where no pod is declared: those ports of a policy that are ports of Services, with the container ports behind them. Left out
+/// is one that a Service for such pods leads to, or may lead to because it names its target.
+fn of_services(mesh: &Mesh, policy: &PeerAuthentication) -> BTreeMap<u16, BTreeSet<u16>> {
+    let mut behind: BTreeMap<u16, BTreeSet<u16>> = BTreeMap::new();
+    let mut known = BTreeSet::new();
+    let acts = *policy.meta.namespace != *mesh.config.root_namespace;
+    for service in
+        mesh.services.iter().filter(|service| acts && service.meta.namespace == policy.meta.namespace)
+    {
+        let Some(labels) = service.selector.as_ref().filter(|labels| !labels.is_empty()) else { continue };
+        let differs = |(key, value)| policy.selector.get(key).is_some_and(|other: &String| other != value);
+        if labels.iter().any(differs) {
+            continue;
+        }
+        let same = selects(labels, &policy.selector) || selects(&policy.selector, labels);
+        for port in &service.ports {
+            match &port.target {
+                TargetPort::Name(_) => return BTreeMap::new(),
+                TargetPort::Number(target) => {
+                    known.insert(*target);
+                    if same && policy.ports.contains_key(&port.port) {
+                        behind.entry(port.port).or_default().insert(*target);
+                    }
+                }
+            }
+        }
+    }
+    behind.retain(|port, _| !known.contains(port));
+    behind
 }
 
 /// The container ports behind a Service port of the pods.

@@ -32,9 +32,10 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for ((client, server), group) in grouped(survey, "XC01") {
         let message = format!(
-            "clients in {} send no TLS to {} ({client} decides), where {server} sets STRICT: every request fails",
+            "clients in {} send no TLS to {} ({client} decides), where {server} sets STRICT: every request fails{}",
             client_namespaces(&group),
-            hosts(&group)
+            hosts(&group),
+            survey.condition()
         );
         let (remedy, yaml) = mend(survey, &group);
         let problem = blame(survey.mesh, [client, server], &group, message, remedy);
@@ -66,6 +67,6 @@ fn mend(survey: &Survey<'_>, group: &[&Meeting<'_>]) -> (&'static str, Option<St
         let remedy = "Inject every pod behind the headless service (XC06).";
         return (remedy, xc06_mixed_headless::patch(mesh, meeting.host));
     }
-    let label = meeting.server.map(am02_label_denies_mtls::patch);
+    let label = meeting.server.filter(|_| survey.assumed.is_none()).map(am02_label_denies_mtls::patch);
     ("Let the injector set the label security.istio.io/tlsMode (AM02), then restart the pods.", label)
 }

@@ -37,8 +37,11 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
         } else {
             format!("where {server} sets DISABLE")
         };
-        let message =
-            format!("{client} sends Istio mTLS to {}, {why}: the server cannot decrypt it", hosts(&group));
+        let message = format!(
+            "{client} sends Istio mTLS to {}, {why}: the server cannot decrypt it{}",
+            hosts(&group),
+            survey.condition()
+        );
         let remedy = "Leave these hosts out of the rule, or give the servers a proxy that takes mTLS.";
         let problem = blame(mesh, [client, server], &group, message, remedy);
         problems.push(match patch(mesh, &group) {

@@ -28,8 +28,9 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
         let Some(first) = group.first() else { continue };
         let mode = first.expectation.expected.client_tls.map_or("TLS", ClientTls::name);
         let message = format!(
-            "{client} originates {mode} to {} in the mesh ({server} decides there): the server's sidecar refuses it",
-            hosts(&group)
+            "{client} originates {mode} to {} in the mesh ({server} decides there): the server's sidecar refuses it{}",
+            hosts(&group),
+            survey.condition()
         );
         let remedy = "Use ISTIO_MUTUAL, or remove the tls block so that auto mTLS decides.";
         let problem = blame(survey.mesh, [client, server], &group, message, remedy);

@@ -192,36 +192,22 @@ impl Mesh {
                 mesh.machines.insert(*ip, machine.clone());
             }
         }
-        // The address of a pod that has ended may belong to another one by now.
-        for (index, pod) in mesh.pods.iter().enumerate().filter(|(_, pod)| !pod.ended) {
-            for ip in &pod.ips {
-                mesh.pods_by_ip.entry(*ip).or_default().push(index);
-            }
-            let places = mesh.places.pods.entry(pod.meta.namespace.clone()).or_default();
-            places.all.push(index);
-            for (key, value) in &pod.meta.labels {
-                places.by_label.entry(label(key, value)).or_default().push(index);
-            }
-        }
+        mesh.place_pods();
         mesh.place_policies();
-        let slices = resources.slices;
-        let endpoints = resources.endpoints;
-        mesh.hosts = mesh.build_hosts(&slices, &endpoints);
-        for (index, host) in mesh.hosts.iter().enumerate() {
-            for network in &host.addresses {
-                if network.prefix_len() == network.max_prefix_len() {
-                    mesh.hosts_by_ip.entry(network.addr()).or_default().push(index);
-                } else {
-                    mesh.ranges.add(*network, index);
-                }
-            }
-            for endpoint in &host.endpoints {
-                let places = mesh.hosts_by_ip.entry(endpoint.ip).or_default();
-                if places.last() != Some(&index) {
-                    places.push(index);
-                }
-            }
-        }
+        mesh.hosts = mesh.build_hosts(&resources.slices, &resources.endpoints);
+        mesh.place_hosts();
+        mesh.gateway_ports = mesh.ports_of_gateways();
+        mesh
+    }
+
+    /// Returns the declarations of a mesh without pods with these pods, and with these entries besides. Endpoints that were
+    /// kept by hand are left out.
+    pub(crate) fn with_pods(&self, pods: Vec<Pod>, entries: Vec<ServiceEntry>) -> Self {
+        let mut mesh = self.clone();
+        mesh.pods = pods;
+        mesh.service_entries.extend(entries);
+        mesh.place_pods();
+        mesh.hosts = mesh.build_hosts(&[], &[]);
         mesh.place_hosts();
         mesh.gateway_ports = mesh.ports_of_gateways();
         mesh
@@ -235,6 +221,22 @@ impl Mesh {
         mesh.peer_authentications.push(policy);
         mesh.place_peer_authentications();
         mesh
+    }
+
+    fn place_pods(&mut self) {
+        self.pods_by_ip.clear();
+        self.places.pods.clear();
+        // The address of a pod that has ended may belong to another one by now.
+        for (index, pod) in self.pods.iter().enumerate().filter(|(_, pod)| !pod.ended) {
+            for ip in &pod.ips {
+                self.pods_by_ip.entry(*ip).or_default().push(index);
+            }
+            let places = self.places.pods.entry(pod.meta.namespace.clone()).or_default();
+            places.all.push(index);
+            for (key, value) in &pod.meta.labels {
+                places.by_label.entry(label(key, value)).or_default().push(index);
+            }
+        }
     }
 
     fn place_peer_authentications(&mut self) {
@@ -287,7 +289,25 @@ impl Mesh {
     }
 
     fn place_hosts(&mut self) {
+        self.hosts_by_ip.clear();
+        self.ranges = Ranges::default();
+        self.places.hosts = ByHost::default();
+        self.places.unresolved = Index::default();
+        self.places.whole_port.clear();
         for (place, host) in self.hosts.iter().enumerate() {
+            for network in &host.addresses {
+                if network.prefix_len() == network.max_prefix_len() {
+                    self.hosts_by_ip.entry(network.addr()).or_default().push(place);
+                } else {
+                    self.ranges.add(*network, place);
+                }
+            }
+            for endpoint in &host.endpoints {
+                let places = self.hosts_by_ip.entry(endpoint.ip).or_default();
+                if places.last() != Some(&place) {
+                    places.push(place);
+                }
+            }
             self.places.hosts.add(&host.host, place);
             // Rule `client.whole-port`.
             let whole_port = match host.owner {

@@ -2,6 +2,7 @@
 
 use crate::lint::Problem;
 use crate::lint::survey::Survey;
+use crate::lint::survey::assumed::in_front;
 use crate::mesh::gateway::{Gateway, Server, ServerTls, ServerTlsMode};
 use crate::mesh::meta::{Labels, selects};
 use crate::mesh::pod::Pod;
@@ -120,11 +121,7 @@ fn selecting<'a>(mesh: &'a Mesh, labels: &'a Labels) -> impl Iterator<Item = &'a
 pub(crate) fn fronts<'a>(survey: &Survey<'a>, gateway: &'a Gateway) -> Vec<&'a Service> {
     let mesh = survey.mesh;
     if mesh.pods.is_empty() {
-        let fits = |service: &&Service| {
-            let selector = service.selector.as_ref().filter(|selector| !selector.is_empty());
-            gateway.services.is_empty() && selector.is_some_and(|own| selects(&gateway.selector, own))
-        };
-        return mesh.services.iter().filter(fits).collect();
+        return mesh.services.iter().filter(|service| in_front(gateway, service)).collect();
     }
     let mut found: Vec<&Service> = pods(survey, gateway).flat_map(|pod| services(mesh, pod)).collect();
     found.dedup_by(|a, b| std::ptr::eq(*a, *b));

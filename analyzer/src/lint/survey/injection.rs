@@ -17,7 +17,12 @@ const INJECT: &str = "sidecar.istio.io/inject";
 pub(crate) fn labelled(labels: &Labels) -> bool {
     labels.get(INJECTION).is_some_and(|value| value == "enabled")
         || labels.contains_key(REVISION)
-        || labels.get(DATAPLANE).is_some_and(|mode| mode == "ambient")
+        || ambient(labels)
+}
+
+/// Tells whether a namespace's labels give its pods ztunnel.
+pub(crate) fn ambient(labels: &Labels) -> bool {
+    labels.get(DATAPLANE).is_some_and(|mode| mode == "ambient")
 }
 
 /// Tells whether a namespace says that it is not in the mesh.
@@ -99,9 +104,8 @@ pub(crate) fn intercept(pod: &Pod, ports: &BTreeSet<u16>) -> PodPatch {
 /// is ambient.
 pub(crate) fn inject(mesh: &Mesh, pod: &Pod) -> PodPatch {
     let namespace = mesh.namespaces.get(&*pod.meta.namespace);
-    let ambient =
-        namespace.is_some_and(|(_, labels)| labels.get(DATAPLANE).is_some_and(|mode| mode == "ambient"));
-    let (label, value) = if ambient { (DATAPLANE, "ambient") } else { (INJECT, "true") };
+    let in_ambient = namespace.is_some_and(|(_, labels)| ambient(labels));
+    let (label, value) = if in_ambient { (DATAPLANE, "ambient") } else { (INJECT, "true") };
     let patch = Patch::of_pod(pod).set(&format!("/metadata/labels/{}", part(label)), value);
     if pod.meta.annotations.contains_key(INJECT) {
         patch.remove(&format!("/metadata/annotations/{}", part(INJECT)))

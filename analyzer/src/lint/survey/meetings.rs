@@ -4,6 +4,7 @@
 
 use crate::expectation::{Expectation, expect};
 use crate::lint::survey::Survey;
+use crate::lint::survey::assumed::ANY;
 use crate::lint::survey::destination_rules::{Block, block_at};
 use crate::lint::survey::hosts::Hosts;
 use crate::lint::{Problem, names};
@@ -139,6 +140,17 @@ pub(crate) fn meetings<'a>(mesh: &'a Mesh, apart: &[BTreeSet<&'a str>]) -> Vec<M
             }
         }
     }
+    found
+}
+
+/// Lets the pods meet that the declarations of a mesh without any speak of. What sidecars intercept, and which of them a host is
+/// hidden from, is for pods that are declared.
+pub(crate) fn assumed(mesh: &Mesh) -> Vec<Meeting<'_>> {
+    let mut found = meetings(mesh, &apart(mesh, &Hosts::of(mesh)));
+    for meeting in &mut found {
+        meeting.ids.retain(|id| ["AM01", "DR12", "XC01", "XC02", "XC03"].contains(id));
+    }
+    found.retain(|meeting| !meeting.ids.is_empty());
     found
 }
 
@@ -323,13 +335,19 @@ pub(crate) fn workload(pod: &Pod) -> String {
     format!("{}/{}", pod.meta.namespace, pod.workload)
 }
 
-/// Names the servers of a group.
+/// Names the servers of a group; port 0 is that of a host whose ports are not declared.
 pub(crate) fn hosts(group: &[&Meeting<'_>]) -> String {
-    names(group.iter().map(|meeting| format!("{}:{}", meeting.host.host, meeting.port.number)))
+    names(group.iter().map(|meeting| match meeting.port.number {
+        0 => meeting.host.host.clone(),
+        port => format!("{}:{port}", meeting.host.host),
+    }))
 }
 
 /// Names the namespaces of a group's clients.
 pub(crate) fn client_namespaces(group: &[&Meeting<'_>]) -> String {
     let clients = group.iter().flat_map(|meeting| &meeting.clients);
-    names(clients.map(|client| client.meta.namespace.to_string()))
+    names(clients.map(|client| match &*client.meta.namespace {
+        ANY => "any namespace".to_owned(),
+        namespace => namespace.to_owned(),
+    }))
 }

@@ -1,5 +1,6 @@
 //! What the rules look at: the declarations, and what several rules ask of them.
 
+pub(crate) mod assumed;
 pub(crate) mod destination_rules;
 pub(crate) mod gateways;
 pub(crate) mod hosts;
@@ -22,6 +23,8 @@ use meetings::{Meeting, apart, meetings, workload};
 /// The declarations, and the client and server pairs that contradict each other.
 pub(crate) struct Survey<'a> {
     pub(crate) mesh: &'a Mesh,
+    /// The same with the pods that the declarations speak of, where none is declared; see [`assumed`].
+    pub(crate) assumed: Option<&'a Mesh>,
     pub(crate) hosts: Hosts<'a>,
     pub(crate) meetings: Vec<Meeting<'a>>,
     /// Workloads with a sidecar, by namespace, each with one of its pods.
@@ -34,11 +37,14 @@ pub(crate) struct Survey<'a> {
 }
 
 impl<'a> Survey<'a> {
-    /// Looks a mesh over.
-    pub(crate) fn of(mesh: &'a Mesh) -> Self {
+    /// Looks a mesh over; clients and servers meet in the assumed one where there is one.
+    pub(crate) fn of(mesh: &'a Mesh, assumed: Option<&'a Mesh>) -> Self {
         let hosts = Hosts::of(mesh);
         let apart = apart(mesh, &hosts);
-        let meetings = meetings(mesh, &apart);
+        let meetings = match assumed {
+            Some(assumed) => meetings::assumed(assumed),
+            None => meetings(mesh, &apart),
+        };
         let workloads = |proxy: PartyKind| {
             let mut found: BTreeMap<&str, BTreeMap<String, &Pod>> = BTreeMap::new();
             for pod in mesh.pods.iter().filter(|pod| pod.proxy == proxy && !pod.ended) {
@@ -51,12 +57,27 @@ impl<'a> Survey<'a> {
         let gateways = mesh.pods.iter().filter(|pod| pod.proxy == PartyKind::Gateway && !pod.ended);
         Self {
             mesh,
+            assumed,
             hosts,
             meetings,
             sidecars,
             ambient,
             gateway_pods: gateways.collect(),
             apart: keys.zip(apart).collect(),
+        }
+    }
+
+    /// Returns the mesh with the pods that its declarations speak of, be they declared or not.
+    pub(crate) fn meant(&self) -> &'a Mesh {
+        self.assumed.unwrap_or(self.mesh)
+    }
+
+    /// Says in a message what it rests on where no pod is declared.
+    pub(crate) const fn condition(&self) -> &'static str {
+        if self.assumed.is_some() {
+            ", if the pods there, none of which is declared, have sidecars"
+        } else {
+            ""
         }
     }
 
