@@ -141,7 +141,7 @@ fn blocked<'a>(
     found
 }
 
-/// Tells whether some peer of a rule speaks HBONE with ambient pods.
+/// Tells whether some peer of a rule speaks HBONE with ambient pods. Of pods that are not declared it is taken that they do.
 fn meets_hbone(mesh: &Mesh, policy: &NetworkPolicy, rule: &Allowed, direction: Direction) -> bool {
     let speaks = |pod: &Pod| match direction {
         Direction::Ingress => pod.proxy != PartyKind::NoProxy,
@@ -162,9 +162,10 @@ fn meets_hbone(mesh: &Mesh, policy: &NetworkPolicy, rule: &Allowed, direction: D
             pod.ips.iter().any(|ip| range.contains(ip) && !except.iter().any(|except| except.contains(ip)))
         }
     };
-    rule.peers.is_empty()
-        || mesh
-            .pods
-            .iter()
-            .any(|pod| !pod.ended && speaks(pod) && rule.peers.iter().any(|peer| is_peer(pod, peer)))
+    let met = |peer: &Peer| {
+        let mut pods = mesh.pods.iter().filter(|pod| !pod.ended && is_peer(pod, peer)).peekable();
+        let unknown = matches!(peer, Peer::Pods { .. }) && pods.peek().is_none();
+        unknown || pods.any(speaks)
+    };
+    rule.peers.is_empty() || rule.peers.iter().any(met)
 }

@@ -7,12 +7,11 @@ use crate::lint::Broken;
 use crate::lint::survey::Survey;
 use crate::lint::survey::destination_rules::{blocks, client_namespaces, host_of, written};
 use crate::lint::{Problem, Rule, names};
-use crate::mesh::pod::Pod;
 use crate::mesh::{HostService, Mesh};
 use crate::patch::{Patch, part, together};
 use crate::policy::destination_rule::Acting;
 use crate::policy::inbound::HBONE;
-use crate::report::{ClientTls, Severity};
+use crate::report::Severity;
 use serde_json::{Value, json};
 
 pub(super) const RULE: Rule = Rule {
@@ -39,12 +38,11 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
     for rule in written(mesh) {
         let blocks = blocks(rule);
         let Some(tls) = blocks.first().map(|block| block.tls) else { continue };
-        let mesh_mtls = blocks.iter().all(|block| block.tls.mode == ClientTls::IstioMutual);
         let mut clients = BTreeSet::new();
         let mut ignored = Vec::new();
         for host in survey.hosts.covered(&host_of(mesh, rule)) {
-            // HBONE is what ISTIO_MUTUAL asks for; behind a waypoint the rule acts.
-            if has_waypoint(mesh, host) || (mesh_mtls && takes_hbone(mesh, host)) {
+            // Behind a waypoint the rule acts.
+            if has_waypoint(mesh, host) {
                 continue;
             }
             let uses = |acting: Option<&Acting<'_>>| {
@@ -80,11 +78,6 @@ fn has_waypoint(mesh: &Mesh, host: &HostService) -> bool {
     let own = mesh.declaration(host).and_then(|meta| meta.labels.get(LABEL));
     let namespace = mesh.namespaces.get(&*host.namespace).and_then(|(_, labels)| labels.get(LABEL));
     own.or(namespace).is_some_and(|name| name != "none")
-}
-
-fn takes_hbone(mesh: &Mesh, host: &HostService) -> bool {
-    !host.endpoints.is_empty()
-        && host.endpoints.iter().all(|endpoint| mesh.pod_of(endpoint).is_some_and(Pod::hbone))
 }
 
 /// Labels each host for the waypoint of its namespace, and makes one where there is none.

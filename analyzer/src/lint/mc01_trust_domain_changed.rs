@@ -27,6 +27,9 @@ pub(super) const RULE: Rule = Rule {
     },
 };
 
+/// What the trust domain is where MeshConfig does not say.
+const DEFAULT: &str = "cluster.local";
+
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
     let config = &survey.mesh.config;
     let Some(meta) = &config.meta else { return Vec::new() };
@@ -35,26 +38,36 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
             || config.trust_domain_aliases.iter().any(|alias| alias == domain)
             || config.ca_trust_domains.iter().any(|own| own == domain)
     };
+    let problem = |domain: &str, message: String, remedy: String| {
+        let line = config.trust_domain_line.unwrap_or(meta.line);
+        let problem = Problem::at(meta, line, message, remedy);
+        match mesh_config(config, "/trustDomainAliases/-", domain) {
+            Some(yaml) => problem.yaml(yaml),
+            None => problem,
+        }
+    };
+    let own = &config.trust_domain;
     let mut foreign = named_domains(survey.mesh);
     foreign.retain(|domain, _| !known(domain));
+    if foreign.is_empty() && !known(DEFAULT) && config.trust_domain_aliases.is_empty() {
+        let message = format!(
+            "the mesh's trust domain is {own} and has no alias: if it was {DEFAULT}, the default, certificates from then are refused"
+        );
+        let remedy =
+            format!("If it was, keep {DEFAULT} as an alias until every workload has a certificate of {own}.");
+        return vec![problem(DEFAULT, message, remedy)];
+    }
     foreign
         .into_iter()
         .map(|(domain, by)| {
             let message = format!(
-                "the mesh's trust domain is {}, but {} name identities of {domain}, which is no alias of it: such certificates are refused",
-                config.trust_domain,
+                "the mesh's trust domain is {own}, but {} name identities of {domain}, which is no alias of it: such certificates are refused",
                 names(by)
             );
             let remedy = format!(
-                "Keep {domain} as an alias until every workload has a certificate of {}; or correct the names.",
-                config.trust_domain
+                "Keep {domain} as an alias until every workload has a certificate of {own}; or correct the names."
             );
-            let line = config.trust_domain_line.unwrap_or(meta.line);
-            let problem = Problem::at(meta, line, message, remedy);
-            match mesh_config(config, "/trustDomainAliases/-", domain) {
-                Some(yaml) => problem.yaml(yaml),
-                None => problem,
-            }
+            problem(&domain, message, remedy)
         })
         .collect()
 }

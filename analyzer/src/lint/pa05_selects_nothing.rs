@@ -34,7 +34,7 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
         .iter()
         .filter(|policy| survey.knows_pods(&policy.meta))
         .filter(|policy| policy.is_for_workloads() && *policy.meta.namespace != *mesh.config.root_namespace)
-        .filter(|policy| chosen(mesh, policy).is_empty() && !has_ended(mesh, policy))
+        .filter(|policy| chosen(mesh, policy).is_empty() && !has_workload(mesh, policy))
         .map(|policy| {
             let labels = names(policy.selector.iter().map(|(key, value)| format!("{key}={value}")));
             let message = format!(
@@ -53,10 +53,15 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
         .collect()
 }
 
-/// Tells whether the workload is there, and none of its pods runs just now.
-fn has_ended(mesh: &Mesh, policy: &PeerAuthentication) -> bool {
-    let mut own = mesh.pods.iter().filter(|pod| pod.meta.namespace == policy.meta.namespace);
-    own.any(|pod| selects(&policy.selector, &pod.meta.labels))
+/// Tells whether the workload is there all the same: none of its pods runs just now, or it stands outside Kubernetes, as a
+/// WorkloadEntry or an endpoint of a ServiceEntry.
+fn has_workload(mesh: &Mesh, policy: &PeerAuthentication) -> bool {
+    let (namespace, selector) = (&*policy.meta.namespace, &policy.selector);
+    let mut pods = mesh.pods.iter().filter(|pod| &*pod.meta.namespace == namespace);
+    let hosts = mesh.hosts.iter().filter(|host| &*host.namespace == namespace);
+    pods.any(|pod| selects(selector, &pod.meta.labels))
+        || mesh.workload_entries_with(namespace, selector).next().is_some()
+        || hosts.flat_map(|host| &host.endpoints).any(|endpoint| selects(selector, &endpoint.labels))
 }
 
 /// A label of the selector, one slip away from what pods of the namespace have, all else fitting.

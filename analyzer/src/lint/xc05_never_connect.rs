@@ -30,7 +30,11 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
     let mesh = survey.mesh;
-    let mut modes = sidecar_modes(mesh).map(|(_, mode)| mode.value).peekable();
+    // What no Service leads to is a client, and nothing that others connect to; unless no Services are declared at all.
+    let served = |pod: &Pod| mesh.hosts_of(pod).next().is_some();
+    let any_served = sidecar_modes(mesh).any(|(pod, _)| served(pod));
+    let modes = sidecar_modes(mesh).filter(|(pod, _)| !any_served || served(pod));
+    let mut modes = modes.map(|(_, mode)| mode.value).peekable();
     if modes.peek().is_none() || modes.any(|mode| mode != ServerMode::Strict) {
         return Vec::new();
     }
