@@ -3,7 +3,9 @@
 #[cfg(test)]
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
-use crate::lint::survey::gateways::{at, bindings, each, meant_for, named, terminates, together};
+use crate::lint::survey::gateways::{
+    at, bindings, each, meant_for, named, namespace, secret, terminates, together,
+};
 use crate::lint::{Problem, Rule};
 use crate::mesh::gateway::{Gateway, Server};
 use crate::mesh::virtual_service::RouteKind;
@@ -45,7 +47,13 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
         } else if let Some(tls) = certificate(survey, gateway, server) {
             problem("Use the certificate that covers its hosts already.").yaml(set(tls))
         } else {
-            problem("Add tls with mode SIMPLE, and in credentialName the Secret with the hosts' certificate.")
+            let name = secret(server);
+            let tls = json!({"mode": "SIMPLE", "credentialName": name});
+            problem(&format!(
+                "Serve the hosts' certificate from a Secret, which has to be there first: kubectl create -n {} secret tls {name} --cert=tls.crt --key=tls.key. If it has another name, write that.",
+                namespace(survey, gateway)
+            ))
+            .yaml(set(tls))
         })
     })
 }

@@ -2,16 +2,18 @@
 
 #[cfg(test)]
 use crate::lint::Broken;
+use crate::lint::gw10_port_not_exposed::{exposing, port, usual};
 use crate::lint::survey::Survey;
 use crate::lint::survey::gateways::{from_gateway_api, fronts, services};
 use crate::lint::survey::peer_authentications::{by_workload, labels_of};
 use crate::lint::{Problem, Rule, names};
-use crate::mesh::gateway::Gateway;
+use crate::mesh::gateway::{Gateway, Server};
 use crate::mesh::meant as spelt;
-use crate::patch::{Patch, part};
+use crate::mesh::pod::Pod;
+use crate::patch::{Patch, part, together};
 use crate::policy::gateway::configures;
 use crate::report::Severity;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 pub(super) const RULE: Rule = Rule {
@@ -47,8 +49,10 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
                 problem("istiod makes the pods of such a Gateway: look at its status, and for quotas and failing pods.")
             } else if let Some((remedy, yaml)) = misspelt(survey, gateway).or_else(|| only(survey, gateway)) {
                 problem(&remedy).yaml(yaml)
+            } else if survey.gateway_pods.iter().any(|pod| is_free(pod)) {
+                problem("Correct the selector to the labels of one of the gateways that there are, or deploy the gateway.")
             } else {
-                problem("Deploy the gateway, or correct the selector.")
+                problem("Deploy the gateway: the injector makes the container what it has to be.").yaml(deployed(gateway))
             }
         })
         .collect()
@@ -75,18 +79,62 @@ fn misspelt(survey: &Survey<'_>, gateway: &Gateway) -> Option<(String, String)> 
     })
 }
 
-/// The one gateway workload whose Service has the ports of all servers.
+/// Tells whether a gateway's pod is no Gateway's own: those of the Gateway API have theirs.
+fn is_free(pod: &Pod) -> bool {
+    !pod.meta.labels.contains_key("gateway.networking.k8s.io/gateway-name")
+}
+
+/// The one gateway workload whose Service has the ports of all servers; else the only one there is, whose Service gets them.
 fn only(survey: &Survey<'_>, gateway: &Gateway) -> Option<(String, String)> {
     let mesh = survey.mesh;
-    let exposes = survey.gateway_pods.iter().copied().filter(|pod| {
-        let has = |port| services(mesh, pod).iter().any(|service| service.port(port).is_some());
-        !pod.meta.labels.contains_key("gateway.networking.k8s.io/gateway-name")
-            && gateway.servers.iter().all(|server| has(server.port))
-    });
-    let mut workloads = by_workload(exposes).into_iter();
-    let (Some(((namespace, name), pods)), None) = (workloads.next(), workloads.next()) else { return None };
-    let labels = labels_of(mesh, &pods);
-    let patch = Patch::of(&gateway.meta).set("/spec/selector", json!(labels));
-    let remedy = format!("Select {namespace}/{name}, the gateway that has these ports.");
-    (!labels.is_empty()).then(|| (remedy, patch.yaml()))
+    let free = || survey.gateway_pods.iter().copied().filter(|pod| is_free(pod));
+    let missing = |pod| {
+        let services = services(mesh, pod);
+        let has = |port| services.iter().any(|service| service.port(port).is_some());
+        let without: Vec<&Server> = gateway.servers.iter().filter(|server| !has(server.port)).collect();
+        without
+    };
+    let one = |pods: Vec<&'_ Pod>| {
+        let mut workloads = by_workload(pods).into_iter();
+        let (Some(((namespace, name), pods)), None) = (workloads.next(), workloads.next()) else {
+            return None;
+        };
+        let labels = labels_of(mesh, &pods);
+        let patch = Patch::of(&gateway.meta).set("/spec/selector", json!(labels)).yaml();
+        (!labels.is_empty()).then(|| (format!("{namespace}/{name}"), patch))
+    };
+    if let Some((name, patch)) = one(free().filter(|pod| missing(pod).is_empty()).collect()) {
+        return Some((format!("Select {name}, the gateway that has these ports."), patch));
+    }
+    let (name, patch) = one(free().collect())?;
+    let pod = free().next()?;
+    let mut ports = missing(pod);
+    ports.dedup_by_key(|server| server.port);
+    let exposed = services(mesh, pod).first().map(|service| exposing(service, &ports).yaml());
+    let remedy = format!("Select {name}, the only gateway, and let its Service expose the ports.");
+    Some((remedy, together([patch].into_iter().chain(exposed))))
+}
+
+/// The gateway that a Gateway asks for, as Istio's documentation deploys one.
+///
+/// Istio: "Installing Gateways", injection template `gateway`.
+fn deployed(gateway: &Gateway) -> String {
+    let (namespace, name) = (&gateway.meta.namespace, &gateway.meta.name);
+    let mut ports: Vec<&Server> = gateway.servers.iter().collect();
+    ports.sort_by_key(|server| server.port);
+    ports.dedup_by_key(|server| server.port);
+    let ports: Vec<Value> = ports.into_iter().map(|server| port(server, usual(server.port))).collect();
+    let mut labels = gateway.selector.clone();
+    let service = Patch::create("v1", "Service", namespace, name)
+        .set("/spec/type", "LoadBalancer")
+        .set("/spec/selector", json!(labels))
+        .set("/spec/ports", ports);
+    let deployment = Patch::create("apps/v1", "Deployment", namespace, name)
+        .set("/spec/selector/matchLabels", json!(labels));
+    labels.insert("sidecar.istio.io/inject".to_owned(), "true".to_owned());
+    let deployment = deployment
+        .set("/spec/template/metadata/annotations", json!({"inject.istio.io/templates": "gateway"}))
+        .set("/spec/template/metadata/labels", json!(labels))
+        .set("/spec/template/spec/containers", json!([{"name": "istio-proxy", "image": "auto"}]));
+    together([service.yaml(), deployment.yaml()])
 }

@@ -9,7 +9,7 @@ use crate::mesh::gateway::Server;
 use crate::mesh::service::{Service, TargetPort};
 use crate::patch::Patch;
 use crate::report::Severity;
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub(super) const RULE: Rule = Rule {
     id: "GW10",
@@ -47,21 +47,32 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
         Some(if from_gateway_api(gateway) {
             problem("istiod keeps the Service of such a Gateway: look at the Gateway's status.")
         } else {
-            problem("Add the port to the gateway's Service.").yaml(exposing(service, server))
+            problem("Add the port to the gateway's Service.").yaml(exposing(service, &[server]).yaml())
         })
     })
 }
 
-/// Adds the port. Gateways commonly listen above 1024, where no privilege is needed.
-fn exposing(service: &Service, server: &Server) -> String {
-    let usual = match server.port {
+/// Adds the servers' ports to a Service.
+pub(super) fn exposing(service: &Service, servers: &[&Server]) -> Patch {
+    let taken = |target| service.ports.iter().any(|port| port.target == TargetPort::Number(target));
+    let start = Patch::of(&service.meta);
+    servers.iter().fold(start, |patch, server| {
+        let target = if taken(usual(server.port)) { server.port } else { usual(server.port) };
+        patch.set("/spec/ports/-", port(server, target))
+    })
+}
+
+/// Gateways commonly listen above 1024, where no privilege is needed.
+pub(super) const fn usual(port: u16) -> u16 {
+    match port {
         80 => 8080,
         443 => 8443,
         other => other,
-    };
-    let taken = service.ports.iter().any(|port| port.target == TargetPort::Number(usual));
-    let target = if taken { server.port } else { usual };
+    }
+}
+
+/// Writes a Service's port for a server.
+pub(super) fn port(server: &Server, target: u16) -> Value {
     let name = format!("{}-{}", server.protocol.name().to_ascii_lowercase(), server.port);
-    let port = json!({"name": name, "port": server.port, "targetPort": target});
-    Patch::of(&service.meta).set("/spec/ports/-", port).yaml()
+    json!({"name": name, "port": server.port, "targetPort": target})
 }

@@ -3,9 +3,9 @@
 #[cfg(test)]
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
-use crate::lint::survey::gateways::{at, each_tls, named, together};
+use crate::lint::survey::gateways::{at, each_tls, from_gateway_api, named, namespace, secret, together};
 use crate::lint::{Problem, Rule};
-use crate::mesh::gateway::{Gateway, ServerTlsMode};
+use crate::mesh::gateway::{Gateway, Server, ServerTlsMode};
 use crate::patch::Patch;
 use crate::report::Severity;
 use serde_json::Value;
@@ -44,11 +44,31 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
                 let patch = Patch::of(&gateway.meta).set(&at(server, &format!("/tls/{field}")), ca);
                 problem("Verify clients with the CA that the gateway has already.").yaml(patch.yaml())
             }
-            None => problem(
-                "Name the clients' CA: in caCertificates, or in a Secret that credentialName names. Where only the mesh calls, set ISTIO_MUTUAL, which needs none.",
-            ),
+            None if from_gateway_api(gateway) => problem("Name the clients' CA in spec.tls.frontend."),
+            None => {
+                let (field, value, how) = new_ca(survey, gateway, server);
+                let patch = Patch::of(&gateway.meta).set(&at(server, &format!("/tls/{field}")), value);
+                problem(&format!("{how} Where only the mesh calls, set ISTIO_MUTUAL, which needs none."))
+                    .yaml(patch.yaml())
+            }
         })
     })
+}
+
+/// Where the clients' CA is to be: beside the certificate in a file, where a mounted Secret has it, else in a Secret with both.
+fn new_ca(survey: &Survey<'_>, gateway: &Gateway, server: &Server) -> (&'static str, String, String) {
+    let file = server.tls.as_ref().and_then(|tls| tls.server_certificate_file.as_deref());
+    if let Some((folder, _)) = file.and_then(|file| file.rsplit_once('/')) {
+        let ca = format!("{folder}/ca.crt");
+        let how = format!("Put the clients' CA into the Secret that is mounted at {folder}, as ca.crt.");
+        return ("caCertificates", ca, how);
+    }
+    let name = secret(server);
+    let how = format!(
+        "Serve certificate and clients' CA from a Secret, which has to be there first: kubectl create -n {} secret generic {name} --from-file=tls.crt --from-file=tls.key --from-file=ca.crt.",
+        namespace(survey, gateway)
+    );
+    ("credentialName", name, how)
 }
 
 /// The CA of another server of the same pods.

@@ -4,7 +4,7 @@
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
 use crate::lint::survey::meetings::workload;
-use crate::lint::survey::peer_authentications::chosen;
+use crate::lint::survey::peer_authentications::{PATCHED, by_workload, chosen};
 use crate::lint::{Problem, Rule, names};
 use crate::mesh::peer_authentication::PeerAuthentication;
 use crate::mesh::pod::Pod;
@@ -109,10 +109,21 @@ fn apart(
             (remedy, Some(Patch::of(&policy.meta).set(&pointer, value.as_str()).yaml()))
         }
         None => {
+            // A label's value has at most 63 characters, and ends with a letter or digit.
+            let name = policy.meta.name.get(..63).unwrap_or(&policy.meta.name);
+            let value = name.trim_end_matches(|last: char| !last.is_ascii_alphanumeric());
             let remedy = format!(
-                "Give {id} and {older} selectors that share no pod: no label tells their pods apart yet."
+                "Label the pods that {id} acts for, and narrow it to them: no label of theirs tells them from those of {older}."
             );
-            (remedy, None)
+            let narrowed =
+                Patch::of(&policy.meta).set("/spec/selector/matchLabels/peer-authentication", value).yaml();
+            let label =
+                |pod: &Pod| Patch::of_pod(pod).set("/metadata/labels/peer-authentication", value).yaml();
+            let workloads = by_workload(won.iter().copied());
+            let labels = workloads.values().filter_map(|pods| pods.first()).map(|pod| label(pod));
+            // The labels come first: a workload without its own would be without the policy.
+            let patches = patch::together(labels.chain([narrowed]));
+            (remedy, (workloads.len() <= PATCHED).then_some(patches))
         }
     }
 }

@@ -3,16 +3,21 @@
 #[cfg(test)]
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
-use crate::lint::survey::injection::{inject, intercept, of_kubernetes};
+use crate::lint::survey::injection::{inject, intercept, mesh_label, of_kubernetes};
 use crate::lint::survey::meetings::workload;
-use crate::lint::survey::peer_authentications::{PATCHED, container_ports, mesh_namespaces, policy_of};
+use crate::lint::survey::peer_authentications::{
+    PATCHED, chosen, container_ports, free_name, labels_of, mesh_namespaces, policy_of,
+};
 use crate::lint::{Problem, Rule, names};
+use crate::mesh::Mesh;
+use crate::mesh::peer_authentication::PeerAuthentication;
 use crate::mesh::pod::Pod;
-use crate::patch;
+use crate::patch::{self, Patch, part};
 use crate::policy::Trace;
 use crate::policy::interception;
-use crate::policy::peer_authentication::effective;
+use crate::policy::peer_authentication::{chosen_for_workload, effective};
 use crate::report::{PartyKind, ServerMode, Severity};
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) const RULE: Rule = Rule {
@@ -89,9 +94,11 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
             let problem = Problem::at(&policy.meta, policy.mode_line, message, remedy(&bare));
             let patches: Vec<String> = bare
                 .values()
-                .filter(|(pod, ports)| !ports.is_empty() || !pod.host_network)
-                .map(|(pod, ports)| if ports.is_empty() { inject(mesh, pod) } else { intercept(pod, ports) })
-                .map(|patch| patch.yaml())
+                .filter_map(|(pod, ports)| match (ports.is_empty(), pod.host_network) {
+                    (true, false) => Some(inject(mesh, pod).yaml()),
+                    (true, true) => open(mesh, policy, pod),
+                    (false, _) => Some(intercept(pod, ports).yaml()),
+                })
                 .take(PATCHED)
                 .collect();
             Some(if patches.is_empty() { problem } else { problem.yaml(patch::together(patches)) })
@@ -100,12 +107,39 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
             let policy = policy_of(mesh, &from)?;
             let message = format!(
                 "{from} sets STRICT for the whole mesh, and in {} nothing enforces it: these namespaces have pods, and none with a proxy",
-                names(namespaces)
+                names(namespaces.iter().cloned())
             );
-            let remedy = "Label the namespaces that are meant to be in the mesh; the others stay as they are.";
-            Some(Problem::at(&policy.meta, policy.mode_line, message, remedy).rated(Severity::Info))
+            let remedy = "Label the namespaces that are meant to be in the mesh, and create their pods anew; leave out of the patch what is to stay as it is.";
+            let (label, value) = mesh_label(mesh);
+            let join = |namespace: &String| {
+                let patch = match mesh.namespaces.get(namespace.as_str()) {
+                    Some((meta, _)) => Patch::of(meta),
+                    None => Patch::create("v1", "Namespace", "", namespace),
+                };
+                patch.set(&format!("/metadata/labels/{}", part(label)), value).yaml()
+            };
+            let yaml = patch::together(namespaces.iter().map(join));
+            Some(Problem::at(&policy.meta, policy.mode_line, message, remedy).rated(Severity::Info).yaml(yaml))
         }))
         .collect()
+}
+
+/// Declares what is in force at a pod of the host network: in the policy itself where it is for this workload alone, in one
+/// below it where that is for all; nothing where a policy is for others as well.
+fn open(mesh: &Mesh, policy: &PeerAuthentication, pod: &Pod) -> Option<String> {
+    let own = chosen_for_workload(mesh, &pod.meta.namespace, &pod.meta.labels);
+    let mode = ServerMode::Permissive.name();
+    if let Some(own) = own {
+        let alone = || chosen(mesh, own).iter().all(|other| workload(other) == workload(pod));
+        let whole = std::ptr::eq(own, policy) && own.ports.is_empty() && alone();
+        return whole.then(|| Patch::of(&own.meta).set("/spec/mtls/mode", mode).yaml());
+    }
+    let labels = labels_of(mesh, &[pod]);
+    let name = free_name(mesh, &pod.meta.namespace, &pod.workload);
+    let patch = Patch::create("security.istio.io/v1", "PeerAuthentication", &pod.meta.namespace, &name)
+        .set("/spec/selector/matchLabels", json!(labels))
+        .set("/spec/mtls/mode", mode);
+    (!labels.is_empty()).then(|| patch.yaml())
 }
 
 fn remedy(bare: &Bare<'_>) -> String {
@@ -118,7 +152,9 @@ fn remedy(bare: &Bare<'_>) -> String {
         parts.push("Stop excluding the ports from interception.");
     }
     if any(|pod, whole| whole && pod.host_network) {
-        parts.push("Pods of the host network cannot have a sidecar: guard them by other means.");
+        parts.push(
+            "Pods of the host network cannot have a sidecar: declare what is in force there, PERMISSIVE, and guard them by other means.",
+        );
     }
     parts.join(" ")
 }

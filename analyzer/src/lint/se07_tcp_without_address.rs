@@ -6,7 +6,8 @@ use crate::lint::survey::Survey;
 use crate::lint::survey::service_entries::each_port;
 use crate::lint::{Problem, Rule, names};
 use crate::mesh::service::Protocol;
-use crate::patch::Patch;
+use crate::mesh::service_entry::Resolution;
+use crate::patch::{Patch, mesh_config};
 use crate::report::Severity;
 use std::collections::BTreeSet;
 
@@ -32,6 +33,12 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
         if !by_address || !entry.addresses.is_empty() {
             return None;
         }
+        // Istio assigns addresses to names that DNS resolves, and proxies that answer DNS themselves tell them apart by these.
+        let assignable =
+            entry.resolution != Resolution::None && entry.hosts.iter().all(|host| !host.starts_with('*'));
+        if assignable && survey.mesh.config.dns_capture {
+            return None;
+        }
         let message = format!(
             "{} declares {} port {} of {} without addresses: it captures every connection to this port, whatever its destination",
             entry.meta.id(),
@@ -42,8 +49,22 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
         let known: BTreeSet<String> =
             entry.endpoints.iter().filter_map(|endpoint| endpoint.ip).map(|ip| ip.to_string()).collect();
         if known.is_empty() {
-            let remedy = "Set spec.addresses to those that the host's name resolves to, or have Istio assign one: proxy metadata ISTIO_META_DNS_CAPTURE.";
-            return Some(Problem::at(&entry.meta, port.line, message, remedy));
+            if !assignable {
+                let remedy = "Set spec.addresses to those that the host's name resolves to.";
+                return Some(Problem::at(&entry.meta, port.line, message, remedy));
+            }
+            let remedy = "Have Istio assign an address, and the proxies answer DNS with it: ISTIO_META_DNS_CAPTURE in MeshConfig, for pods made from then on. Or set spec.addresses to those that the host's name resolves to.";
+            let problem = Problem::at(&entry.meta, port.line, message, remedy);
+            return Some(
+                match mesh_config(
+                    &survey.mesh.config,
+                    "/defaultConfig/proxyMetadata/ISTIO_META_DNS_CAPTURE",
+                    "true",
+                ) {
+                    Some(yaml) => problem.yaml(yaml),
+                    None => problem,
+                },
+            );
         }
         let patch = Patch::of(&entry.meta).set("/spec/addresses", known.into_iter().collect::<Vec<_>>());
         let remedy = "Give the host the addresses of its endpoints.";

@@ -1,6 +1,8 @@
 //! A clean mesh has no finding; each rule's broken mesh has exactly that finding and what cannot but come along; the
 //! remedy's YAML, applied, takes the finding away and adds none.
 
+mod variants;
+
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
@@ -97,6 +99,10 @@ fn apply(mesh: &str, patches: &str) -> String {
                 let made =
                     |object: &&mut Value| object.pointer("/metadata/ownerReferences/0/name") == Some(&name);
                 objects.iter_mut().filter(made).for_each(|pod| merge(pod, template));
+                let injected = template.pointer("/metadata/annotations/inject.istio.io~1templates");
+                if injected == Some(&json!("gateway")) {
+                    objects.push(gateway(&patch, template));
+                }
             }
             (None, None) => {
                 if patch.pointer("/spec/gatewayClassName") == Some(&json!("istio-waypoint")) {
@@ -108,6 +114,21 @@ fn apply(mesh: &str, patches: &str) -> String {
     }
     inject(&mut objects);
     objects.iter().map(Value::to_string).collect::<Vec<_>>().join("\n---\n")
+}
+
+/// The pod of a Deployment that the injector makes a gateway of.
+fn gateway(deployment: &Value, template: &Value) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": "gateway-0",
+            "namespace": deployment.pointer("/metadata/namespace"),
+            "labels": template.pointer("/metadata/labels"),
+        },
+        "spec": {"containers": [{"name": "istio-proxy", "args": ["proxy", "router"]}]},
+        "status": {"podIP": "10.0.8.9"},
+    })
 }
 
 /// The pod that istiod makes for a waypoint.

@@ -38,6 +38,8 @@ pub struct MeshConfig {
     pub virtual_service_export_to: Vec<String>,
     /// Default visibility of DestinationRules.
     pub destination_rule_export_to: Vec<String>,
+    /// Whether sidecars answer DNS themselves (`ISTIO_META_DNS_CAPTURE`): then Istio assigns addresses to names that have none.
+    pub dns_capture: bool,
     /// The cluster's DNS domain.
     pub domain: String,
 }
@@ -61,6 +63,7 @@ impl Default for MeshConfig {
             service_export_to: Vec::new(),
             virtual_service_export_to: Vec::new(),
             destination_rule_export_to: Vec::new(),
+            dns_capture: false,
             domain: "cluster.local".to_owned(),
         }
     }
@@ -97,6 +100,8 @@ impl MeshConfig {
             service_export_to: texts(mesh.get("defaultServiceExportTo")),
             virtual_service_export_to: texts(mesh.get("defaultVirtualServiceExportTo")),
             destination_rule_export_to: texts(mesh.get("defaultDestinationRuleExportTo")),
+            dns_capture: text(&["defaultConfig", "proxyMetadata", "ISTIO_META_DNS_CAPTURE"]).as_deref()
+                == Some("true"),
             domain: default.domain,
         }
     }

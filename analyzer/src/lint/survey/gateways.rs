@@ -82,6 +82,21 @@ pub(crate) fn without(gateway: &Gateway, gone: &[&Server]) -> String {
         .yaml()
 }
 
+/// A name for the Secret with the certificate of a server's hosts.
+pub(crate) fn secret(server: &Server) -> String {
+    let host = server.hosts.first().map_or("", |host| host.trim_start_matches("*."));
+    if host.is_empty() || host == "*" {
+        "gateway-tls".to_owned()
+    } else {
+        format!("{}-tls", host.replace('.', "-"))
+    }
+}
+
+/// The namespace of a Gateway's pods, where its Secrets are looked for; its own where none is declared.
+pub(crate) fn namespace<'a>(survey: &Survey<'a>, gateway: &'a Gateway) -> &'a str {
+    pods(survey, gateway).next().map_or(&*gateway.meta.namespace, |pod| &*pod.meta.namespace)
+}
+
 /// Suites without authenticated encryption.
 pub(crate) fn is_legacy(suite: &str) -> bool {
     !["GCM", "CHACHA20", "CCM"].iter().any(|safe| suite.to_ascii_uppercase().contains(safe))
