@@ -3,7 +3,7 @@
 use flow::{Class, ClientAuth, Security, Withheld};
 
 use crate::report::{ClientTls, Severity};
-use crate::violation::{Advice, Breach, Case, RestsOn, Rule};
+use crate::violation::{Advice, Breach, Case, RestsOn, Rule, remedy};
 
 pub(crate) const RULE: Rule = Rule {
     id: "OB04",
@@ -43,20 +43,20 @@ fn breach(case: &Case<'_>) -> Option<Breach> {
     Some(Breach::new(case.client_cause(), what))
 }
 
+/// What is declared is right: nothing that is declared mends what is not done.
 fn advice(case: &Case<'_>, _: &Breach) -> Advice {
-    if let Some((rule, _)) = case.client_block() {
-        return Advice::new(
-            format!(
-                "{} declares it, and the client does not do it: restart a client whose proxy is stale, and end what \
-                 leads around the proxy (excluded ports, a call to the pod's address).",
+    let restart = remedy::restart_client(case);
+    Advice::new(
+        match case.client_block() {
+            Some((rule, _)) => format!(
+                "{} declares it, and the client does not do it: call the Service rather than the pod's address, and \
+                 {restart} if its proxy is stale.",
                 rule.meta.id()
             ),
-            None,
-        );
-    }
-    Advice::new(
-        "Call the Service rather than the pod's address, make the Service visible to the client, and restart a client \
-         whose proxy is stale.",
+            None => format!(
+                "Call the Service rather than the pod's address, and {restart} if its proxy is stale."
+            ),
+        },
         None,
     )
 }

@@ -3,7 +3,7 @@
 use flow::Outcome;
 
 use crate::report::{PartyKind, Severity};
-use crate::violation::{Advice, Breach, Case, RestsOn, Rule};
+use crate::violation::{Advice, Breach, Case, RestsOn, Rule, remedy};
 
 pub(crate) const RULE: Rule = Rule {
     id: "OB10",
@@ -31,10 +31,18 @@ fn breach(case: &Case<'_>) -> Option<Breach> {
     Some(Breach::new(case.gateway_cause(), what))
 }
 
-fn advice(_: &Case<'_>, _: &Breach) -> Advice {
+fn advice(case: &Case<'_>, _: &Breach) -> Advice {
+    let pod = case.mesh.pod_at(case.flow.server.ip, Some(case.flow.server.port));
+    let loaded = pod.map_or_else(String::new, |pod| {
+        let (namespace, name) = (&pod.meta.namespace, &pod.meta.name);
+        format!(" (istioctl -n {namespace} proxy-config listener {name} --port {})", case.flow.server.port)
+    });
     Advice::new(
-        "The declared server is not the one that answered: check that no other server has this host, and that the \
-         gateway has loaded its configuration.",
+        format!(
+            "The declared server is not the one that answered: see what the gateway has loaded{loaded}, and {} if it is \
+             not what is declared. Close the port until then.",
+            remedy::restart_server(case)
+        ),
         None,
     )
 }

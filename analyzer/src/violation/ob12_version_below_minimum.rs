@@ -28,9 +28,8 @@ fn advice(case: &Case<'_>, breach: &Breach) -> Advice {
     let declared = breach.cause.as_deref().unwrap_or("Istio's default");
     Advice::new(
         format!(
-            "Who answered at {} does not apply {declared}: restart a proxy that has not loaded it, and check that \
-             nothing else answers there. If the old version is meant, lower the declared minimum.",
-            case.server.name()
+            "One end does not apply {declared}: {}, and check that nothing else answers there. If the old version is meant, lower the declared minimum.",
+            termination::restart(case)
         ),
         None,
     )

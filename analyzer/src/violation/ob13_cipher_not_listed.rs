@@ -65,9 +65,8 @@ fn advice(case: &Case<'_>, breach: &Breach) -> Advice {
     let declared = breach.cause.as_deref().unwrap_or("the declared list");
     Advice::new(
         format!(
-            "Who answered at {} does not apply {declared}: restart a proxy that has not loaded it, and check that \
-             nothing else answers there. If the suite is meant, add it to the list.",
-            case.server.name()
+            "One end does not apply {declared}: {}, and check that nothing else answers there. If the suite is meant, add it to the list.",
+            termination::restart(case)
         ),
         None,
     )

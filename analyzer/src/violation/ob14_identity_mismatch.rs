@@ -6,7 +6,7 @@ use crate::mesh::gateway::ServerTlsMode;
 use crate::policy::gateway;
 use crate::report::{Party, PartyKind, Severity};
 use crate::violation::termination::{ends_at_sidecar, terminating_server};
-use crate::violation::{Advice, Breach, Case, RestsOn, Rule};
+use crate::violation::{Advice, Breach, Case, RestsOn, Rule, remedy};
 
 pub(crate) const RULE: Rule = Rule {
     id: "OB14",
@@ -133,20 +133,66 @@ fn shown(certificate: &Certificate) -> String {
 }
 
 fn advice(case: &Case<'_>, breach: &Breach) -> Advice {
-    if breach.cause.is_some() {
+    if let Some(rule) = &breach.cause {
+        return match own_identity(case) {
+            Some(identity) => Advice::new(
+                format!("It is the identity of {} itself: have {rule} accept it.", case.server.name()),
+                remedy::accept_name(case, identity),
+            ),
+            None => Advice::new(
+                "Find out who answered there. Only where that server is meant, add its name to subjectAltNames.",
+                None,
+            ),
+        };
+    }
+    if let Some(domain) = foreign_domain(case) {
         return Advice::new(
-            "Find out who answered there. Only where that server is meant, add its name to subjectAltNames.",
-            None,
+            format!(
+                "It is the right account in another trust domain: where {domain} is this mesh's former one, list it in \
+                 trustDomainAliases; else find out who holds this certificate."
+            ),
+            remedy::accept_domain(case, domain),
         );
     }
     Advice::new(
         format!(
-            "Find out who holds this certificate: a pod that took over the address, or a key that is used elsewhere. \
-             Restart {} if its proxy holds a stale endpoint; list a former trust domain in trustDomainAliases.",
-            case.client.name()
+            "Find out who holds this certificate: a pod that took over the address, or a key that is used elsewhere. In \
+             case its proxy holds a stale endpoint, {}.",
+            remedy::restart_client(case)
         ),
         None,
     )
+}
+
+/// The identity in the server's certificate, where it is the one that the server's pod has.
+fn own_identity<'a>(case: &Case<'a>) -> Option<&'a str> {
+    let identity = case.tls()?.server_certificate.as_ref()?.spiffe_id.as_deref()?;
+    let (domain, account) = parts(identity)?;
+    let own = case.server.namespace.as_deref().zip(case.server.service_account.as_deref())?;
+    (account == own && domain == case.mesh.config.trust_domain).then_some(identity)
+}
+
+/// The trust domain of the one certificate of the two that differs in nothing else.
+fn foreign_domain<'a>(case: &Case<'a>) -> Option<&'a str> {
+    let tls = case.tls()?;
+    let sides = [(&tls.server_certificate, case.server), (&tls.client_certificate, case.client)];
+    let mut foreign = None;
+    for (certificate, party) in sides {
+        let Some((domain, account)) = certificate.as_deref().and_then(|one| parts(one.spiffe_id.as_deref()?))
+        else {
+            continue;
+        };
+        let own = party.namespace.as_deref().zip(party.service_account.as_deref())?;
+        if account != own {
+            return None;
+        }
+        if domain != case.mesh.config.trust_domain
+            && !case.mesh.config.trust_domain_aliases.iter().any(|one| one == domain)
+        {
+            foreign = foreign.or(Some(domain));
+        }
+    }
+    foreign
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use flow::{Certificate, Side, Timestamp};
 
 use crate::report::Severity;
-use crate::violation::{Advice, Breach, Case, RestsOn, Rule};
+use crate::violation::{Advice, Breach, Case, RestsOn, Rule, remedy};
 
 pub(crate) const RULE: Rule = Rule {
     id: "OB15",
@@ -53,11 +53,19 @@ fn wrong(certificate: &Certificate, at: Timestamp) -> Option<String> {
 }
 
 fn advice(case: &Case<'_>, breach: &Breach) -> Advice {
-    let whose = if breach.what.starts_with("the client") { case.client.name() } else { case.server.name() };
-    Advice::new(
-        format!(
-            "Renew the certificate of {whose}; a mesh identity is renewed by restarting its pod. Check its clock, too."
-        ),
-        None,
-    )
+    let of_client = breach.what.starts_with("the client");
+    let (whose, restart) = if of_client {
+        (case.client.name(), remedy::restart_client(case))
+    } else {
+        (case.server.name(), remedy::restart_server(case))
+    };
+    let certificate = case.tls().and_then(|tls| {
+        if of_client { tls.client_certificate.as_deref() } else { tls.server_certificate.as_deref() }
+    });
+    // Whatever the mesh issued, istiod issues anew.
+    let renew = match certificate.and_then(|certificate| certificate.spiffe_id.as_ref()) {
+        Some(_) => format!("To renew this identity of the mesh, {restart}."),
+        None => format!("Renew the certificate of {whose} in its Secret or file."),
+    };
+    Advice::new(format!("{renew} Check its clock, too."), None)
 }

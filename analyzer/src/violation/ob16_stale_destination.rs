@@ -5,7 +5,7 @@ use crate::mesh::{Behind, Mesh};
 use crate::policy::outbound::istio_sni;
 use crate::policy::visibility::full_name;
 use crate::report::{PartyKind, Severity};
-use crate::violation::{Advice, Breach, Case, RestsOn, Rule};
+use crate::violation::{Advice, Breach, Case, RestsOn, Rule, remedy};
 
 pub(crate) const RULE: Rule = Rule {
     id: "OB16",
@@ -64,8 +64,16 @@ fn is_outside(mesh: &Mesh, meant: &Behind<'_>, subset: &str) -> bool {
 }
 
 fn advice(case: &Case<'_>, _: &Breach) -> Advice {
+    if let Some(change) = remedy::own_sni(case) {
+        let summary =
+            format!("{} sets this SNI: leave it to Istio, which names the Service.", change.resource);
+        return Advice::new(summary, Some(change));
+    }
     Advice::new(
-        format!("Restart {}: its proxy holds an endpoint that is another's by now.", case.client.name()),
+        format!(
+            "The client's proxy holds an endpoint that is another's by now: {}.",
+            remedy::restart_client(case)
+        ),
         None,
     )
 }

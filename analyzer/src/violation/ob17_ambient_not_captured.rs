@@ -1,7 +1,7 @@
 //! OB17: plaintext between two ambient pods, which ztunnel should have carried.
 
 use crate::report::{PartyKind, Severity};
-use crate::violation::{Advice, Breach, Case, RestsOn, Rule};
+use crate::violation::{Advice, Breach, Case, RestsOn, Rule, remedy};
 
 pub(crate) const RULE: Rule = Rule {
     id: "OB17",
@@ -20,6 +20,13 @@ fn breach(case: &Case<'_>) -> Option<Breach> {
         .then(|| Breach::new(None, "plaintext between ambient pods, not captured by ztunnel"))
 }
 
-fn advice(_: &Case<'_>, _: &Breach) -> Advice {
-    Advice::new("Restart the pods, so that the node's CNI plugin redirects their traffic to ztunnel.", None)
+fn advice(case: &Case<'_>, _: &Breach) -> Advice {
+    Advice::new(
+        format!(
+            "The client's traffic is not redirected to ztunnel, though its annotation says so: {}, so that the node's CNI \
+             plugin does it.",
+            remedy::restart_client(case)
+        ),
+        None,
+    )
 }

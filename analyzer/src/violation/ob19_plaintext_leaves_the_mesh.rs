@@ -2,7 +2,7 @@
 
 use crate::policy::outbound::OutboundKind;
 use crate::report::{PartyKind, Severity};
-use crate::violation::{Advice, Breach, Case, RestsOn, Rule};
+use crate::violation::{Advice, Breach, Case, RestsOn, Rule, remedy};
 
 pub(crate) const RULE: Rule = Rule {
     id: "OB19",
@@ -25,10 +25,10 @@ fn breach(case: &Case<'_>) -> Option<Breach> {
     Some(Breach::new(None, "plaintext to a destination that nobody declares, let through by ALLOW_ANY"))
 }
 
-fn advice(_: &Case<'_>, _: &Breach) -> Advice {
+fn advice(case: &Case<'_>, _: &Breach) -> Advice {
     Advice::new(
-        "Declare the destination in a ServiceEntry, with TLS where it takes it; REGISTRY_ONLY then drops what nobody \
-         declares.",
-        None,
+        "If it is meant, declare the destination, by its name where you know it, and with TLS where it takes it; \
+         REGISTRY_ONLY then drops what nobody declares.",
+        remedy::declare_destination(case),
     )
 }

@@ -1,7 +1,7 @@
 //! OB21: a connection that is older than the policy it would break: it keeps the TLS state that it began with.
 
 use crate::report::Severity;
-use crate::violation::{Advice, Breach, Case, RestsOn, Rule};
+use crate::violation::{Advice, Breach, Case, RestsOn, Rule, remedy};
 
 pub(crate) const RULE: Rule = Rule {
     id: "OB21",
@@ -26,9 +26,8 @@ fn breach(case: &Case<'_>) -> Option<Breach> {
 fn advice(case: &Case<'_>, _: &Breach) -> Advice {
     Advice::new(
         format!(
-            "End the connection, or restart {}: a new connection is judged by what is declared now. What that breaks \
-             is better mended first.",
-            case.client.name()
+            "Mend what the new declarations break; then {}: a new connection is judged by what is declared now.",
+            remedy::restart_client(case)
         ),
         None,
     )

@@ -6,11 +6,12 @@ use crate::mesh::gateway::ServerTlsMode;
 use crate::mesh::meta::Meta;
 use crate::mesh::peer_authentication::PeerAuthentication;
 use crate::mesh::pod::Pod;
-use crate::patch::{Patch, PodPatch, part};
+use crate::patch::{Patch, PodPatch, mesh_config, part};
 use crate::policy::peer_authentication::chosen_for_workload;
 use crate::policy::visibility::covers;
-use crate::report::{Citation, Party, PartyKind, ServerMode};
+use crate::report::{Citation, ClientTls, Party, PartyKind, ServerMode};
 use crate::violation::{Case, Change};
+use serde_json::json;
 
 impl Change {
     fn of(meta: &Meta, line: u32, yaml: String) -> Self {
@@ -172,6 +173,74 @@ fn of_pod(pod: &Pod, patch: PodPatch) -> Change {
         ),
         None => Change::of(&pod.meta, pod.meta.line, patch.yaml()),
     }
+}
+
+/// Says how the client's proxy is begun anew: as a part of a sentence, with the command where there is one.
+pub(super) fn restart_client(case: &Case<'_>) -> String {
+    restart(case.mesh.client_at(case.flow.client.ip), case.client)
+}
+
+/// The same of the server's.
+pub(super) fn restart_server(case: &Case<'_>) -> String {
+    restart(case.mesh.pod_at(case.flow.server.ip, Some(case.flow.server.port)), case.server)
+}
+
+fn restart(pod: Option<&Pod>, party: &Party) -> String {
+    let name = party.name();
+    let Some(pod) = pod else { return format!("restart {name}") };
+    let namespace = &pod.meta.namespace;
+    match &pod.controller {
+        Some(made) if matches!(made.kind.as_str(), "Deployment" | "StatefulSet" | "DaemonSet") => {
+            let kind = made.kind.to_ascii_lowercase();
+            format!("restart {name} (kubectl -n {namespace} rollout restart {kind}/{})", made.name)
+        }
+        Some(_) => format!("restart {name} (kubectl -n {namespace} delete pod {})", pod.meta.name),
+        None if &*pod.meta.kind == "WorkloadEntry" => format!("restart the proxy of the machine {name}"),
+        None => format!("create the pod of {name} anew, for nothing else does"),
+    }
+}
+
+/// Has the client's proxy send the SNI that Istio makes up: takes away the one that its rule sets in place of that.
+pub(super) fn own_sni(case: &Case<'_>) -> Option<Change> {
+    let (rule, block) = case.client_block()?;
+    let seen = case.tls()?.sni.as_deref();
+    if block.mode != ClientTls::IstioMutual || block.sni.as_deref() != seen {
+        return None;
+    }
+    let pointer = format!("{}/sni", block_at(rule, block.line)?);
+    Some(Change::of(&rule.meta, block.line, Patch::of(&rule.meta).remove(&pointer).yaml()))
+}
+
+/// Adds a name to those of the server that the client's rule accepts.
+pub(super) fn accept_name(case: &Case<'_>, name: &str) -> Option<Change> {
+    let (rule, block) = case.client_block()?;
+    let pointer = format!("{}/subjectAltNames/-", block_at(rule, block.line)?);
+    Some(Change::of(&rule.meta, block.line, Patch::of(&rule.meta).set(&pointer, name).yaml()))
+}
+
+/// Accepts the identities of a former trust domain; absent where no MeshConfig was read.
+pub(super) fn accept_domain(case: &Case<'_>, domain: &str) -> Option<Change> {
+    let config = &case.mesh.config;
+    let yaml = mesh_config(config, "/trustDomainAliases/-", domain)?;
+    let meta = config.meta.as_ref()?;
+    Some(Change::of(meta, config.trust_domain_line.unwrap_or(meta.line), yaml))
+}
+
+/// Declares an address outside the mesh for the client's namespace alone. It is routed by the address, so that nothing else
+/// on the port changes, and the name that it has to have means nothing.
+pub(super) fn declare_destination(case: &Case<'_>) -> Option<Change> {
+    let namespace = case.client.namespace.as_deref()?;
+    let (ip, port) = (case.flow.server.ip, case.flow.server.port);
+    let name = format!("external-{}", ip.to_string().replace(['.', ':'], "-"));
+    let yaml = Patch::create("networking.istio.io/v1", "ServiceEntry", namespace, &format!("{name}-{port}"))
+        .set("/spec/hosts", json!([format!("{name}.external")]))
+        .set("/spec/addresses", json!([ip.to_string()]))
+        .set("/spec/exportTo", json!(["."]))
+        .set("/spec/location", "MESH_EXTERNAL")
+        .set("/spec/resolution", "NONE")
+        .set("/spec/ports", json!([{"number": port, "name": format!("tcp-{port}"), "protocol": "TCP"}]))
+        .yaml();
+    Some(Change::new(format!("ServiceEntry/{namespace}/{name}-{port}"), yaml))
 }
 
 /// Declares the protocol of the Service port, or of the ServiceEntry's, that stands behind the destination.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use analyzer::report::{Expected, ServerMode};
-use flow::{ClientAuth, Flow, Outcome, Protocol, Reason, Security, TlsSession};
+use flow::{ClientAuth, Flow, Outcome, Protocol, Reason, Security, TlsSession, TlsVersion};
 use serde_json::Value;
 
 use super::{
@@ -272,5 +272,93 @@ fn ob18_and_ob23_the_annotations_that_lead_around_the_proxy_go() {
     assert!(
         expected.violations[0].message.contains("should have dropped it"),
         "the proxy has it now, and drops it"
+    );
+}
+
+#[test]
+fn ob14_the_server_s_own_identity_and_a_former_trust_domain_are_accepted() {
+    let rule = and(
+        &clean(),
+        "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: orders, namespace: web}\nspec: {host: orders.shop.svc.cluster.local, trafficPolicy: {tls: {mode: ISTIO_MUTUAL, subjectAltNames: ['spiffe://corp.example/ns/shop/sa/before']}}}",
+    );
+    let shown = |server: &str| {
+        let session = TlsSession {
+            version: Some(TlsVersion::Tls12),
+            cipher: Some("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384".into()),
+            server_certificate: Some(super::identity(server)),
+            ..istio(TO_ORDERS)
+        };
+        flow(FRONT, ORDERS, mutual(session))
+    };
+    let own = shown("spiffe://corp.example/ns/shop/sa/orders");
+    mends("OB14", &rule, &own, &own);
+    let yaml = exactly("OB14", &rule, &own).remedy.yaml.unwrap();
+    assert!(yaml.contains("sa/before"), "the names that are accepted stay: {yaml}");
+    // Another's identity is nobody's to accept.
+    let other = shown("spiffe://corp.example/ns/shop/sa/other");
+    assert_eq!(exactly("OB14", &rule, &other).remedy.yaml, None);
+    assert_eq!(exactly("OB14", &clean(), &other).remedy.yaml, None);
+
+    let former = shown("spiffe://former.example/ns/shop/sa/orders");
+    mends("OB14", &clean(), &former, &former);
+    let yaml = exactly("OB14", &clean(), &former).remedy.yaml.unwrap();
+    assert!(yaml.contains("old.example"), "the aliases that are there stay: {yaml}");
+    assert_eq!(exactly("OB14", &clean(), &shown("spiffe://former.example/ns/shop/sa/x")).remedy.yaml, None);
+}
+
+#[test]
+fn ob16_the_sni_that_a_rule_sets_is_left_to_istio() {
+    let host = "  host: search.open.svc.cluster.local\n";
+    let policy = format!("{host}  trafficPolicy: {{tls: {{mode: ISTIO_MUTUAL, sni: {TO_ORDERS}}}}}\n");
+    let rule = with(&clean(), host, &policy);
+    let broken = flow(FRONT, SEARCH, mutual(istio(TO_ORDERS)));
+    let expected = mends("OB16", &rule, &broken, &flow(FRONT, SEARCH, mutual(istio(TO_SEARCH))));
+    assert_eq!(expected.sni.as_deref(), Some(TO_SEARCH));
+    // A stale endpoint no declaration mends.
+    let remedy = exactly("OB16", &clean(), &broken).remedy;
+    assert_eq!(remedy.yaml, None);
+    assert!(remedy.summary.contains("web/front"), "{}", remedy.summary);
+}
+
+#[test]
+fn ob19_the_destination_is_declared_for_its_client_alone() {
+    for to in ["192.0.2.9:8080", "[2001:db8:9::9]:8080"] {
+        let plain = flow(FRONT, to, PLAIN);
+        let mended = apply(&clean(), &exactly("OB19", &clean(), &plain).remedy.yaml.unwrap());
+        let judged = fine(&mended, &plain);
+        assert_eq!(judged.expected.unwrap().protocol.as_deref(), Some("TCP"), "{to}");
+        let other = to.replace("8080", "8081");
+        exactly("OB19", &mended, &flow(FRONT, &other, PLAIN));
+    }
+}
+
+#[test]
+fn what_only_a_restart_mends_comes_with_the_command() {
+    let front = "metadata: {name: front, namespace: web, ";
+    let made = |kind: &str, name: &str| {
+        with(
+            &clean(),
+            front,
+            &format!(
+                "{front}ownerReferences: [{{apiVersion: apps/v1, kind: {kind}, name: {name}, controller: true}}], "
+            ),
+        )
+    };
+    let stale = flow(FRONT, SEARCH, mutual(istio(TO_ORDERS)));
+    for (mesh, command) in [
+        (made("ReplicaSet", "front-5d8f"), "kubectl -n web rollout restart deployment/front"),
+        (made("StatefulSet", "front"), "kubectl -n web rollout restart statefulset/front"),
+        (made("Job", "front"), "kubectl -n web delete pod front"),
+        (clean(), "create the pod of web/front anew"),
+    ] {
+        let summary = exactly("OB16", &mesh, &stale).remedy.summary;
+        assert!(summary.contains(command), "{summary}");
+    }
+    // The gateway is who answered.
+    let partner = one_way(session(&["h2"], Some("partner.example.com")));
+    let summary = exactly("OB10", &clean(), &flow(STRANGER, INGRESS, partner)).remedy.summary;
+    assert!(
+        summary.contains("istioctl -n istio-system proxy-config listener ingress --port 8443"),
+        "{summary}"
     );
 }
