@@ -42,6 +42,18 @@ pub fn expect(mesh: &Mesh, from: IpAddr, to: Endpoint, sni: Option<&str>) -> Exp
     let out = outbound::decide(mesh, client_pod, &behind, to.ip, to.port, sni, &mut trace);
     let client_steps = trace.len();
     let server_pod = mesh.pod_at(to.ip, Some(to.port));
+    // A client outside the cluster dials what a Service is published at.
+    let published = server_pod.is_none().then(|| mesh.published_at(to.ip, to.port)).flatten();
+    let behind = match published {
+        Some(published) if mesh.behind(to.ip, to.port).is_empty() => {
+            if let Some(meta) = mesh.declaration(published.host) {
+                let effect = format!("published at this address for port {}", published.port.number);
+                trace.cite("inbound.published-address", meta, None, meta.line, effect);
+            }
+            vec![published]
+        }
+        _ => behind,
+    };
     let inbound = match server_pod {
         Some(pod) => inbound::at_pod(mesh, pod, to.port, sni, &mut trace),
         None => behind_virtual_address(mesh, &behind, to, sni, &mut trace),

@@ -25,7 +25,10 @@ pub fn server(mesh: &Mesh, to: Endpoint) -> Party {
     let behind = behind.first();
     match mesh.pod_at(to.ip, Some(to.port)) {
         Some(pod) => of_pod(pod, to.ip, behind.map(service)),
-        None => elsewhere(mesh, to.ip, behind),
+        None => {
+            let published = mesh.published_at(to.ip, to.port);
+            elsewhere(mesh, to.ip, behind.or(published.as_ref()))
+        }
     }
 }
 

@@ -249,6 +249,35 @@ impl Mesh {
         found
     }
 
+    /// Returns the Service that a destination is published for outside the cluster: by an external address or a load
+    /// balancer's and the Service port, by any node's address and the node port. Proxies know none of these: to them it is
+    /// an unknown destination.
+    ///
+    /// Rule `inbound.published-address`. Kubernetes: Service, `externalIPs`, `nodePort`, `status.loadBalancer`.
+    #[must_use]
+    pub fn published_at(&self, ip: IpAddr, port: u16) -> Option<Behind<'_>> {
+        let by_address = all_at(&self.hosts, self.places.published.at(&ip)).map(|host| (host, Some(port)));
+        let of_nodes = self.places.node_ports.at(&port);
+        let nodes = if of_nodes.is_empty() || !self.is_node(ip) { &[][..] } else { of_nodes };
+        let by_node = all_at(&self.hosts, nodes).map(|host| {
+            let mut ports = self.service_of(host).into_iter().flat_map(|service| &service.ports);
+            (host, ports.find(|own| own.node_port == Some(port)).map(|own| own.port))
+        });
+        by_address.chain(by_node).find_map(|(host, number)| {
+            let mut ports = host.ports.iter().filter(|own| own.protocol != Protocol::Udp);
+            let port = ports.find(|own| Some(own.number) == number)?;
+            Some(Behind { host, port, endpoint: None })
+        })
+    }
+
+    /// Returns the Service of Kubernetes that a host is.
+    pub(super) fn service_of(&self, host: &HostService) -> Option<&Service> {
+        match host.owner {
+            Owner::Service(place) => self.services.get(place),
+            Owner::Entry(_) => None,
+        }
+    }
+
     /// Returns every host with this address: its own, or an endpoint's.
     pub fn hosts_at(&self, ip: IpAddr) -> impl Iterator<Item = &HostService> {
         self.hosts_by_ip.get(&ip).into_iter().flatten().filter_map(|place| self.hosts.get(*place))

@@ -94,6 +94,10 @@ pub(super) struct Places {
     pub(super) unresolved: Index<u16>,
     /// TCP entries that take every connection to a port.
     pub(super) whole_port: Vec<usize>,
+    /// Services by the addresses that they are published at.
+    pub(super) published: Index<IpAddr>,
+    /// Services by the ports that they are published at on every node.
+    pub(super) node_ports: Index<u16>,
 }
 
 /// The pods of a namespace that have not ended: all of them, and by each of their labels.
@@ -294,6 +298,8 @@ impl Mesh {
         self.places.hosts = ByHost::default();
         self.places.unresolved = Index::default();
         self.places.whole_port.clear();
+        self.places.published = Index::default();
+        self.places.node_ports = Index::default();
         for (place, host) in self.hosts.iter().enumerate() {
             for network in &host.addresses {
                 if network.prefix_len() == network.max_prefix_len() {
@@ -309,6 +315,18 @@ impl Mesh {
                 }
             }
             self.places.hosts.add(&host.host, place);
+            let service = match host.owner {
+                Owner::Service(index) => self.services.get(index),
+                Owner::Entry(_) => None,
+            };
+            if let Some(service) = service {
+                for ip in &service.published {
+                    self.places.published.add(*ip, place);
+                }
+                for port in service.ports.iter().filter_map(|port| port.node_port) {
+                    self.places.node_ports.add(port, place);
+                }
+            }
             // Rule `client.whole-port`.
             let whole_port = match host.owner {
                 Owner::Service(_) => false,

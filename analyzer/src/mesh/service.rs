@@ -12,6 +12,8 @@ pub struct Service {
     pub meta: Meta,
     /// Virtual addresses; none for a headless one.
     pub cluster_ips: Vec<IpAddr>,
+    /// Addresses that it is published at outside the cluster: `externalIPs`, and its load balancer's.
+    pub published: Vec<IpAddr>,
     /// Whether `clusterIP` is `None`.
     pub headless: bool,
     /// The name outside that it is an alias of (`type: ExternalName`): then it stands outside the mesh and has no endpoints.
@@ -31,6 +33,8 @@ pub struct ServicePort {
     pub name: Option<String>,
     /// The port that clients dial.
     pub port: u16,
+    /// The port that it is published at on every node.
+    pub node_port: Option<u16>,
     /// The container port behind it.
     pub target: TargetPort,
     /// The protocol that its declaration selects.
@@ -173,10 +177,17 @@ impl Service {
             list.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
         });
         let external = field("type").and_then(Node::text) == Some("ExternalName");
+        let balancers =
+            document.at(&["status", "loadBalancer", "ingress"]).map(Node::items).unwrap_or_default();
         Self {
             external_name: field("externalName").and_then(Node::scalar).filter(|_| external),
             headless: single.as_deref() == Some("None"),
             cluster_ips,
+            published: texts(field("externalIPs"))
+                .into_iter()
+                .chain(balancers.iter().filter_map(|entry| entry.get("ip").and_then(Node::scalar)))
+                .filter_map(|text| text.parse().ok())
+                .collect(),
             selector: field("selector")
                 .map(|selector| labels(Some(selector)))
                 .filter(|labels| !labels.is_empty()),
@@ -213,6 +224,7 @@ fn service_port(place: usize, entry: &Node) -> Option<ServicePort> {
         place,
         name,
         port: number,
+        node_port: port(entry.get("nodePort")),
         target,
     })
 }

@@ -109,6 +109,10 @@ pub const RULES: &[(&str, &str)] = &[
         "what the sidecar's inbound listener accepts, by mode and declared protocol",
     ),
     ("inbound.no-proxy", "without a proxy nothing enforces a mode: the application decides"),
+    (
+        "inbound.published-address",
+        "an external address, a load balancer's, or a node port stands for the pods of its Service; to proxies it is an unknown destination",
+    ),
     ("interception.declared-ports", "before Istio 1.6 only declared container ports are redirected"),
     (
         "interception.inbound",
