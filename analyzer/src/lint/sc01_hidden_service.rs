@@ -31,13 +31,14 @@ pub(super) const RULE: Rule = Rule {
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
     let mesh = survey.mesh;
     let mut found: BTreeMap<(String, &str), Call<'_>> = BTreeMap::new();
-    for (namespace, name, by) in calls(mesh) {
+    for Caller { namespace, account, host: name, by } in calls(mesh).chain(let_in(mesh)) {
         let Some(pods) = survey.sidecars.get(namespace) else { continue };
+        let pods = || pods.iter().filter(|(_, pod)| account.is_none_or(|own| *own == *pod.service_account));
         // Patterns say nothing of a single service.
         let hosts = survey.hosts.covered(&name).into_iter().filter(|_| !name.starts_with('*'));
         for host in hosts.filter(|host| *host.namespace != *namespace) {
             let Some(port) = host.ports.first() else { continue };
-            for (workload, pod) in pods {
+            for (workload, pod) in pods() {
                 let Err(hidden) = visible(mesh, Some(pod), namespace, host, port.number) else { continue };
                 let call = Call { host, hidden, namespace, by, pods: BTreeSet::new() };
                 let Some(meta) = call.hidden_by() else { continue };
@@ -119,9 +120,45 @@ impl<'a> Call<'a> {
     }
 }
 
-/// What namespaces are known to call: the targets of their routes, and the hosts that they wrote rules for. Each with the
-/// resource that says so.
-fn calls(mesh: &Mesh) -> impl Iterator<Item = (&str, String, &Meta)> {
+/// Workloads that are known to call a host.
+struct Caller<'a> {
+    namespace: &'a str,
+    /// Their service account; absent for all workloads of the namespace.
+    account: Option<&'a str>,
+    host: String,
+    /// The resource that says so.
+    by: &'a Meta,
+}
+
+/// The identities that AuthorizationPolicies let in, as callers of the one Service that leads to the policy's workloads. Where
+/// there are several, which of them is called nobody says.
+fn let_in(mesh: &Mesh) -> impl Iterator<Item = Caller<'_>> {
+    let root = mesh.config.root_namespace.as_str();
+    let policies = mesh.authorization_policies.iter();
+    policies.filter(move |policy| !policy.callers.is_empty() && &*policy.meta.namespace != root).flat_map(
+        |policy| {
+            let namespace = &*policy.meta.namespace;
+            let pods = policy.selector.iter().flat_map(|selector| mesh.pods_with(namespace, selector));
+            let hosts: BTreeSet<&str> = pods
+                .flat_map(|(_, pod)| mesh.hosts_of(pod))
+                .filter(|host| *host.namespace == *namespace)
+                .map(|host| host.host.as_str())
+                .collect();
+            let host = hosts.first().filter(|_| hosts.len() == 1).map(|host| (*host).to_owned());
+            let callers = host.into_iter().flat_map(|host| {
+                policy.callers.iter().filter_map(move |principal| {
+                    let (namespace, account) = principal.split_once("/ns/")?.1.split_once("/sa/")?;
+                    let host = host.clone();
+                    Some(Caller { namespace, account: Some(account), host, by: &policy.meta })
+                })
+            });
+            callers.collect::<Vec<_>>()
+        },
+    )
+}
+
+/// What namespaces are known to call: the targets of their routes, and the hosts that they wrote rules for.
+fn calls(mesh: &Mesh) -> impl Iterator<Item = Caller<'_>> {
     let domain = &mesh.config.domain;
     let routes = mesh.virtual_services.iter().filter(|routes| routes.is_for_mesh()).flat_map(move |routes| {
         let targets = routes.routes.iter().flat_map(|route| &route.destinations);
@@ -129,8 +166,10 @@ fn calls(mesh: &Mesh) -> impl Iterator<Item = (&str, String, &Meta)> {
     });
     let rules = written(mesh).map(|rule| (host_of(mesh, rule), &rule.meta));
     let root = mesh.config.root_namespace.as_str();
-    routes
-        .chain(rules)
-        .filter(move |(_, meta)| &*meta.namespace != root)
-        .map(|(host, meta)| (&*meta.namespace, host, meta))
+    routes.chain(rules).filter(move |(_, meta)| &*meta.namespace != root).map(|(host, by)| Caller {
+        namespace: &by.namespace,
+        account: None,
+        host,
+        by,
+    })
 }

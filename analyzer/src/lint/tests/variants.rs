@@ -110,3 +110,32 @@ fn a_name_that_only_dns_resolves_gets_an_address_from_istio() {
     let found = findings(&format!("{CLEAN}\n---\n{wild}\n---\n{config}"));
     assert!(found.iter().any(|finding| finding.id == "SE07" && finding.yaml.is_none()), "{found:#?}");
 }
+
+#[test]
+fn an_identity_that_is_let_in_is_known_to_call() {
+    let hidden = "apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: narrow, namespace: shop, creationTimestamp: '2026-02-01T00:00:00Z'}\nspec: {egress: [{hosts: ['./*', istio-system/*]}]}";
+    let policy = |spec: &str| {
+        format!(
+            "{hidden}\n---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: store, namespace: data}}\nspec: {{{spec}}}"
+        )
+    };
+    let from = |principal: &str| format!("rules: [{{from: [{{source: {{principals: ['{principal}']}}}}]}}]");
+    let web = from("cluster.local/ns/shop/sa/web");
+    let patch = mended("SC01", &[], &policy(&web));
+    assert!(patch.contains("data/store.data.svc.cluster.local"), "{patch}");
+    mended("SC01", &[], &policy(&format!("selector: {{matchLabels: {{app: store}}}}, {web}")));
+    let second = "apiVersion: v1\nkind: Service\nmetadata: {name: more, namespace: data, creationTimestamp: '2026-02-01T00:00:00Z'}\nspec: {clusterIP: 10.96.2.9, selector: {app: store}, ports: [{name: grpc, port: 9090, targetPort: 9000}]}";
+    for none in [
+        policy(&from("cluster.local/ns/shop/sa/other")),
+        policy(&from("cluster.local/ns/shop/sa/*")),
+        policy(&from("*")),
+        policy(&format!("action: DENY, {web}")),
+        policy(&format!("selector: {{matchLabels: {{app: other}}}}, {web}")),
+        policy(&format!("targetRefs: [{{kind: Service, group: '', name: store}}], {web}")),
+        policy(&web.replace("principals", "notPrincipals")),
+        format!("{}\n---\n{second}", policy(&web)),
+    ] {
+        let found = findings(&format!("{CLEAN}\n---\n{none}\n"));
+        assert!(!ids(&found).contains("SC01"), "{none}: {found:#?}");
+    }
+}
