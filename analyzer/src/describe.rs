@@ -468,6 +468,7 @@ fn namespaces(mesh: &Mesh) -> BTreeSet<&str> {
         .chain(mesh.services.iter().map(|service| &*service.meta.namespace))
         .chain(mesh.peer_authentications.iter().map(|policy| &*policy.meta.namespace))
         .chain(mesh.destination_rules.iter().map(|rule| &*rule.meta.namespace))
+        .chain(mesh.machines().map(|machine| &*machine.meta.namespace))
         .collect()
 }
 

@@ -9,10 +9,10 @@ use serde::Serialize;
 use crate::audit::Ledger;
 use crate::describe::{self, Subject};
 use crate::expectation::{Expectation, expect};
-use crate::mesh::Mesh;
 use crate::mesh::meta::{Labels, Meta, selects};
 use crate::mesh::peer_authentication::PeerAuthentication;
 use crate::mesh::pod::Pod;
+use crate::mesh::{HostEndpoint, Mesh, Owner};
 use crate::names::Unclear;
 use crate::parties;
 use crate::patch::{Patch, part};
@@ -34,11 +34,19 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Returns what becomes STRICT with it: the policy of the root namespace is the whole mesh's.
-    fn whole(&self, mesh: &Mesh) -> Self {
+    /// Returns what becomes STRICT with it: the policy of the root namespace is the whole mesh's, and it has none for single
+    /// workloads.
+    #[must_use]
+    pub fn whole(&self, mesh: &Mesh) -> Self {
+        if self.is_of_root(mesh) { Self::Mesh } else { self.clone() }
+    }
+
+    fn is_of_root(&self, mesh: &Mesh) -> bool {
+        let root = mesh.config.root_namespace.as_str();
         match self {
-            Self::Namespace(name) if *name == mesh.config.root_namespace => Self::Mesh,
-            Self::Mesh | Self::Namespace(_) | Self::Workload(_) => self.clone(),
+            Self::Mesh => false,
+            Self::Namespace(name) => name == root,
+            Self::Workload(name) => name.split_once('/').is_some_and(|(namespace, _)| namespace == root),
         }
     }
 }
@@ -92,8 +100,7 @@ flow::named! {
         Ready = "ready",
         /// Nothing reached it in what was seen: no evidence, which is not readiness.
         NoTraffic = "no-traffic",
-        /// A narrower policy keeps it from becoming STRICT; or it is one workload of the root namespace, where no policy acts for
-        /// single ones.
+        /// A narrower policy keeps it from becoming STRICT.
         StaysOpen = "stays-open",
         /// No proxy that would enforce it.
         NotEnforced = "not-enforced",
@@ -109,6 +116,23 @@ pub fn check(mesh: &Mesh, scope: &Scope) -> Result<(), Unclear> {
     propose(mesh, scope).map(|_| ())
 }
 
+/// Returns the hosts of ServiceEntries that lead to what the scope names. Flows to a ServiceEntry's own address, or to a machine
+/// behind one, are known by the host's name and by no namespace.
+#[must_use]
+pub fn hosts_of(mesh: &Mesh, scope: &Scope) -> BTreeSet<String> {
+    let named = |name: String| match scope {
+        Scope::Mesh => true,
+        Scope::Namespace(namespace) => name.split_once('/').is_some_and(|(own, _)| own == namespace),
+        // Its policy may be for others of the namespace too.
+        Scope::Workload(workload) => {
+            name.split_once('/').map(|(own, _)| own) == workload.split_once('/').map(|(own, _)| own)
+        }
+    };
+    let entries = mesh.hosts.iter().filter(|host| matches!(host.owner, Owner::Entry(_)));
+    let within = entries.filter(|host| host.endpoints.iter().any(|one| behind(mesh, one).is_some_and(named)));
+    within.map(|host| host.host.clone()).collect()
+}
+
 /// Tells what would become of these flows if what the scope names became STRICT.
 ///
 /// Counted are TCP flows to its workloads that were let in: not what was refused or failed already, and not what no policy is
@@ -122,8 +146,8 @@ pub fn assess<'a>(
     scope: &Scope,
     flows: impl IntoIterator<Item = &'a Flow>,
 ) -> Result<Readiness, Unclear> {
-    let scope = &scope.whole(mesh);
     let (policy, proposal) = propose(mesh, scope)?;
+    let scope = &scope.whole(mesh);
     let proposed = mesh.with_peer_authentication(policy.clone());
     let mut workloads = workloads(mesh, &proposed, scope, &policy);
     let mut ledger = Ledger::default();
@@ -168,9 +192,20 @@ fn reached(mesh: &Mesh, to: Endpoint, server: &Party) -> BTreeSet<String> {
     if server.pod.is_some() {
         return BTreeSet::from([server.name()]);
     }
-    let behind = mesh.behind(to.ip, to.port);
-    let pods = behind.iter().flat_map(|behind| &behind.host.endpoints).filter_map(|endpoint| endpoint.pod);
-    pods.filter_map(|pod| mesh.pods.get(pod)).map(name).collect()
+    if let Some(machine) = mesh.machine_at(to.ip) {
+        return BTreeSet::from([name(machine)]);
+    }
+    let hosts = mesh.behind(to.ip, to.port);
+    hosts
+        .iter()
+        .flat_map(|found| &found.host.endpoints)
+        .filter_map(|endpoint| behind(mesh, endpoint))
+        .collect()
+}
+
+/// Names the workload at an endpoint: a pod's, or a machine.
+fn behind(mesh: &Mesh, endpoint: &HostEndpoint) -> Option<String> {
+    mesh.pod_of(endpoint).or_else(|| mesh.machine_at(endpoint.ip)).map(name)
 }
 
 /// What would become of a flow that was let in.
@@ -261,7 +296,8 @@ fn state(workload: &Workload) -> State {
     }
 }
 
-/// Lists the workloads of the scope, by name: those with pods that run, and every other one that the policy is for as well.
+/// Lists the workloads of the scope, by name: those with pods that run, machines with a proxy, and every other one that the policy
+/// is for as well.
 fn workloads(
     mesh: &Mesh,
     proposed: &Mesh,
@@ -269,7 +305,8 @@ fn workloads(
     policy: &PeerAuthentication,
 ) -> BTreeMap<String, Workload> {
     let mut workloads: BTreeMap<String, Workload> = BTreeMap::new();
-    for pod in mesh.pods.iter().filter(|pod| !pod.ended && covers(scope, policy, pod)) {
+    let all = mesh.pods.iter().chain(mesh.machines());
+    for pod in all.filter(|pod| !pod.ended && covers(scope, policy, pod)) {
         let enforced = matches!(pod.proxy, PartyKind::Sidecar | PartyKind::Ambient);
         // A gateway's servers declare what it accepts, not a mode.
         if matches!(pod.proxy, PartyKind::Gateway | PartyKind::Waypoint) {
@@ -313,6 +350,17 @@ fn name(pod: &Pod) -> String {
 
 /// Finds the policy that makes the scope STRICT, the one in force there where there is one, and writes it down.
 fn propose(mesh: &Mesh, scope: &Scope) -> Result<(PeerAuthentication, Remedy), Unclear> {
+    let (policy, mut remedy) = proposed(mesh, scope)?;
+    if matches!(scope, Scope::Workload(_)) && scope.is_of_root(mesh) {
+        remedy.summary = format!(
+            "In the root namespace no policy acts for single workloads, Istio ignores it: only the whole mesh can become STRICT. {}",
+            remedy.summary
+        );
+    }
+    Ok((policy, remedy))
+}
+
+fn proposed(mesh: &Mesh, scope: &Scope) -> Result<(PeerAuthentication, Remedy), Unclear> {
     let (namespace, own, selector) = match scope {
         Scope::Mesh => {
             let root = mesh.config.root_namespace.clone();
@@ -325,8 +373,12 @@ fn propose(mesh: &Mesh, scope: &Scope) -> Result<(PeerAuthentication, Remedy), U
             (namespace.clone(), for_namespace(mesh, namespace), Labels::new())
         }
         Scope::Workload(workload) => {
-            let pod = mesh.pods.iter().find(|pod| !pod.ended && name(pod) == *workload);
+            let mut all = mesh.pods.iter().chain(mesh.machines());
+            let pod = all.find(|pod| !pod.ended && name(pod) == *workload);
             let pod = pod.ok_or_else(|| describe::unknown(mesh, Subject::Workload, workload))?;
+            if scope.is_of_root(mesh) {
+                return proposed(mesh, &Scope::Mesh);
+            }
             let own = chosen_for_workload(mesh, &pod.meta.namespace, &pod.meta.labels);
             let label = pod.own_label().map(|(key, value)| (key.clone(), value.clone()));
             (pod.meta.namespace.to_string(), own, label.into_iter().collect())

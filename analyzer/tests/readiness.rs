@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop here")]
 
 use analyzer::mesh::{Manifest, Mesh};
-use analyzer::readiness::{Readiness, Scope, State, assess};
+use analyzer::readiness::{Readiness, Scope, State, assess, hosts_of};
 use flow::Flow;
 use serde_json::json;
 
@@ -93,4 +93,53 @@ fn a_proxy_that_goes_by_the_policy_sends_otherwise_then() {
     let workload = &readiness.workloads[1];
     assert_eq!((workload.stays, workload.stays_likely, workload.would_break), (1, 1, 1), "{readiness:?}");
     assert_eq!(readiness.breaks[0].client.name(), "batch/cron");
+}
+
+const MACHINES: &str = "apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: legacy, namespace: plant}
+spec: {hosts: [legacy.corp], addresses: [240.0.0.1], location: MESH_INTERNAL, resolution: STATIC, workloadSelector: {labels: {app: legacy}}, ports: [{number: 8080, name: http, protocol: HTTP}]}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: vm-1, namespace: plant}
+spec: {address: 10.9.0.1, serviceAccount: legacy, labels: {app: legacy, security.istio.io/tlsMode: istio}}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: bare, namespace: plant}
+spec: {address: 10.9.0.2, labels: {app: legacy}}
+";
+
+#[test]
+fn machines_with_a_proxy_are_workloads() {
+    let flows = ["10.9.0.1", "240.0.0.1"].map(|to| flow("10.0.0.4", to, "plaintext"));
+    for scope in [Scope::Namespace("plant".into()), Scope::Workload("plant/vm-1".into())] {
+        let readiness = asked(MACHINES, &scope, &flows);
+        assert_eq!(states(&readiness), [("plant/vm-1", State::Breaks)], "{readiness:?}");
+        assert_eq!(readiness.workloads[0].would_break, 2, "{readiness:?}");
+    }
+    let readiness = asked(MACHINES, &Scope::Workload("plant/vm-1".into()), &[]);
+    assert!(readiness.proposal.yaml.unwrap().contains("app: legacy"));
+    let names = |scope| hosts_of(&mesh(MACHINES), &scope).into_iter().collect::<Vec<_>>();
+    assert_eq!(names(Scope::Namespace("plant".into())), ["legacy.corp"]);
+    assert_eq!(names(Scope::Workload("plant/vm-1".into())), ["legacy.corp"]);
+    assert!(names(Scope::Namespace("shop".into())).is_empty());
+}
+
+#[test]
+fn one_workload_of_the_root_namespace_becomes_strict_with_the_mesh_alone() {
+    let collector = "apiVersion: v1\nkind: Pod\nmetadata: {name: c-0, namespace: istio-system, labels: {app: collector}, ownerReferences: [{kind: StatefulSet, name: c, controller: true}]}\n\
+                     spec: {containers: [{name: app}, {name: istio-proxy, args: [proxy, sidecar]}]}\nstatus: {podIP: 10.0.0.9}\n";
+    let refused = flow("10.0.0.4", "10.0.0.2", "plaintext");
+    let readiness = asked(collector, &Scope::Workload("istio-system/c".into()), &[refused]);
+    assert_eq!(readiness.scope, "mesh");
+    assert_eq!(readiness.proposal.resource.as_deref(), Some("PeerAuthentication/istio-system/default"));
+    assert!(!readiness.proposal.yaml.as_ref().unwrap().contains("selector"));
+    assert!(readiness.proposal.summary.contains("Istio ignores it"), "{}", readiness.proposal.summary);
+    let states = states(&readiness);
+    assert!(states.contains(&("istio-system/c", State::NoTraffic)), "{states:?}");
+    assert!(states.contains(&("shop/v2", State::Breaks)), "what else it is for is told: {states:?}");
+    let unknown = assess(&mesh(collector), &Scope::Workload("istio-system/d".into()), &[]);
+    assert!(unknown.is_err());
 }

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use analyzer::audit::Auditor;
 use analyzer::mesh::{Manifest, Mesh};
 use analyzer::report::Severity;
 use api::config::{Bind, Token};
@@ -12,7 +13,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use flow::delivery::Heading;
-use flow::{Class, Coverage, Timestamp};
+use flow::{Class, Coverage, Endpoint, Timestamp};
 use serde_json::Value;
 use store::answer::MeshSnapshot;
 use store::embedded::Embedded;
@@ -239,6 +240,39 @@ async fn who_would_break_is_told_from_the_flows_in_the_store() {
     assert!(problem["detail"].as_str().unwrap().contains("did you mean pay?"), "{problem}");
     served.problem("/api/v1/readiness?namespace=pay&workload=pay%2Fledger", 400, "bad-value").await;
     served.problem("/api/v1/readiness?to_namespace=pay", 400, "unknown-filter").await;
+}
+
+#[tokio::test]
+async fn flows_to_a_service_entrys_own_address_are_looked_at() {
+    let served = Served::open().await;
+    let text = "
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: books, namespace: pay}
+spec: {hosts: [books.corp], addresses: [240.0.0.1], location: MESH_INTERNAL, resolution: STATIC, workloadSelector: {labels: {app: books}}, ports: [{number: 8080, name: http, protocol: HTTP}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: books, namespace: pay, labels: {app: books, security.istio.io/tlsMode: istio}}
+spec: {containers: [{name: app}, {name: istio-proxy}]}
+status: {podIP: 10.0.0.7}
+";
+    let manifests = vec![Manifest { file: "mesh.yaml".into(), text: text.into() }];
+    let (mesh, errors) = Mesh::load(manifests);
+    assert_eq!(errors, []);
+    let mesh = Arc::new(mesh);
+    let mut seen = sample(9, 900, Class::Plaintext, None).flow;
+    seen.server = Endpoint { ip: "240.0.0.1".parse().unwrap(), port: 8080 };
+    let judged = Auditor::new(Arc::clone(&mesh)).judge(&seen);
+    assert_eq!(judged.server.namespace, None, "it is known by its host alone");
+    served.store.record(Batch { flows: vec![judged], ..Batch::default() }).await.unwrap();
+    let bind = Bind::new("127.0.0.1:8480".parse().unwrap(), None).unwrap();
+    let app = api::app(State::new(Arc::clone(&served.store), Some(mesh), bind));
+    let served = Served { app, ..served };
+    for scope in ["namespace=pay", "workload=pay%2Fbooks", ""] {
+        let found = &served.json(&format!("/api/v1/readiness?{scope}")).await["data"];
+        assert_eq!(found["workloads"][0]["flows"], 1, "{scope}: {found}");
+    }
 }
 
 #[tokio::test]

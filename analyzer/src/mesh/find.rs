@@ -181,8 +181,18 @@ impl Mesh {
     /// Returns the workload that opens connections from an address: a pod, or one outside Kubernetes that has a proxy.
     #[must_use]
     pub fn client_at(&self, ip: IpAddr) -> Option<&Pod> {
-        let machine = || self.machines.get(&ip);
-        self.pod_at(ip, None).or_else(|| machine().filter(|_| !self.pods_by_ip.contains_key(&ip)))
+        self.pod_at(ip, None).or_else(|| self.machine_at(ip))
+    }
+
+    /// Returns the machines that have a proxy: WorkloadEntries, as the pods that they stand in for, in no order.
+    pub fn machines(&self) -> impl Iterator<Item = &Pod> {
+        self.machines.values()
+    }
+
+    /// Returns the machine with a proxy at an address that no pod has.
+    #[must_use]
+    pub fn machine_at(&self, ip: IpAddr) -> Option<&Pod> {
+        self.machines.get(&ip).filter(|_| !self.pods_by_ip.contains_key(&ip))
     }
 
     /// Returns the pod that an address and port belong to. Pods that share their node's address are told apart by the

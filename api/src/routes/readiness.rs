@@ -1,6 +1,6 @@
 //! `/api/v1/readiness`: who would break if a namespace, a workload or the whole mesh became STRICT.
 
-use analyzer::readiness::{Readiness, Scope, assess, check};
+use analyzer::readiness::{Readiness, Scope, assess, check, hosts_of};
 use axum::Json;
 use axum::extract::{Query as Pairs, State};
 use flow::{Class, Flow};
@@ -65,12 +65,20 @@ pub(crate) async fn readiness(
         what: format!("such namespace or workload: {unclear}"),
     };
     check(&mesh, &scope).map_err(unclear)?;
-    // What becomes STRICT with the root namespace is all of it.
-    if query.to_namespace.contains(&mesh.config.root_namespace) && !matches!(scope, Scope::Workload(_)) {
+    let mut queries = Vec::new();
+    if scope.whole(&mesh) == Scope::Mesh {
         query.to_namespace.clear();
+    } else {
+        // What a ServiceEntry leads to is known by its host, outside every namespace.
+        let hosts = hosts_of(&mesh, &scope);
+        if !hosts.is_empty() {
+            let (outside, to_workload) = (vec![String::new()], hosts.into_iter().collect());
+            queries.push(Query { to_namespace: outside, to_workload, ..query.clone() });
+        }
     }
+    queries.push(query);
     let (mut flows, mut all) = (Vec::new(), true);
-    for (classes, most) in LOOKED_AT {
+    for (query, (classes, most)) in queries.iter().flat_map(|query| LOOKED_AT.map(|looked| (query, looked))) {
         let query = Query { class: classes.to_vec(), ..query.clone() };
         all &= newest(&*app.store, &query, most, &mut flows).await?;
     }
