@@ -64,6 +64,45 @@ fn a_backend_tls_policy_may_be_for_a_service_entry() {
     }
 }
 
+/// `testdata/backend-tls-policy-ignored.yaml` of `pilot/pkg/config/kube/gateway`.
+#[test]
+fn a_backend_tls_policy_may_be_left_to_another_controller() {
+    let policy = backend_policy("group: '', kind: Service, name: server");
+    let annotated = |value: &str| {
+        policy.replace(
+            "namespace: web",
+            &format!("namespace: web, annotations: {{istio.io/ignore-policy-attachment: '{value}'}}"),
+        )
+    };
+    for (value, from) in [("true", "auto-mtls"), ("false", "BackendTLSPolicy/web/policy")] {
+        let expected = json!({"client_tls_from": from});
+        check(&[&client(), &server(1), &service(HTTP), &annotated(value)], "10.0.1.1:8080", None, &expected);
+    }
+}
+
+/// `testdata/frontend-tls-invalid.yaml` of `pilot/pkg/config/kube/gateway`.
+#[test]
+fn a_listener_whose_ca_istio_cannot_read_is_left_out() {
+    let managed = gateway_pod("", "").replace("istio: gw", "gateway.networking.k8s.io/gateway-name: gw");
+    let gateway = |refs: &str| {
+        let listener = "{name: https, port: 8443, protocol: HTTPS, tls: {certificateRefs: [{name: c}]}}";
+        let frontend = format!("frontend: {{default: {{validation: {{caCertificateRefs: [{refs}]}}}}}}");
+        let text = spec("Gateway", "gw", "web", &format!("listeners: [{listener}], tls: {{{frontend}}}"));
+        text.replace("networking.istio.io", "gateway.networking.k8s.io")
+    };
+    for (refs, allowed) in [
+        ("", json!(["tls"])),
+        ("{name: ca}", json!(["mtls"])),
+        ("{kind: ConfigMap, name: ca}", json!(["mtls"])),
+        ("{kind: Secret, name: ca}", json!(["mtls"])),
+        ("{kind: Service, name: ca}", json!([])),
+        ("{name: ca}, {name: other}", json!([])),
+    ] {
+        let mesh = load(&[&managed, &gateway(refs)]);
+        ask(&mesh, "10.0.0.1", "10.0.3.1:8443", None, &json!({"allowed": allowed}));
+    }
+}
+
 #[test]
 fn before_1_31_a_backend_tls_policy_is_the_oldest_rule() {
     let policy = backend_policy("group: '', kind: Service, name: server");

@@ -24,8 +24,8 @@ pub(crate) fn gateway(meta: Meta, document: &Node) -> Gateway {
             let protocol_text =
                 listener.get("protocol").and_then(Node::scalar).unwrap_or_else(|| "HTTP".to_owned());
             let protocol = Protocol::parse(&protocol_text);
-            // More than one CA is an error: the listener is left out.
-            if protocol.is_tls() && frontend(spec, number).is_some_and(|validation| cas(validation) > 1) {
+            // A CA that Istio cannot read is an error, and so is more than one: the listener is left out.
+            if protocol.is_tls() && frontend(spec, number).is_some_and(refused) {
                 return None;
             }
             let tls = protocol.is_tls().then(|| tls(listener, spec, number, protocol, east_west));
@@ -66,7 +66,7 @@ fn tls(
     let block = listener.get("tls");
     let option = |name: &str| block.and_then(|block| block.at(&["options", name])).and_then(Node::scalar);
     let validation = frontend(spec, number);
-    let has_ca = validation.is_some_and(|validation| cas(validation) > 0);
+    let has_ca = validation.is_some_and(|validation| !cas(validation).is_empty());
     let fallback = validation
         .and_then(|validation| validation.get("mode"))
         .and_then(Node::text)
@@ -110,8 +110,13 @@ fn tls(
     }
 }
 
-fn cas(validation: &Node) -> usize {
-    validation.get("caCertificateRefs").map(Node::items).unwrap_or_default().len()
+fn cas(validation: &Node) -> &[Node] {
+    validation.get("caCertificateRefs").map(Node::items).unwrap_or_default()
+}
+
+fn refused(validation: &Node) -> bool {
+    let unknown = |node: &Node| node.text().is_some_and(|kind| !matches!(kind, "ConfigMap" | "Secret"));
+    cas(validation).len() > 1 || cas(validation).iter().filter_map(|ca| ca.get("kind")).any(unknown)
 }
 
 /// Finds the client validation for a port: `spec.tls.frontend.perPort`, else `.default`.
@@ -144,6 +149,10 @@ pub(crate) enum Target {
 /// Rule `destination-rule.backend-tls-policy`. Istio: `pilot/pkg/config/kube/gateway`, `backend_policies`.
 pub(crate) fn backend_tls_policy(meta: &Meta, document: &Node) -> Vec<(Target, DestinationRule)> {
     let Some(spec) = document.get("spec") else { return Vec::new() };
+    // Left to another controller of the same API.
+    if meta.annotations.get("istio.io/ignore-policy-attachment").is_some_and(|value| value == "true") {
+        return Vec::new();
+    }
     let validation = spec.get("validation");
     let hostname = validation.and_then(|validation| validation.get("hostname")).and_then(Node::scalar);
     let tls = TlsSettings {
