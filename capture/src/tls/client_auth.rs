@@ -62,8 +62,18 @@ impl Arithmetic {
         }
     }
 
-    pub(super) const fn is_alert(&self, length: u32) -> bool {
-        length == 2 + self.overhead || length == 18 + self.overhead
+    pub(super) fn is_alert(&self, length: u32) -> bool {
+        PADS.into_iter().any(|pad| length == self.alert(pad))
+    }
+
+    /// The length of an alert's record, given the padding.
+    pub(super) const fn alert(&self, pad: u32) -> u32 {
+        2 + self.overhead + pad
+    }
+
+    /// The padding of the side whose Finished came in a record of this length; absent if it is no Finished alone.
+    pub(super) fn padding(&self, length: u32) -> Option<u32> {
+        PADS.into_iter().find(|pad| length == self.finished + pad)
     }
 
     /// Whether a record is a CertificateVerify by its length, given the padding.

@@ -549,10 +549,17 @@ impl Handshake {
         let start = self.flight_start(false, suite).unwrap_or(0);
         let later =
             self.client_records.get(start.saturating_add(last).saturating_add(1)..).unwrap_or_default();
+        // An alert of its own is padded as its Finished was, where that came alone; payload may be as long as the other kind.
+        let finished = self.client_records.get(start.saturating_add(last));
+        let padding = finished.and_then(|record| size.padding(u32::from(record.length)));
+        let is_alert = |length: u32| match padding {
+            Some(pad) => length == size.alert(pad),
+            None => size.is_alert(length),
+        };
         // One byte beyond the client's last is its FIN; an alert of its own is a close as well.
         let left = |seen: u64| {
             seen > self.client.offset
-                || later.iter().any(|record| record.end <= seen && size.is_alert(u32::from(record.length)))
+                || later.iter().any(|record| record.end <= seen && is_alert(u32::from(record.length)))
         };
         let mut reaction = self.reaction().peekable();
         match reaction.peek() {

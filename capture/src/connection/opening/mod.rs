@@ -66,6 +66,8 @@ pub(crate) struct Opening {
     /// The sequence number after the stream's last byte, where a FIN tells it.
     last: Both<Option<u32>>,
     held: Both<Held>,
+    /// Whether a side reset the connection after its own FIN: the other one went on, and nobody listens any more.
+    cut_off: bool,
     /// Whether a bound of the engine ended it.
     given_up: bool,
     /// A handshake that comes in datagrams.
@@ -92,6 +94,7 @@ impl Opening {
             asked: 0,
             ruled_out: RuledOut::default(),
             seen_as: None,
+            cut_off: false,
             given_up: false,
             stirred: false,
             tls: None,
@@ -203,9 +206,13 @@ impl Opening {
 
     /// Notes the end of a direction, and after which byte it comes where that is certain.
     pub(crate) fn close(&mut self, way: Way, ending: Ending, last: Option<u32>) {
-        if self.closed.of(way).is_none() {
-            *self.closed.of_mut(way) = Some(ending);
-            *self.acknowledged_at_close.of_mut(way) = *self.acknowledges.of(way);
+        match self.closed.of(way) {
+            None => {
+                *self.closed.of_mut(way) = Some(ending);
+                *self.acknowledged_at_close.of_mut(way) = *self.acknowledges.of(way);
+            }
+            Some(Ending::Fin) => self.cut_off |= ending == Ending::Reset,
+            Some(Ending::Reset) => {}
         }
         if self.last.of(way).is_none() {
             // A RST stands where the stream would go on; one before that may be a FIN that was not captured.
@@ -234,8 +241,9 @@ impl Opening {
 
     /// Tells whether the opening of a connection that is silent for now may be settled with what it shows.
     pub(crate) fn may_rest(&self) -> bool {
-        let whole = |way: Way| !self.incomplete(way) && !self.streams.of(way).lacks_acknowledged();
-        whole(Way::Up) && whole(Way::Down) && self.tls.as_ref().is_some_and(|tls| tls.handshake.may_rest())
+        !self.lacks(Way::Up)
+            && !self.lacks(Way::Down)
+            && self.tls.as_ref().is_some_and(|tls| tls.handshake.may_rest())
     }
 
     /// Tells whether nothing is missing before what was seen, and before the ends of the streams where those are known.
@@ -378,6 +386,8 @@ impl Opening {
                 return Some(Answer::Settled(Settled { security, ..settled }));
             }
         }
+        // The connection is over: what it was is to be known before the next one resumes its session.
+        let ended = ended || (self.cut_off && !self.lacks(Way::Up) && !self.lacks(Way::Down));
         let Self { streams, closed, .. } = self;
         let gone = streams.up.gap || streams.down.gap || closed.up.is_some() || closed.down.is_some();
         if gone || ended {
@@ -386,19 +396,24 @@ impl Opening {
         (ended | self.tls.as_mut()?.handshake.settled()).then_some(Answer::Tls)
     }
 
+    /// Tells whether bytes are missing so far, be it before others, before the end, or that were acknowledged.
+    fn lacks(&self, way: Way) -> bool {
+        self.incomplete(way) || self.streams.of(way).lacks_acknowledged()
+    }
+
     /// Tells the handshake what is missing and what has ended.
     fn tell(&mut self, client: Way, ended: bool) {
         let incomplete = Both { up: self.incomplete(Way::Up), down: self.incomplete(Way::Down) };
+        let lacks = Both { up: self.lacks(Way::Up), down: self.lacks(Way::Down) };
         let Self { streams, closed, acknowledged_at_close, tls: Some(tls), .. } = self else { return };
         // A reset ends both directions at once, but may be captured before what it follows.
-        let lacks = |way: Way| *incomplete.of(way) || streams.of(way).lacks_acknowledged();
         let reset = [closed.up, closed.down].contains(&Some(Ending::Reset));
-        if reset && !ended && (lacks(Way::Up) || lacks(Way::Down)) {
+        if reset && !ended && (lacks.up || lacks.down) {
             return;
         }
         for way in [Way::Up, Way::Down] {
             let stream = streams.of(way);
-            let lost = stream.gap || (ended && lacks(way));
+            let lost = stream.gap || (ended && *lacks.of(way));
             if lost && !*tls.gap_told.of(way) {
                 *tls.gap_told.of_mut(way) = true;
                 tls.handshake.gap(side(client, way));
