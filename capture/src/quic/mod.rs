@@ -22,6 +22,10 @@ const VERSION_2: u32 = 0x6b33_43cf;
 /// Google's QUIC with TLS, in the letters it is called by.
 const VERSION_T050: u32 = u32::from_be_bytes(*b"T050");
 const VERSION_T051: u32 = u32::from_be_bytes(*b"T051");
+/// What the first byte of a packet says: the form of its header, and a bit that is 1 unless the endpoints agree that it says
+/// nothing (RFC 9000 section 17.2, RFC 9287).
+const LONG: u8 = 0x80;
+const FIXED: u8 = 0x40;
 /// Longest connection id (RFC 9000 section 17.2).
 const MAX_CONNECTION_ID: usize = 20;
 /// Smallest datagram that carries a client's Initial; a Handshake packet that fills one may be padded to it.
@@ -41,11 +45,11 @@ const MAX_DATAGRAMS: u32 = 64;
 /// that is known: an Initial, or early data that overtook it.
 pub(crate) fn is_quic_initial(bytes: &[u8]) -> Probe {
     let Some(packet) = Long::read(bytes, bytes) else { return Probe::No };
-    if matches!(packet.kind, Kind::Initial | Kind::EarlyData) && version_name(packet.version).is_some() {
-        Probe::Yes
-    } else {
-        Probe::No
-    }
+    // The bit may be 0 once the other side has said that it does not mind (RFC 9287 section 3).
+    let fixed = bytes.first().is_some_and(|first| first & FIXED != 0);
+    let opens =
+        matches!(packet.kind, Kind::Initial | Kind::EarlyData) && version_name(packet.version).is_some();
+    if fixed && opens { Probe::Yes } else { Probe::No }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +79,7 @@ impl<'a> Long<'a> {
         let mut at = Cursor(bytes);
         let first = at.u8()?;
         let version = at.u32()?;
-        if first & 0x80 == 0 || (version != 0 && first & 0x40 == 0) {
+        if first & LONG == 0 {
             return None;
         }
         let destination = at.vector8()?;
@@ -174,7 +178,9 @@ impl Quic {
             }
             rest = packet.rest;
         }
-        if rest.first().is_some_and(|first| first & 0xc0 == 0x40) {
+        // What follows other packets may also be filling.
+        let whole = rest.len() == datagram.len();
+        if rest.first().is_some_and(|first| first & LONG == 0 && (whole || first & FIXED != 0)) {
             let count = match side {
                 Side::Client => &mut self.client_protected,
                 Side::Server => &mut self.server_protected,
@@ -389,7 +395,6 @@ mod tests {
     }
 
     /// An Initial packet under the keys of a connection id, with CRYPTO frames of these offsets.
-    #[expect(clippy::arithmetic_side_effects, reason = "lengths of samples")]
     fn initial(
         side: Side,
         version: u32,
@@ -398,13 +403,27 @@ mod tests {
         number: u8,
         crypto: &[(u8, &[u8])],
     ) -> Vec<u8> {
+        let first = if version == VERSION_2 { 0xd0 } else { 0xc0 };
+        initial_of(first, side, version, keyed, (to, number), crypto)
+    }
+
+    /// The same with another first byte.
+    #[expect(clippy::arithmetic_side_effects, reason = "lengths of samples")]
+    fn initial_of(
+        first: u8,
+        side: Side,
+        version: u32,
+        keyed: &[u8],
+        (to, number): (&[u8], u8),
+        crypto: &[(u8, &[u8])],
+    ) -> Vec<u8> {
         let mut body = Vec::new();
         for (offset, part) in crypto {
             body.extend([6, *offset, 0x40, u8::try_from(part.len()).unwrap()]);
             body.extend_from_slice(part);
         }
         body.extend([0; 24]);
-        let mut packet = vec![if version == VERSION_2 { 0xd0 } else { 0xc0 }];
+        let mut packet = vec![first];
         packet.extend(version.to_be_bytes());
         packet.push(u8::try_from(to.len()).unwrap());
         packet.extend_from_slice(to);
@@ -452,6 +471,18 @@ mod tests {
             assert_eq!(quic.hello.unwrap().suites().collect::<Vec<_>>(), [0x1301], "{version:x}");
             assert_eq!(quic.answer.unwrap().suite, 0x1301, "{version:x}");
         }
+    }
+
+    #[test]
+    fn a_bit_that_says_nothing_is_not_asked() {
+        let hello = initial(C, 1, &CHOSEN, &CHOSEN, 0, &[(0, &client_hello(1))]);
+        let answer = initial_of(0x80, S, 1, &CHOSEN, (b"", 0), &[(0, &server_hello(&[7; 32], 1))]);
+        let protected = || [&[0x01][..], &[5; 40]].concat();
+        let quic = read(&[(C, hello), (S, answer), (C, protected()), (S, protected())]);
+        assert_eq!(quic.answer.as_ref().unwrap().suite, 0x1301);
+        assert_eq!((quic.client_protected, quic.server_protected), (1, 1));
+        let unfixed = initial_of(0x80, C, 1, &CHOSEN, (&CHOSEN, 0), &[(0, &client_hello(1))]);
+        assert_eq!(is_quic_initial(&unfixed), Probe::No, "nobody has agreed yet");
     }
 
     #[test]
