@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use thiserror::Error;
@@ -41,6 +41,8 @@ pub struct Pem {
     pub key: Vec<u8>,
     /// The CAs of clients' certificates; absent if clients are not asked for one. One that is asked for may be left out,
     /// and then nothing is known of the client; one that none of these vouches for, or outside its time, ends the handshake.
+    /// So does one that a revocation list among them names (RFC 5280 section 5); a list counts however old it is, and a CA
+    /// without one revokes nothing.
     pub client_authorities: Option<Vec<u8>>,
 }
 
@@ -102,7 +104,12 @@ fn config(pem: &Pem) -> Result<Arc<ServerConfig>, TlsError> {
             for authority in certificates(text).map_err(TlsError::ClientAuthority)? {
                 roots.add(authority).map_err(|error| wrong(&error))?;
             }
+            let revoked = CertificateRevocationListDer::pem_slice_iter(text)
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|error| wrong(&error))?;
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                .with_crls(revoked)
+                .allow_unknown_revocation_status()
                 .allow_unauthenticated()
                 .build()
                 .map_err(|error| wrong(&error))?;

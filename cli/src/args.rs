@@ -447,8 +447,8 @@ pub(crate) struct Tls {
     /// Its key, PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert", env = "WIREPROOF_TLS_KEY")]
     pub(crate) tls_key: Option<PathBuf>,
-    /// The CA of agents' certificates, PEM: an agent that shows one may deliver without a token, under the names in it.
-    /// Who shows none is asked for a token as ever. Read again every minute
+    /// The CA of agents' certificates, PEM, its revocation lists below it: an agent that shows one may deliver without a
+    /// token, under the names in it. Who shows none is asked for a token as ever. Read again every minute
     #[arg(long, value_name = "FILE", requires = "tls_cert", env = "WIREPROOF_TLS_CLIENT_CA")]
     pub(crate) tls_client_ca: Option<PathBuf>,
 }

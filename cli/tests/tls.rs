@@ -133,6 +133,25 @@ impl Authority<'_> {
         ]);
         (signed.into(), key.into())
     }
+
+    /// Revokes a certificate, and makes the list that says so.
+    fn revoke(&self, certificate: &Path) -> PathBuf {
+        let path = |end: &str| self.file(&format!("{}.{end}", self.1)).display().to_string();
+        let settings = format!(
+            "[ca]\ndefault_ca=d\n[d]\ndatabase={}\ncrlnumber={}\ndefault_md=sha256\ndefault_crl_days=2\n\
+             crl_extensions=e\n[e]\nauthorityKeyIdentifier=keyid\n",
+            path("index"),
+            path("number"),
+        );
+        for (end, text) in [("index", ""), ("number", "01\n"), ("cnf", &settings)] {
+            std::fs::write(path(end), text).unwrap();
+        }
+        let (settings, ca, key, list) = (path("cnf"), path("crt"), path("key"), path("crl"));
+        let common = ["ca", "-config", &settings, "-cert", &ca, "-keyfile", &key];
+        openssl(&[&common[..], &["-revoke", certificate.to_str().unwrap()]].concat());
+        openssl(&[&common[..], &["-gencrl", "-out", &list]].concat());
+        list.into()
+    }
 }
 
 #[test]
@@ -262,4 +281,49 @@ fn without_any_token_a_certificate_is_asked_of_agents_all_the_same() {
     assert_eq!(reader.get(format!("{url}/api/v1/flows")).call().unwrap().status(), 200);
     let refused = reader.post(format!("{url}/api/v1/ingest")).send("").unwrap();
     assert_eq!(refused.status(), 401);
+}
+
+#[test]
+fn a_certificate_that_its_ca_revoked_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (certificate, key) = certificate(folder, "tls");
+    let authority = Authority(folder, "ca");
+    let ca = authority.make();
+    let good = authority.sign("good", ("/CN=ignored", "DNS:node-a"), "2");
+    let revoked = authority.sign("revoked", ("/CN=ignored", "DNS:node-a"), "2");
+    let list = authority.revoke(&revoked.0);
+    let both = [std::fs::read(&ca).unwrap(), std::fs::read(list).unwrap()].concat();
+    std::fs::write(&ca, both).unwrap();
+    let (_served, url) = Served::start(serve(folder, &certificate, &key).arg("--tls-client-ca").arg(&ca));
+    let ship = |(certificate_of, key_of): &(PathBuf, PathBuf)| {
+        let output =
+            Command::new(assert_cmd::cargo::cargo_bin("wireproof").with_file_name("wireproof-agent"))
+                .args([
+                    "-r",
+                    CAPTURE,
+                    "--collector",
+                    &url,
+                    "--name",
+                    "node-a",
+                    "--drain",
+                    "3s",
+                    "--collector-ca",
+                ])
+                .arg(&certificate)
+                .arg("--spool")
+                .arg(tempfile::tempdir_in(folder).unwrap().keep())
+                .arg("--client-cert")
+                .arg(certificate_of)
+                .arg("--client-key")
+                .arg(key_of)
+                .stdout(Stdio::null())
+                .output()
+                .unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let said = ship(&revoked);
+    assert!(said.contains("the collector takes nothing now") && said.contains("wait in"), "{said}");
+    let said = ship(&good);
+    assert!(!said.contains("takes nothing") && !said.contains("wait in"), "{said}");
 }
