@@ -8,7 +8,7 @@ use super::hello::{ClientHello, extension};
 use super::ja4::Carrier;
 use super::known::Shown;
 use super::sessions::{TICKET_RECORDS, Tickets};
-use super::stream::Record;
+use super::stream::{Record, Stream};
 use super::suites::Lengths;
 use super::{Conclusion, Ending, Ends, Memory, Sessions, sessions, suites};
 
@@ -282,10 +282,14 @@ impl Handshake {
         self.hello.as_ref().is_some_and(|hello| hello.offers(kind) || !hello.whole)
     }
 
+    /// Tells an end that comes before a handshake does from one that only seems to: what is missing may have finished it.
     pub(super) fn failed_or(&self, otherwise: Outcome) -> Outcome {
-        let reset = matches!(self.client.ended, Some((Ending::Reset, _)))
-            || matches!(self.server.ended, Some((Ending::Reset, _)));
-        if self.client_alert || self.server_alert || reset || self.ended_both() {
+        let lacks = |stream: &Stream| {
+            let silent = stream.offset == 0 && stream.ended.is_none();
+            silent || stream.snapped || matches!(stream.broken, Some(Reason::Gap))
+        };
+        let whole = self.hello.is_some() && !lacks(&self.client) && !lacks(&self.server);
+        if self.client_alert || self.server_alert || (whole && self.ended_both()) {
             Outcome::Failed
         } else {
             otherwise

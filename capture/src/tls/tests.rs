@@ -166,6 +166,24 @@ fn an_alert_alone_after_the_certificate_is_a_rejection() {
 }
 
 #[test]
+fn an_end_after_something_missing_is_no_failure() {
+    let outcome = |script: &[(Side, Vec<u8>)], gap: Option<Side>| {
+        let mut handshake = Handshake::default();
+        feed(&mut handshake, &script.to_vec(), 4096);
+        if let Some(side) = gap {
+            handshake.gap(side);
+        }
+        handshake.close(Side::Client, Ending::Fin, None);
+        handshake.close(Side::Server, Ending::Reset, None);
+        handshake.conclude(ends(), &mut Memory::default()).session.outcome
+    };
+    let whole = script13(&[], &[]);
+    assert_eq!(outcome(&whole[..2], None), Outcome::Failed, "it ended before the client's flight");
+    assert_eq!(outcome(&whole[..2], Some(Side::Client)), Outcome::Incomplete, "which may be what is missing");
+    assert_eq!(outcome(&whole[1..2], None), Outcome::Incomplete, "nothing of the client's was captured");
+}
+
+#[test]
 fn the_order_of_capture_makes_no_rejection() {
     let (hello, server, flight, after) = match script13(&[582], &[19]).as_slice() {
         [(_, hello), (_, server), (_, flight), (_, after)] => {
