@@ -1,5 +1,6 @@
 //! The declarations: text of manifests in, an immutable [`Mesh`] out.
 
+mod document;
 mod find;
 mod hosts;
 mod index;
@@ -24,11 +25,9 @@ pub mod service_entry;
 pub mod sidecar;
 pub mod virtual_service;
 
+pub use document::{ALIAS_NODES, DOCUMENT_BYTES, DOCUMENT_NODES, NESTING};
 pub(crate) use hosts::fqdn;
 pub use hosts::{Behind, HostEndpoint, HostPort, HostService, Owner};
 pub use index::Mesh;
-pub use manifest::{
-    ALIAS_NODES, DOCUMENT_BYTES, DOCUMENT_NODES, Declared, FILE_BYTES, FILE_DOCUMENTS, KINDS, Manifest,
-    NESTING,
-};
+pub use manifest::{Declared, FILE_BYTES, FILE_DOCUMENTS, KINDS, Manifest};
 pub(crate) use spelling::{meant, nearest};

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::mesh::control_plane::environment;
-use crate::mesh::manifest::parse;
+use crate::mesh::document::parse;
 use crate::mesh::meta::{Labels, Meta, port};
 use crate::mesh::node::Node;
 use crate::mesh::service_entry::WorkloadEntry;
