@@ -388,7 +388,7 @@ fn namespace(mesh: &Mesh, name: &str) -> Result<Description, Unclear> {
         let proxies: BTreeSet<PartyKind> = pods.iter().map(|pod| pod.proxy).collect();
         let enforced = matches!(first.proxy, PartyKind::Sidecar | PartyKind::Ambient);
         // Port 0 is nobody's: no port's own mode applies.
-        let mode = peer_authentication::effective(mesh, name, &first.meta.labels, 0, &mut Trace::default());
+        let mode = peer_authentication::effective(mesh, name, &first.meta.labels, 0, &mut Trace::unheard());
         description.workloads.push(WorkloadState {
             name: format!("{name}/{workload}"),
             pods: pods.len(),
@@ -541,7 +541,7 @@ fn mode(decided: &Decided<Option<ServerMode>>, because: &[Citation]) -> Mode {
     Mode {
         mode: decided.value,
         from: decided.from.clone(),
-        file: step.and_then(|step| step.file.clone()),
+        file: step.and_then(|step| step.file.as_deref().map(str::to_owned)),
         line: step.and_then(|step| step.line),
     }
 }
@@ -551,12 +551,12 @@ fn rules(mesh: &Mesh, hosts: &[&HostService]) -> Vec<RuleState> {
     let mut states: BTreeMap<(Place, String), RuleState> = BTreeMap::new();
     for host in hosts {
         for namespace in namespaces(mesh) {
-            let Some(acting) = destination_rule::acting(mesh, None, namespace, host, &mut Trace::default())
+            let Some(acting) = destination_rule::acting(mesh, None, namespace, host, &mut Trace::unheard())
             else {
                 continue;
             };
             for port in host.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
-                let block = destination_rule::tls_block(&acting, port.number, None, &mut Trace::default());
+                let block = destination_rule::tls_block(&acting, port.number, None, &mut Trace::unheard());
                 let place = match &block {
                     Some(block) => Place { line: block.tls.line, ..place(&block.rule.meta) },
                     None => place(&acting.rule.meta),

@@ -110,7 +110,7 @@ fn behind_virtual_address(
     for endpoint in &first.host.endpoints {
         let Some(port) = endpoint.ports.get(&first.port.number).copied() else { continue };
         // Only the first one's reasons are told: the others' are the same, or the answer is left open.
-        let mut unheard = Trace::default();
+        let mut unheard = Trace::unheard();
         let trace = if together.is_none() { &mut *trace } else { &mut unheard };
         let other = match mesh.pod_of(endpoint) {
             Some(pod) => inbound::at_pod(mesh, pod, port, sni, trace),

@@ -313,7 +313,7 @@ fn workloads(
             continue;
         }
         // Port 0 is nobody's: no port's own mode applies.
-        let mode = |mesh| effective(mesh, &pod.meta.namespace, &pod.meta.labels, 0, &mut Trace::default());
+        let mode = |mesh| effective(mesh, &pod.meta.namespace, &pod.meta.labels, 0, &mut Trace::unheard());
         let (now, then) = (mode(mesh), mode(proposed));
         workloads.entry(name(pod)).or_insert_with(|| Workload {
             name: name(pod),

@@ -2,6 +2,7 @@
 //!
 //! Everything here is data. A field that does not apply is `null`, never an empty string or zero.
 
+use std::borrow::Cow;
 use std::hash::Hasher as _;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -171,15 +172,15 @@ pub struct GatewayServer {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Citation {
     /// The rule's id, such as `peer-authentication.narrowest-wins`; the same in docs/rules.md.
-    pub rule: String,
+    pub rule: Cow<'static, str>,
     /// `Kind/namespace/name`, or `default`.
     pub resource: String,
     /// The field's path in that resource; absent where the resource as a whole counts.
-    pub field: Option<String>,
+    pub field: Option<Cow<'static, str>>,
     /// What it did, in a few words: `STRICT, decides`, `PERMISSIVE, overridden`.
-    pub effect: String,
+    pub effect: Cow<'static, str>,
     /// Where it was read: the file, as given; absent when it did not come from a file.
-    pub file: Option<String>,
+    pub file: Option<Arc<str>>,
     /// Line of the field (else of the resource) in that file, from 1.
     pub line: Option<u32>,
 }

@@ -10,13 +10,13 @@ use flow::{Flow, Security, Transport};
 
 use crate::report::{Judgement, PartyKind, SetAside, Violation};
 use crate::violation::{
-    Case, Rule, ob01_plaintext_under_strict, ob02_plaintext_refused, ob03_certificate_missing,
+    Case, Rule, gw08_no_sni, ob01_plaintext_under_strict, ob02_plaintext_refused, ob03_certificate_missing,
     ob04_downgrade, ob05_migration_blocker, ob06_unterminated, ob07_tls_to_http_port,
     ob08_plaintext_to_tls_port, ob09_gateway_refuses, ob10_gateway_certificate_missing, ob11_double_tls,
     ob12_version_below_minimum, ob13_cipher_not_listed, ob14_identity_mismatch, ob15_certificate_validity,
     ob16_stale_destination, ob17_ambient_not_captured, ob18_egress_gateway_bypassed,
     ob19_plaintext_leaves_the_mesh, ob20_infrastructure_port, ob21_older_than_the_policy, ob22_unclassified,
-    ob23_registry_only_bypassed,
+    ob23_registry_only_bypassed, pn02_server_spoke_first,
 };
 
 /// What is wrong with the class at a workload: the first that holds says it, the rest would only say it again.
@@ -39,6 +39,7 @@ const AT_GATEWAY: &[&Rule] = &[
     &ob09_gateway_refuses::RULE,
     &ob11_double_tls::RULE,
     &ob04_downgrade::RULE,
+    &gw08_no_sni::RULE,
 ];
 
 /// What may be wrong beside the class, each for itself.
@@ -49,6 +50,7 @@ const BESIDE: &[&Rule] = &[
     &ob15_certificate_validity::RULE,
     &ob16_stale_destination::RULE,
     &ob18_egress_gateway_bypassed::RULE,
+    &pn02_server_spoke_first::RULE,
 ];
 
 /// What is only worth knowing, where nothing is wrong.
@@ -203,7 +205,7 @@ impl fmt::Display for Seen<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::violation::RULES;
+    use crate::violation::{RULES, SEEN};
 
     #[test]
     fn every_rule_is_asked() {
@@ -213,6 +215,6 @@ mod tests {
             .map(|rule| rule.id)
             .chain([ob20_infrastructure_port::RULE.id])
             .collect();
-        assert_eq!(asked, RULES.iter().map(|rule| rule.id).collect());
+        assert_eq!(asked, RULES.iter().chain(SEEN).map(|rule| rule.id).collect());
     }
 }

@@ -53,6 +53,19 @@ fn every_finding_has_its_row() {
 }
 
 #[test]
+fn what_the_wire_shows_as_well_is_the_same_finding() {
+    for seen in violation::SEEN {
+        let rule = lint::RULES.iter().find(|rule| rule.id == seen.id);
+        assert_eq!(
+            rule.map(|rule| (rule.severity, rule.title)),
+            Some((seen.severity, seen.title)),
+            "{}",
+            seen.id
+        );
+    }
+}
+
+#[test]
 fn every_rule_has_its_page() {
     let of_lint: Vec<&str> = lint::RULES.iter().map(|rule| rule.id).collect();
     let observed: Vec<&str> = violation::RULES.iter().map(|rule| rule.id).collect();

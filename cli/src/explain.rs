@@ -198,7 +198,7 @@ fn headline(answer: &Explanation, decides: Option<&Citation>) -> String {
     let place = render::place(step.file.as_deref(), step.line);
     let place = if place.is_empty() { String::new() } else { format!(" ({place})") };
     let field = step.field.as_deref().map_or_else(String::new, |field| format!(" {field}:"));
-    let source = if step.resource == "default" { &step.rule } else { &step.resource };
+    let source = if step.resource == "default" { &*step.rule } else { step.resource.as_str() };
     format!("{wire} because {source}{place}:{field} {}", step.effect)
 }
 

@@ -129,9 +129,9 @@ pub(crate) fn ladder(because: &[Citation]) -> String {
     for step in because {
         table.row([
             step.resource.clone(),
-            step.field.clone().unwrap_or_default(),
-            step.effect.clone(),
-            step.rule.clone(),
+            step.field.clone().unwrap_or_default().into_owned(),
+            step.effect.clone().into_owned(),
+            step.rule.clone().into_owned(),
             place(step.file.as_deref(), step.line),
         ]);
     }
@@ -146,11 +146,11 @@ pub(crate) fn steps(sides: &[(&str, &[Citation], Option<usize>)]) -> String {
             table.row([
                 if index == 0 { (*side).to_owned() } else { " ".to_owned() },
                 step.resource.clone(),
-                step.field.clone().unwrap_or_default(),
-                step.effect.clone(),
+                step.field.clone().unwrap_or_default().into_owned(),
+                step.effect.clone().into_owned(),
                 if *decides == Some(index) { "<- decides".to_owned() } else { " ".to_owned() },
                 place(step.file.as_deref(), step.line),
-                step.rule.clone(),
+                step.rule.clone().into_owned(),
             ]);
         }
     }

@@ -48,7 +48,7 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
 
 /// ztunnel ignores DISABLE at a port where the workload sets nothing and the level above is STRICT.
 fn inherits_strict(mesh: &Mesh, policy: &PeerAuthentication) -> bool {
-    let above = || at_namespace(mesh, &policy.meta.namespace, &mut Trace::default()).value;
+    let above = || at_namespace(mesh, &policy.meta.namespace, &mut Trace::unheard()).value;
     policy.mode.is_none() && policy.is_for_workloads() && above() == ServerMode::Strict
 }
 

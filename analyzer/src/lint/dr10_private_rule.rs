@@ -39,7 +39,7 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
             }
             let without_tls = |acting: Option<&Acting<'_>>| {
                 let port = host.ports.first().map_or(0, |port| port.number);
-                acting.is_none_or(|acting| tls_block(acting, port, None, &mut Trace::default()).is_none())
+                acting.is_none_or(|acting| tls_block(acting, port, None, &mut Trace::unheard()).is_none())
             };
             let elsewhere: Vec<String> = client_namespaces(survey, &survey.sidecars, host, without_tls)
                 .into_iter()

@@ -36,7 +36,7 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
     let mut levels: HashMap<&str, Decided<ServerMode>> = HashMap::new();
     for host in &mesh.hosts {
         let namespace = &*host.namespace;
-        levels.entry(namespace).or_insert_with(|| at_namespace(mesh, namespace, &mut Trace::default()));
+        levels.entry(namespace).or_insert_with(|| at_namespace(mesh, namespace, &mut Trace::unheard()));
     }
     levels.retain(|_, level| level.value == ServerMode::Disable);
     if levels.is_empty() {
@@ -80,7 +80,7 @@ fn is_disabled(mesh: &Mesh, host: &HostService) -> bool {
     host.endpoints.is_empty()
         || host.endpoints.iter().any(|endpoint| {
             endpoint.ports.values().any(|wire| {
-                let mode = effective(mesh, &host.namespace, &endpoint.labels, *wire, &mut Trace::default());
+                let mode = effective(mesh, &host.namespace, &endpoint.labels, *wire, &mut Trace::unheard());
                 mode.value == ServerMode::Disable
             })
         })

@@ -12,7 +12,7 @@ use crate::mesh::service::Service;
 use crate::patch::{Patch, part};
 use crate::report::Severity;
 
-pub(super) const RULE: Rule = Rule {
+pub(crate) const RULE: Rule = Rule {
     id: "GW08",
     severity: Severity::Low,
     title: "A server that needs SNI behind a balancer that sends none",

@@ -106,7 +106,7 @@ struct Leg<'a> {
 
 impl<'a> Leg<'a> {
     fn rule_is_mutual(&self, mesh: &Mesh) -> bool {
-        let trace = &mut Trace::default();
+        let trace = &mut Trace::unheard();
         acting(mesh, None, &self.routes.meta.namespace, self.host, trace)
             .and_then(|acting| tls_block(&acting, self.port, self.subset, trace))
             .is_some_and(|block| block.tls.mode == ClientTls::IstioMutual)
@@ -141,7 +141,7 @@ impl<'a> Leg<'a> {
     /// Sets ISTIO_MUTUAL at the port of the rule that acts, else of a new one for the gateway's Service.
     fn rule(&self, mesh: &Mesh) -> String {
         let entry = json!({"port": {"number": self.port}, "tls": self.tls()});
-        let trace = &mut Trace::default();
+        let trace = &mut Trace::unheard();
         let acting = acting(mesh, None, &self.routes.meta.namespace, self.host, trace);
         let Some(rule) = acting.map(|acting| acting.rule).filter(|rule| !rule.is_backend_policy()) else {
             let name = self.host.host.split('.').next().unwrap_or_default();

@@ -50,7 +50,7 @@ type Bare<'a> = BTreeMap<String, (&'a Pod, BTreeSet<u16>)>;
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
     let mesh = survey.mesh;
     let strict_from = |pod: &Pod, port| {
-        let mode = effective(mesh, &pod.meta.namespace, &pod.meta.labels, port, &mut Trace::default());
+        let mode = effective(mesh, &pod.meta.namespace, &pod.meta.labels, port, &mut Trace::unheard());
         (mode.value == ServerMode::Strict).then_some(mode.from)
     };
     let in_mesh = mesh_namespaces(mesh);

@@ -8,7 +8,7 @@ use crate::lint::{Problem, Rule};
 use crate::mesh::service::Protocol;
 use crate::report::Severity;
 
-pub(super) const RULE: Rule = Rule {
+pub(crate) const RULE: Rule = Rule {
     id: "PN02",
     severity: Severity::Medium,
     title: "An undeclared port whose server speaks first",

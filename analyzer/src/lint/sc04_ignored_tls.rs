@@ -68,7 +68,7 @@ fn enforced(mesh: &Mesh) -> BTreeSet<(String, u16)> {
         let Some(sidecar) = sidecar_for(mesh, pod) else { continue };
         for entry in sidecar.ingress.iter().flatten().filter(|entry| entry.tls_mode.is_some()) {
             let (namespace, labels) = (&pod.meta.namespace, &pod.meta.labels);
-            let mode = effective(mesh, namespace, labels, entry.port, &mut Trace::default());
+            let mode = effective(mesh, namespace, labels, entry.port, &mut Trace::unheard());
             if mode.value != ServerMode::Disable {
                 found.insert((sidecar.meta.id(), entry.port));
             }

@@ -58,7 +58,7 @@ fn mend(survey: &Survey<'_>, group: &[&Meeting<'_>]) -> (&'static str, Option<St
     if !mesh.config.auto_mtls {
         return ("Turn auto mTLS on (AM01).", am01_auto_mtls_off::patch(mesh));
     }
-    let level = at_namespace(mesh, &meeting.host.namespace, &mut Trace::default());
+    let level = at_namespace(mesh, &meeting.host.namespace, &mut Trace::unheard());
     if level.value == ServerMode::Disable {
         let remedy = "Set the namespace to PERMISSIVE (XC04).";
         return (remedy, Some(xc04_strict_below_disable::patch(mesh, &meeting.host.namespace, &level.from)));

@@ -38,7 +38,7 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
     for (pod, mode) in sidecar_modes(mesh).filter(|(_, mode)| mode.value == ServerMode::Strict) {
         let namespace = &*pod.meta.namespace;
         let level =
-            levels.entry(namespace).or_insert_with(|| at_namespace(mesh, namespace, &mut Trace::default()));
+            levels.entry(namespace).or_insert_with(|| at_namespace(mesh, namespace, &mut Trace::unheard()));
         if level.value == ServerMode::Disable && !has_mutual_rule(mesh, pod) {
             found.entry((mode.from, namespace, level.from.clone())).or_default().insert(workload(pod));
         }
@@ -47,7 +47,7 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
         // Whom a policy is for, its selector tells.
         for policy in mesh.peer_authentications.iter().filter(|policy| policy.is_for_workloads()) {
             let namespace = &*policy.meta.namespace;
-            let level = at_namespace(mesh, namespace, &mut Trace::default());
+            let level = at_namespace(mesh, namespace, &mut Trace::unheard());
             let mut modes =
                 policy.mode.iter().chain(policy.ports.values().filter_map(|(mode, _)| mode.as_ref()));
             if level.value == ServerMode::Disable

@@ -1,11 +1,12 @@
 //! Where resources stand in a mesh, so that asking for those that matter costs what matches and not what there is.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{Equivalent, HashMap};
 use ipnet::IpNet;
 
 use crate::mesh::meta::{Labels, Meta};
@@ -29,10 +30,7 @@ impl<K: Eq + Hash> Index<K> {
         }
     }
 
-    pub(super) fn at<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> &[usize]
-    where
-        K: std::borrow::Borrow<Q>,
-    {
+    pub(super) fn at<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> &[usize] {
         self.0.get(key).map_or(&[], Vec::as_slice)
     }
 }
@@ -89,8 +87,8 @@ impl ByHost {
 
     /// Returns the places of every name and pattern that covers a host, in rising order.
     pub(super) fn covering(&self, host: &str) -> Vec<usize> {
-        let host = host.to_ascii_lowercase();
-        let mut places = self.names.at(host.as_str()).to_vec();
+        let host = lowercase(host);
+        let mut places = self.names.at(&*host).to_vec();
         let end = host.strip_prefix('*').unwrap_or(&host);
         for length in self.lengths.range(..=end.len()) {
             if let Some(suffix) = end.get(end.len().saturating_sub(*length)..) {
@@ -104,18 +102,27 @@ impl ByHost {
 
     /// Returns the places of a name, or of a pattern's own spelling; upper and lower case are alike.
     pub(super) fn spelled(&self, host: &str) -> &[usize] {
-        let host = host.to_ascii_lowercase();
+        let host = lowercase(host);
         match host.strip_prefix('*') {
             Some(suffix) => self.suffixes.at(suffix),
-            None => self.names.at(host.as_str()),
+            None => self.names.at(&*host),
         }
+    }
+}
+
+/// Returns a host in lower case; most are already.
+fn lowercase(host: &str) -> Cow<'_, str> {
+    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(host.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(host)
     }
 }
 
 /// Places of selectors, by one label that each asks for.
 #[derive(Debug, Clone, Default)]
 pub(super) struct BySelector {
-    by_label: Index<String>,
+    by_label: Index<(String, String)>,
     /// Selectors that ask for nothing.
     for_all: Vec<usize>,
 }
@@ -123,7 +130,7 @@ pub(super) struct BySelector {
 impl BySelector {
     pub(super) fn add(&mut self, selector: &Labels, place: usize) {
         match selector.iter().next() {
-            Some((key, value)) => self.by_label.add(label(key, value), place),
+            Some((key, value)) => self.by_label.add((key.clone(), value.clone()), place),
             None => self.for_all.push(place),
         }
     }
@@ -137,7 +144,7 @@ impl BySelector {
     pub(super) fn candidates(&self, labels: &Labels) -> Vec<usize> {
         let mut places = self.for_all.clone();
         for (key, value) in labels {
-            places.extend(self.by_label.at(label(key, value).as_str()));
+            places.extend(self.by_label.at(&Label { key, value }));
         }
         places.sort_unstable();
         places
@@ -162,6 +169,19 @@ impl Ranges {
         let longest = if ip.is_ipv4() { 32 } else { 128 };
         let ranges = self.lengths.range(..=longest).filter_map(move |length| IpNet::new(ip, *length).ok());
         ranges.flat_map(|range| self.places.at(&range.trunc())).copied()
+    }
+}
+
+/// A label to look up, which hashes as a key and value that are owned.
+#[derive(Hash)]
+struct Label<'a> {
+    key: &'a str,
+    value: &'a str,
+}
+
+impl Equivalent<(String, String)> for Label<'_> {
+    fn equivalent(&self, (key, value): &(String, String)) -> bool {
+        self.key == key && self.value == value
     }
 }
 

@@ -162,7 +162,7 @@ fn takes(mesh: &Mesh, client: &Pod, behind: &Behind<'_>, circumstances: Circumst
     let wire = endpoint.ports.get(&behind.port.number).copied().unwrap_or(behind.port.target);
     let namespace = mesh.pod_of(endpoint).map_or(&*behind.host.namespace, |pod| &*pod.meta.namespace);
     let mode = if knows_policies_of(mesh, client, namespace) {
-        peer_authentication::effective(mesh, namespace, &endpoint.labels, wire, &mut Trace::default())
+        peer_authentication::effective(mesh, namespace, &endpoint.labels, wire, &mut Trace::unheard())
     } else {
         at_namespace(mesh, client, namespace)
     };
@@ -176,5 +176,5 @@ fn takes(mesh: &Mesh, client: &Pod, behind: &Behind<'_>, circumstances: Circumst
 fn at_namespace(mesh: &Mesh, client: &Pod, namespace: &str) -> Decided<ServerMode> {
     let seen =
         if knows_policies_of(mesh, client, namespace) { namespace } else { &mesh.config.root_namespace };
-    peer_authentication::at_namespace(mesh, seen, &mut Trace::default())
+    peer_authentication::at_namespace(mesh, seen, &mut Trace::unheard())
 }

@@ -334,10 +334,10 @@ fn block<'a>(
     match tls {
         Some(tls) => Some(TlsBlock { tls, rule, field }),
         None => {
-            trace.cite(
+            trace.cite_at(
                 "destination-rule.level",
                 &rule.meta,
-                Some(&field),
+                field,
                 line,
                 "no tls block: auto mTLS decides",
             );

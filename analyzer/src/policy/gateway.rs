@@ -198,13 +198,13 @@ pub fn listener(mesh: &Mesh, pod: &Pod, port: u16, sni: Option<&str>, trace: &mu
     };
     let (allowed, client_cert, istio_mtls) = accepts(server);
     let mode = server.tls_in_force();
-    trace.cite(
+    trace.cite_at(
         "gateway.server-tls",
         &gateway.meta,
-        Some(&format!(
+        format!(
             "spec.servers[{}].tls.mode",
             server.port_name.clone().unwrap_or_else(|| server.port.to_string())
-        )),
+        ),
         server.tls.as_ref().map_or(server.line, |tls| tls.line),
         format!("{} {}, decides", server.protocol_text, mode.map_or("without TLS", ServerTlsMode::name)),
     );

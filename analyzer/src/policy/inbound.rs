@@ -369,10 +369,10 @@ fn ambient_mode(mesh: &Mesh, pod: &Pod, port: u16, trace: &mut Trace) -> Decided
     if let Some((policy, Some(ServerMode::Disable), line)) = port_level {
         let above = peer_authentication::at_namespace(mesh, &pod.meta.namespace, trace);
         if above.value == ServerMode::Strict {
-            trace.cite(
+            trace.cite_at(
                 "ambient.peer-authentication",
                 &policy.meta,
-                Some(&format!("spec.portLevelMtls.{port}.mode")),
+                format!("spec.portLevelMtls.{port}.mode"),
                 line,
                 "DISABLE is not honoured by ztunnel under a STRICT parent",
             );

@@ -10,6 +10,9 @@ pub mod outbound;
 pub mod peer_authentication;
 pub mod visibility;
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use crate::mesh::meta::Meta;
 use crate::report::Citation;
 
@@ -148,32 +151,77 @@ pub const RULES: &[(&str, &str)] = &[
 
 /// Collects citations in the order in which rules were applied.
 #[derive(Debug, Default)]
-pub struct Trace(Vec<Citation>);
+pub struct Trace {
+    citations: Vec<Citation>,
+    unheard: bool,
+}
+
+/// As many steps lead to most answers.
+const STEPS: usize = 8;
 
 impl Trace {
+    /// Collects nothing: for answers whose reasons nobody asks for.
+    #[must_use]
+    pub const fn unheard() -> Self {
+        Self { citations: Vec::new(), unheard: true }
+    }
+
     /// Cites a resource.
     pub fn cite(
         &mut self,
-        rule: &str,
+        rule: &'static str,
         meta: &Meta,
-        field: Option<&str>,
+        field: Option<&'static str>,
         line: u32,
-        effect: impl Into<String>,
+        effect: impl Into<Cow<'static, str>>,
     ) {
-        self.0.push(Citation {
-            rule: rule.to_owned(),
+        self.push(rule, meta, field.map(Cow::Borrowed), line, effect.into());
+    }
+
+    /// Cites a field of a resource whose path names what stands in it.
+    pub fn cite_at(
+        &mut self,
+        rule: &'static str,
+        meta: &Meta,
+        field: String,
+        line: u32,
+        effect: impl Into<Cow<'static, str>>,
+    ) {
+        self.push(rule, meta, Some(Cow::Owned(field)), line, effect.into());
+    }
+
+    fn push(
+        &mut self,
+        rule: &'static str,
+        meta: &Meta,
+        field: Option<Cow<'static, str>>,
+        line: u32,
+        effect: Cow<'static, str>,
+    ) {
+        self.add(|| Citation {
+            rule: Cow::Borrowed(rule),
             resource: meta.id(),
-            field: field.map(str::to_owned),
-            effect: effect.into(),
-            file: Some(meta.file.to_string()),
+            field,
+            effect,
+            file: Some(Arc::clone(&meta.file)),
             line: Some(line).filter(|line| *line > 0),
         });
     }
 
+    fn add(&mut self, citation: impl FnOnce() -> Citation) {
+        if self.unheard {
+            return;
+        }
+        if self.citations.is_empty() {
+            self.citations.reserve(STEPS);
+        }
+        self.citations.push(citation());
+    }
+
     /// Cites what is built in.
-    pub fn built_in(&mut self, rule: &str, effect: impl Into<String>) {
-        self.0.push(Citation {
-            rule: rule.to_owned(),
+    pub fn built_in(&mut self, rule: &'static str, effect: impl Into<Cow<'static, str>>) {
+        self.add(|| Citation {
+            rule: Cow::Borrowed(rule),
             resource: "default".to_owned(),
             field: None,
             effect: effect.into(),
@@ -185,19 +233,19 @@ impl Trace {
     /// Returns how many steps there are so far.
     #[must_use]
     pub const fn len(&self) -> usize {
-        self.0.len()
+        self.citations.len()
     }
 
     /// Tells whether nothing was decided yet.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.citations.is_empty()
     }
 
     /// Returns the citations.
     #[must_use]
     pub fn into_citations(self) -> Vec<Citation> {
-        self.0
+        self.citations
     }
 }
 

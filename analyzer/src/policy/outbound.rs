@@ -178,10 +178,10 @@ fn likeliest<'a>(mesh: &Mesh, pod: &Pod, ports: Vec<Behind<'a>>, first: Behind<'
         return first;
     }
     let acting =
-        destination_rule::acting(mesh, Some(pod), &pod.meta.namespace, first.host, &mut Trace::default());
+        destination_rule::acting(mesh, Some(pod), &pod.meta.namespace, first.host, &mut Trace::unheard());
     let originates = |behind: &&Behind<'_>| {
         acting.as_ref().is_some_and(|acting| {
-            destination_rule::tls_block(acting, behind.port.number, None, &mut Trace::default())
+            destination_rule::tls_block(acting, behind.port.number, None, &mut Trace::unheard())
                 .is_some_and(|block| block.tls.mode != ClientTls::Disable)
         })
     };
@@ -340,8 +340,8 @@ fn by_rule(
     let tls = block.tls;
     let from = block.rule.meta.id();
     let application = application_wire(behind.port.protocol);
-    let mut cite = |rule: &str, effect: String| {
-        trace.cite(rule, &block.rule.meta, Some(&block.field), tls.line, effect);
+    let mut cite = |rule: &'static str, effect: String| {
+        trace.cite_at(rule, &block.rule.meta, block.field.clone(), tls.line, effect);
     };
     let mutual = matches!(tls.mode, ClientTls::Mutual | ClientTls::IstioMutual);
     if mutual && pod.own_certificates && !behind.host.external {

@@ -38,19 +38,19 @@ pub fn effective(
         let field = format!("spec.portLevelMtls.{port}.mode");
         match mode {
             Some(mode) => {
-                trace.cite(
+                trace.cite_at(
                     "peer-authentication.port-level",
                     &policy.meta,
-                    Some(&field),
+                    field,
                     *line,
                     format!("{mode} for port {port}"),
                 );
                 decided = Decided { value: *mode, from: policy.meta.id() };
             }
-            None => trace.cite(
+            None => trace.cite_at(
                 "peer-authentication.port-level",
                 &policy.meta,
-                Some(&field),
+                field,
                 *line,
                 format!("UNSET: port {port} inherits {}", decided.value),
             ),

@@ -151,10 +151,7 @@ impl<'a> Case<'a> {
         let rule = self.mesh.destination_rule(from)?;
         let decided = self.expectation.because.iter().rfind(|citation| {
             citation.resource == *from
-                && matches!(
-                    citation.rule.as_str(),
-                    "destination-rule.mode" | "destination-rule.credential-name"
-                )
+                && matches!(&*citation.rule, "destination-rule.mode" | "destination-rule.credential-name")
         })?;
         let subsets = rule.subsets.iter().filter_map(|subset| subset.policy.as_ref());
         rule.policy

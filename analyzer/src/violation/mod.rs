@@ -3,6 +3,7 @@
 //! In: a [`Case`], one flow beside what was declared for it. Out: a [`Violation`]. In which order the rules are asked, and
 //! what the answers make of the flow, is the verdict's business.
 
+pub(crate) mod gw08_no_sni;
 pub(crate) mod ob01_plaintext_under_strict;
 pub(crate) mod ob02_plaintext_refused;
 pub(crate) mod ob03_certificate_missing;
@@ -26,6 +27,8 @@ pub(crate) mod ob20_infrastructure_port;
 pub(crate) mod ob21_older_than_the_policy;
 pub(crate) mod ob22_unclassified;
 pub(crate) mod ob23_registry_only_bypassed;
+
+pub(crate) mod pn02_server_spoke_first;
 
 mod case;
 mod remedy;
@@ -63,6 +66,9 @@ pub const RULES: &[&Rule] = &[
     &ob22_unclassified::RULE,
     &ob23_registry_only_bypassed::RULE,
 ];
+
+/// Findings of the declarations that the wire shows as well, by id.
+pub const SEEN: &[&Rule] = &[&gw08_no_sni::RULE, &pn02_server_spoke_first::RULE];
 
 /// One id of the catalogue.
 #[derive(Debug)]
@@ -192,7 +198,7 @@ fn placed(advice: Advice, cause: Option<&str>, because: &[Citation]) -> Remedy {
             Remedy {
                 summary: advice.summary,
                 resource: cause.map(str::to_owned),
-                file: cited.and_then(|citation| citation.file.clone()),
+                file: cited.and_then(|citation| citation.file.as_deref().map(str::to_owned)),
                 line: cited.and_then(|citation| citation.line),
                 yaml: None,
             }

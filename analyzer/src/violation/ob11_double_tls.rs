@@ -109,7 +109,7 @@ fn originated(
         return None;
     }
     let (meta, mode) = (&block.rule.meta, block.tls.mode);
-    trace.cite("destination-rule.mode", meta, Some(&block.field), block.tls.line, format!("{mode}, decides"));
+    trace.cite_at("destination-rule.mode", meta, block.field, block.tls.line, format!("{mode}, decides"));
     Some(Wrapped { rule: meta.id(), mode, because: trace.into_citations() })
 }
 

@@ -14,7 +14,7 @@ use crate::violation::{Case, Change};
 use serde_json::json;
 
 impl Change {
-    fn of(meta: &Meta, line: u32, yaml: String) -> Self {
+    pub(super) fn of(meta: &Meta, line: u32, yaml: String) -> Self {
         Self {
             resource: meta.id(),
             file: Some(meta.file.to_string()),
@@ -59,7 +59,7 @@ pub(super) fn mode_in(case: &Case<'_>, rule: &str, because: &[Citation], mode: &
         .iter()
         .rfind(|step| {
             step.resource == rule.meta.id()
-                && matches!(step.rule.as_str(), "destination-rule.mode" | "destination-rule.credential-name")
+                && matches!(&*step.rule, "destination-rule.mode" | "destination-rule.credential-name")
         })?
         .line?;
     let block = block_at(rule, line)?;

@@ -113,10 +113,10 @@ fn of_mesh(case: &Case<'_>, field: &str, minimum: Option<&str>, suites: &[String
     let mut trace = Trace::default();
     let declared = minimum.is_some() || !suites.is_empty();
     match meta.filter(|_| declared) {
-        Some(meta) => trace.cite(
+        Some(meta) => trace.cite_at(
             "mesh-config.tls-bounds",
             meta,
-            Some(&format!("data.mesh: {field}")),
+            format!("data.mesh: {field}"),
             meta.line,
             words.clone(),
         ),

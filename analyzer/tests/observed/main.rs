@@ -22,7 +22,7 @@ use std::sync::Arc;
 use analyzer::audit::Auditor;
 use analyzer::mesh::{Manifest, Mesh};
 use analyzer::report::{Judged, Judgement, Severity, Violation};
-use analyzer::violation::RULES;
+use analyzer::violation::{RULES, SEEN};
 use flow::{
     Certificate, ClientAuth, Close, Endpoint, Evidence, Flow, FlowId, Outcome, PerSide, Presented, Proof,
     Security, Timestamp, TlsSession, TlsVersion, Transport, Withheld,
@@ -146,7 +146,7 @@ pub(crate) fn exactly(id: &str, text: &str, flow: &Flow) -> Violation {
     let mut judged = judge(text, flow);
     let found: Vec<&str> = judged.violations.iter().map(|violation| violation.id.as_str()).collect();
     assert_eq!(found, [id], "{} {:#?}", judged.basis, judged.violations);
-    let rule = RULES.iter().find(|rule| rule.id == id).unwrap();
+    let rule = RULES.iter().chain(SEEN).find(|rule| rule.id == id).unwrap();
     let found = judged.violations.remove(0);
     assert_eq!(found.severity, rule.severity);
     assert_eq!(judged.judgement == Judgement::Violates, rule.severity > Severity::Info, "{}", judged.basis);

@@ -248,6 +248,38 @@ fn ob09_a_gateway_that_is_meant_to_take_clients_without_a_certificate() {
     assert_eq!(server.min_version.as_deref(), Some("TLSV1_2"), "what else the server declares stays");
 }
 
+/// One server has the port for itself, and a client that names no host is closed all the same.
+#[test]
+fn gw08_a_server_that_needs_sni_serves_every_host() {
+    let second = "  - port: {number: 443, name: tls-through, protocol: TLS}\n    hosts: [through.example.com]\n    tls: {mode: PASSTHROUGH}\n";
+    let alone = with(&clean(), second, "");
+    let optional = alone.replace("mode: MUTUAL", "mode: OPTIONAL_MUTUAL");
+    let nameless = |outcome| one_way(TlsSession { outcome, ..session(&["h2"], None) });
+    let refused = flow(STRANGER, INGRESS, nameless(Outcome::Failed));
+    mends("GW08", &optional, &refused, &flow(STRANGER, INGRESS, nameless(Outcome::Established)));
+    fine(&optional, &flow(STRANGER, INGRESS, nameless(Outcome::Established)));
+    let named =
+        one_way(TlsSession { outcome: Outcome::Failed, ..session(&["h2"], Some("partner.example.com")) });
+    fine(&optional, &flow(STRANGER, INGRESS, named));
+    // Which of several servers was meant, nobody knows.
+    assert_eq!(exactly("GW08", &clean(), &refused).remedy.yaml, None);
+    // Whether a ClientHello that was not seen named a host, neither.
+    let unseen = one_way(TlsSession { outcome: Outcome::Failed, ..TlsSession::default() });
+    fine(&optional, &flow(STRANGER, INGRESS, unseen));
+}
+
+#[test]
+fn pn02_a_port_where_the_server_was_seen_to_speak_first_is_declared() {
+    let port = "{name: tcp-feed, port: 9000, targetPort: 9000}, {name: https";
+    let undeclared = with(&clean(), port, "{name: feed, port: 9000, targetPort: 9000}, {name: https");
+    let said =
+        |protocol| Flow { protocol: Some(protocol), ..flow(FRONT, super::SEARCH_TCP, mutual(istio(""))) };
+    let mail = said(Protocol::Smtp);
+    mends("PN02", &undeclared, &mail, &mail);
+    fine(&clean(), &mail);
+    fine(&undeclared, &said(Protocol::Redis));
+}
+
 #[test]
 fn ob11_tls_is_originated_once() {
     let mesh = with(&clean(), "tls: {mode: DISABLE}", "tls: {mode: SIMPLE}");

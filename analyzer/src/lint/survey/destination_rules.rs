@@ -167,7 +167,7 @@ pub(crate) fn client_namespaces<'a>(
     let Some(port) = host.ports.first() else { return BTreeSet::new() };
     let ask = |namespace: &str, pod: &Pod| {
         visible(mesh, Some(pod), namespace, host, port.number).is_ok()
-            && wanted(acting(mesh, Some(pod), namespace, host, &mut Trace::default()).as_ref())
+            && wanted(acting(mesh, Some(pod), namespace, host, &mut Trace::unheard()).as_ref())
     };
     let mut others = None;
     let mut answer = |namespace: &str, pods: &BTreeMap<String, &Pod>| {
@@ -231,7 +231,7 @@ pub(crate) fn by_itself(survey: &Survey<'_>, host: &HostService) -> ClientTls {
     let client = survey.sidecars.values().find_map(|pods| pods.values().next());
     let (Some(client), Some(port)) = (client, host.ports.first()) else { return ClientTls::Disable };
     let behind = Behind { host, port, endpoint: None };
-    match auto_mtls::decide(survey.mesh, client, &behind, Circumstances::default(), &mut Trace::default()) {
+    match auto_mtls::decide(survey.mesh, client, &behind, Circumstances::default(), &mut Trace::unheard()) {
         AutoMtls::Mutual => ClientTls::IstioMutual,
         AutoMtls::Plain | AutoMtls::NotApplicable => ClientTls::Disable,
     }

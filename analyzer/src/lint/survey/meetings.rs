@@ -164,7 +164,7 @@ fn is_written(mesh: &Mesh, expectation: &Expectation) -> bool {
 pub(crate) fn deciding_block<'a>(mesh: &'a Mesh, expectation: &Expectation) -> Option<Block<'a>> {
     const DECIDE: [&str; 3] =
         ["destination-rule.mode", "destination-rule.credential-name", "destination-rule.without-certificate"];
-    let mode = expectation.because.iter().rfind(|citation| DECIDE.contains(&citation.rule.as_str()))?;
+    let mode = expectation.because.iter().rfind(|citation| DECIDE.contains(&&*citation.rule))?;
     block_at(mesh, &mode.resource, mode.field.as_deref()?)
 }
 

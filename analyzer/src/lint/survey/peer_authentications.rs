@@ -51,7 +51,7 @@ pub(crate) fn modes<'a>(
             ports.insert(0);
         }
         ports.into_iter().map(move |port| {
-            (pod, effective(mesh, &pod.meta.namespace, &pod.meta.labels, port, &mut Trace::default()))
+            (pod, effective(mesh, &pod.meta.namespace, &pod.meta.labels, port, &mut Trace::unheard()))
         })
     })
 }
@@ -102,7 +102,7 @@ pub(crate) fn under(
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for pod in mesh.pods.iter().filter(|pod| !pod.ended) {
         for port in container_ports(mesh, pod).into_iter().filter(|port| asked(pod, *port)) {
-            let decided = effective(mesh, &pod.meta.namespace, &pod.meta.labels, port, &mut Trace::default());
+            let decided = effective(mesh, &pod.meta.namespace, &pod.meta.labels, port, &mut Trace::unheard());
             if decided.value == mode {
                 found.entry(decided.from).or_default().insert(workload(pod));
             }
