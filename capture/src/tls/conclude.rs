@@ -8,9 +8,9 @@ use super::hello::{ClientHello, extension};
 use super::ja4::Carrier;
 use super::known::Shown;
 use super::sessions::{TICKET_RECORDS, Tickets};
-use super::stream::{Record, Stream};
+use super::stream::Record;
 use super::suites::Lengths;
-use super::{Conclusion, Ending, Ends, Memory, Sessions, sessions, suites};
+use super::{Conclusion, Ends, Memory, Sessions, sessions, suites};
 
 /// Smallest PSK identity or ticket that holds a client's certificate on known stacks.
 pub(super) const CERTIFICATE_TICKET: usize = 500;
@@ -262,17 +262,6 @@ impl Handshake {
         finished && (certificate || self.client_records.len() >= LATE_WATCH || watched)
     }
 
-    const fn ended_both(&self) -> bool {
-        match (self.client.ended, self.server.ended) {
-            (Some(_), Some(_)) | (Some((Ending::Reset, _)), None) | (None, Some((Ending::Reset, _))) => true,
-            (Some((Ending::Fin, _)) | None, None) | (None, Some((Ending::Fin, _))) => false,
-        }
-    }
-
-    const fn ended_either(&self) -> bool {
-        self.client.ended.is_some() || self.server.ended.is_some()
-    }
-
     fn offers(&self, kind: u16) -> bool {
         self.hello.as_ref().is_some_and(|hello| hello.offers(kind))
     }
@@ -280,20 +269,6 @@ impl Handshake {
     /// Whether the hello offers an extension, or was cut so that it may.
     fn may_offer(&self, kind: u16) -> bool {
         self.hello.as_ref().is_some_and(|hello| hello.offers(kind) || !hello.whole)
-    }
-
-    /// Tells an end that comes before a handshake does from one that only seems to: what is missing may have finished it.
-    pub(super) fn failed_or(&self, otherwise: Outcome) -> Outcome {
-        let lacks = |stream: &Stream| {
-            let silent = stream.offset == 0 && stream.ended.is_none();
-            silent || stream.snapped || matches!(stream.broken, Some(Reason::Gap))
-        };
-        let whole = self.hello.is_some() && !lacks(&self.client) && !lacks(&self.server);
-        if self.client_alert || self.server_alert || (whole && self.ended_both()) {
-            Outcome::Failed
-        } else {
-            otherwise
-        }
     }
 
     /// What hides the answer, when the messages that carry it were not read.
@@ -395,7 +370,7 @@ impl Handshake {
 
     /// Where the client's flight starts among its records: with early data, at the first record whose segment
     /// acknowledges the ServerHello, and where that was accepted, after EndOfEarlyData (RFC 8446 section 4.5).
-    fn flight_start(&self, accepted: bool, suite: Lengths) -> Option<usize> {
+    pub(super) fn flight_start(&self, accepted: bool, suite: Lengths) -> Option<usize> {
         if !self.may_offer(extension::EARLY_DATA) || self.again() {
             return (!self.client_records.is_empty()).then_some(0);
         }
@@ -422,7 +397,7 @@ impl Handshake {
     }
 
     /// Where the first record of the client's flight ends in its stream.
-    fn flight_end(&self) -> Option<u64> {
+    pub(super) fn flight_end(&self) -> Option<u64> {
         let server = self.answer.as_ref()?;
         let suite = suites::lengths(server.suite)?;
         let start = self.flight_start(server.selected_identity.is_some(), suite)?;
@@ -431,7 +406,7 @@ impl Handshake {
 
     /// The server's records that can be an answer to the client's flight: what their segments acknowledge tells, not
     /// their place in the capture, since one direction may be captured later than the other.
-    fn reaction(&self) -> impl Iterator<Item = &Record> + Clone {
+    pub(super) fn reaction(&self) -> impl Iterator<Item = &Record> + Clone {
         let end = self.flight_end();
         self.server_records.iter().filter(move |record| {
             end.is_some_and(|end| record.mark.acknowledged.is_some_and(|seen| u64::from(seen) >= end))
@@ -542,42 +517,6 @@ impl Handshake {
                 || later.iter().any(|length| {
                     length.checked_sub(size.finished).is_some_and(|more| matches!(more, 0 | 8 | 16 | 24))
                 }))
-    }
-
-    /// Whether the server's only reaction to the flight was an alert, or a close without a word, while the client was
-    /// still there. What the server had seen by then is what its segments acknowledge.
-    fn rejected(&self, suite: Lengths, last: usize) -> bool {
-        let size = Arithmetic::of(suite);
-        let placed = self.server_records.iter().all(|record| record.mark.acknowledged.is_some());
-        let (Some(end), true, None) = (self.flight_end(), placed, self.server.broken) else { return false };
-        let start = self.flight_start(false, suite).unwrap_or(0);
-        let later =
-            self.client_records.get(start.saturating_add(last).saturating_add(1)..).unwrap_or_default();
-        // An alert of its own is padded as its Finished was, where that came alone; payload may be as long as the other kind.
-        let finished = self.client_records.get(start.saturating_add(last));
-        let padding = finished.and_then(|record| size.padding(u32::from(record.length)));
-        let is_alert = |length: u32| match padding {
-            Some(pad) => length == size.alert(pad),
-            None => size.is_alert(length),
-        };
-        // One byte beyond the client's last is its FIN; an alert of its own is a close as well.
-        let left = |seen: u64| {
-            seen > self.client.offset
-                || later.iter().any(|record| record.end <= seen && is_alert(u32::from(record.length)))
-        };
-        let mut reaction = self.reaction().peekable();
-        match reaction.peek() {
-            // A server that accepts says something: tickets, data, or at least close_notify.
-            None => matches!(self.server.ended, Some((_, Some(seen))) if seen >= end && !left(seen)),
-            Some(first) => {
-                let seen = first.mark.acknowledged.map_or(u64::MAX, u64::from);
-                let lengths: Vec<u32> = reaction.map(|record| u32::from(record.length)).collect();
-                self.ended_either()
-                    && lengths.len() <= 2
-                    && lengths.iter().all(|length| size.is_alert(*length))
-                    && !left(seen)
-            }
-        }
     }
 
     /// A TLS 1.3 resumption: certificates cannot occur; what the original session did counts (RFC 8446 section 4.3.2).

@@ -13,6 +13,7 @@ mod handshake;
 pub(crate) mod hello;
 pub(crate) mod ja4;
 mod known;
+mod outcome;
 mod probe;
 mod sessions;
 mod stream;

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod resumption;
+
 fn ends() -> Ends {
     let ip = IpAddr::from([192, 0, 2, 1]);
     Ends { client: ip, server: Endpoint { ip, port: 443 }, start: Timestamp::from_nanos(1) }
@@ -170,16 +172,14 @@ fn an_end_after_something_missing_is_no_failure() {
     let outcome = |script: &[(Side, Vec<u8>)], gap: Option<Side>| {
         let mut handshake = Handshake::default();
         feed(&mut handshake, &script.to_vec(), 4096);
-        if let Some(side) = gap {
-            handshake.gap(side);
-        }
+        gap.into_iter().for_each(|side| handshake.gap(side));
         handshake.close(Side::Client, Ending::Fin, None);
         handshake.close(Side::Server, Ending::Reset, None);
         handshake.conclude(ends(), &mut Memory::default()).session.outcome
     };
     let whole = script13(&[], &[]);
-    assert_eq!(outcome(&whole[..2], None), Outcome::Failed, "it ended before the client's flight");
-    assert_eq!(outcome(&whole[..2], Some(Side::Client)), Outcome::Incomplete, "which may be what is missing");
+    assert_eq!(outcome(&whole[..2], None), Outcome::Failed, "the client's flight never came");
+    assert_eq!(outcome(&whole[..2], Some(Side::Client)), Outcome::Incomplete, "it may be what is missing");
     assert_eq!(outcome(&whole[1..2], None), Outcome::Incomplete, "nothing of the client's was captured");
 }
 
@@ -396,81 +396,6 @@ fn a_hello_that_offers_no_session_resumes_none() {
     assert_eq!(read(&[]), Some(false));
     assert_eq!(read(&[extension(35, &[])]), Some(false));
     assert_eq!(read(&[extension(35, &[7; 100])]), None);
-}
-
-/// A connection that resumes a session with an identity of this length.
-fn resumed(ticket: usize) -> Handshake {
-    resumed_with(ticket, 0)
-}
-
-/// The same where both sides add this many bytes to every protected record.
-#[expect(clippy::arithmetic_side_effects, reason = "lengths of samples")]
-fn resumed_with(ticket: usize, pad: u16) -> Handshake {
-    let mut keys = u16::try_from(ticket + 6).unwrap().to_be_bytes().to_vec();
-    keys.extend(u16::try_from(ticket).unwrap().to_be_bytes());
-    keys.resize(keys.len() + ticket + 4, 9);
-    let hello = client_hello_with(&[extension(43, &[2, 3, 4]), sni("a.example"), extension(41, &keys)]);
-    let answer = server_hello(0x1301, &[extension(43, &[3, 4]), extension(41, &[0, 0])]);
-    let script = vec![
-        (Side::Client, hello),
-        (Side::Server, [answer, sealed(&[60 + pad, 53 + pad])].concat()),
-        (Side::Client, sealed(&[53 + pad])),
-    ];
-    let mut handshake = Handshake::default();
-    feed_acknowledging(&mut handshake, &script);
-    handshake
-}
-
-#[test]
-fn a_ticket_s_size_tells_nothing_of_a_server_that_pads() {
-    let read = |pad| resumed_with(900, pad).conclude(ends(), &mut Memory::default()).client;
-    let evidence = Evidence::because(Proof::Inferred, Reason::TicketSize);
-    assert_eq!(read(0), ClientAuth::Proved(Presented::Sent, evidence));
-    assert_eq!(read(16), ClientAuth::Hidden(Reason::Resumed));
-}
-
-#[test]
-fn a_resumption_is_what_the_session_it_resumes_was() {
-    let mut memory = Memory::default();
-    let alone = resumed(208).conclude(ends(), &mut memory);
-    assert_eq!(alone.client, ClientAuth::Hidden(Reason::Resumed));
-    assert_eq!(resumed(900).conclude(ends(), &mut memory).client.word(), AuthWord::Certificate);
-    let mut original = Handshake::default();
-    feed_acknowledging(&mut original, &script13(&[582], &[250, 250]));
-    original.remember(ends(), &mut memory.sessions);
-    let linked = resumed(208).conclude(ends(), &mut memory);
-    assert!(
-        matches!(linked.client, ClientAuth::Proved(Presented::Sent, evidence) if evidence.proof == Proof::Linked),
-        "{linked:?}"
-    );
-}
-
-#[test]
-fn siblings_tell_of_a_session_that_was_not_seen() {
-    let client = |last: u8| Ends { client: IpAddr::from([192, 0, 2, last]), ..ends() };
-    let check = |flights: &[(u8, &[u16])], identity: usize, expected| {
-        let mut memory = Memory::default();
-        for (last, flight) in flights {
-            let mut full = Handshake::default();
-            feed_acknowledging(&mut full, &script13(flight, &[250, 250]));
-            full.remember(client(*last), &mut memory.sessions);
-        }
-        assert_eq!(
-            resumed(identity).conclude(client(9), &mut memory).client,
-            expected,
-            "{flights:?} {identity}"
-        );
-    };
-    let (sent, absent): (&[u16], &[u16]) = (&[856, 95, 53], &[53, 400]);
-    let evidence = Evidence::because(Proof::Inferred, Reason::Siblings);
-    let hidden = ClientAuth::Hidden(Reason::Resumed);
-    check(&[(2, sent), (3, sent), (2, sent)], 208, ClientAuth::Proved(Presented::Sent, evidence));
-    check(&[(2, absent), (3, absent), (2, absent)], 208, ClientAuth::Refuted(Withheld::Absent, evidence));
-    check(&[(2, sent), (3, sent)], 208, hidden);
-    check(&[(2, sent), (2, sent), (2, sent)], 208, hidden);
-    check(&[(2, sent), (3, sent), (2, sent)], 100, hidden);
-    check(&[(2, sent), (3, absent), (2, sent), (3, sent), (2, sent)], 208, hidden);
-    check(&[(2, &[61, 400]), (3, &[61, 400]), (2, &[61, 400])], 208, hidden);
 }
 
 #[test]

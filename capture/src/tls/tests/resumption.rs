@@ -1,0 +1,78 @@
+//! Sessions that go on: by what was seen of them, by their tickets, by others at the same port.
+
+use super::*;
+
+/// A connection that resumes a session with an identity of this length.
+fn resumed(ticket: usize) -> Handshake {
+    resumed_with(ticket, 0)
+}
+
+/// The same where both sides add this many bytes to every protected record.
+#[expect(clippy::arithmetic_side_effects, reason = "lengths of samples")]
+fn resumed_with(ticket: usize, pad: u16) -> Handshake {
+    let mut keys = u16::try_from(ticket + 6).unwrap().to_be_bytes().to_vec();
+    keys.extend(u16::try_from(ticket).unwrap().to_be_bytes());
+    keys.resize(keys.len() + ticket + 4, 9);
+    let hello = client_hello_with(&[extension(43, &[2, 3, 4]), sni("a.example"), extension(41, &keys)]);
+    let answer = server_hello(0x1301, &[extension(43, &[3, 4]), extension(41, &[0, 0])]);
+    let script = vec![
+        (Side::Client, hello),
+        (Side::Server, [answer, sealed(&[60 + pad, 53 + pad])].concat()),
+        (Side::Client, sealed(&[53 + pad])),
+    ];
+    let mut handshake = Handshake::default();
+    feed_acknowledging(&mut handshake, &script);
+    handshake
+}
+
+#[test]
+fn a_ticket_s_size_tells_nothing_of_a_server_that_pads() {
+    let read = |pad| resumed_with(900, pad).conclude(ends(), &mut Memory::default()).client;
+    let evidence = Evidence::because(Proof::Inferred, Reason::TicketSize);
+    assert_eq!(read(0), ClientAuth::Proved(Presented::Sent, evidence));
+    assert_eq!(read(16), ClientAuth::Hidden(Reason::Resumed));
+}
+
+#[test]
+fn a_resumption_is_what_the_session_it_resumes_was() {
+    let mut memory = Memory::default();
+    let alone = resumed(208).conclude(ends(), &mut memory);
+    assert_eq!(alone.client, ClientAuth::Hidden(Reason::Resumed));
+    assert_eq!(resumed(900).conclude(ends(), &mut memory).client.word(), AuthWord::Certificate);
+    let mut original = Handshake::default();
+    feed_acknowledging(&mut original, &script13(&[582], &[250, 250]));
+    original.remember(ends(), &mut memory.sessions);
+    let linked = resumed(208).conclude(ends(), &mut memory);
+    assert!(
+        matches!(linked.client, ClientAuth::Proved(Presented::Sent, evidence) if evidence.proof == Proof::Linked),
+        "{linked:?}"
+    );
+}
+
+#[test]
+fn siblings_tell_of_a_session_that_was_not_seen() {
+    let client = |last: u8| Ends { client: IpAddr::from([192, 0, 2, last]), ..ends() };
+    let check = |flights: &[(u8, &[u16])], identity: usize, expected| {
+        let mut memory = Memory::default();
+        for (last, flight) in flights {
+            let mut full = Handshake::default();
+            feed_acknowledging(&mut full, &script13(flight, &[250, 250]));
+            full.remember(client(*last), &mut memory.sessions);
+        }
+        assert_eq!(
+            resumed(identity).conclude(client(9), &mut memory).client,
+            expected,
+            "{flights:?} {identity}"
+        );
+    };
+    let (sent, absent): (&[u16], &[u16]) = (&[856, 95, 53], &[53, 400]);
+    let evidence = Evidence::because(Proof::Inferred, Reason::Siblings);
+    let hidden = ClientAuth::Hidden(Reason::Resumed);
+    check(&[(2, sent), (3, sent), (2, sent)], 208, ClientAuth::Proved(Presented::Sent, evidence));
+    check(&[(2, absent), (3, absent), (2, absent)], 208, ClientAuth::Refuted(Withheld::Absent, evidence));
+    check(&[(2, sent), (3, sent)], 208, hidden);
+    check(&[(2, sent), (2, sent), (2, sent)], 208, hidden);
+    check(&[(2, sent), (3, sent), (2, sent)], 100, hidden);
+    check(&[(2, sent), (3, absent), (2, sent), (3, sent), (2, sent)], 208, hidden);
+    check(&[(2, &[61, 400]), (3, &[61, 400]), (2, &[61, 400])], 208, hidden);
+}
