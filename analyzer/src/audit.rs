@@ -81,6 +81,7 @@ impl Auditor {
             judgement: verdict.judgement,
             basis: verdict.basis,
             set_aside: verdict.set_aside,
+            translated: None,
             violations: verdict.violations,
         }
     }
@@ -99,6 +100,7 @@ struct Entry {
     proof: Proof,
     judgement: Judgement,
     set_aside: Option<SetAside>,
+    translated: bool,
     findings: Vec<Finding>,
 }
 
@@ -110,6 +112,7 @@ impl Ledger {
             proof: judged.flow.security.evidence().proof,
             judgement: judged.judgement,
             set_aside: judged.set_aside,
+            translated: judged.translated.is_some(),
             findings: judged.violations.iter().map(|violation| Finding::new(judged, violation)).collect(),
         };
         self.flows.insert(judged.flow.id, entry);
@@ -157,6 +160,7 @@ impl Ledger {
             if let Some(why) = entry.set_aside {
                 *summary.set_aside.entry(why.to_string()).or_default() += 1;
             }
+            summary.translated += u64::from(entry.translated);
         }
         for finding in self.findings() {
             *summary.findings.entry(finding.severity.to_string()).or_default() += 1;

@@ -15,5 +15,6 @@ pub mod patch;
 pub mod policy;
 pub mod readiness;
 pub mod report;
+pub mod translation;
 pub mod verdict;
 pub mod violation;

@@ -19,6 +19,7 @@ use crate::patch::{Patch, part};
 use crate::policy::Trace;
 use crate::policy::peer_authentication::{chosen_for_workload, effective, for_namespace};
 use crate::report::{Finding, Judged, Judgement, Party, PartyKind, Remedy, ServerMode, SetAside};
+use crate::translation;
 use crate::verdict;
 use crate::violation::{Case, ob02_plaintext_refused, ob03_certificate_missing};
 
@@ -151,7 +152,12 @@ pub fn assess<'a>(
     let proposed = mesh.with_peer_authentication(policy.clone());
     let mut workloads = workloads(mesh, &proposed, scope, &policy);
     let mut ledger = Ledger::default();
+    let flows: Vec<&Flow> = flows.into_iter().collect();
+    let told = translation::told_by_others(mesh, flows.iter().copied());
     for flow in flows {
+        if told.get(&flow.id).is_some_and(|told| *told) {
+            continue;
+        }
         let server = parties::server(mesh, flow.server);
         let reached: Vec<String> = reached(mesh, flow.server, &server)
             .into_iter()
@@ -281,6 +287,7 @@ fn refused(
         judgement: Judgement::Violates,
         basis: violation.message.clone(),
         set_aside: None,
+        translated: None,
         violations: vec![violation],
     }))
 }

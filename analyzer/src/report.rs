@@ -7,7 +7,7 @@ use std::hash::Hasher as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use flow::{Class, Coverage, Flow, FlowId, Proof, Timestamp};
+use flow::{Class, Coverage, Endpoint, Flow, FlowId, Proof, Timestamp};
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 
@@ -235,6 +235,8 @@ flow::named! {
         UnknownDestination = "unknown-destination",
         /// Whether the client sent a certificate is hidden, and the declaration depends on it: OB22.
         CertificateHidden = "certificate-hidden",
+        /// One side of an address translation: judged on the other side, which names the workload.
+        Translated = "translated",
     }
 }
 
@@ -266,9 +268,30 @@ pub struct Judged {
     /// Why it was not judged; absent where it conforms or violates.
     #[serde(default)]
     pub set_aside: Option<SetAside>,
+    /// The same connection on the other side of an address translation; absent where none was recognised.
+    #[serde(default)]
+    pub translated: Option<OtherSide>,
     /// Broken declarations, worst first. Unless the outcome is `violates` there are none, and at most notes of severity
     /// `info`.
     pub violations: Vec<Violation>,
+}
+
+/// The flow that a connection is on the other side of an address translation (a Service's address, a node port, a
+/// masquerading node).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct OtherSide {
+    /// Its id.
+    pub id: FlowId,
+    /// Its client, as addressed there.
+    pub client: Endpoint,
+    /// Its server, as addressed there.
+    pub server: Endpoint,
+}
+
+impl From<&Flow> for OtherSide {
+    fn from(flow: &Flow) -> Self {
+        Self { id: flow.id, client: flow.client, server: flow.server }
+    }
 }
 
 /// One broken declaration of one flow.
@@ -433,6 +456,9 @@ pub struct Summary {
     /// Flows that were not judged (`exempt` and `undecided`), by why.
     #[serde(default)]
     pub set_aside: std::collections::BTreeMap<String, u64>,
+    /// Flows that are one side of an address translation, of which another flow is the other side.
+    #[serde(default)]
+    pub translated: u64,
     /// Findings by severity.
     pub findings: std::collections::BTreeMap<String, u64>,
 }

@@ -52,6 +52,7 @@ fn flow(from: &str, to: &str, security: Security) -> Flow {
         protocol: None,
         upgrade: None,
         from_start: true,
+        tcp_handshake: None,
         close: Close::Fin,
         packets: PerSide { client: 3, server: 3 },
         bytes: PerSide { client: 10, server: 10 },

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::io::{self, BufWriter, Write as _};
 use std::path::PathBuf;
 
+use analyzer::translation::other_sides;
 use capture::engine::Limits;
 use flow::Flow;
 
@@ -60,8 +61,21 @@ fn ndjson(files: &[PathBuf], limits: Limits, threads: usize) -> Result<Status, F
 
 fn table(flows: &[Flow]) -> String {
     let mut table = render::Table::new(&[
-        "START", "CLIENT", "SERVER", "CLASS", "PROOF", "BECAUSE", "PROTOCOL", "TLS", "SNI",
+        "START",
+        "CLIENT",
+        "SERVER",
+        "CLASS",
+        "PROOF",
+        "BECAUSE",
+        "PROTOCOL",
+        "TLS",
+        "SNI",
+        "TRANSLATED",
     ]);
+    let others = other_sides(flows);
+    if others.is_empty() {
+        table.without_last();
+    }
     for flow in flows {
         let evidence = flow.security.evidence();
         let tls = flow.tls();
@@ -77,6 +91,10 @@ fn table(flows: &[Flow]) -> String {
             [protocol, &upgrade].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" "),
             tls.map(render::session).unwrap_or_default(),
             tls.and_then(|tls| tls.sni.clone()).unwrap_or_default(),
+            others
+                .get(&flow.id)
+                .map(|other| format!("{} -> {}", other.client, other.server))
+                .unwrap_or_default(),
         ]);
     }
     table.to_string()

@@ -5,7 +5,7 @@ use std::{fmt, io};
 
 use analyzer::report::{Citation, Remedy, Severity};
 use anyhow::anyhow;
-use comfy_table::{ContentArrangement, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, presets};
 use flow::{Coverage, Flow, TlsSession};
 use serde::Serialize;
 
@@ -21,6 +21,13 @@ impl Table {
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(columns.iter().copied());
         Self(table)
+    }
+
+    /// Leaves the last column out, where no row has anything to say in it.
+    pub(crate) fn without_last(&mut self) {
+        if let Some(column) = self.0.column_iter_mut().last() {
+            column.set_constraint(ColumnConstraint::Hidden);
+        }
     }
 
     /// Adds a row; an empty cell shows as a dash.

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use analyzer::audit::{Auditor, Ledger};
-use analyzer::report::{Audit, Certainty, Finding, Severity};
+use analyzer::report::{Audit, Certainty, Finding, Judged, Severity};
+use analyzer::translation;
 use flow::Timestamp;
 
 use crate::args::{Cluster, Declarations, MeshAt, Output, Replay};
@@ -31,8 +32,10 @@ pub(crate) fn run(options: &Replay) -> Result<Status, Fatal> {
     );
     let auditor = Auditor::with_history(Arc::new(declared.mesh), later);
     let mut ledger = Ledger::default();
-    for flow in &observed.flows {
-        ledger.add(&auditor.judge(flow));
+    let mut flows: Vec<Judged> = observed.flows.iter().map(|flow| auditor.judge(flow)).collect();
+    translation::join(&mut flows);
+    for judged in &flows {
+        ledger.add(judged);
     }
     let audit =
         Audit { summary: ledger.summary(), coverage: observed.coverage, findings: ledger.findings(), errors };

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use analyzer::audit::Auditor;
 use analyzer::mesh::{Manifest, Mesh};
 use analyzer::report::Judged;
+use analyzer::translation;
 use flow::Flow;
 use serde_json::{Value, json};
 
@@ -113,10 +114,12 @@ fn judged(case: &str) -> Vec<Judged> {
     let text = fs::read_to_string(root().join(&file)).expect("the case has a mesh");
     let (mesh, _) = Mesh::load(vec![Manifest { file, text }]);
     let auditor = Auditor::new(Arc::new(mesh));
-    text_of(flows(case).stdout)
+    let mut judged: Vec<Judged> = text_of(flows(case).stdout)
         .lines()
         .map(|line| auditor.judge(&serde_json::from_str::<Flow>(line).expect("a flow reads back")))
-        .collect()
+        .collect();
+    translation::join(&mut judged);
+    judged
 }
 
 fn key(judged: &Judged) -> Key {

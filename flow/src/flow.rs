@@ -40,6 +40,9 @@ pub struct Flow {
     pub upgrade: Option<Upgrade>,
     /// Whether the capture holds the connection's opening (TCP: its SYN).
     pub from_start: bool,
+    /// Names the handshake by what an address translation leaves alone ([`crate::merge::translated`]). Absent where the
+    /// capture holds no SYN-ACK, or one without timestamps, and for UDP.
+    pub tcp_handshake: Option<TcpHandshake>,
     /// How the connection stood when this report was made.
     pub close: Close,
     /// Packets by direction, duplicates of one packet at several capture points counted once.
@@ -138,12 +141,26 @@ impl FlowId {
     /// Returns the 32 hex digits. By hand, because they are written for every flow and formatting 128 bits is slow.
     pub(crate) fn hex(self) -> [u8; 32] {
         let mut text = [0; 32];
-        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0.to_be_bytes()) {
-            for (digit, value) in pair.iter_mut().zip([byte >> 4, byte & 0x0f]) {
-                *digit = value + if value < 10 { b'0' } else { b'a' - 10 };
-            }
-        }
+        hex(&self.0.to_be_bytes(), &mut text);
         text
+    }
+}
+
+impl TcpHandshake {
+    /// Returns the 16 hex digits.
+    pub(crate) fn hex(self) -> [u8; 16] {
+        let mut text = [0; 16];
+        hex(&self.0.to_be_bytes(), &mut text);
+        text
+    }
+}
+
+/// Writes bytes as twice as many hex digits.
+fn hex(bytes: &[u8], text: &mut [u8]) {
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        for (digit, value) in pair.iter_mut().zip([byte >> 4, byte & 0x0f]) {
+            *digit = value + if value < 10 { b'0' } else { b'a' - 10 };
+        }
     }
 }
 
@@ -154,6 +171,39 @@ impl Serialize for FlowId {
 }
 
 impl<'de> Deserialize<'de> for FlowId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Names a TCP handshake whatever its ends are called: a hash of what its SYN-ACK carries, which are both initial sequence
+/// numbers (RFC 9293 section 3.4) and both timestamps (RFC 7323 section 3). Written as 16 hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TcpHandshake(pub u64);
+
+impl fmt::Display for TcpHandshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl FromStr for TcpHandshake {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = u64::from_str_radix(text, 16).ok().filter(|_| digits);
+        number.map(Self).ok_or_else(|| format!("'{text}' names no handshake: 16 hex digits expected"))
+    }
+}
+
+impl Serialize for TcpHandshake {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for TcpHandshake {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }

@@ -27,10 +27,16 @@ impl Flow {
         json.endpoint(self.server);
         json.raw(",\"community_id\":\"");
         json.0.extend_from_slice(&community_id(self.transport, self.client, self.server));
+        json.raw("\",\"tcp_handshake\":");
+        json.optional(self.tcp_handshake, |json, handshake| {
+            json.raw("\"");
+            json.0.extend_from_slice(&handshake.hex());
+            json.raw("\"");
+        });
         if self.tunnel.is_empty() && self.seen_at.is_empty() {
-            json.raw("\",\"tunnel\":[],\"seen_at\":[],\"class\":\"");
+            json.raw(",\"tunnel\":[],\"seen_at\":[],\"class\":\"");
         } else {
-            json.raw("\",\"tunnel\":");
+            json.raw(",\"tunnel\":");
             json.list(&self.tunnel, |json, tunnel| json.tunnel(*tunnel));
             json.raw(",\"seen_at\":");
             json.list(&self.seen_at, |json, point| json.text(point));

@@ -26,7 +26,7 @@ pub use blind::Reason;
 pub use certificate::Certificate;
 pub use coverage::Coverage;
 pub use endpoint::{Endpoint, Transport};
-pub use flow::{Close, Flow, FlowId, LOOPBACK, PerSide, Side};
+pub use flow::{Close, Flow, FlowId, LOOPBACK, PerSide, Side, TcpHandshake};
 pub use protocol::{Protocol, Upgrade};
 pub use security::{AuthWord, Class, ClientAuth, Evidence, Presented, Proof, Security, Withheld};
 pub use time::Timestamp;

@@ -31,6 +31,18 @@ pub fn same(known: &Flow, new: &Flow, agent: &str) -> bool {
         && (!seen_by(known, agent) || (!seen_by_none_but(known, agent) && new.start <= known.end))
 }
 
+/// Tells whether two flows are one connection before and after its addresses were translated (a Service's address, a node
+/// port, a masquerading node): other ends, the same SYN-ACK ([`Flow::tcp_handshake`]), and starts within [`WINDOW`].
+///
+/// The kernel's translation leaves sequence numbers and timestamps alone; a proxy begins a connection with its own.
+#[must_use]
+pub fn translated(one: &Flow, other: &Flow) -> bool {
+    one.tcp_handshake.is_some()
+        && one.tcp_handshake == other.tcp_handshake
+        && (one.client, one.server) != (other.client, other.server)
+        && one.start.as_nanos().abs_diff(other.start.as_nanos()) <= WINDOW.unsigned_abs()
+}
+
 /// Tells whether one of the flow's capture points is the agent's, as [`place`] names them.
 #[must_use]
 pub fn seen_by(flow: &Flow, agent: &str) -> bool {
@@ -92,6 +104,7 @@ pub fn merge(one: &Flow, other: &Flow) -> Flow {
         upgrade,
         security,
         from_start: first.from_start || second.from_start,
+        tcp_handshake: first.tcp_handshake.or(second.tcp_handshake),
         close: if ended(first.close) >= ended(second.close) { first.close } else { second.close },
         packets: larger(first.packets, second.packets),
         bytes: larger(first.bytes, second.bytes),
@@ -163,6 +176,7 @@ fn words(flow: &Flow) -> Vec<u8> {
         tunnel: Vec::new(),
         seen_at: Vec::new(),
         from_start: true,
+        tcp_handshake: None,
         close: Close::Open,
         packets: PerSide::default(),
         bytes: PerSide::default(),
@@ -195,7 +209,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Endpoint, Evidence, Proof, TlsSession, Transport, Tunnel, Withheld};
+    use crate::{Endpoint, Evidence, Proof, TcpHandshake, TlsSession, Transport, Tunnel, Withheld};
 
     fn securities() -> impl Strategy<Value = Security> {
         let proof = prop_oneof![
@@ -239,7 +253,7 @@ mod tests {
             words,
             0..6_i64,
             0..9_i64,
-            (any::<bool>(), close),
+            (any::<bool>(), prop_oneof![Just(None), Just(Some(TcpHandshake(3)))], close),
             points,
             tunnels,
             (counts(), counts()),
@@ -250,7 +264,7 @@ mod tests {
                     (protocol, upgrade),
                     start,
                     length,
-                    (from_start, close),
+                    (from_start, tcp_handshake, close),
                     points,
                     tunnel,
                     (packets, bytes),
@@ -270,6 +284,7 @@ mod tests {
                         protocol,
                         upgrade,
                         from_start,
+                        tcp_handshake,
                         close,
                         packets,
                         bytes,
@@ -349,6 +364,7 @@ mod tests {
             protocol: None,
             upgrade: None,
             from_start: true,
+            tcp_handshake: Some(TcpHandshake(3)),
             close: Close::Fin,
             packets: PerSide::default(),
             bytes: PerSide::default(),
@@ -367,6 +383,35 @@ mod tests {
         let mut joined = sighting(2_000, "b");
         joined.id = FlowId(9);
         assert!(!same(&known, &joined, "b"), "no opening");
+    }
+
+    #[test]
+    fn the_same_handshake_between_other_ends_is_a_translation() {
+        let known = sighting(1_000, "a");
+        let behind = |change: fn(&mut Flow)| {
+            let mut flow = sighting(1_000 + WINDOW, "a");
+            flow.server.ip = [10, 0, 0, 3].into();
+            change(&mut flow);
+            flow
+        };
+        assert!(translated(&known, &behind(|_| {})) && translated(&behind(|_| {}), &known));
+        let whole: fn(&mut Flow) = |flow| (flow.client, flow.server.port) = (flow.server, 8080);
+        assert!(translated(&known, &behind(whole)), "both ends");
+        assert!(!translated(&known, &behind(|flow| flow.server.ip = [10, 0, 0, 2].into())), "the same ends");
+        assert!(
+            !translated(&known, &behind(|flow| flow.start = Timestamp::from_nanos(1_001 + WINDOW))),
+            "later"
+        );
+        assert!(
+            !translated(&known, &behind(|flow| flow.tcp_handshake = Some(TcpHandshake(4)))),
+            "another one"
+        );
+        let blind: fn(&mut Flow) = |flow| flow.tcp_handshake = None;
+        assert!(
+            !translated(&known, &behind(blind))
+                && !translated(&behind(blind), &behind(|flow| flow.tcp_handshake = None)),
+            "unseen"
+        );
     }
 
     #[test]

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::community_id::community_id;
 use crate::{
     AuthWord, Certificate, Class, ClientAuth, Close, Endpoint, Evidence, Flow, FlowId, Outcome, PerSide,
-    Presented, Proof, Protocol, Reason, Security, Timestamp, TlsSession, TlsVersion, Transport, Tunnel,
-    Upgrade, Withheld,
+    Presented, Proof, Protocol, Reason, Security, TcpHandshake, Timestamp, TlsSession, TlsVersion, Transport,
+    Tunnel, Upgrade, Withheld,
 };
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -25,6 +25,8 @@ pub(crate) struct WireForm<'a> {
     /// Follows from the ends: written, and not read back.
     #[serde(skip_deserializing)]
     community_id: Cow<'a, str>,
+    #[serde(default)]
+    tcp_handshake: Option<TcpHandshake>,
     tunnel: Cow<'a, [Tunnel]>,
     #[serde(default)]
     seen_at: Cow<'a, [String]>,
@@ -76,6 +78,7 @@ impl Serialize for Flow {
             client: self.client,
             server: self.server,
             community_id: String::from_utf8_lossy(&community_id),
+            tcp_handshake: self.tcp_handshake,
             tunnel: Cow::Borrowed(&self.tunnel),
             seen_at: Cow::Borrowed(&self.seen_at),
             class: self.security.class(),
@@ -132,6 +135,7 @@ impl TryFrom<WireForm<'_>> for Flow {
             protocol: form.protocol,
             upgrade: form.upgrade,
             from_start: form.from_start,
+            tcp_handshake: form.tcp_handshake,
             close: form.close,
             packets: form.packets,
             bytes: form.bytes,
@@ -214,6 +218,7 @@ mod tests {
             protocol: Some(Protocol::Http1),
             upgrade: Some(Upgrade::Postgres),
             from_start: true,
+            tcp_handshake: Some(TcpHandshake(0x0123_4567_89ab_cdef)),
             close: Close::Fin,
             packets: PerSide { client: 3, server: 4 },
             bytes: PerSide { client: 5, server: 6 },
@@ -290,7 +295,7 @@ mod tests {
         assert_eq!(line(&flow), serde_json::to_string(&flow).unwrap());
         flow.tunnel.clear();
         flow.seen_at = vec!["eth0".into(), "\"".into()];
-        (flow.protocol, flow.upgrade, flow.from_start) = (None, None, false);
+        (flow.protocol, flow.upgrade, flow.from_start, flow.tcp_handshake) = (None, None, false, None);
         assert_eq!(line(&flow), serde_json::to_string(&flow).unwrap());
     }
 

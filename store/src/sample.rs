@@ -75,6 +75,7 @@ impl Sample {
             protocol: Some(Protocol::Http1),
             upgrade: None,
             from_start: true,
+            tcp_handshake: None,
             close: Close::Fin,
             packets: PerSide { client: 3, server: 2 },
             bytes: PerSide { client: 30, server: 70 },
@@ -90,6 +91,7 @@ impl Sample {
             },
             basis: "sample".into(),
             set_aside: None,
+            translated: None,
             violations: self.violation.into_iter().map(|(id, severity)| violation(id, severity)).collect(),
         }
     }

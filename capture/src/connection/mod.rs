@@ -11,7 +11,8 @@ pub(crate) mod reassembly;
 pub(crate) mod table;
 
 use flow::{
-    Close, Flow, FlowId, PerSide, Protocol, Reason, Security, Side, Timestamp, Transport, Tunnel, Upgrade,
+    Close, Flow, FlowId, PerSide, Protocol, Reason, Security, Side, TcpHandshake, Timestamp, Transport,
+    Tunnel, Upgrade,
 };
 use siphasher::sip128::SipHasher13;
 
@@ -160,6 +161,7 @@ pub(crate) struct Connection {
     tunnels: Box<[Tunnel]>,
     /// What the flow's name rests on.
     named: Named,
+    handshake: Option<TcpHandshake>,
 }
 
 /// What a packet did to its connection.
@@ -181,6 +183,7 @@ impl Connection {
             start: context.at,
             end: context.at,
             named: Named::by(&packet.header),
+            handshake: None,
             client: way,
             roles: Roles::Guessed,
             tunnels: context.tunnels.into(),
@@ -319,6 +322,7 @@ impl Connection {
             self.halves.of_mut(way).tell(Told::Syn, tcp.sequence);
             if let Some(number) = tcp.acknowledgment() {
                 self.halves.of_mut(way.other()).tell(Told::Answered, number.wrapping_sub(1));
+                self.handshake = self.handshake.or_else(|| handshake(tcp));
             }
             if self.roles == Roles::Guessed {
                 self.client = if tcp.acknowledgment().is_some() { way.other() } else { way };
@@ -498,6 +502,7 @@ impl Connection {
             protocol: settled.protocol,
             upgrade: settled.upgrade,
             from_start: self.seen_from_start(),
+            tcp_handshake: self.handshake,
             close,
             packets: PerSide { client: client.packets, server: server.packets },
             bytes: PerSide { client: client.bytes, server: server.bytes },
@@ -538,6 +543,17 @@ impl Connection {
             Named::Joined(_) => FlowId(hash.as_u128()),
         }
     }
+}
+
+/// Names a handshake by its SYN-ACK. Sequence numbers alone would not do: there are stacks that begin all connections with
+/// the same few.
+fn handshake(answer: &Tcp) -> Option<TcpHandshake> {
+    let (echoed, number) = (answer.opening_stamps()?, answer.acknowledgment()?);
+    let mut named = [0; 12];
+    for (place, part) in named.chunks_exact_mut(4).zip([answer.sequence, number, echoed]) {
+        place.copy_from_slice(&part.to_be_bytes());
+    }
+    Some(TcpHandshake(SipHasher13::new().hash(&named).h1))
 }
 
 /// Returns which role sends this way.

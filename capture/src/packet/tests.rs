@@ -64,6 +64,32 @@ fn a_payload_that_looks_like_a_timestamp_is_none() {
 }
 
 #[test]
+fn a_syn_ack_tells_its_timestamps_wherever_they_stand() {
+    let stamps = |flags: u8, options: &[u8]| {
+        let mut header = [0; 20];
+        header[12] = u8::try_from(5 + options.len() / 4).unwrap() << 4;
+        header[13] = flags;
+        // What comes after the options is payload.
+        let captured = [options, &[1, 1, 8, 10, 9, 9, 9, 9, 9, 9, 9, 9]].concat();
+        tcp_fields(&header, &captured).and_then(|(tcp, _)| tcp.opening_stamps())
+    };
+    let linux = [2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 7, 0, 0, 0, 9, 1, 3, 3, 7];
+    let windows = [2, 4, 5, 180, 1, 3, 3, 8, 4, 2, 8, 10, 0, 0, 0, 7, 0, 0, 0, 9];
+    let told = stamps(0x12, &linux);
+    assert!(told.is_some() && told == stamps(0x12, &windows));
+    for place in [8, 11, 12, 15] {
+        let mut other = linux;
+        other[place] ^= 1;
+        assert_ne!(stamps(0x12, &other), told, "byte {place}");
+    }
+    assert_eq!([stamps(0x02, &linux), stamps(0x10, &linux)], [None; 2], "no SYN-ACK");
+    for none in [&[][..], &[2, 4, 5, 180], &[0, 0, 8, 10], &[3, 0, 8, 10], &[8, 10, 0, 0], &[1, 1, 1, 3]]
+    {
+        assert_eq!(stamps(0x12, none), None, "{none:?}");
+    }
+}
+
+#[test]
 fn the_short_cut_reads_what_the_steps_read_in_every_capture() {
     let mut frames = 0;
     testdata(&mut |frame| {

@@ -3,7 +3,7 @@
 use flow::{Transport, Tunnel};
 
 use super::{Captured, Decoded, Network, Packet, Skip, Step};
-use crate::tunnel;
+use crate::{key, tunnel};
 
 /// What the transport header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,9 +22,9 @@ pub(crate) struct Tcp {
     pub(crate) sequence: u32,
     /// 0 without the ACK flag.
     acknowledgment: u32,
-    /// 0 without [`STAMPED`].
+    /// 0 without [`STAMPED`] or [`OPENED`].
     stamp: u32,
-    /// The header's flags up to ACK, and [`STAMPED`].
+    /// The header's flags up to ACK, [`STAMPED`] and [`OPENED`].
     flags: u8,
 }
 
@@ -34,6 +34,8 @@ const RST: u8 = 0x04;
 const ACK: u8 = 0x10;
 /// Says that there is a timestamp.
 const STAMPED: u8 = 0x80;
+/// Says that it is a SYN-ACK and has timestamps: the stamp is a mixture of both.
+const OPENED: u8 = 0x40;
 
 impl Tcp {
     #[inline]
@@ -74,6 +76,29 @@ impl Tcp {
     pub(crate) fn stamp(&self) -> Option<u32> {
         (self.flags & STAMPED != 0).then_some(self.stamp)
     }
+
+    /// Returns a mixture of the two timestamps of a SYN-ACK, wherever they stand; absent for other segments, and without
+    /// timestamps.
+    pub(crate) fn opening_stamps(&self) -> Option<u32> {
+        (self.flags & OPENED != 0).then_some(self.stamp)
+    }
+}
+
+/// Mixes the timestamp option's value and echo, found among the options of a SYN-ACK (RFC 9293 section 3.1, RFC 7323
+/// section 3.2).
+#[cold]
+fn stamps(mut options: &[u8]) -> Option<u32> {
+    loop {
+        options = match options {
+            [8, 10, rest @ ..] => {
+                let numbers = u64::from_be_bytes(*rest.first_chunk()?);
+                return Some(key::mix([numbers, 0, 0]));
+            }
+            [1, rest @ ..] => rest,
+            [2..=u8::MAX, length @ 2..=u8::MAX, ..] => options.get(usize::from(*length)..)?,
+            _ => return None,
+        };
+    }
 }
 
 #[inline]
@@ -102,6 +127,12 @@ pub(super) fn tcp_fields(header: &[u8; 20], options: &[u8]) -> Option<(Tcp, usiz
             (u32::from_be_bytes([t0, t1, t2, t3]), STAMPED)
         }
         _ => (0, 0),
+    };
+    let (stamp, stamped) = if flags & (SYN | ACK) == SYN | ACK {
+        let stamps = options.get(..length.saturating_sub(20)).and_then(stamps);
+        stamps.map_or((stamp, stamped), |stamps| (stamps, stamped | OPENED))
+    } else {
+        (stamp, stamped)
     };
     let acknowledgment = if flags & ACK == 0 { 0 } else { u32::from_be_bytes([a0, a1, a2, a3]) };
     let flags = flags & (FIN | SYN | RST | ACK) | stamped;

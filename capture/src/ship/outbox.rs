@@ -327,6 +327,7 @@ mod tests {
             protocol: None,
             upgrade: None,
             from_start: true,
+            tcp_handshake: None,
             close: Close::Open,
             packets: PerSide::default(),
             bytes: PerSide::default(),

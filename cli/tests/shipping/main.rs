@@ -4,6 +4,7 @@
 #![expect(clippy::print_stderr, reason = "says why it was skipped")]
 
 mod fleet;
+mod translated;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};

@@ -1,0 +1,118 @@
+//! A connection whose addresses were translated on the way is seen as two flows, and judged once.
+//!
+//! A client without a proxy dials a Service's address, and the node puts a pod's in its place: on one side of the node the
+//! flow goes to the Service, on the other to the pod. The bytes are the same on both, so the side that names the workload
+//! is judged, and the other one set aside.
+
+use std::collections::HashMap;
+
+use flow::merge::translated;
+use flow::{Flow, FlowId};
+
+use crate::mesh::Mesh;
+use crate::parties;
+use crate::report::{Judged, Judgement, OtherSide, PartyKind, SetAside};
+
+/// Has the sides of every translation name each other, and sets aside what is judged on another side. Flows whose other
+/// side is not among them stay as they are.
+pub fn join<'a>(judged: impl IntoIterator<Item = &'a mut Judged>) {
+    let mut judged: Vec<&mut Judged> = judged.into_iter().collect();
+    let found = sides(judged.iter().map(|judged| Side {
+        flow: &judged.flow,
+        named: Named { server: rank(judged.server.kind), client: rank(judged.client.kind) },
+    }));
+    for judged in &mut judged {
+        let Some(found) = found.get(&judged.flow.id) else { continue };
+        judged.translated = Some(found.other);
+        if found.told_by_other {
+            judged.judgement = Judgement::Exempt;
+            "judged on the other side of an address translation".clone_into(&mut judged.basis);
+            judged.set_aside = Some(SetAside::Translated);
+            judged.violations.clear();
+        }
+    }
+}
+
+/// Returns the other side of every flow that has one among them.
+#[must_use]
+pub fn other_sides<'a>(flows: impl IntoIterator<Item = &'a Flow>) -> HashMap<FlowId, OtherSide> {
+    let unnamed = Named { server: 0, client: 0 };
+    let found = sides(flows.into_iter().map(|flow| Side { flow, named: unnamed }));
+    found.into_iter().map(|(id, found)| (id, found.other)).collect()
+}
+
+/// Tells for every flow that has another side among them whether that one tells all of it.
+pub(crate) fn told_by_others<'a>(
+    mesh: &Mesh,
+    flows: impl IntoIterator<Item = &'a Flow>,
+) -> HashMap<FlowId, bool> {
+    let named = |flow: &Flow| Named {
+        server: rank(parties::server(mesh, flow.server).kind),
+        client: rank(parties::client(mesh, flow.client.ip).kind),
+    };
+    let sides_of = flows.into_iter().filter(|flow| flow.tcp_handshake.is_some());
+    let found = sides(sides_of.map(|flow| Side { flow, named: named(flow) }));
+    found.into_iter().map(|(id, found)| (id, found.told_by_other)).collect()
+}
+
+/// A flow that may be one side of a translation.
+struct Side<'a> {
+    flow: &'a Flow,
+    named: Named,
+}
+
+/// How well a flow's addresses name its ends.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Named {
+    server: u8,
+    client: u8,
+}
+
+const fn rank(kind: PartyKind) -> u8 {
+    match kind {
+        PartyKind::Unknown | PartyKind::Node => 0,
+        PartyKind::ServiceAddress => 1,
+        PartyKind::Declared => 2,
+        PartyKind::Sidecar
+        | PartyKind::Gateway
+        | PartyKind::Waypoint
+        | PartyKind::Ambient
+        | PartyKind::NoProxy => 3,
+    }
+}
+
+/// What a flow's other side is.
+struct Found {
+    other: OtherSide,
+    /// Whether nothing is lost where the other side is judged and this one is not.
+    told_by_other: bool,
+}
+
+/// What stays on one host is no side: nothing is judged there.
+fn sides<'a>(flows: impl Iterator<Item = Side<'a>>) -> HashMap<FlowId, Found> {
+    let mut sides: Vec<Side<'_>> =
+        flows.filter(|side| side.flow.tcp_handshake.is_some() && !side.flow.is_local()).collect();
+    sides.sort_by_key(|side| (side.flow.tcp_handshake, side.flow.start, side.flow.id));
+    let mut found = HashMap::new();
+    for alike in sides.chunk_by(|one, other| one.flow.tcp_handshake == other.flow.tcp_handshake) {
+        // The first of those that name their ends best.
+        let Some(best) = alike.iter().rev().max_by_key(|side| side.named) else { continue };
+        let Some(other) = alike.iter().find(|side| translated(side.flow, best.flow)) else { continue };
+        for side in alike {
+            if translated(side.flow, best.flow) {
+                let told_by_other = tells_all_of(best, side);
+                found.insert(side.flow.id, Found { other: best.flow.into(), told_by_other });
+            } else if translated(side.flow, other.flow) {
+                found.insert(side.flow.id, Found { other: other.flow.into(), told_by_other: false });
+            }
+        }
+    }
+    found
+}
+
+/// Tells whether `best` shows what `side` does, and names an end better without naming the server otherwise.
+fn tells_all_of(best: &Side<'_>, side: &Side<'_>) -> bool {
+    let named = best.named.server > side.named.server
+        || (best.flow.server == side.flow.server && best.named.client > side.named.client);
+    named && best.flow.security.class() == side.flow.security.class()
+}
