@@ -4,10 +4,12 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use analyzer::report::Judged;
+use analyzer::translation;
 use api::{Collector, Unavailable};
 use flow::delivery::Heading;
 use flow::merge::{self, merge};
 use flow::{Coverage, Flow, FlowId};
+use store::sightings::Sought;
 use store::{Batch, Store};
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{Mutex, oneshot};
@@ -66,8 +68,8 @@ impl Intake {
 
     /// Records deliveries together, all of them or none.
     async fn keep(&self, deliveries: &mut [Delivery]) -> Result<(), Unavailable> {
-        self.join(deliveries).await?;
-        let mut batch = Batch::default();
+        let changed = self.join(deliveries).await?;
+        let mut batch = Batch { flows: changed, ..Batch::default() };
         for Delivery { heading, flows, .. } in deliveries {
             batch.flows.append(flows);
             batch.coverage.insert(heading.source(), std::mem::take(&mut heading.coverage));
@@ -90,21 +92,24 @@ impl Intake {
             })
     }
 
-    /// Puts flows that several agents saw in the place of what one of them saw.
-    async fn join(&self, deliveries: &mut [Delivery]) -> Result<(), Unavailable> {
+    /// Puts flows that several agents saw in the place of what one of them saw, and joins the sides of translated
+    /// connections. Returns the flows that are kept already and become others by it.
+    async fn join(&self, deliveries: &mut [Delivery]) -> Result<Vec<Judged>, Unavailable> {
         let flows = deliveries.iter().flat_map(|delivery| &delivery.flows).map(|judged| &judged.flow);
-        let ids: Vec<FlowId> = flows.filter(|flow| flow.opening().is_some()).map(|flow| flow.id).collect();
+        let sought = flows.map(Sought::from);
+        let sought: Vec<Sought> =
+            sought.filter(|sought| sought.opening.is_some() || sought.tcp_handshake.is_some()).collect();
         let kept = self
             .store
-            .sightings(&ids)
+            .sightings(&sought)
             .await
             .map_err(|error| unavailable("a delivery could not be compared with what is kept", &error))?;
         let mut known = Known::default();
-        for judged in kept {
-            known.add(judged.flow);
+        for judged in &kept {
+            known.add(judged.flow.clone());
         }
         let mut changed = Vec::new();
-        for delivery in deliveries {
+        for delivery in deliveries.iter_mut() {
             for judged in &mut delivery.flows {
                 if let Some(joined) = known.join(&judged.flow, &delivery.heading.agent) {
                     changed.push((judged, joined));
@@ -115,7 +120,24 @@ impl Intake {
         for (place, joined) in places.into_iter().zip(self.judge(flows).await?) {
             *place = joined;
         }
-        Ok(())
+        self.join_sides(deliveries, kept).await
+    }
+
+    /// Joins the sides of translated connections, those that are kept included: returns these where they become others.
+    async fn join_sides(
+        &self,
+        deliveries: &mut [Delivery],
+        mut kept: Vec<Judged>,
+    ) -> Result<Vec<Judged>, Unavailable> {
+        // Of several reports of a flow the last one is kept.
+        let come = deliveries.iter_mut().flat_map(|delivery| &mut delivery.flows);
+        let come = come.filter(|judged| judged.flow.tcp_handshake.is_some());
+        let mut last: HashMap<FlowId, &mut Judged> = come.map(|judged| (judged.flow.id, judged)).collect();
+        kept.retain(|judged| judged.flow.tcp_handshake.is_some() && !last.contains_key(&judged.flow.id));
+        // Judged anew: what was set aside may have to answer for itself now.
+        let mut again = self.judge(kept.iter().map(|judged| judged.flow.clone()).collect()).await?;
+        translation::join(last.values_mut().map(|judged| &mut **judged).chain(&mut again));
+        Ok(again.into_iter().zip(&kept).filter(|(now, before)| now != *before).map(|(now, _)| now).collect())
     }
 }
 

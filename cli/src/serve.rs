@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use ::store::answer::MeshSnapshot;
 use ::store::{Batch, Store};
+use analyzer::translation;
 use anyhow::{Context as _, anyhow};
 use api::Policies as _;
 use api::config::{Bind, Token};
@@ -150,14 +151,17 @@ async fn audit(files: &[PathBuf], in_force: &InForce, store: &dyn Store) -> Resu
     }
     let observed = input::captures(files, Limits::default(), 1);
     let source = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" ");
-    for flows in observed.flows.chunks(BATCH) {
-        let judged = in_force.judge(flows.to_vec()).await.map_err(Fatal::environment)?;
-        let flows = judged.ok_or_else(|| Fatal::environment(anyhow!("the flows could not be judged")))?;
+    let count = observed.flows.len();
+    let judged = in_force.judge(observed.flows).await.map_err(Fatal::environment)?;
+    let mut judged = judged.ok_or_else(|| Fatal::environment(anyhow!("the flows could not be judged")))?;
+    translation::join(&mut judged);
+    for flows in judged.chunks(BATCH) {
+        let flows = flows.to_vec();
         store.record(Batch { flows, ..Batch::default() }).await.map_err(Fatal::environment)?;
     }
     let coverage = [(source, observed.coverage)].into();
     store.record(Batch { coverage, ..Batch::default() }).await.map_err(Fatal::environment)?;
-    anstream::eprintln!("wireproof: audited {} flows", observed.flows.len());
+    anstream::eprintln!("wireproof: audited {count} flows");
     Ok(observed.status)
 }
 

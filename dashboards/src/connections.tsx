@@ -120,11 +120,14 @@ function Flows({ rows }: { rows: Judged[] }) {
     <table>
       <thead><tr><th>Start (UTC)</th><th>From</th><th>To</th><th>Seen</th><th>Protocol</th><th>TLS</th><th class="number">Bytes</th><th>Judged</th></tr></thead>
       <tbody>
-        {rows.map(({ flow, client, server, judgement, basis, violations }) => (
+        {rows.map(({ flow, client, server, judgement, basis, translated, violations }) => (
           <tr key={flow.id}>
             <td class="time" title={flow.start}>{clock(flow.start)}</td>
             <td title={endpoint(flow.client)}><Name text={party(client)} /></td>
-            <td title={endpoint(flow.server)}><Name text={`${party(server)}:${flow.server.port}`} /></td>
+            <td title={endpoint(flow.server)}>
+              <Name text={`${party(server)}:${flow.server.port}`} />
+              {translated && <span class="quiet" title={`the other side of an address translation, from ${endpoint(translated.client)}`}> = {endpoint(translated.server)}</span>}
+            </td>
             <td><Seen name={flow.class} proof={flow.proof} />{flow.reason !== null && <span class="quiet"> {flow.reason}</span>}</td>
             <td>{flow.protocol ?? ""}</td>
             <td>{flow.tls === null ? "" : [flow.tls.version, flow.tls.sni].filter(Boolean).join(" ")}</td>

@@ -38,7 +38,7 @@ export function Evidence({ finding, go }: { finding: Finding; go: Go }) {
   );
 }
 
-function Example({ judged: { flow, basis } }: { judged: Judged }) {
+function Example({ judged: { flow, basis, translated } }: { judged: Judged }) {
   const { tls } = flow;
   return (
     <div class="example">
@@ -53,6 +53,15 @@ function Example({ judged: { flow, basis } }: { judged: Judged }) {
           {flow.protocol !== null && <> {flow.protocol}</>}{flow.upgrade !== null && <> inside {flow.upgrade}</>}
         </dd>
         <dt>Judged</dt><dd>{basis}</dd>
+        {translated && (
+          <>
+            <dt>Translated</dt>
+            <dd>
+              <code>{endpoint(translated.client)}</code> to <code>{endpoint(translated.server)}</code> on the other side,
+              {" "}<a class="quiet" href={`api/v1/flows/${translated.id}`} target="_blank" rel="noreferrer">{translated.id.slice(0, 8)} as JSON</a>
+            </dd>
+          </>
+        )}
         <dt>Traffic</dt>
         <dd>
           client {count(flow.packets.client)} packets {bytes(flow.bytes.client)}, server {count(flow.packets.server)} packets {bytes(flow.bytes.server)},

@@ -114,6 +114,13 @@ export interface Violation {
   message: string;
 }
 
+/** The flow that a connection is on the other side of an address translation. */
+export interface OtherSide {
+  id: string;
+  client: Endpoint;
+  server: Endpoint;
+}
+
 export interface Judged {
   flow: Flow;
   client: Party;
@@ -123,6 +130,8 @@ export interface Judged {
   basis: string;
   /** Why it was not judged; null where it was. */
   set_aside?: string | null;
+  /** The same connection on the other side of an address translation; null where none was recognised. */
+  translated?: OtherSide | null;
   violations: Violation[];
 }
 

@@ -8,11 +8,12 @@ use std::time::{Duration, SystemTime};
 
 use analyzer::mesh::Manifest;
 use analyzer::report::{Judgement, Severity};
-use flow::{Class, Coverage, FlowId, Proof, Timestamp};
+use flow::{Class, Coverage, FlowId, Proof, TcpHandshake, Timestamp};
 
 use crate::answer::{MeshSnapshot, Span};
 use crate::query::{Paging, Query};
 use crate::sample::{Sample, sample};
+use crate::sightings::Sought;
 use crate::{Batch, Store};
 
 const CRITICAL: Option<(&str, Severity)> = Some(("OB01", Severity::Critical));
@@ -32,6 +33,7 @@ where
     a_flow_recorded_again_counts_once(&*fresh().await).await;
     a_flow_that_changes_moves(&*fresh().await).await;
     other_sightings_are_found(&*fresh().await).await;
+    other_sides_are_found_and_kept(&*fresh().await).await;
     findings_gather_their_flows(&*fresh().await).await;
     every_filter_narrows(&*fresh().await).await;
     notes_of_flows_that_violate_nothing_are_findings(&*fresh().await).await;
@@ -115,8 +117,14 @@ async fn other_sightings_are_found(store: &dyn Store) {
         sample(7, 100, Class::Mtls, None),
     ];
     record(store, kept.to_vec()).await;
+    let of = |id: FlowId| {
+        let [opening, start] = id.halves();
+        let start = Timestamp::from_nanos(start.cast_signed());
+        Sought { opening: Some(opening), tcp_handshake: None, start }
+    };
     let find = async |ids: &[FlowId]| {
-        let mut found = store.sightings(ids).await.expect("sightings");
+        let sought: Vec<_> = ids.iter().map(|id| of(*id)).collect();
+        let mut found = store.sightings(&sought).await.expect("sightings");
         found.sort_by_key(|judged| judged.flow.id);
         found
     };
@@ -129,6 +137,32 @@ async fn other_sightings_are_found(store: &dyn Store) {
     assert_eq!(find(&[many, vec![opened(7, 98).flow.id]].concat()).await.len(), 2);
     assert!(find(&[opened(8, 100).flow.id, opened(7, 50).flow.id]).await.is_empty());
     assert_eq!(store.flow(FlowId(7)).await.expect("flow"), Some(joined));
+}
+
+async fn other_sides_are_found_and_kept(store: &dyn Store) {
+    let side = |id: u128, start, handshake| {
+        let mut judged = sample(id, start, Class::Mtls, None);
+        judged.flow.tcp_handshake = Some(TcpHandshake(handshake));
+        judged
+    };
+    let (one, late) = (side(1, 100, u64::MAX), side(3, 120, u64::MAX));
+    let mut other = side(2, 103, u64::MAX);
+    record(store, vec![one.clone(), other.clone(), late, side(4, 100, 8), sample(5, 100, Class::Mtls, None)])
+        .await;
+    // Found after it was kept, and told by it from then on.
+    other.translated = Some((&one.flow).into());
+    for _ in 0..2 {
+        record(store, vec![other.clone()]).await;
+    }
+    let mut found = store.sightings(&[Sought::from(&one.flow)]).await.expect("sightings");
+    found.sort_by_key(|judged| judged.flow.id);
+    assert_eq!(found, [one, other.clone()]);
+    assert_eq!(store.flow(FlowId(2)).await.expect("flow").as_ref(), Some(&other));
+    let totals = store.totals(&Query::default()).await.expect("totals");
+    assert_eq!(totals.judgements["conforms"], 5);
+    other.translated = None;
+    record(store, vec![other.clone()]).await;
+    assert_eq!(store.flow(FlowId(2)).await.expect("flow"), Some(other));
 }
 
 async fn findings_gather_their_flows(store: &dyn Store) {

@@ -14,7 +14,7 @@ pub mod query;
 #[cfg(any(test, feature = "contract"))]
 pub mod sample;
 mod shape;
-mod sightings;
+pub mod sightings;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,6 +27,7 @@ use crate::answer::{
 };
 use crate::error::StoreError;
 use crate::query::{Paging, Query};
+use crate::sightings::Sought;
 
 /// What is recorded at once, of one source (a run over a capture, or an agent) or of several.
 #[derive(Debug, Clone, Default)]
@@ -82,13 +83,14 @@ pub trait Store: Send + Sync {
     /// When the backend cannot read.
     async fn flow(&self, id: FlowId) -> Result<Option<Judged>, StoreError>;
 
-    /// Returns what may be other sightings of connections, and themselves: flows with the opening of one of `ids`
-    /// ([`flow::Flow::opening`]) that begin within [`flow::merge::WINDOW`] of it. `ids` are of flows whose opening was seen.
+    /// Returns what may be other sightings of connections, or other sides of them, and themselves: flows with the opening
+    /// ([`flow::Flow::opening`]) or the handshake ([`flow::Flow::tcp_handshake`]) of one that is sought, which begin within
+    /// [`flow::merge::WINDOW`] of it.
     ///
     /// # Errors
     ///
     /// When the backend cannot read.
-    async fn sightings(&self, ids: &[FlowId]) -> Result<Vec<Judged>, StoreError>;
+    async fn sightings(&self, sought: &[Sought]) -> Result<Vec<Judged>, StoreError>;
 
     /// Returns edges that have a flow that fits, latest first appearance first. Counts are of the whole edge.
     ///

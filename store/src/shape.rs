@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::hash::{Hash as _, Hasher as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use analyzer::report::Judged;
-use flow::{Close, FlowId, PerSide, Timestamp};
+use analyzer::report::{Judged, OtherSide};
+use flow::{Close, FlowId, PerSide, TcpHandshake, Timestamp};
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
 use crate::error::StoreError;
@@ -23,6 +23,8 @@ pub(crate) struct Own {
     pub(crate) close: Close,
     pub(crate) packets: PerSide,
     pub(crate) bytes: PerSide,
+    pub(crate) tcp_handshake: Option<TcpHandshake>,
+    pub(crate) translated: Option<OtherSide>,
 }
 
 impl Own {
@@ -36,6 +38,8 @@ impl Own {
             close: Close::Open,
             packets: PerSide::default(),
             bytes: PerSide::default(),
+            tcp_handshake: None,
+            translated: None,
         };
         blank.swap(judged)
     }
@@ -55,8 +59,20 @@ impl Own {
             close: std::mem::replace(&mut flow.close, self.close),
             packets: std::mem::replace(&mut flow.packets, self.packets),
             bytes: std::mem::replace(&mut flow.bytes, self.bytes),
+            tcp_handshake: std::mem::replace(&mut flow.tcp_handshake, self.tcp_handshake),
+            translated: std::mem::replace(&mut judged.translated, self.translated),
         }
     }
+}
+
+/// Writes the other side of a translation out, as it is kept; absent where there is none.
+pub(crate) fn write_other(translated: Option<OtherSide>) -> Result<Option<String>, StoreError> {
+    Ok(translated.map(|other| serde_json::to_string(&other)).transpose()?)
+}
+
+/// Reads the other side of a translation back.
+pub(crate) fn read_other(text: Option<&str>) -> Result<Option<OtherSide>, StoreError> {
+    Ok(text.map(serde_json::from_str).transpose()?)
 }
 
 /// Writes a shape out, as it is kept.
@@ -123,6 +139,8 @@ mod tests {
         two.flow.client.port = 4;
         two.flow.close = Close::Reset;
         two.flow.bytes.server = 9;
+        two.flow.tcp_handshake = Some(TcpHandshake(5));
+        two.translated = Some((&two.flow).into());
         let whole = two.clone();
         let (_, own) = (Own::take(&mut one), Own::take(&mut two));
         let names = Names::default();

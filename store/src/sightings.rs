@@ -1,36 +1,61 @@
-//! What to look for when a connection may have been seen by others.
+//! What to look for when a connection may have been seen by others, or on the other side of an address translation.
 
 use std::collections::HashMap;
 
-use flow::FlowId;
 use flow::merge::WINDOW;
+use flow::{Flow, FlowId, TcpHandshake, Timestamp};
 
-/// Openings, and when flows with them begin.
+/// What tells a connection from others, whoever saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sought {
+    /// Its opening ([`Flow::opening`]), between the same ends.
+    pub opening: Option<u64>,
+    /// Its handshake, whatever the ends.
+    pub tcp_handshake: Option<TcpHandshake>,
+    /// When it began.
+    pub start: Timestamp,
+}
+
+impl From<&Flow> for Sought {
+    fn from(flow: &Flow) -> Self {
+        Self { opening: flow.opening(), tcp_handshake: flow.tcp_handshake, start: flow.start }
+    }
+}
+
+/// Openings and handshakes, and when flows with them begin.
 pub(crate) struct Sightings {
-    starts: HashMap<u64, Vec<i64>>,
+    openings: HashMap<u64, Vec<i64>>,
+    handshakes: HashMap<u64, Vec<i64>>,
 }
 
 impl Sightings {
-    pub(crate) fn of(ids: &[FlowId]) -> Self {
-        let mut starts: HashMap<u64, Vec<i64>> = HashMap::new();
-        for [opening, start] in ids.iter().map(|id| id.halves()) {
-            starts.entry(opening).or_default().push(start.cast_signed());
+    pub(crate) fn of(sought: &[Sought]) -> Self {
+        let mut sightings = Self { openings: HashMap::new(), handshakes: HashMap::new() };
+        for one in sought {
+            let start = one.start.as_nanos();
+            if let Some(opening) = one.opening {
+                sightings.openings.entry(opening).or_default().push(start);
+            }
+            if let Some(TcpHandshake(handshake)) = one.tcp_handshake {
+                sightings.handshakes.entry(handshake).or_default().push(start);
+            }
         }
-        Self { starts }
+        sightings
     }
 
-    /// Tells whether a flow of this name and start may be one of the connections.
-    pub(crate) fn fit(&self, id: FlowId, start: i64) -> bool {
+    /// Tells whether a flow of this name, start and handshake may be one of the connections.
+    pub(crate) fn fit(&self, id: FlowId, start: i64, handshake: Option<u64>) -> bool {
+        let near =
+            |starts: &Vec<i64>| starts.iter().any(|other| other.abs_diff(start) <= WINDOW.unsigned_abs());
         let [opening, own] = id.halves();
-        own.cast_signed() == start
-            && self.starts.get(&opening).is_some_and(|starts| {
-                starts.iter().any(|other| other.abs_diff(start) <= WINDOW.unsigned_abs())
-            })
+        (own.cast_signed() == start && self.openings.get(&opening).is_some_and(near))
+            || handshake.and_then(|handshake| self.handshakes.get(&handshake)).is_some_and(near)
     }
 
     /// Returns from when to when (both included) they may begin, in nanoseconds: ascending, none touching the next.
     pub(crate) fn spans(&self) -> Vec<(i64, i64)> {
-        let mut starts: Vec<i64> = self.starts.values().flatten().copied().collect();
+        let mut starts: Vec<i64> =
+            self.openings.values().chain(self.handshakes.values()).flatten().copied().collect();
         starts.sort_unstable();
         let mut spans: Vec<(i64, i64)> = Vec::new();
         for start in starts {
@@ -46,22 +71,35 @@ impl Sightings {
     /// Returns the openings.
     #[cfg(feature = "clickhouse")]
     pub(crate) fn openings(&self) -> impl Iterator<Item = &u64> {
-        self.starts.keys()
+        self.openings.keys()
+    }
+
+    /// Returns the handshakes.
+    #[cfg(feature = "clickhouse")]
+    pub(crate) fn handshakes(&self) -> impl Iterator<Item = &u64> {
+        self.handshakes.keys()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use flow::Timestamp;
-
     use super::*;
 
     #[test]
     fn near_starts_make_one_span() {
-        let id = |start| FlowId::of_opening(1, Timestamp::from_nanos(start));
-        let sightings = Sightings::of(&[id(7 * WINDOW), id(0), id(WINDOW)]);
+        let sought = |start| Sought {
+            opening: Some(1),
+            tcp_handshake: Some(TcpHandshake(2)),
+            start: Timestamp::from_nanos(start),
+        };
+        let sightings = Sightings::of(&[sought(7 * WINDOW), sought(0), sought(WINDOW)]);
         assert_eq!(sightings.spans(), [(-WINDOW, 2 * WINDOW), (6 * WINDOW, 8 * WINDOW)]);
-        assert!(sightings.fit(id(2 * WINDOW), 2 * WINDOW) && !sightings.fit(id(3 * WINDOW), 3 * WINDOW));
-        assert!(!sightings.fit(FlowId::of_opening(2, Timestamp::from_nanos(0)), 0));
+        let opening = |opening, start| FlowId::of_opening(opening, Timestamp::from_nanos(start));
+        let fit = |id, start, handshake| sightings.fit(id, start, handshake);
+        assert!(
+            fit(opening(1, 2 * WINDOW), 2 * WINDOW, None) && !fit(opening(1, 3 * WINDOW), 3 * WINDOW, None)
+        );
+        assert!(!fit(opening(2, 0), 0, None) && !fit(opening(2, 0), 0, Some(1)));
+        assert!(fit(FlowId(0), 2 * WINDOW, Some(2)) && !fit(FlowId(0), 3 * WINDOW, Some(2)));
     }
 }

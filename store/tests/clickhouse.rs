@@ -395,7 +395,7 @@ async fn flows_are_spread_over_shards_and_counted_together() {
         }
         let client = server.client().with_database(shard);
         client
-            .query_raw("INSERT INTO wireproof_schema (version) VALUES (3)")
+            .query_raw("INSERT INTO wireproof_schema (version) VALUES (4)")
             .execute()
             .await
             .expect("it runs");

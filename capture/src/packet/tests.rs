@@ -83,8 +83,7 @@ fn a_syn_ack_tells_its_timestamps_wherever_they_stand() {
         assert_ne!(stamps(0x12, &other), told, "byte {place}");
     }
     assert_eq!([stamps(0x02, &linux), stamps(0x10, &linux)], [None; 2], "no SYN-ACK");
-    for none in [&[][..], &[2, 4, 5, 180], &[0, 0, 8, 10], &[3, 0, 8, 10], &[8, 10, 0, 0], &[1, 1, 1, 3]]
-    {
+    for none in [&[][..], &[2, 4, 5, 180], &[0, 0, 8, 10], &[3, 0, 8, 10], &[8, 10, 0, 0], &[1, 1, 1, 3]] {
         assert_eq!(stamps(0x12, none), None, "{none:?}");
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::program;
+use super::{Collector, agent_of, program};
 
 const CLIENT: &str = "192.0.2.11";
 const NODE: &str = "192.0.2.12";
@@ -200,6 +200,16 @@ fn end(flow: &Value, side: &str) -> String {
     format!("{}:{}", flow[side]["ip"].as_str().unwrap(), flow[side]["port"])
 }
 
+/// How many flows there are to each server, by whether they have another side and how they are judged.
+fn counts(rows: &[Value]) -> BTreeMap<(String, bool, String), u64> {
+    let mut counts = BTreeMap::new();
+    for row in rows {
+        let word = row["judgement"].as_str().unwrap().to_owned();
+        *counts.entry((end(&row["flow"], "server"), !row["translated"].is_null(), word)).or_default() += 1;
+    }
+    counts
+}
+
 #[test]
 fn a_connection_through_a_translation_is_judged_once() {
     let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
@@ -280,4 +290,36 @@ fn a_connection_through_a_translation_is_judged_once() {
     // The third connection of each is the one to the pod's own address, and the proxy's.
     let told = [("cron".to_owned(), Some(8080), Some(3)), ("node/worker".to_owned(), Some(8080), Some(3))];
     assert_eq!(broken(&audit["findings"]), told);
+
+    // Whoever of two agents is the first to deliver, and again.
+    for order in [[("a", &client), ("b", &pod)], [("b", &pod), ("a", &client)]] {
+        let place = folder.path().join(order[0].0);
+        std::fs::create_dir(&place).unwrap();
+        let collector = Collector::of(&mesh, place.join("store.sqlite").to_str().unwrap(), 0);
+        for (name, capture) in order.iter().chain(&order) {
+            let spool = place.join(name);
+            run(&mut agent_of(name, capture, &collector.url, &spool, "30s"));
+        }
+        let rows = collector.rows();
+        let expected = [
+            ((format!("{NODE}:30080"), true, "exempt".to_owned()), 2),
+            ((format!("{NODE}:8081"), false, "undecided".to_owned()), 1),
+            ((behind.clone(), false, "violates".to_owned()), 2),
+            ((behind.clone(), true, "violates".to_owned()), 4),
+            ((service.clone(), true, "exempt".to_owned()), 2),
+        ];
+        let mut found = counts(&rows);
+        // The connection to the pod's own address was seen by both, and is one.
+        let own = found.remove(&(behind.clone(), false, "violates".to_owned()));
+        let mut expected: BTreeMap<_, _> = expected.into_iter().collect();
+        assert_eq!(own, expected.remove(&(behind.clone(), false, "violates".to_owned())));
+        assert_eq!(found, expected, "{} first", order[0].0);
+        assert_eq!(broken(&collector.get("/api/v1/violations")["data"]), told);
+        for row in rows.iter().filter(|row| !row["translated"].is_null()) {
+            let other =
+                collector.get(&format!("/api/v1/flows/{}", row["translated"]["id"].as_str().unwrap()));
+            assert_eq!(other["data"]["translated"]["id"], row["flow"]["id"]);
+            assert_eq!(other["data"]["flow"]["server"], row["translated"]["server"]);
+        }
+    }
 }

@@ -33,7 +33,7 @@ use crate::answer::{
 use crate::error::StoreError;
 use crate::query::{Paging, Query};
 use crate::shape::Names;
-use crate::sightings::Sightings;
+use crate::sightings::{Sightings, Sought};
 use crate::{Batch, Status, Store};
 
 /// How long an answer may take, and how long a batch is tried for while the server is away.
@@ -235,8 +235,8 @@ impl Store for Clickhouse {
         self.one_flow(id).await
     }
 
-    async fn sightings(&self, ids: &[FlowId]) -> Result<Vec<Judged>, StoreError> {
-        self.all_sightings(&Sightings::of(ids)).await
+    async fn sightings(&self, sought: &[Sought]) -> Result<Vec<Judged>, StoreError> {
+        self.all_sightings(&Sightings::of(sought)).await
     }
 
     async fn edges(&self, query: &Query, paging: &Paging) -> Result<Page<Edge>, StoreError> {

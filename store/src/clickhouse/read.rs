@@ -92,6 +92,7 @@ impl Clickhouse {
     pub(super) async fn all_sightings(&self, sightings: &Sightings) -> Result<Vec<Judged>, StoreError> {
         let mut rows = Vec::new();
         let openings = numbers("UInt64", sightings.openings());
+        let handshakes = numbers("UInt64", sightings.handshakes());
         for spans in sightings.spans().chunks(SPANS) {
             let nanos = |nanos: i64| format!("fromUnixTimestamp64Nano(toInt64({nanos}), 'UTC')");
             let times: Vec<String> = spans
@@ -100,13 +101,13 @@ impl Clickhouse {
                 .collect();
             let sql = format!(
                 "SELECT {SIGNED} FROM flow WHERE ({})
-                    AND toUInt64(bitShiftRight(id, 64)) IN {openings}
+                    AND (toUInt64(bitShiftRight(id, 64)) IN {openings} OR ifNull(tcp_handshake, 0) IN {handshakes})
                  ORDER BY start, id",
                 times.join(" OR ")
             );
             rows.extend(survivors(self.ask::<SignedRow>(&sql, &nothing()).await?));
         }
-        rows.retain(|row| sightings.fit(FlowId(row.id), row.start));
+        rows.retain(|row| sightings.fit(FlowId(row.id), row.start, row.tcp_handshake));
         self.judged(rows).await
     }
 

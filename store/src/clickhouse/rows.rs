@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use analyzer::report::{Judged, Judgement, finding_key};
 use clickhouse::Row;
-use flow::{FlowId, PerSide, Timestamp};
+use flow::{FlowId, PerSide, TcpHandshake, Timestamp};
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 use std::hash::Hasher as _;
@@ -28,6 +28,8 @@ pub(super) struct FlowRow {
     pub(super) bytes_client: u64,
     pub(super) bytes_server: u64,
     pub(super) shape: u128,
+    pub(super) tcp_handshake: Option<u64>,
+    pub(super) translated: Option<String>,
 }
 
 /// A row of the log: a report (1), or what takes one out (-1).
@@ -45,14 +47,16 @@ pub(super) struct SignedRow {
     pub(super) bytes_server: u64,
     pub(super) shape: u128,
     pub(super) sign: i8,
+    pub(super) tcp_handshake: Option<u64>,
+    pub(super) translated: Option<String>,
 }
 
 /// The columns of a [`SignedRow`].
-pub(super) const SIGNED: &str = "start, id, version, finish, client_port, close, packets_client, packets_server, bytes_client, bytes_server, shape, sign";
+pub(super) const SIGNED: &str = "start, id, version, finish, client_port, close, packets_client, packets_server, bytes_client, bytes_server, shape, sign, tcp_handshake, translated";
 
 impl FlowRow {
-    /// Takes a flow's own part out of it; what is left is its shape, whose name is `shape`.
-    pub(super) fn new(own: Own, shape: u128, server: IpAddr) -> Self {
+    /// Makes a row of a flow's own part and the name of its shape.
+    pub(super) fn new(own: Own, name: u128, server: IpAddr) -> Result<Self, StoreError> {
         let mut row = Self {
             start: own.start.as_nanos(),
             id: own.id.0,
@@ -68,7 +72,9 @@ impl FlowRow {
             packets_server: own.packets.server,
             bytes_client: own.bytes.client,
             bytes_server: own.bytes.server,
-            shape,
+            shape: name,
+            tcp_handshake: own.tcp_handshake.map(|handshake| handshake.0),
+            translated: shape::write_other(own.translated)?,
         };
         let mut hasher = SipHasher13::new();
         hasher.write_i64(row.finish);
@@ -78,8 +84,15 @@ impl FlowRow {
             hasher.write_u64(count);
         }
         hasher.write_u128(row.shape);
+        // What has neither keeps the version that it has without these columns.
+        if let Some(handshake) = row.tcp_handshake {
+            hasher.write_u64(handshake);
+        }
+        if let Some(other) = &row.translated {
+            hasher.write(other.as_bytes());
+        }
         row.version = hasher.finish128().h1;
-        row
+        Ok(row)
     }
 }
 
@@ -93,6 +106,8 @@ impl SignedRow {
             close: self.close.parse().map_err(StoreError::Word)?,
             packets: PerSide { client: self.packets_client, server: self.packets_server },
             bytes: PerSide { client: self.bytes_client, server: self.bytes_server },
+            tcp_handshake: self.tcp_handshake.map(TcpHandshake),
+            translated: shape::read_other(self.translated.as_deref())?,
         })
     }
 }

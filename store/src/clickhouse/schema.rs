@@ -48,7 +48,7 @@ const FLOW: &str = "
     shape UInt128";
 
 /// One step from each schema version to the next; the version is how many were taken. Each may be taken twice.
-const STEPS: &[fn(&Layout) -> Vec<String>] = &[flows, declarations, forgetting];
+const STEPS: &[fn(&Layout) -> Vec<String>] = &[flows, declarations, forgetting, translations];
 
 impl Layout {
     pub(super) fn on(&self) -> String {
@@ -144,20 +144,7 @@ fn flows(layout: &Layout) -> Vec<String> {
             layout.sharded("flow", "VersionedCollapsingMergeTree", "sign, version")
         ),
         format!("CREATE TABLE IF NOT EXISTS {arrival}{on} ({FLOW}) ENGINE = Null"),
-        format!(
-            "CREATE MATERIALIZED VIEW IF NOT EXISTS arrive{on} TO {flow} AS
-             SELECT start, id, version, any(finish) AS finish, any(server) AS server, any(client_port) AS client_port,
-                any(close) AS close, any(packets_client) AS packets_client, any(packets_server) AS packets_server,
-                any(bytes_client) AS bytes_client, any(bytes_server) AS bytes_server, any(shape) AS shape,
-                arrayJoin(arrayWithConstant(toUInt64(abs(sum(wanted))), toInt8(sign(sum(wanted))))) AS sign
-             FROM (
-                SELECT *, toInt64(1) AS wanted FROM {arrival}
-                UNION ALL
-                SELECT * EXCEPT (sign), -toInt64(sign) AS wanted FROM {flow}
-                WHERE (start, id) IN (SELECT start, id FROM {arrival})
-             )
-             GROUP BY start, id, version"
-        ),
+        format!("CREATE MATERIALIZED VIEW IF NOT EXISTS arrive{on} TO {flow} AS {}", difference(layout, &[])),
         format!(
             "CREATE TABLE IF NOT EXISTS source{on} (
                 name String, at DateTime64(9, 'UTC') DEFAULT now64(9), coverage String
@@ -167,6 +154,49 @@ fn flows(layout: &Layout) -> Vec<String> {
     ];
     statements.extend(layout.whole("flow"));
     statements.extend(layout.whole("arrival"));
+    statements
+}
+
+/// What the view writes: the difference between the rows that come and those that are there. `later` are columns that flows
+/// have since a later version.
+fn difference(layout: &Layout, later: &[&str]) -> String {
+    let (flow, arrival) = (layout.part("flow"), layout.part("arrival"));
+    let later: String = later.iter().map(|column| format!("any({column}) AS {column}, ")).collect();
+    format!(
+        "SELECT start, id, version, any(finish) AS finish, any(server) AS server, any(client_port) AS client_port,
+            any(close) AS close, any(packets_client) AS packets_client, any(packets_server) AS packets_server,
+            any(bytes_client) AS bytes_client, any(bytes_server) AS bytes_server, any(shape) AS shape, {later}
+            arrayJoin(arrayWithConstant(toUInt64(abs(sum(wanted))), toInt8(sign(sum(wanted))))) AS sign
+         FROM (
+            SELECT *, toInt64(1) AS wanted FROM {arrival}
+            UNION ALL
+            SELECT * EXCEPT (sign), -toInt64(sign) AS wanted FROM {flow}
+            WHERE (start, id) IN (SELECT start, id FROM {arrival})
+         )
+         GROUP BY start, id, version"
+    )
+}
+
+/// By what a connection is known on both sides of an address translation, and which flow is its other side. The view is
+/// changed where it stands: without it, what another collector sends meanwhile would be lost.
+fn translations(layout: &Layout) -> Vec<String> {
+    let on = layout.on();
+    let columns = [
+        ("tcp_handshake", "Nullable(UInt64)", "CODEC(NONE)"),
+        ("translated", "Nullable(String)", "CODEC(ZSTD)"),
+    ];
+    let mut statements = Vec::new();
+    for table in ["flow", "arrival"] {
+        let part =
+            columns.map(|(name, kind, codec)| format!("ADD COLUMN IF NOT EXISTS {name} {kind} {codec}"));
+        statements.push(format!("ALTER TABLE {}{on} {}", layout.part(table), part.join(", ")));
+        if layout.whole(table).is_some() {
+            let whole = columns.map(|(name, kind, _)| format!("ADD COLUMN IF NOT EXISTS {name} {kind}"));
+            statements.push(format!("ALTER TABLE {table}{on} {}", whole.join(", ")));
+        }
+    }
+    let query = difference(layout, &columns.map(|(name, ..)| name));
+    statements.push(format!("ALTER TABLE arrive{on} MODIFY QUERY {query}"));
     statements
 }
 

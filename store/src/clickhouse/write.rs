@@ -63,7 +63,7 @@ fn rows(flows: Vec<Judged>, names: &Names, sent: &std::sync::Mutex<Sent>) -> Res
         if met.insert(name) && !lock(sent).names.contains(&name) {
             rows.shapes.push(ShapeRow::new(name, &judged)?);
         }
-        rows.flows.push(FlowRow::new(own, name, server));
+        rows.flows.push(FlowRow::new(own, name, server)?);
     }
     Ok(rows)
 }

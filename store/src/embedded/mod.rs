@@ -25,7 +25,7 @@ use crate::answer::{
 use crate::error::StoreError;
 use crate::query::{Paging, Query};
 use crate::shape::Names;
-use crate::sightings::Sightings;
+use crate::sightings::{Sightings, Sought};
 use crate::{Batch, Status, Store};
 
 /// How many questions are answered at once; the others wait.
@@ -186,8 +186,8 @@ impl Store for Embedded {
         self.read(move |base| read::flow(base, id)).await
     }
 
-    async fn sightings(&self, ids: &[FlowId]) -> Result<Vec<Judged>, StoreError> {
-        let sightings = Sightings::of(ids);
+    async fn sightings(&self, sought: &[Sought]) -> Result<Vec<Judged>, StoreError> {
+        let sightings = Sightings::of(sought);
         self.read(move |base| read::sightings(base, &sightings)).await
     }
 

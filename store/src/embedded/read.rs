@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use analyzer::report::{Certainty, Finding, Judged, Judgement, Severity, finding_key};
-use flow::{Coverage, FlowId, PerSide, Proof, Timestamp};
+use flow::{Coverage, FlowId, PerSide, Proof, TcpHandshake, Timestamp};
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 
@@ -12,7 +12,7 @@ use super::write::HOUR;
 use crate::answer::{Counts, Edge, EdgeEnd, MatrixCell, Page, Sources, Span, Tally, TimelineBucket, Totals};
 use crate::error::StoreError;
 use crate::query::{List, Paging, Position, Query};
-use crate::shape::Own;
+use crate::shape::{self, Own};
 use crate::sightings::Sightings;
 
 const FINDINGS: &str = "finding JOIN edge ON edge.row = finding.edge";
@@ -25,7 +25,7 @@ const EXAMPLES: usize = 5;
 const FINE_HOURS: i64 = 48;
 
 const FLOW: &str = "flow.start, flow.id, flow.finish, flow.client_port, flow.close, flow.packets_client, flow.packets_server,
-    flow.bytes_client, flow.bytes_server, shape.body";
+    flow.bytes_client, flow.bytes_server, shape.body, flow.tcp_handshake, flow.translated";
 
 pub(super) fn flows(base: &Connection, query: &Query, paging: &Paging) -> Result<Page<Judged>, StoreError> {
     let mut fits = Conditions::default();
@@ -79,12 +79,14 @@ pub(super) fn flow(base: &Connection, id: FlowId) -> Result<Option<Judged>, Stor
 pub(super) fn sightings(base: &Connection, sightings: &Sightings) -> Result<Vec<Judged>, StoreError> {
     let mut rows = Vec::new();
     let mut index = base.prepare_cached(
-        "SELECT row, start, id FROM flow INDEXED BY flow_by_time WHERE start BETWEEN ?1 AND ?2",
+        "SELECT row, start, id, tcp_handshake FROM flow INDEXED BY flow_by_time WHERE start BETWEEN ?1 AND ?2",
     )?;
     for (from, to) in sightings.spans() {
         let mut found = index.query([from, to])?;
         while let Some(row) = found.next()? {
-            if sightings.fit(FlowId(u128::from_be_bytes(row.get(2)?)), row.get(1)?) {
+            let handshake: Option<i64> = row.get(3)?;
+            let id = FlowId(u128::from_be_bytes(row.get(2)?));
+            if sightings.fit(id, row.get(1)?, handshake.map(i64::cast_unsigned)) {
                 rows.push(row.get::<_, i64>(0)?);
             }
         }
@@ -110,6 +112,10 @@ fn judged(row: &Row<'_>) -> Result<Judged, StoreError> {
         close: word(row, 4)?,
         packets: PerSide { client: count(row, 5)?, server: count(row, 6)? },
         bytes: PerSide { client: count(row, 7)?, server: count(row, 8)? },
+        tcp_handshake: row
+            .get::<_, Option<i64>>(10)?
+            .map(|handshake| TcpHandshake(handshake.cast_unsigned())),
+        translated: shape::read_other(row.get::<_, Option<String>>(11)?.as_deref())?,
     };
     own.give(&mut judged);
     Ok(judged)

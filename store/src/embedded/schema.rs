@@ -188,6 +188,13 @@ const MIGRATIONS: &[&str] = &[
     ) WITHOUT ROWID;
     CREATE INDEX breach_by_shape ON breach (shape);
     ",
+    // By what a connection is known on both sides of an address translation; the index of times leads to it.
+    "
+    ALTER TABLE flow ADD COLUMN tcp_handshake INTEGER;
+    ALTER TABLE flow ADD COLUMN translated TEXT;
+    DROP INDEX flow_by_time;
+    CREATE INDEX flow_by_time ON flow (start, id, shape, tcp_handshake);
+    ",
 ];
 
 /// Records again what the version before shapes had kept.

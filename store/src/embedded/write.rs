@@ -59,9 +59,12 @@ struct Kept {
     client_port: u16,
     close: String,
     counts: [i64; 4],
+    tcp_handshake: Option<i64>,
+    translated: Option<String>,
 }
 
-const KEPT: &str = "row, shape, start, finish, client_port, close, packets_client, packets_server, bytes_client, bytes_server";
+const KEPT: &str = "row, shape, start, finish, client_port, close, packets_client, packets_server, bytes_client, bytes_server,
+    tcp_handshake, translated";
 
 impl Kept {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -73,6 +76,8 @@ impl Kept {
             client_port: row.get(4)?,
             close: row.get(5)?,
             counts: [row.get(6)?, row.get(7)?, row.get(8)?, row.get(9)?],
+            tcp_handshake: row.get(10)?,
+            translated: row.get(11)?,
         })
     }
 
@@ -107,6 +112,8 @@ fn flow(
         client_port: own.client_port,
         close: own.close.name().into(),
         counts,
+        tcp_handshake: own.tcp_handshake.map(|handshake| handshake.0.cast_signed()),
+        translated: shape::write_other(own.translated)?,
     };
     match before {
         Some(before) if before == now => return Ok(()),
@@ -114,7 +121,8 @@ fn flow(
             transaction
                 .prepare_cached(
                     "UPDATE flow SET shape = ?2, finish = ?3, client_port = ?4, close = ?5, packets_client = ?6,
-                        packets_server = ?7, bytes_client = ?8, bytes_server = ?9 WHERE row = ?1",
+                        packets_server = ?7, bytes_client = ?8, bytes_server = ?9, tcp_handshake = ?10, translated = ?11
+                     WHERE row = ?1",
                 )?
                 .execute(params![
                     now.row,
@@ -125,7 +133,9 @@ fn flow(
                     counts[0],
                     counts[1],
                     counts[2],
-                    counts[3]
+                    counts[3],
+                    now.tcp_handshake,
+                    now.translated
                 ])?;
             // A later end of the same shape moves no first and no last time back.
             changes.less(&before, before.shape != now.shape || before.finish > now.finish);
@@ -134,7 +144,8 @@ fn flow(
             transaction
                 .prepare_cached(
                     "INSERT INTO flow (id, shape, start, finish, client_port, close, packets_client, packets_server,
-                        bytes_client, bytes_server) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                        bytes_client, bytes_server, tcp_handshake, translated)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
                 )?
                 .execute(params![
                     id,
@@ -146,7 +157,9 @@ fn flow(
                     counts[0],
                     counts[1],
                     counts[2],
-                    counts[3]
+                    counts[3],
+                    now.tcp_handshake,
+                    now.translated
                 ])?;
             now.row = transaction.last_insert_rowid();
         }
