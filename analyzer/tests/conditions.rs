@@ -3,7 +3,8 @@
 mod meshes;
 
 use analyzer::lint::lint;
-use meshes::{BARE, HTTP, client, load, object, pod, server, service, spec};
+use meshes::{BARE, HTTP, check, client, load, object, pod, server, service, spec};
+use serde_json::{Value, json};
 
 /// Only a cluster's API server sets it.
 const CREATED: &str = ", creationTimestamp: '2026-01-01T00:00:00Z'";
@@ -110,5 +111,55 @@ fn a_trust_domain_of_its_own_without_an_alias_may_have_been_changed() {
         ("enableAutoMtls: true", false),
     ] {
         found("MC01", &[&config(mesh).replace("networking.istio.io/v1", "v1")], changed);
+    }
+}
+
+#[test]
+fn a_namespace_that_says_nothing_is_worth_knowing_before_it_has_pods() {
+    let namespace = |name: &str, labels: &str| {
+        format!("\napiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}, labels: {{{labels}}}}}\n")
+    };
+    for (name, labels, silent) in [
+        ("shop", "", true),
+        ("shop", "istio-injection: enabled", false),
+        ("shop", "istio-injection: disabled", false),
+        ("shop", "istio.io/rev: stable", false),
+        ("shop", "istio.io/dataplane-mode: ambient", false),
+        ("kube-system", "", false),
+        ("istio-system", "", false),
+        // Its pods have proxies all the same.
+        ("web", "", false),
+    ] {
+        found("IN01", &[&namespace(name, labels), &client()], silent);
+    }
+}
+
+#[test]
+fn an_address_that_istio_assigned_tells_a_tcp_entry_apart() {
+    let entry = |more: &str, status: &str| {
+        let ports = "ports: [{number: 9000, name: tcp, protocol: TCP}]";
+        let text = format!("spec: {{hosts: [db.example.com], {ports}{more}}}\n{status}");
+        object("ServiceEntry", "db", "web", "", &text)
+    };
+    let capture = "\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\n\
+                   data: {mesh: '{defaultConfig: {proxyMetadata: {ISTIO_META_DNS_CAPTURE: \"true\"}}}'}\n";
+    let assigned = "status: {addresses: [{host: db.example.com, value: 240.240.0.1}]}";
+    let (dns, none) = (", resolution: DNS", "");
+    for (more, status, config, whole) in [
+        (dns, assigned, capture, false),
+        (dns, "", capture, false),
+        (none, assigned, capture, false),
+        (none, "", capture, true),
+        (dns, assigned, "", true),
+    ] {
+        let documents: Vec<String> = [client(), entry(more, status)]
+            .into_iter()
+            .chain((!config.is_empty()).then(|| config.to_owned()))
+            .collect();
+        let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
+        found("SE07", &documents, whole);
+        // The entry's port is known for any address only where it takes them all.
+        let protocol = if whole { json!("TCP") } else { Value::Null };
+        check(&documents, "192.0.2.1:9000", None, &json!({"protocol": protocol}));
     }
 }

@@ -1,13 +1,15 @@
 //! IN01: Pods without a proxy where new pods would get one, or in a namespace that says nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[cfg(test)]
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
-use crate::lint::survey::injection::{decided, inject, labelled, mesh_label, uninjected};
+use crate::lint::survey::injection::{decided, inject, labelled, mesh_label, of_kubernetes, uninjected};
 use crate::lint::survey::meetings::workload;
 use crate::lint::{Problem, Rule, names};
+use crate::mesh::Mesh;
+use crate::mesh::meta::Meta;
 use crate::mesh::pod::Pod;
 use crate::patch::{Patch, part, together};
 use crate::report::Severity;
@@ -51,10 +53,36 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
             let message = format!(
                 "{list} have no proxy, and namespace {namespace} does not say whether it is in the mesh: their traffic is plaintext"
             );
-            let (label, value) = mesh_label(mesh);
             let remedy = "Label the namespace for the mesh and restart its pods, or label it istio-injection=disabled.";
-            let patch = Patch::of(meta).set(&format!("/metadata/labels/{}", part(label)), value);
-            Some(Problem::at(meta, meta.line, message, remedy).yaml(patch.yaml()))
+            Some(Problem::at(meta, meta.line, message, remedy).yaml(join(mesh, meta)))
         })
+        .chain(undecided(mesh))
         .collect()
+}
+
+/// Namespaces without pods that do not say whether they are in the mesh: pods to come will have no proxy.
+fn undecided(mesh: &Mesh) -> impl Iterator<Item = Problem> {
+    let with_pods: BTreeSet<&str> = mesh.pods.iter().map(|pod| &*pod.meta.namespace).collect();
+    mesh.namespaces
+        .iter()
+        .filter(move |(name, (_, labels))| {
+            !labelled(labels)
+                && !decided(labels)
+                && !with_pods.contains(&***name)
+                && !of_kubernetes(name)
+                && ***name != *mesh.config.root_namespace
+        })
+        .map(|(name, (meta, _))| {
+            let message = format!(
+                "namespace {name} does not say whether it is in the mesh: pods that are made in it get no proxy"
+            );
+            let remedy = "Label the namespace for the mesh, or label it istio-injection=disabled.";
+            Problem::at(meta, meta.line, message, remedy).yaml(join(mesh, meta)).rated(Severity::Info)
+        })
+}
+
+/// Labels a namespace for the mesh, as most of it is.
+fn join(mesh: &Mesh, namespace: &Meta) -> String {
+    let (label, value) = mesh_label(mesh);
+    Patch::of(namespace).set(&format!("/metadata/labels/{}", part(label)), value).yaml()
 }

@@ -33,12 +33,11 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
         if !by_address || !entry.addresses.is_empty() {
             return None;
         }
-        // Istio assigns addresses to names that DNS resolves, and proxies that answer DNS themselves tell them apart by these.
-        let assignable =
-            entry.resolution != Resolution::None && entry.hosts.iter().all(|host| !host.starts_with('*'));
-        if assignable && survey.mesh.config.dns_capture {
+        if entry.is_told_by_assigned_addresses(&survey.mesh.config) {
             return None;
         }
+        let assignable =
+            entry.resolution != Resolution::None && entry.hosts.iter().all(|host| !host.starts_with('*'));
         let message = format!(
             "{} declares {} port {} of {} without addresses: it captures every connection to this port, whatever its destination",
             entry.meta.id(),

@@ -331,7 +331,9 @@ impl Mesh {
             let whole_port = match host.owner {
                 Owner::Service(_) => false,
                 Owner::Entry(index) => self.service_entries.get(index).is_some_and(|entry| {
-                    entry.resolution != Resolution::Static && entry.workload_selector.is_none()
+                    entry.resolution != Resolution::Static
+                        && entry.workload_selector.is_none()
+                        && !entry.is_told_by_assigned_addresses(&self.config)
                 }),
             };
             if whole_port && host.addresses.is_empty() && host.endpoints.is_empty() {

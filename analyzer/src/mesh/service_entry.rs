@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::mesh::mesh_config::MeshConfig;
 use crate::mesh::meta::{Labels, Meta, labels, port, texts};
 use crate::mesh::node::Node;
 use crate::mesh::service::Protocol;
@@ -46,6 +47,8 @@ pub struct ServiceEntry {
     pub resolution: Resolution,
     /// Endpoints written in it.
     pub endpoints: Vec<Endpoint>,
+    /// Whether Istio has assigned addresses to its hosts, which it writes into the status.
+    pub assigned: bool,
     /// Labels of pods and WorkloadEntries behind it, in its namespace.
     pub workload_selector: Option<Labels>,
     /// Namespaces it is visible in; empty for the mesh's default.
@@ -140,10 +143,23 @@ impl ServiceEntry {
                 .iter()
                 .map(Endpoint::read)
                 .collect(),
+            assigned: !document.at(&["status", "addresses"]).map(Node::items).unwrap_or_default().is_empty(),
             workload_selector: field("workloadSelector").map(|node| labels(node.get("labels"))),
             export_to: texts(field("exportTo")),
             meta,
         }
+    }
+}
+
+impl ServiceEntry {
+    /// Tells whether proxies that answer DNS themselves tell its hosts apart by addresses that Istio assigns to them: to
+    /// whole names that DNS resolves.
+    ///
+    /// Rule `client.whole-port`. Istio: `serviceentry.go` of `pkg/config/analysis`, `ProtocolAddressesAnalyzer`.
+    #[must_use]
+    pub fn is_told_by_assigned_addresses(&self, config: &MeshConfig) -> bool {
+        let whole = self.hosts.iter().all(|host| !host.starts_with('*'));
+        config.dns_capture && (self.assigned || (whole && self.resolution != Resolution::None))
     }
 }
 

@@ -64,7 +64,7 @@ pub const RULES: &[(&str, &str)] = &[
     ),
     (
         "client.whole-port",
-        "a TCP ServiceEntry without addresses takes every connection to its port that has no other owner",
+        "a TCP ServiceEntry without addresses takes every connection to its port that has no other owner, unless proxies answer DNS with addresses that Istio assigns",
     ),
     (
         "destination-rule.backend-tls-policy",
