@@ -156,12 +156,13 @@ pub(crate) struct Connection {
     client: Way,
     roles: Roles,
     reset: bool,
+    /// A mixture of the timestamps of the first SYN-ACK; 0 where there are none.
+    stamps: u32,
     halves: Both<Half>,
     start: Timestamp,
     tunnels: Box<[Tunnel]>,
     /// What the flow's name rests on.
     named: Named,
-    handshake: Option<TcpHandshake>,
 }
 
 /// What a packet did to its connection.
@@ -183,13 +184,13 @@ impl Connection {
             start: context.at,
             end: context.at,
             named: Named::by(&packet.header),
-            handshake: None,
             client: way,
             roles: Roles::Guessed,
             tunnels: context.tunnels.into(),
             points: Points::of(context.point),
             halves: Both::default(),
             reset: false,
+            stamps: 0,
             state: State::Silent,
         }
     }
@@ -322,7 +323,9 @@ impl Connection {
             self.halves.of_mut(way).tell(Told::Syn, tcp.sequence);
             if let Some(number) = tcp.acknowledgment() {
                 self.halves.of_mut(way.other()).tell(Told::Answered, number.wrapping_sub(1));
-                self.handshake = self.handshake.or_else(|| handshake(tcp));
+                if self.stamps == 0 {
+                    self.stamps = tcp.opening_stamps().unwrap_or_default();
+                }
             }
             if self.roles == Roles::Guessed {
                 self.client = if tcp.acknowledgment().is_some() { way.other() } else { way };
@@ -502,12 +505,28 @@ impl Connection {
             protocol: settled.protocol,
             upgrade: settled.upgrade,
             from_start: self.seen_from_start(),
-            tcp_handshake: self.handshake,
+            tcp_handshake: self.tcp_handshake(),
             close,
             packets: PerSide { client: client.packets, server: server.packets },
             bytes: PerSide { client: client.bytes, server: server.bytes },
         };
         Report { flow, points: self.points.clone(), away }
+    }
+
+    /// Names the handshake by its SYN-ACK. Sequence numbers alone would not do: there are stacks that begin all connections
+    /// with the same few.
+    fn tcp_handshake(&self) -> Option<TcpHandshake> {
+        let (asked, answered) = (self.halves.of(self.client), self.halves.of(self.client.other()));
+        if self.stamps == 0 || asked.told < Told::Answered || answered.told < Told::Syn {
+            return None;
+        }
+        let mut named = [0; 12];
+        for (place, part) in
+            named.chunks_exact_mut(4).zip([answered.syn, asked.syn.wrapping_add(1), self.stamps])
+        {
+            place.copy_from_slice(&part.to_be_bytes());
+        }
+        Some(TcpHandshake(SipHasher13::new().hash(&named).h1))
     }
 
     /// Names the flow, by hashes with a fixed key: the same capture gives the same names everywhere, and captures that
@@ -543,17 +562,6 @@ impl Connection {
             Named::Joined(_) => FlowId(hash.as_u128()),
         }
     }
-}
-
-/// Names a handshake by its SYN-ACK. Sequence numbers alone would not do: there are stacks that begin all connections with
-/// the same few.
-fn handshake(answer: &Tcp) -> Option<TcpHandshake> {
-    let (echoed, number) = (answer.opening_stamps()?, answer.acknowledgment()?);
-    let mut named = [0; 12];
-    for (place, part) in named.chunks_exact_mut(4).zip([answer.sequence, number, echoed]) {
-        place.copy_from_slice(&part.to_be_bytes());
-    }
-    Some(TcpHandshake(SipHasher13::new().hash(&named).h1))
 }
 
 /// Returns which role sends this way.
