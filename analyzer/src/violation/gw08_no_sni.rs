@@ -22,8 +22,8 @@ pub(crate) const RULE: Rule = Rule {
 fn breach(case: &Case<'_>) -> Option<Breach> {
     let tls = case.tls()?;
     let pod = case.mesh.pod_at(case.flow.server.ip, Some(case.flow.server.port))?;
-    // Without the ClientHello nobody knows whether it named a host.
-    let without = tls.ja4.is_some() && tls.sni.is_none() && case.has_failed();
+    // Without the ClientHello nobody knows whether it named a host; after a ServerHello it failed for another reason.
+    let without = tls.ja4.is_some() && tls.sni.is_none() && tls.version.is_none() && case.has_failed();
     (without && needs_sni(case.mesh, pod, case.flow.server.port)).then(|| {
         let what = "a ClientHello without SNI was refused: every server of this port is chosen by it";
         Breach::new(case.gateway_cause(), what)

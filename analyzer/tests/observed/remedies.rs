@@ -255,12 +255,15 @@ fn gw08_a_server_that_needs_sni_serves_every_host() {
     let alone = with(&clean(), second, "");
     let optional = alone.replace("mode: MUTUAL", "mode: OPTIONAL_MUTUAL");
     let nameless = |outcome| one_way(TlsSession { outcome, ..session(&["h2"], None) });
-    let refused = flow(STRANGER, INGRESS, nameless(Outcome::Failed));
+    let unanswered = TlsSession { outcome: Outcome::Failed, version: None, ..session(&["h2"], None) };
+    let refused = flow(STRANGER, INGRESS, one_way(unanswered));
     mends("GW08", &optional, &refused, &flow(STRANGER, INGRESS, nameless(Outcome::Established)));
     fine(&optional, &flow(STRANGER, INGRESS, nameless(Outcome::Established)));
     let named =
         one_way(TlsSession { outcome: Outcome::Failed, ..session(&["h2"], Some("partner.example.com")) });
     fine(&optional, &flow(STRANGER, INGRESS, named));
+    // A server that answered has been chosen: the handshake failed for another reason.
+    fine(&optional, &flow(STRANGER, INGRESS, nameless(Outcome::Failed)));
     // Which of several servers was meant, nobody knows.
     assert_eq!(exactly("GW08", &clean(), &refused).remedy.yaml, None);
     // Whether a ClientHello that was not seen named a host, neither.
