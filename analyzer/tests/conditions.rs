@@ -2,18 +2,8 @@
 
 mod meshes;
 
-use analyzer::lint::lint;
-use meshes::{BARE, HTTP, check, client, load, object, pod, server, service, spec};
+use meshes::{BARE, CREATED, HTTP, check, client, found, object, pod, server, service, spec};
 use serde_json::{Value, json};
-
-/// Only a cluster's API server sets it.
-const CREATED: &str = ", creationTimestamp: '2026-01-01T00:00:00Z'";
-
-#[track_caller]
-fn found(id: &str, documents: &[&str], expected: bool) {
-    let ids: Vec<String> = lint(&load(documents)).into_iter().map(|finding| finding.id).collect();
-    assert_eq!(ids.iter().any(|own| own == id), expected, "{id} in {ids:?}");
-}
 
 #[test]
 fn workloads_outside_kubernetes_are_selected_like_pods() {

@@ -4,16 +4,7 @@ mod meshes;
 
 use analyzer::lint::lint;
 use analyzer::report::Severity;
-use meshes::{BARE, load, object, spec};
-
-/// Only a cluster's API server sets it.
-const CREATED: &str = ", creationTimestamp: '2026-01-01T00:00:00Z'";
-
-#[track_caller]
-fn found(id: &str, documents: &[&str], expected: bool) {
-    let ids: Vec<String> = lint(&load(documents)).into_iter().map(|finding| finding.id).collect();
-    assert_eq!(ids.iter().any(|own| own == id), expected, "{id} in {ids:?}");
-}
+use meshes::{BARE, CREATED, found, load, object, spec};
 
 #[test]
 fn what_is_not_there_is_missing_in_a_cluster_and_unknown_in_a_repository() {

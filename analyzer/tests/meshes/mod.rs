@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop at what it cannot read")]
 
 use analyzer::explain::{Question, explain};
+use analyzer::lint::lint;
 use analyzer::mesh::{Manifest, Mesh};
 use flow::Endpoint;
 use serde_json::{Value, json};
@@ -66,6 +67,16 @@ pub(crate) fn load(documents: &[&str]) -> Mesh {
     let (mesh, errors) = Mesh::load(vec![Manifest { file: "mesh.yaml".into(), text }]);
     assert_eq!(errors, []);
     mesh
+}
+
+/// Only a cluster's API server sets it.
+pub(crate) const CREATED: &str = ", creationTimestamp: '2026-01-01T00:00:00Z'";
+
+/// Demands that `lint` has, or has not, this finding.
+#[track_caller]
+pub(crate) fn found(id: &str, documents: &[&str], expected: bool) {
+    let ids: Vec<String> = lint(&load(documents)).into_iter().map(|finding| finding.id).collect();
+    assert_eq!(ids.iter().any(|own| own == id), expected, "{id} in {ids:?}");
 }
 
 #[track_caller]
