@@ -205,32 +205,37 @@ impl Engine {
     #[inline]
     fn place(&self, key: &Key) -> Place {
         let part = key.part(self.parts.len());
-        let hash = self.parts.get(part).map_or(0, |part| part.hash(key));
+        let hash = self.parts.get(part).map_or(0, |part| {
+            let hash = part.hash(key);
+            part.table().prefetch_index(hash);
+            hash
+        });
         Place { part, hash, hint: None }
     }
 
-    /// Finds the connections of a batch: first where all of them may stand, then the connections, then what is known of
-    /// their openings, so that the memory of one is on its way while the next one's is asked for. Whether it is the right
-    /// connection its packet finds out when its turn comes.
+    /// Finds the connections of a batch: where they may stand, then the connections, then what is known of their openings,
+    /// each step for all of them before the next, so that what one waits for in memory comes while others are looked at.
+    /// Whether it is the right connection its packet finds out when its turn comes.
     fn look_up(&self, batch: &mut [Ahead<'_>]) {
         for ahead in &mut *batch {
             if let What::Packet(_, place) = &mut ahead.what {
-                place.hint = self.parts.get(place.part).and_then(|part| part.guess(place.hash));
+                place.hint = self.parts.get(place.part).and_then(|part| part.table().guess(place.hash));
             }
         }
-        let found = |ahead: &Ahead<'_>| match ahead.what {
-            What::Packet(_, Place { part, hint: Some(hint), .. }) => Some((self.parts.get(part)?, hint)),
-            What::Packet(..) | What::Frame(_) => None,
-        };
-        for ahead in &*batch {
-            if let Some((part, hint)) = found(ahead) {
-                std::hint::black_box(part.touch(hint));
+        let mut openings = [None; BATCH];
+        for (ahead, opening) in batch.iter().zip(&mut openings) {
+            if let What::Packet(_, Place { part, hint: Some(hint), .. }) = ahead.what
+                && let Some(connection) = self.parts.get(part).and_then(|part| part.table().get(hint))
+            {
+                connection.prefetch();
+                *opening = connection.opening();
             }
         }
-        for ahead in &*batch {
-            if let Some((part, hint)) = found(ahead) {
-                std::hint::black_box(part.touch_opening(hint));
-            }
+        for opening in openings.iter().flatten() {
+            opening.prefetch_inside();
+        }
+        for opening in openings.iter().flatten() {
+            opening.prefetch_ends();
         }
     }
 

@@ -108,12 +108,6 @@ impl Key {
         }
     }
 
-    /// Returns both ports and the kind, in one word.
-    #[inline]
-    pub(crate) const fn ports(&self) -> u64 {
-        self.ports
-    }
-
     #[inline]
     pub(crate) const fn transport(&self) -> Transport {
         if self.ports & DATAGRAM == 0 { Transport::Tcp } else { Transport::Udp }

@@ -19,6 +19,7 @@ pub mod internals;
 mod key;
 mod packet;
 mod partition;
+mod prefetch;
 mod quic;
 #[cfg(feature = "agent")]
 pub mod ship;

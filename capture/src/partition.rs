@@ -85,22 +85,10 @@ impl Partition {
         self.table.hash(key)
     }
 
-    /// Tells where a connection may stand, ahead of its packet and without looking there.
+    /// Returns the part of the table.
     #[inline]
-    pub(crate) fn guess(&self, hash: u64) -> Option<u32> {
-        self.table.guess(hash)
-    }
-
-    /// Reads something of every line of memory of the connection at a place.
-    #[inline]
-    pub(crate) fn touch(&self, place: u32) -> u64 {
-        self.table.get(place).map_or(0, Connection::touch)
-    }
-
-    /// Reads something of every line of memory of the opening of the connection at a place.
-    #[inline]
-    pub(crate) fn touch_opening(&self, place: u32) -> u64 {
-        self.table.get(place).map_or(0, Connection::touch_opening)
+    pub(crate) const fn table(&self) -> &Table {
+        &self.table
     }
 
     /// Takes a packet, given its key's hash and where its connection stood a moment ago.

@@ -5,6 +5,8 @@
 //! all. Whether it is the one is for the caller to compare, who can so let the ways of many packets through memory
 //! overlap.
 
+use crate::prefetch::prefetch_at;
+
 /// What an empty entry holds.
 const EMPTY: u64 = 0;
 
@@ -28,6 +30,12 @@ impl Default for Index {
 impl Index {
     pub(super) const fn len(&self) -> usize {
         self.used
+    }
+
+    /// Asks for where the search for a hash begins.
+    #[inline]
+    pub(super) fn prefetch(&self, hash: u64) {
+        prefetch_at(&self.entries, self.home(hash));
     }
 
     /// Returns the first place under this hash that `is_it` accepts.

@@ -19,6 +19,7 @@ use siphasher::sip128::SipHasher13;
 use crate::key::{self, Both, Key, Way};
 use crate::packet::{Header, Packet, Tcp};
 use crate::partition::Report;
+use crate::prefetch::prefetch;
 use crate::tls::{Ending, Ends, Memory};
 use opening::Opening;
 use points::Points;
@@ -414,12 +415,22 @@ impl Connection {
                 })
     }
 
-    /// Reads something of every line of memory of its opening that its next packet touches.
+    /// Asks for what its next packet touches beyond the line in which it begins, its opening included.
     #[inline]
-    pub(crate) fn touch_opening(&self) -> u64 {
+    pub(crate) fn prefetch(&self) {
+        prefetch(&self.halves.up.bytes);
+        prefetch(&self.halves.down.told);
+        if let State::Opening(opening) = &self.state {
+            opening.prefetch();
+        }
+    }
+
+    /// Returns its opening, if it is not settled.
+    #[inline]
+    pub(crate) fn opening(&self) -> Option<&Opening> {
         match &self.state {
-            State::Opening(opening) => opening.touch(),
-            State::Silent | State::Settled(_) | State::Away(_) => 0,
+            State::Opening(opening) => Some(opening),
+            State::Silent | State::Settled(_) | State::Away(_) => None,
         }
     }
 
@@ -447,12 +458,6 @@ impl Connection {
             (State::Opening(_), Transport::Tcp) => Queue::Opening,
             (State::Settled(_) | State::Away(_), Transport::Tcp) => Queue::Open,
         }
-    }
-
-    /// Reads something of every line of memory that its next packet touches, so that all are on their way.
-    #[inline]
-    pub(crate) const fn touch(&self) -> u64 {
-        self.key.ports() ^ self.halves.up.packets ^ self.halves.down.bytes
     }
 
     /// Gives up the opening because the bound on held bytes was reached.

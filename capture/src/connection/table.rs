@@ -10,6 +10,7 @@
 use super::Connection;
 use super::index::Index;
 use crate::key::{Key, Secret};
+use crate::prefetch::prefetch_at;
 use flow::Timestamp;
 
 /// How stale a connection's place in its queue may be, in nanoseconds.
@@ -117,10 +118,20 @@ impl Table {
         key.hash(&self.secret)
     }
 
-    /// Tells where a connection may stand, without looking there.
+    /// Asks for where the index would have a hash.
+    #[inline]
+    pub(crate) fn prefetch_index(&self, hash: u64) {
+        self.index.prefetch(hash);
+    }
+
+    /// Tells where a connection may stand, without looking there, and asks for that.
     #[inline]
     pub(crate) fn guess(&self, hash: u64) -> Option<u32> {
-        self.index.find(hash, |_| true)
+        let place = self.index.find(hash, |_| true)?;
+        if let Some(chunk) = self.chunks.get(place as usize / CHUNK) {
+            prefetch_at(chunk, place as usize % CHUNK);
+        }
+        Some(place)
     }
 
     /// Tells whether a connection stands at a place.

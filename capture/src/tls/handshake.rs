@@ -11,6 +11,7 @@ use super::cursor::Cursor;
 use super::hello::{ClientHello, ServerHello, extension};
 use super::stream::{Event, Record, Stream};
 use super::{Ending, Mark, sessions};
+use crate::prefetch::{prefetch, prefetch_at};
 
 /// Most protected records remembered of a direction; no shape is longer.
 pub(super) const MAX_RECORDS: usize = 96;
@@ -105,13 +106,22 @@ impl Handshake {
         true
     }
 
-    /// Reads something of every line of memory that the next bytes touch.
-    pub(crate) fn touch(&self) -> u64 {
-        let ends = |records: &[Record]| {
-            let end = |record: Option<&Record>| record.map_or(0, |record| record.end);
-            end(records.first()) ^ end(records.last())
-        };
-        self.client.offset ^ self.server.offset ^ ends(&self.client_records) ^ ends(&self.server_records)
+    /// Asks for what the next bytes touch, as far as that is at hand.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        prefetch(&self.client);
+        prefetch(&self.server);
+        prefetch(&self.client_records);
+        prefetch(&self.answer);
+    }
+
+    /// Asks for the records that were heard first and last.
+    #[inline]
+    pub(crate) fn prefetch_ends(&self) {
+        for records in [&self.client_records, &self.server_records] {
+            prefetch_at(records, 0);
+            prefetch_at(records, records.len());
+        }
     }
 
     /// Steps over stream bytes that were on the wire but not in the capture (snap length): their number is known.

@@ -3,9 +3,13 @@
 use super::super::reassembly::{Origin, Piece};
 use crate::detect::OPENING;
 use crate::packet::Captured;
+use crate::prefetch::prefetch_at;
 
 /// For how many bytes there is room from the first on, so that a few small pieces do not move them again and again.
 const FIRST: usize = 256;
+
+/// How many bytes tell whether a record begins: type and version (RFC 8446 section 5.1).
+const RECORD: usize = 3;
 
 /// In-order bytes of one direction, kept until detection settles.
 #[derive(Debug, Default)]
@@ -18,6 +22,8 @@ pub(super) struct Held {
     pub(super) full: bool,
     /// Whether the snap length cut bytes out.
     pub(super) cut: bool,
+    /// Whether it begins like a TLS record.
+    pub(super) in_records: bool,
     /// How many bytes followed the last piece on the wire only: no piece comes after such a one.
     missing: usize,
 }
@@ -62,7 +68,11 @@ impl Held {
         if self.bytes.capacity() == 0 {
             self.bytes.reserve(piece.payload.bytes.len().max(FIRST));
         }
+        let begun = self.bytes.len() >= RECORD;
         self.bytes.extend_from_slice(piece.payload.bytes);
+        if !begun {
+            self.in_records = matches!(self.bytes.as_slice(), [20..=23, 3, 0..=4, ..]);
+        }
         match self.first {
             None => self.first = Some(Run::of(piece)),
             Some(_) => self.later.push(Run::of(piece)),
@@ -74,15 +84,11 @@ impl Held {
         self.full = self.bytes.len() >= OPENING || missing > 0;
     }
 
-    /// Tells whether it begins like a TLS record.
-    pub(super) fn begins_a_record(&self) -> bool {
-        matches!(self.bytes.as_slice(), [20..=23, 3, 0..=4, ..])
-    }
-
-    /// Reads something of every line of memory that the next bytes touch.
-    pub(super) fn touch(&self) -> u64 {
-        let run = self.later.last().map_or(0, |run| run.packet);
-        u64::from(self.bytes.last().copied().unwrap_or_default()) ^ u64::from(run)
+    /// Asks for where the next bytes go.
+    #[inline]
+    pub(super) fn prefetch(&self) {
+        prefetch_at(&self.bytes, self.bytes.len());
+        prefetch_at(&self.later, self.later.len());
     }
 
     /// Lists the pieces as they came.

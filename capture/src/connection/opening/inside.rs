@@ -6,6 +6,7 @@ use super::super::reassembly::Piece;
 use super::super::side;
 use crate::detect::upgrade::tds::Unwrapper;
 use crate::key::{Both, Way};
+use crate::prefetch::prefetch;
 use crate::tls::{Handshake, Mark};
 
 /// TLS found, and where. In front, in this order, what every packet touches.
@@ -28,6 +29,13 @@ pub(super) struct Tls {
 }
 
 impl Tls {
+    /// Asks for what the next bytes touch.
+    #[inline]
+    pub(super) fn prefetch(&self) {
+        prefetch(&self.position);
+        self.handshake.prefetch();
+    }
+
     /// Feeds the next bytes of a stream, less what came before TLS began.
     pub(super) fn feed(&mut self, way: Way, other: Option<u32>, piece: &Piece<'_>) {
         let position = *self.position.of(way);

@@ -219,7 +219,7 @@ impl Opening {
 
     /// Tells whether what is held of a direction begins like a TLS record.
     pub(super) fn goes_on_in_records(&self) -> bool {
-        self.in_records.up || self.in_records.down
+        self.held.up.in_records || self.held.down.in_records
     }
 
     /// Tells whether bytes are held of which a SYN says that they are the first of their direction.

@@ -13,6 +13,7 @@ use crate::detect::RuledOut;
 use crate::detect::upgrade::tds::Unwrapper;
 use crate::key::{Both, Key, Way};
 use crate::packet::Captured;
+use crate::prefetch::prefetch;
 use crate::tls::{Ending, Ends, Handshake, Memory};
 use held::Held;
 use inside::{Tls, of_alpn};
@@ -42,8 +43,6 @@ pub(crate) struct Opening {
     /// What detection has ruled out, and which way the client was taken to send then, and whether from its start.
     ruled_out: RuledOut,
     seen_as: Option<(Way, bool)>,
-    /// Whether what is held of a direction begins like a TLS record.
-    in_records: Both<bool>,
     packets: u32,
     closed: Both<Option<Ending>>,
     /// Whether anything came since [`Opening::answer`] was last asked.
@@ -99,7 +98,6 @@ impl Opening {
             stirred: false,
             tls: None,
             weight: 0,
-            in_records: Both::default(),
             datagrams: None,
         }
     }
@@ -199,7 +197,6 @@ impl Opening {
         if held.first.is_none() && payload.on_wire() > 0 {
             let origin = Origin { packet: self.packets, acknowledgment: None };
             held.keep(&Piece { payload, origin });
-            *self.in_records.of_mut(way) = held.begins_a_record();
             self.fresh = true;
         }
     }
@@ -268,12 +265,37 @@ impl Opening {
         self.streams.up.position().saturating_add(self.streams.down.position())
     }
 
-    /// Reads something of every line of memory that the next packet touches, so that all are on their way.
-    pub(crate) fn touch(&self) -> u64 {
-        let own = self.streams.up.position() ^ u64::from(self.packets) ^ u64::from(self.sequence.down);
-        own ^ match &self.tls {
-            Some(tls) => tls.position.up ^ tls.handshake.touch(),
-            None => self.held.up.touch() ^ self.held.down.touch(),
+    /// Asks for what its next packet touches, as far as that is at hand.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        prefetch(&self.streams.up);
+        prefetch(&self.streams.down);
+        prefetch(&self.packets);
+        prefetch(&self.sequence);
+    }
+
+    /// Asks for what its next packet touches behind that.
+    #[inline]
+    pub(crate) fn prefetch_inside(&self) {
+        match &self.tls {
+            Some(tls) => tls.prefetch(),
+            None => {
+                prefetch(&self.held.up);
+                prefetch(&self.held.down);
+                prefetch(&self.last);
+            }
+        }
+    }
+
+    /// Asks for where what was heard last stands, and what comes next will.
+    #[inline]
+    pub(crate) fn prefetch_ends(&self) {
+        match &self.tls {
+            Some(tls) => tls.handshake.prefetch_ends(),
+            None => {
+                self.held.up.prefetch();
+                self.held.down.prefetch();
+            }
         }
     }
 
@@ -296,15 +318,13 @@ impl Opening {
     }
 
     fn push(&mut self, way: Way, segment: Segment<'_>) {
-        let Self { streams, held, tls, fresh, in_records, .. } = self;
+        let Self { streams, held, tls, fresh, .. } = self;
         // The streams' starts cannot change once TLS is found, so marks can be placed while pieces come out.
         let other = streams.of(way.other()).start;
         let stream = streams.of_mut(way);
         match tls {
             None => stream.push(segment, &mut |piece| {
-                let held = held.of_mut(way);
-                held.keep(&piece);
-                *in_records.of_mut(way) = held.begins_a_record();
+                held.of_mut(way).keep(&piece);
                 *fresh = true;
             }),
             Some(tls) => stream.push(segment, &mut |piece| tls.feed(way, other, &piece)),
@@ -323,9 +343,8 @@ impl Opening {
                 self.late = true;
                 self.seen_as = None;
                 self.fresh = true;
-                let Self { streams, held, in_records, .. } = self;
+                let Self { streams, held, .. } = self;
                 streams.of_mut(way).resume(&mut |piece| held.of_mut(way).keep(&piece));
-                *in_records.of_mut(way) = held.of(way).begins_a_record();
             }
         }
     }
@@ -346,7 +365,6 @@ impl Opening {
         }
         let old = self.streams.of(way).start.unwrap_or(sequence);
         let held = std::mem::take(self.held.of_mut(way));
-        *self.in_records.of_mut(way) = false;
         self.streams.of_mut(way).begin_anew(sequence);
         let mut at = old;
         for Piece { payload, origin } in held.pieces() {

@@ -1,0 +1,17 @@
+//! Asks for memory before it is read, so that the ways of many packets through it overlap. No answer depends on it.
+
+use std::slice;
+
+use prefetch_index::prefetch_index;
+
+/// Asks for the line of memory in which a value begins, without waiting for it.
+#[inline(always)]
+pub(crate) fn prefetch<T>(value: &T) {
+    prefetch_index(slice::from_ref(value), 0);
+}
+
+/// Asks for the line in which an element begins, be there one or not.
+#[inline(always)]
+pub(crate) fn prefetch_at<T>(values: &[T], index: usize) {
+    prefetch_index(values, index);
+}
