@@ -226,9 +226,10 @@ impl Engine {
         for (ahead, opening) in batch.iter().zip(&mut openings) {
             if let What::Packet(_, Place { part, hint: Some(hint), .. }) = ahead.what
                 && let Some(connection) = self.parts.get(part).and_then(|part| part.table().get(hint))
+                && let Some(found) = connection.opening()
             {
-                connection.prefetch();
-                *opening = connection.opening();
+                found.prefetch();
+                *opening = Some(found);
             }
         }
         for opening in openings.iter().flatten() {

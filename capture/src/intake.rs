@@ -228,7 +228,7 @@ mod tests {
         let frame =
             Frame { at: Timestamp::from_nanos(0), link, interface: 0, original_len: 20, bytes: header };
         let number = intake.point(&frame);
-        intake.seen_at(&Points::of(number))
+        intake.seen_at(&Points::of(number, Vec::new()))
     }
 
     #[test]

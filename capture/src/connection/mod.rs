@@ -22,7 +22,7 @@ use crate::partition::Report;
 use crate::prefetch::prefetch;
 use crate::tls::{Ending, Ends, Memory};
 use opening::Opening;
-use points::Points;
+use points::{Points, Rare};
 use reassembly::{Origin, Segment};
 use table::Queue;
 
@@ -45,27 +45,6 @@ struct Half {
     bytes: u64,
     /// Fingerprints of the last packets, newest first.
     recent: [u32; RECENT],
-    /// The sequence number of the SYN, or the best guess at it, and what that rests on.
-    syn: u32,
-    told: Told,
-    fin: bool,
-}
-
-impl Half {
-    /// The sequence number of the SYN that was seen.
-    const fn syn(&self) -> Option<u32> {
-        match self.told {
-            Told::Syn => Some(self.syn),
-            Told::Nothing | Told::Guessed | Told::Answered => None,
-        }
-    }
-
-    /// Notes what tells the sequence number of the SYN, if nothing better did.
-    fn tell(&mut self, told: Told, syn: u32) {
-        if told > self.told {
-            (self.told, self.syn) = (told, syn);
-        }
-    }
 }
 
 /// What tells where a direction begins.
@@ -79,6 +58,42 @@ enum Told {
     Answered,
     /// Its SYN.
     Syn,
+}
+
+/// What has ended a connection so far, as bits.
+#[derive(Debug, Clone, Copy, Default)]
+struct Ended(u8);
+
+impl Ended {
+    const FIN_UP: u8 = 1;
+    const FIN_DOWN: u8 = 2;
+    const RESET: u8 = 4;
+
+    const fn fin(&mut self, way: Way) {
+        self.0 |= match way {
+            Way::Up => Self::FIN_UP,
+            Way::Down => Self::FIN_DOWN,
+        };
+    }
+
+    /// Notes a reset, unless both sides had ended before it.
+    const fn reset(&mut self) {
+        if !self.by_both() {
+            self.0 |= Self::RESET;
+        }
+    }
+
+    const fn by_reset(self) -> bool {
+        self.0 & Self::RESET != 0
+    }
+
+    const fn by_either(self) -> bool {
+        self.0 & (Self::FIN_UP | Self::FIN_DOWN) != 0
+    }
+
+    const fn by_both(self) -> bool {
+        self.0 & (Self::FIN_UP | Self::FIN_DOWN) == Self::FIN_UP | Self::FIN_DOWN
+    }
 }
 
 /// How far a connection is known.
@@ -113,28 +128,6 @@ pub(crate) struct Settled {
     pub(crate) upgrade: Option<Upgrade>,
 }
 
-/// What names a flow beside its ends and its start; known from the first packet, so that the name never changes.
-#[derive(Debug, Clone, Copy)]
-enum Named {
-    /// The client's initial sequence number: every capture that holds the opening tells it.
-    Opening(u32),
-    /// The first packet's own sequence number.
-    Joined(u32),
-}
-
-impl Named {
-    fn by(header: &Header) -> Self {
-        match header {
-            Header::Tcp(tcp) if tcp.syn() => match tcp.acknowledgment() {
-                None => Self::Opening(tcp.sequence),
-                Some(number) => Self::Opening(number.wrapping_sub(1)),
-            },
-            Header::Tcp(tcp) => Self::Joined(tcp.sequence),
-            Header::Udp { .. } => Self::Joined(0),
-        }
-    }
-}
-
 /// What is known of a packet beside its headers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Context<'a> {
@@ -145,26 +138,36 @@ pub(crate) struct Context<'a> {
     pub(crate) tunnels: &'a [Tunnel],
 }
 
-/// One connection. In front, in this order, what every packet touches.
+/// One connection. Small, since each is kept as long as it lasts, and in the order of the lines of memory that it fills:
+/// one with the first two fields, then two more.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Connection {
     pub(crate) key: Key,
-    end: Timestamp,
-    points: Points,
     state: State,
+    end: Timestamp,
+    start: Timestamp,
+    halves: Both<Half>,
+    rare: Option<Box<Rare>>,
+    /// The sequence number of each direction's SYN, or the best guess at it, and what that rests on.
+    syns: Both<u32>,
+    /// A mixture of the timestamps of the first SYN-ACK; 0 where there are none.
+    stamps: u32,
+    /// What names the flow beside its ends and its start; known from the first packet, so that the name never changes: the
+    /// client's initial sequence number, which every capture that holds the opening tells, or where the connection was
+    /// joined late the first packet's own.
+    named: u32,
+    /// The number of the first capture point.
+    point: u16,
+    told: Both<Told>,
+    ended: Ended,
+    joined: bool,
     /// Which way the client sends.
     client: Way,
     roles: Roles,
-    reset: bool,
-    /// A mixture of the timestamps of the first SYN-ACK; 0 where there are none.
-    stamps: u32,
-    halves: Both<Half>,
-    start: Timestamp,
-    tunnels: Box<[Tunnel]>,
-    /// What the flow's name rests on.
-    named: Named,
 }
+
+const _: () = assert!(std::mem::offset_of!(Connection, end) == 64, "a line of memory");
 
 /// What a packet did to its connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -180,17 +183,28 @@ pub(crate) struct Change {
 impl Connection {
     pub(crate) fn new(packet: &Packet<'_>, context: Context<'_>) -> Self {
         let (key, way) = (packet.key, packet.way);
+        let (named, joined) = match packet.header {
+            Header::Tcp(tcp) if tcp.syn() => match tcp.acknowledgment() {
+                None => (tcp.sequence, false),
+                Some(number) => (number.wrapping_sub(1), false),
+            },
+            Header::Tcp(tcp) => (tcp.sequence, true),
+            Header::Udp { .. } => (0, true),
+        };
         Self {
             key,
             start: context.at,
             end: context.at,
-            named: Named::by(&packet.header),
+            named,
+            joined,
             client: way,
             roles: Roles::Guessed,
-            tunnels: context.tunnels.into(),
-            points: Points::of(context.point),
+            point: context.point,
+            rare: Rare::of(context.tunnels),
             halves: Both::default(),
-            reset: false,
+            syns: Both::default(),
+            told: Both::default(),
+            ended: Ended::default(),
             stamps: 0,
             state: State::Silent,
         }
@@ -201,14 +215,14 @@ impl Connection {
         let way = packet.way;
         let Header::Tcp(tcp) = packet.header else { return false };
         let own = tcp.sequence.wrapping_add(1);
-        let half = self.halves.of(way);
-        match half.told {
-            Told::Syn | Told::Answered => half.syn != tcp.sequence,
+        let (told, syn) = (*self.told.of(way), *self.syns.of(way));
+        match told {
+            Told::Syn | Told::Answered => syn != tcp.sequence,
             // Without a SYN so far, this may be the connection's own, captured after the segment it precedes.
             Told::Nothing | Told::Guessed => match &self.state {
                 State::Opening(opening) => !opening.may_begin_at(way, own),
                 State::Settled(_) | State::Away(_) => {
-                    half.told == Told::Nothing || !reassembly::may_precede(tcp.sequence, half.syn)
+                    told == Told::Nothing || !reassembly::may_precede(tcp.sequence, syn)
                 }
                 State::Silent => false,
             },
@@ -220,7 +234,7 @@ impl Connection {
     #[inline]
     pub(crate) fn count(&mut self, packet: &Packet<'_>, context: Context<'_>) -> bool {
         let way = packet.way;
-        let several = self.points.add(context.point);
+        let several = self.note(context.point);
         self.end = self.end.max(context.at);
         let half = self.halves.of_mut(way);
         let (fingerprint, telling) = fingerprint(packet);
@@ -236,9 +250,7 @@ impl Connection {
             if tcp.turns() != 0 {
                 self.flags(way, tcp);
             }
-            if !tcp.reset()
-                && (self.halves.up.told == Told::Nothing || self.halves.down.told == Told::Nothing)
-            {
+            if !tcp.reset() && (self.told.up == Told::Nothing || self.told.down == Told::Nothing) {
                 self.guess(way, tcp);
             }
         }
@@ -257,10 +269,10 @@ impl Connection {
             State::Silent => {
                 let mut opening = Opening::new(self.key.transport(), way);
                 for way in [Way::Up, Way::Down] {
-                    let half = self.halves.of(way);
-                    match half.told {
-                        Told::Syn => opening.begins_at(way, half.syn.wrapping_add(1)),
-                        Told::Answered => opening.may_have_begun_at(way, half.syn.wrapping_add(1)),
+                    let first = self.syns.of(way).wrapping_add(1);
+                    match self.told.of(way) {
+                        Told::Syn => opening.begins_at(way, first),
+                        Told::Answered => opening.may_have_begun_at(way, first),
                         Told::Guessed | Told::Nothing => {}
                     }
                 }
@@ -307,23 +319,35 @@ impl Connection {
         Change { spoke: false, settled, held: (before, after) }
     }
 
+    /// Notes a capture point that saw a packet; returns whether several have seen some.
+    #[inline]
+    fn note(&mut self, point: u16) -> bool {
+        if point != self.point {
+            self.rare.get_or_insert_default().add(point);
+        }
+        self.rare.as_ref().is_some_and(|rare| !rare.points.is_empty())
+    }
+
+    /// Notes what tells where a direction begins, if nothing as good did.
+    fn tell(&mut self, way: Way, told: Told, syn: u32) {
+        if told > *self.told.of(way) {
+            (*self.told.of_mut(way), *self.syns.of_mut(way)) = (told, syn);
+        }
+    }
+
     /// Notes what a segment tells of where both directions begin.
     fn guess(&mut self, way: Way, tcp: &Tcp) {
-        if self.halves.of(way).told == Told::Nothing {
-            self.halves.of_mut(way).tell(Told::Guessed, tcp.sequence.wrapping_sub(1));
-        }
-        if self.halves.of(way.other()).told == Told::Nothing
-            && let Some(number) = tcp.acknowledgment()
-        {
-            self.halves.of_mut(way.other()).tell(Told::Guessed, number.wrapping_sub(1));
+        self.tell(way, Told::Guessed, tcp.sequence.wrapping_sub(1));
+        if let Some(number) = tcp.acknowledgment() {
+            self.tell(way.other(), Told::Guessed, number.wrapping_sub(1));
         }
     }
 
     fn flags(&mut self, way: Way, tcp: &Tcp) {
         if tcp.syn() {
-            self.halves.of_mut(way).tell(Told::Syn, tcp.sequence);
+            self.tell(way, Told::Syn, tcp.sequence);
             if let Some(number) = tcp.acknowledgment() {
-                self.halves.of_mut(way.other()).tell(Told::Answered, number.wrapping_sub(1));
+                self.tell(way.other(), Told::Answered, number.wrapping_sub(1));
                 if self.stamps == 0 {
                     self.stamps = tcp.opening_stamps().unwrap_or_default();
                 }
@@ -334,10 +358,10 @@ impl Connection {
             }
         }
         if tcp.fin() {
-            self.halves.of_mut(way).fin = true;
+            self.ended.fin(way);
         }
-        if tcp.reset() && !(self.halves.up.fin && self.halves.down.fin) {
-            self.reset = true;
+        if tcp.reset() {
+            self.ended.reset();
         }
     }
 
@@ -376,10 +400,7 @@ impl Connection {
     /// Tells whether the capture holds the connection's opening.
     pub(crate) const fn seen_from_start(&self) -> bool {
         match self.key.transport() {
-            Transport::Tcp => {
-                self.halves.of(self.client).syn().is_some()
-                    || self.halves.of(self.client.other()).syn().is_some()
-            }
+            Transport::Tcp => matches!(self.told.up, Told::Syn) || matches!(self.told.down, Told::Syn),
             Transport::Udp => true,
         }
     }
@@ -406,23 +427,20 @@ impl Connection {
     /// those may still come.
     #[inline]
     pub(crate) fn closed(&self) -> bool {
-        let ended = self.halves.up.fin && self.halves.down.fin;
-        self.reset
-            || (ended
+        self.ended.by_reset()
+            || (self.ended.by_both()
                 && match &self.state {
                     State::Opening(opening) => opening.whole(),
                     State::Silent | State::Settled(_) | State::Away(_) => true,
                 })
     }
 
-    /// Asks for what its next packet touches beyond the line in which it begins, its opening included.
+    /// Asks for its memory, its opening's not included.
     #[inline]
     pub(crate) fn prefetch(&self) {
-        prefetch(&self.halves.up.bytes);
-        prefetch(&self.halves.down.told);
-        if let State::Opening(opening) = &self.state {
-            opening.prefetch();
-        }
+        prefetch(&self.key);
+        prefetch(&self.end);
+        prefetch(&self.halves.down.recent);
     }
 
     /// Returns its opening, if it is not settled.
@@ -469,11 +487,11 @@ impl Connection {
     }
 
     /// Reports the connection at its end.
-    pub(crate) fn finish(mut self, otherwise: Close, conclude: &mut impl Conclude) -> Report {
+    pub(crate) fn finish(&mut self, otherwise: Close, conclude: &mut impl Conclude) -> Report {
         self.settle(true, conclude);
-        let close = if self.reset {
+        let close = if self.ended.by_reset() {
             Close::Reset
-        } else if self.halves.up.fin || self.halves.down.fin {
+        } else if self.ended.by_either() {
             Close::Fin
         } else {
             otherwise
@@ -497,6 +515,7 @@ impl Connection {
             State::Silent | State::Opening(_) | State::Settled(_) => None,
         };
         let (client, server) = (self.halves.of(self.client), self.halves.of(self.client.other()));
+        let rare = self.rare.as_deref().cloned().unwrap_or_default();
         let flow = Flow {
             id: self.id(),
             start: self.start,
@@ -504,7 +523,7 @@ impl Connection {
             transport: self.key.transport(),
             client: self.key.sender(self.client),
             server: self.key.sender(self.client.other()),
-            tunnel: self.tunnels.to_vec(),
+            tunnel: rare.tunnels.into_vec(),
             seen_at: Vec::new(),
             security: settled.security,
             protocol: settled.protocol,
@@ -515,19 +534,26 @@ impl Connection {
             packets: PerSide { client: client.packets, server: server.packets },
             bytes: PerSide { client: client.bytes, server: server.bytes },
         };
-        Report { flow, points: self.points.clone(), away }
+        Report { flow, points: Points::of(self.point, rare.points), away }
     }
 
     /// Names the handshake by its SYN-ACK. Sequence numbers alone would not do: there are stacks that begin all connections
     /// with the same few.
     fn tcp_handshake(&self) -> Option<TcpHandshake> {
-        let (asked, answered) = (self.halves.of(self.client), self.halves.of(self.client.other()));
-        if self.stamps == 0 || asked.told < Told::Answered || answered.told < Told::Syn {
+        let (client, server) = (self.client, self.client.other());
+        if self.stamps == 0
+            || *self.told.of(client) < Told::Answered
+            || *self.told.of(server) < Told::Syn
+        {
             return None;
         }
         let mut named = [0; 12];
         for (place, part) in
-            named.chunks_exact_mut(4).zip([answered.syn, asked.syn.wrapping_add(1), self.stamps])
+            named.chunks_exact_mut(4).zip([
+                *self.syns.of(server),
+                self.syns.of(client).wrapping_add(1),
+                self.stamps,
+            ])
         {
             place.copy_from_slice(&part.to_be_bytes());
         }
@@ -553,18 +579,15 @@ impl Connection {
             add(&end.port.to_be_bytes());
         }
         add(self.key.transport().name().as_bytes());
-        let sequence = match self.named {
-            Named::Opening(sequence) => sequence,
-            Named::Joined(sequence) => {
-                add(&self.start.as_nanos().to_be_bytes());
-                sequence
-            }
-        };
-        add(&sequence.to_be_bytes());
+        if self.joined {
+            add(&self.start.as_nanos().to_be_bytes());
+        }
+        add(&self.named.to_be_bytes());
         let hash = SipHasher13::new().hash(named.get(..length).unwrap_or_default());
-        match self.named {
-            Named::Opening(_) => FlowId::of_opening(hash.h1, self.start),
-            Named::Joined(_) => FlowId(hash.as_u128()),
+        if self.joined {
+            FlowId(hash.as_u128())
+        } else {
+            FlowId::of_opening(hash.h1, self.start)
         }
     }
 }

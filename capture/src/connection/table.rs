@@ -10,11 +10,7 @@
 use super::Connection;
 use super::index::Index;
 use crate::key::{Key, Secret};
-use crate::prefetch::prefetch_at;
 use flow::Timestamp;
-
-/// How stale a connection's place in its queue may be, in nanoseconds.
-const STALE: i64 = 1_000_000_000;
 
 /// Names the absence of a neighbour in a queue.
 const NONE: u32 = u32::MAX;
@@ -48,23 +44,38 @@ struct Ends {
     count: usize,
 }
 
-/// A tracked connection and its place in its queue.
+/// A place for a connection, and where it stands in its queue: whole lines of memory, of which every packet touches all.
 #[derive(Debug)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub(crate) struct Slot {
-    // In front, beside what every packet touches of the connection.
-    queued_at: Timestamp,
+    pub(crate) connection: Connection,
+    /// When it was last put at the end of a queue.
+    queued_at: Moment,
     earlier: u32,
     later: u32,
-    queue: Queue,
-    pub(crate) connection: Connection,
+    /// Absent while the place is free.
+    queue: Option<Queue>,
+}
+
+const _: () = assert!(size_of::<Slot>() == 192, "three lines of memory");
+
+/// Capture time in steps of 2 to the 30 nanoseconds, a little over a second: how stale a place in a queue may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Moment(u32);
+
+impl Moment {
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "only whether two are the same is asked")]
+    const fn of(now: Timestamp) -> Self {
+        Self((now.as_nanos() >> 30) as u32)
+    }
 }
 
 impl Slot {
     /// Tells whether the connection belongs at the end of a queue and is not near it.
     #[inline]
     pub(crate) fn is_stale(&self, queue: Queue, now: Timestamp) -> bool {
-        self.queue != queue || now.since(self.queued_at) > STALE
+        self.queue != Some(queue) || self.queued_at != Moment::of(now)
     }
 }
 
@@ -73,7 +84,7 @@ impl Slot {
 pub(crate) struct Table {
     secret: Secret,
     index: Index,
-    chunks: Vec<Vec<Option<Slot>>>,
+    chunks: Vec<Vec<Slot>>,
     free: Vec<u32>,
     queues: [Ends; 5],
 }
@@ -91,14 +102,15 @@ impl Default for Table {
     }
 }
 
+/// Returns a place, free or not.
 #[inline]
-fn slot(chunks: &[Vec<Option<Slot>>], place: u32) -> Option<&Slot> {
+fn at(chunks: &[Vec<Slot>], place: u32) -> Option<&Slot> {
     let place = place as usize;
-    chunks.get(place / CHUNK)?.get(place % CHUNK)?.as_ref()
+    chunks.get(place / CHUNK)?.get(place % CHUNK)
 }
 
 #[inline]
-fn slot_mut(chunks: &mut [Vec<Option<Slot>>], place: u32) -> Option<&mut Option<Slot>> {
+fn at_mut(chunks: &mut [Vec<Slot>], place: u32) -> Option<&mut Slot> {
     let place = place as usize;
     chunks.get_mut(place / CHUNK)?.get_mut(place % CHUNK)
 }
@@ -128,16 +140,14 @@ impl Table {
     #[inline]
     pub(crate) fn guess(&self, hash: u64) -> Option<u32> {
         let place = self.index.find(hash, |_| true)?;
-        if let Some(chunk) = self.chunks.get(place as usize / CHUNK) {
-            prefetch_at(chunk, place as usize % CHUNK);
-        }
+        at(&self.chunks, place)?.connection.prefetch();
         Some(place)
     }
 
     /// Tells whether a connection stands at a place.
     #[inline]
     pub(crate) fn is_at(&self, place: u32, key: &Key) -> bool {
-        slot(&self.chunks, place).is_some_and(|slot| slot.connection.key == *key)
+        self.get(place).is_some_and(|connection| connection.key == *key)
     }
 
     /// Finds a connection.
@@ -148,25 +158,30 @@ impl Table {
 
     #[inline]
     pub(crate) fn slot_mut(&mut self, place: u32) -> Option<&mut Slot> {
-        slot_mut(&mut self.chunks, place)?.as_mut()
+        at_mut(&mut self.chunks, place).filter(|slot| slot.queue.is_some())
     }
 
     #[inline]
     pub(crate) fn get(&self, place: u32) -> Option<&Connection> {
-        slot(&self.chunks, place).map(|slot| &slot.connection)
+        at(&self.chunks, place).filter(|slot| slot.queue.is_some()).map(|slot| &slot.connection)
     }
 
     pub(crate) fn insert(&mut self, connection: Connection, queue: Queue, now: Timestamp) -> u32 {
         let hash = self.hash(&connection.key);
-        let slot = Slot { connection, queue, queued_at: now, earlier: NONE, later: NONE };
         let place = match self.free.pop() {
             Some(place) => {
-                if let Some(empty) = slot_mut(&mut self.chunks, place) {
-                    *empty = Some(slot);
+                if let Some(slot) = at_mut(&mut self.chunks, place) {
+                    slot.connection = connection;
                 }
                 place
             }
-            None => self.push(slot),
+            None => self.push(Slot {
+                connection,
+                queued_at: Moment::of(now),
+                earlier: NONE,
+                later: NONE,
+                queue: None,
+            }),
         };
         self.index.insert(hash, place);
         self.append(place, queue, now);
@@ -180,7 +195,7 @@ impl Table {
         let full = self.chunks.len().saturating_sub(1).saturating_mul(CHUNK);
         let Some(chunk) = self.chunks.last_mut() else { return NONE };
         let place = full.saturating_add(chunk.len());
-        chunk.push(Some(slot));
+        chunk.push(slot);
         u32::try_from(place).unwrap_or(NONE)
     }
 
@@ -193,14 +208,14 @@ impl Table {
     /// Returns the connection of a queue that has been silent for longest.
     pub(crate) fn oldest(&self, queue: Queue) -> Option<(u32, Timestamp)> {
         let place = self.ends(queue).head;
-        Some((place, slot(&self.chunks, place)?.connection.last()))
+        Some((place, self.get(place)?.last()))
     }
 
     /// Lists the places of a queue, oldest first.
     pub(crate) fn queued(&self, queue: Queue) -> impl Iterator<Item = u32> {
         let known = |place: u32| Some(place).filter(|place| *place != NONE);
         std::iter::successors(known(self.ends(queue).head), move |place| {
-            slot(&self.chunks, *place).and_then(|slot| known(slot.later))
+            at(&self.chunks, *place).and_then(|slot| known(slot.later))
         })
     }
 
@@ -209,12 +224,14 @@ impl Table {
         Queue::ALL.into_iter().flat_map(|queue| self.queued(queue))
     }
 
-    pub(crate) fn remove(&mut self, place: u32) -> Option<Connection> {
+    /// Takes a connection out. It still stands there to be finished, until the place is given to another.
+    pub(crate) fn remove(&mut self, place: u32) -> Option<&mut Connection> {
         self.unlink(place);
-        let slot = slot_mut(&mut self.chunks, place)?.take()?;
+        let slot = at_mut(&mut self.chunks, place)?;
+        slot.queue.take()?;
         self.index.remove(slot.connection.key.hash(&self.secret), place);
         self.free.push(place);
-        Some(slot.connection)
+        Some(&mut slot.connection)
     }
 
     const fn ends(&self, queue: Queue) -> &Ends {
@@ -241,10 +258,11 @@ impl Table {
 
     fn append(&mut self, place: u32, queue: Queue, now: Timestamp) {
         let tail = self.ends(queue).tail;
-        if let Some(Some(slot)) = slot_mut(&mut self.chunks, place) {
-            (slot.queue, slot.queued_at, slot.earlier, slot.later) = (queue, now, tail, NONE);
+        if let Some(slot) = at_mut(&mut self.chunks, place) {
+            slot.queue = Some(queue);
+            (slot.queued_at, slot.earlier, slot.later) = (Moment::of(now), tail, NONE);
         }
-        if let Some(Some(last)) = slot_mut(&mut self.chunks, tail) {
+        if let Some(last) = at_mut(&mut self.chunks, tail) {
             last.later = place;
         }
         let ends = self.ends_mut(queue);
@@ -256,12 +274,12 @@ impl Table {
     }
 
     fn unlink(&mut self, place: u32) {
-        let Some(slot) = slot(&self.chunks, place) else { return };
-        let (queue, earlier, later) = (slot.queue, slot.earlier, slot.later);
-        if let Some(Some(before)) = slot_mut(&mut self.chunks, earlier) {
+        let Some(slot) = at(&self.chunks, place) else { return };
+        let (Some(queue), earlier, later) = (slot.queue, slot.earlier, slot.later) else { return };
+        if let Some(before) = at_mut(&mut self.chunks, earlier) {
             before.later = later;
         }
-        if let Some(Some(after)) = slot_mut(&mut self.chunks, later) {
+        if let Some(after) = at_mut(&mut self.chunks, later) {
             after.earlier = earlier;
         }
         let ends = self.ends_mut(queue);
