@@ -189,7 +189,7 @@ impl Handshake {
     }
 
     /// Ends a stream, by FIN or by RST, in a segment that acknowledges so many bytes of the other side.
-    pub fn close(&mut self, side: Side, reset: bool, acknowledged: Option<u64>) {
+    pub fn close(&mut self, side: Side, reset: bool, acknowledged: Option<u32>) {
         if let Kind::Stream(handshake) = &mut self.0 {
             handshake.close(side, if reset { Ending::Reset } else { Ending::Fin }, acknowledged);
         }

@@ -146,7 +146,7 @@ impl Handshake {
     }
 
     /// Notes the end of one direction, and how many bytes of the other one the segment acknowledges that ended it.
-    pub(crate) fn close(&mut self, side: Side, ending: Ending, acknowledged: Option<u64>) {
+    pub(crate) fn close(&mut self, side: Side, ending: Ending, acknowledged: Option<u32>) {
         self.fresh = true;
         self.stream(side).ended.get_or_insert((ending, acknowledged));
     }

@@ -59,7 +59,10 @@ impl Handshake {
         let mut reaction = self.reaction().peekable();
         match reaction.peek() {
             // A server that accepts says something: tickets, data, or at least close_notify.
-            None => matches!(self.server.ended, Some((_, Some(seen))) if seen >= end && !left(seen)),
+            None => {
+                let seen = self.server.ended.and_then(|(_, seen)| seen).map(u64::from);
+                seen.is_some_and(|seen| seen >= end && !left(seen))
+            }
             Some(first) => {
                 let seen = first.mark.acknowledged.map_or(u64::MAX, u64::from);
                 let lengths: Vec<u32> = reaction.map(|record| u32::from(record.length)).collect();

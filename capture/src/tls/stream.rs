@@ -51,7 +51,14 @@ pub(super) enum Event {
 #[derive(Debug, Clone, Copy)]
 struct Open {
     record: Record,
-    remaining: usize,
+    remaining: u16,
+}
+
+impl Open {
+    /// Returns how many bytes of it remain after so many more.
+    fn without(&self, bytes: usize) -> u16 {
+        self.remaining.saturating_sub(u16::try_from(bytes).unwrap_or(u16::MAX))
+    }
 }
 
 /// The reader of one direction.
@@ -70,8 +77,10 @@ pub(super) struct Stream {
     pub(super) broken: Option<Reason>,
     pub(super) snapped: bool,
     /// How the direction ended, and how many bytes of the other one the segment that ended it acknowledges.
-    pub(super) ended: Option<(Ending, Option<u64>)>,
+    pub(super) ended: Option<(Ending, Option<u32>)>,
 }
+
+const _: () = assert!(size_of::<Stream>() == 64, "a line of memory");
 
 /// Parts of what is not whole yet.
 #[derive(Debug, Default)]
@@ -102,9 +111,9 @@ impl Stream {
                 return None;
             }
             if let Some(open) = self.open {
-                let part = bytes.take_up_to(open.remaining);
+                let part = bytes.take_up_to(usize::from(open.remaining));
                 self.count(part.len());
-                let remaining = open.remaining.saturating_sub(part.len());
+                let remaining = open.without(part.len());
                 if !self.protected && matches!(open.record.kind, 21 | 22) {
                     self.keep(part);
                 }
@@ -137,7 +146,7 @@ impl Stream {
     /// Steps over records whose content is under a key, which most are, up to the end of one. What is not a header whole
     /// and in one piece goes the long way.
     pub(super) fn protected_record(&mut self, mark: Mark, bytes: &mut Cursor<'_>) -> Option<Record> {
-        let Open { record, remaining } = match self.open {
+        let open = match self.open {
             Some(open) if self.hides(open.record.kind) => open,
             None if self.between_records() => {
                 let &[kind, 3, 0..=4, high, low] = bytes.0.first_chunk()? else { return None };
@@ -147,18 +156,19 @@ impl Stream {
                 }
                 bytes.take(HEADER)?;
                 self.count(HEADER);
-                Open { record: Record { kind, length, mark, end: 0 }, remaining: usize::from(length) }
+                Open { record: Record { kind, length, mark, end: 0 }, remaining: length }
             }
             Some(_) | None => return None,
         };
-        let part = bytes.take_up_to(remaining).len();
+        let part = bytes.take_up_to(usize::from(open.remaining)).len();
         self.count(part);
-        if part < remaining {
-            self.open = Some(Open { record, remaining: remaining.saturating_sub(part) });
+        let remaining = open.without(part);
+        if remaining > 0 {
+            self.open = Some(Open { remaining, ..open });
             return None;
         }
         self.open = None;
-        Some(Record { end: self.offset, ..record })
+        Some(Record { end: self.offset, ..open.record })
     }
 
     /// Tells whether a record of this type, other than a ChangeCipherSpec, is under a key.
@@ -262,7 +272,7 @@ impl Stream {
         }
         let end = self.offset.saturating_add(u64::from(length));
         let record = Record { kind, length, mark, end };
-        self.open = Some(Open { record, remaining: usize::from(length) });
+        self.open = Some(Open { record, remaining: length });
         Some(None)
     }
 
@@ -403,14 +413,14 @@ impl Stream {
             self.broken.get_or_insert(Reason::SnapLength);
             return events;
         };
-        let remaining = u64::try_from(open.remaining).unwrap_or(u64::MAX);
+        let remaining = u64::from(open.remaining);
         if !self.protected && open.record.kind == 22 && !self.lost {
             let mut at = Cursor(self.buffer());
             if let (Some(kind), Some(length)) = (at.u8(), at.u24()) {
                 let have = at.0.len();
                 let rest = usize::try_from(length).unwrap_or(usize::MAX).saturating_sub(have);
                 let body = at.0.to_vec();
-                self.lost = rest != open.remaining;
+                self.lost = rest != usize::from(open.remaining);
                 events.push(Event::Message { kind, length, body, mark: open.record.mark });
             } else {
                 self.lost = true;
@@ -418,9 +428,8 @@ impl Stream {
             self.parts().buffer.clear();
         }
         if count < remaining {
-            let left = usize::try_from(remaining.saturating_sub(count)).unwrap_or(0);
             self.lost |= !self.protected && open.record.kind == 22;
-            self.open = Some(Open { remaining: left, ..open });
+            self.open = Some(Open { remaining: open.without(usize::try_from(count).unwrap_or(usize::MAX)), ..open });
             return events;
         }
         self.open = None;

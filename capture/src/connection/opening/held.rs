@@ -3,20 +3,22 @@
 use super::super::reassembly::{Origin, Piece};
 use crate::detect::OPENING;
 use crate::packet::Captured;
-use crate::prefetch::prefetch_at;
+use crate::prefetch::{prefetch, prefetch_at};
 
 /// For how many bytes there is room from the first on, so that a few small pieces do not move them again and again.
 const FIRST: usize = 256;
+
+/// For how many pieces there is room from the second on: where there are two, there mostly are many.
+const FIRST_RUNS: usize = 16;
 
 /// How many bytes tell whether a record begins: type and version (RFC 8446 section 5.1).
 const RECORD: usize = 3;
 
 /// In-order bytes of one direction, kept until detection settles.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(super) struct Held {
     pub(super) bytes: Vec<u8>,
-    /// Where they came from: mostly from one packet.
-    pub(super) first: Option<Run>,
     pub(super) later: Vec<Run>,
     /// Whether no more is kept: the bound, or a cut, was reached.
     pub(super) full: bool,
@@ -26,6 +28,8 @@ pub(super) struct Held {
     pub(super) in_records: bool,
     /// How many bytes followed the last piece on the wire only: no piece comes after such a one.
     missing: usize,
+    /// Where they came from: mostly from one packet.
+    pub(super) first: Option<Run>,
 }
 
 /// Where some held bytes came from. Small, because where many small pieces come, there is one for each.
@@ -75,7 +79,12 @@ impl Held {
         }
         match self.first {
             None => self.first = Some(Run::of(piece)),
-            Some(_) => self.later.push(Run::of(piece)),
+            Some(_) => {
+                if self.later.capacity() == 0 {
+                    self.later.reserve(FIRST_RUNS);
+                }
+                self.later.push(Run::of(piece));
+            }
         }
         let missing = piece.payload.missing;
         self.missing = missing;
@@ -84,9 +93,16 @@ impl Held {
         self.full = self.bytes.len() >= OPENING || missing > 0;
     }
 
-    /// Asks for where the next bytes go.
+    /// Asks for itself.
     #[inline]
     pub(super) fn prefetch(&self) {
+        prefetch(&self.bytes);
+        prefetch(&self.first);
+    }
+
+    /// Asks for where the next bytes go.
+    #[inline]
+    pub(super) fn prefetch_end(&self) {
         prefetch_at(&self.bytes, self.bytes.len());
         prefetch_at(&self.later, self.later.len());
     }

@@ -36,14 +36,19 @@ pub(crate) enum Answer {
 pub(crate) struct Opening {
     streams: Both<Stream>,
     tls: Option<Box<Tls>>,
+    /// A handshake that comes in datagrams.
+    datagrams: Option<Datagrams>,
     /// How many payload bytes are held, as of when that was last told.
     weight: usize,
     /// How many bytes had been seen when detection was last asked.
     asked: u64,
+    packets: u32,
+    /// What the latest segment each way acknowledges, and its sequence number.
+    acknowledges: Both<Option<u32>>,
+    sequence: Both<u32>,
     /// What detection has ruled out, and which way the client was taken to send then, and whether from its start.
     ruled_out: RuledOut,
     seen_as: Option<(Way, bool)>,
-    packets: u32,
     closed: Both<Option<Ending>>,
     /// Whether anything came since [`Opening::answer`] was last asked.
     stirred: bool,
@@ -51,26 +56,22 @@ pub(crate) struct Opening {
     fresh: bool,
     /// Whether the bytes held begin after a hole, so that they are no opening.
     late: bool,
-    /// What the latest segment each way acknowledges, and what the one did that ended the direction.
-    acknowledges: Both<Option<u32>>,
-    sequence: Both<u32>,
-    acknowledged_at_close: Both<Option<u32>>,
     /// Who sent the first payload byte.
     first: Way,
+    transport: Transport,
     /// Whether a SYN told where the stream begins.
     told: Both<bool>,
     /// Whether a byte that may have been a keep-alive was left out before the stream's first.
     preceded: Both<bool>,
-    transport: Transport,
-    /// The sequence number after the stream's last byte, where a FIN tells it.
-    last: Both<Option<u32>>,
-    held: Both<Held>,
     /// Whether a side reset the connection after its own FIN: the other one went on, and nobody listens any more.
     cut_off: bool,
     /// Whether a bound of the engine ended it.
     given_up: bool,
-    /// A handshake that comes in datagrams.
-    datagrams: Option<Datagrams>,
+    held: Both<Held>,
+    /// What the segment that ended a direction acknowledges.
+    acknowledged_at_close: Both<Option<u32>>,
+    /// The sequence number after the stream's last byte, where a FIN tells it.
+    last: Both<Option<u32>>,
 }
 
 impl Opening {
@@ -270,8 +271,8 @@ impl Opening {
     pub(crate) fn prefetch(&self) {
         prefetch(&self.streams.up);
         prefetch(&self.streams.down);
-        prefetch(&self.packets);
-        prefetch(&self.sequence);
+        prefetch(&self.datagrams);
+        prefetch(&self.ruled_out);
     }
 
     /// Asks for what its next packet touches behind that.
@@ -280,9 +281,8 @@ impl Opening {
         match &self.tls {
             Some(tls) => tls.prefetch(),
             None => {
-                prefetch(&self.held.up);
-                prefetch(&self.held.down);
-                prefetch(&self.last);
+                self.held.up.prefetch();
+                self.held.down.prefetch();
             }
         }
     }
@@ -293,8 +293,8 @@ impl Opening {
         match &self.tls {
             Some(tls) => tls.handshake.prefetch_ends(),
             None => {
-                self.held.up.prefetch();
-                self.held.down.prefetch();
+                self.held.up.prefetch_end();
+                self.held.down.prefetch_end();
             }
         }
     }
@@ -443,7 +443,7 @@ impl Opening {
                 *tls.close_told.of_mut(way) = true;
                 let other = streams.of(way.other()).start;
                 let acknowledged = tls.acknowledged(way, other, *acknowledged_at_close.of(way));
-                tls.handshake.close(side(client, way), ending, acknowledged.map(u64::from));
+                tls.handshake.close(side(client, way), ending, acknowledged);
             }
         }
     }
