@@ -157,7 +157,7 @@ pub fn handshake(data: &[u8]) {
                 let reset = kind & 0x10 != 0;
                 ended[from] = true;
                 ended[to] |= reset;
-                handshake.close(side, reset, acknowledged);
+                handshake.close(side, reset, acknowledged.and_then(|count| u32::try_from(count).ok()));
             }
             _ => handshake.bytes(side, packet, acknowledged, bytes),
         }

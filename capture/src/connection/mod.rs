@@ -541,20 +541,15 @@ impl Connection {
     /// with the same few.
     fn tcp_handshake(&self) -> Option<TcpHandshake> {
         let (client, server) = (self.client, self.client.other());
-        if self.stamps == 0
-            || *self.told.of(client) < Told::Answered
-            || *self.told.of(server) < Told::Syn
-        {
+        if self.stamps == 0 || *self.told.of(client) < Told::Answered || *self.told.of(server) < Told::Syn {
             return None;
         }
         let mut named = [0; 12];
-        for (place, part) in
-            named.chunks_exact_mut(4).zip([
-                *self.syns.of(server),
-                self.syns.of(client).wrapping_add(1),
-                self.stamps,
-            ])
-        {
+        for (place, part) in named.chunks_exact_mut(4).zip([
+            *self.syns.of(server),
+            self.syns.of(client).wrapping_add(1),
+            self.stamps,
+        ]) {
             place.copy_from_slice(&part.to_be_bytes());
         }
         Some(TcpHandshake(SipHasher13::new().hash(&named).h1))
@@ -584,11 +579,7 @@ impl Connection {
         }
         add(&self.named.to_be_bytes());
         let hash = SipHasher13::new().hash(named.get(..length).unwrap_or_default());
-        if self.joined {
-            FlowId(hash.as_u128())
-        } else {
-            FlowId::of_opening(hash.h1, self.start)
-        }
+        if self.joined { FlowId(hash.as_u128()) } else { FlowId::of_opening(hash.h1, self.start) }
     }
 }
 

@@ -11,7 +11,7 @@ use super::zstd::Zstd;
 
 /// How many bytes are asked of the input at a time: few enough to stay in a core's second-level cache until they are
 /// looked at, enough to make the system call's cost vanish.
-const BLOCK: usize = 256 * 1024;
+const BLOCK: usize = 128 * 1024;
 
 /// A window over the input that grows to the longest record asked for and no further.
 pub(super) struct Input<R> {

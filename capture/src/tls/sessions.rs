@@ -2,12 +2,11 @@
 //!
 //! Bounded in keys, in handshakes a key and in time. Tickets and session ids are kept as hashes, never as bytes.
 
-use std::collections::VecDeque;
-use std::hash::Hasher as _;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::net::IpAddr;
 
 use flow::{ClientAuth, Endpoint, Evidence, Presented, Proof, Reason, Timestamp, Withheld};
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
 use super::Ends;
@@ -36,54 +35,109 @@ pub(super) const TICKET_RECORDS: usize = 4;
 pub(super) type Tickets = [u32; TICKET_RECORDS];
 
 /// Values by a hash, as many as the bound lets: the oldest gives way.
+///
+/// They stand in the order in which they came, so that a new one takes the place of the oldest; beside them an index that is
+/// small, because nearly every connection looks here, and mostly finds nothing.
 #[derive(Debug)]
 struct Bounded<V> {
-    values: HashMap<u128, V>,
-    order: VecDeque<u128>,
+    values: Vec<(u128, V)>,
+    /// Where the oldest stands, once there are as many as the bound lets.
+    oldest: usize,
+    /// Where each name stands.
+    places: HashTable<u32>,
+    hasher: DefaultHashBuilder,
     most: usize,
     forgotten: u64,
 }
 
 impl<V: Default> Bounded<V> {
     fn of(most: usize) -> Self {
-        Self { values: HashMap::new(), order: VecDeque::new(), most, forgotten: 0 }
+        Self {
+            values: Vec::new(),
+            oldest: 0,
+            places: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            most: most.clamp(1, u32::MAX as usize),
+            forgotten: 0,
+        }
+    }
+
+    fn place(&self, name: u128) -> Option<usize> {
+        let is_it = |place: &u32| self.values.get(*place as usize).is_some_and(|(known, _)| *known == name);
+        self.places.find(self.hasher.hash_one(name), is_it).map(|place| *place as usize)
     }
 
     fn get(&self, name: u128) -> Option<&V> {
-        self.values.get(&name)
-    }
-
-    /// Returns the value of a name, which it has from here on.
-    fn of_name(&mut self, name: u128) -> &mut V {
-        if !self.values.contains_key(&name) {
-            self.make_room(name);
-        }
-        self.values.entry(name).or_default()
+        self.values.get(self.place(name)?).map(|(_, value)| value)
     }
 
     /// Gives a name a value.
     fn set(&mut self, name: u128, value: V) {
-        if self.values.insert(name, value).is_none() {
-            self.make_room(name);
+        if let Some(place) = self.of_name(name) {
+            *place = value;
         }
     }
 
-    /// Makes room for a name that is new.
-    fn make_room(&mut self, name: u128) {
-        if self.order.len() >= self.most
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.values.remove(&oldest);
-            self.forgotten = self.forgotten.saturating_add(1);
+    /// Returns the value of a name, which it has from here on: there is one.
+    fn of_name(&mut self, name: u128) -> Option<&mut V> {
+        let place = self.place(name).unwrap_or_else(|| self.add(name));
+        self.values.get_mut(place).map(|(_, value)| value)
+    }
+
+    /// Makes a place for a name that is new.
+    fn add(&mut self, name: u128) -> usize {
+        let Self { values, oldest, places, hasher, most, forgotten } = self;
+        let place = if values.len() < *most {
+            values.push((name, V::default()));
+            values.len().saturating_sub(1)
+        } else {
+            let place = *oldest;
+            if let Some(value) = values.get_mut(place) {
+                let gone = std::mem::replace(value, (name, V::default()));
+                let is_it = |at: &u32| *at as usize == place;
+                if let Ok(entry) = places.find_entry(hasher.hash_one(gone.0), is_it) {
+                    entry.remove();
+                }
+            }
+            *oldest = place.saturating_add(1).checked_rem(*most).unwrap_or(0);
+            *forgotten = forgotten.saturating_add(1);
+            place
+        };
+        let number = u32::try_from(place).unwrap_or(u32::MAX);
+        places.insert_unique(hasher.hash_one(name), number, |at| {
+            hasher.hash_one(values.get(*at as usize).map_or(0, |(name, _)| *name))
+        });
+        place
+    }
+}
+
+/// The latest handshakes of one combination.
+#[derive(Debug, Default)]
+struct Latest {
+    seen: [Option<Seen>; MAX_HANDSHAKES],
+    /// Where the next one goes.
+    next: usize,
+}
+
+impl Latest {
+    fn add(&mut self, seen: Seen) {
+        if let Some(place) = self.seen.get_mut(self.next) {
+            *place = Some(seen);
         }
-        self.order.push_back(name);
+        self.next = self.next.saturating_add(1) % MAX_HANDSHAKES;
+    }
+
+    /// Lists them, oldest first.
+    fn iter(&self) -> impl Iterator<Item = &Seen> {
+        let (later, earlier) = self.seen.split_at_checked(self.next).unwrap_or_default();
+        earlier.iter().chain(later).flatten()
     }
 }
 
 /// Earlier handshakes, bounded, for linking resumptions to them.
 #[derive(Debug)]
 pub(crate) struct Sessions {
-    peers: Bounded<VecDeque<Seen>>,
+    peers: Bounded<Latest>,
     exact: Bounded<Option<(ClientAuth, Timestamp)>>,
     ports: Bounded<Siblings>,
     hops: Bounded<Option<(ClientAuth, Timestamp)>>,
@@ -100,7 +154,7 @@ impl Default for Sessions {
 #[derive(Debug, Default)]
 struct Siblings {
     /// The last of them.
-    seen: VecDeque<Seen>,
+    seen: Latest,
     /// The first client, and whether there were others.
     client: Option<IpAddr>,
     several: bool,
@@ -145,30 +199,25 @@ impl Sessions {
         if telling {
             self.add_sibling(port.name(), ends.client, seen);
         }
-        let peers = self.peers.of_name(port.name_for(ends.client));
-        if peers.len() >= MAX_HANDSHAKES {
-            peers.pop_front();
+        if let Some(peers) = self.peers.of_name(port.name_for(ends.client)) {
+            peers.add(seen);
         }
-        peers.push_back(seen);
     }
 
     fn add_sibling(&mut self, port: u128, ip: IpAddr, seen: Seen) {
         let client = seen.client;
-        let siblings = self.ports.of_name(port);
+        let Some(siblings) = self.ports.of_name(port) else { return };
         let first = *siblings.client.get_or_insert(ip);
         siblings.several |= first != ip;
         // An empty Certificate is the client's choice, not the server's: it tells nothing of the others.
         let telling = matches!(client, ClientAuth::Proved(..) | ClientAuth::Refuted(Withheld::Absent, _));
-        let alike = siblings.seen.back().is_none_or(|last| same(&last.client, &client));
+        let alike = siblings.seen.iter().last().is_none_or(|last| same(&last.client, &client));
         siblings.mixed |= !telling || !alike;
         if siblings.mixed {
-            siblings.seen.clear();
+            siblings.seen = Latest::default();
             return;
         }
-        if siblings.seen.len() >= MAX_HANDSHAKES {
-            siblings.seen.pop_front();
-        }
-        siblings.seen.push_back(seen);
+        siblings.seen.add(seen);
     }
 
     /// Infers what a session was that was not seen from the full handshakes at the same server port: all of them went

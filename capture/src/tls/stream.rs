@@ -429,7 +429,8 @@ impl Stream {
         }
         if count < remaining {
             self.lost |= !self.protected && open.record.kind == 22;
-            self.open = Some(Open { remaining: open.without(usize::try_from(count).unwrap_or(usize::MAX)), ..open });
+            self.open =
+                Some(Open { remaining: open.without(usize::try_from(count).unwrap_or(usize::MAX)), ..open });
             return events;
         }
         self.open = None;

@@ -161,7 +161,7 @@ fn tls13_is_read_by_the_lengths_of_the_flight() {
 fn an_alert_alone_after_the_certificate_is_a_rejection() {
     let mut handshake = Handshake::default();
     let (_, seen) = feed_acknowledging(&mut handshake, &script13(&[582], &[19]));
-    handshake.close(Side::Server, Ending::Fin, Some(seen));
+    handshake.close(Side::Server, Ending::Fin, u32::try_from(seen).ok());
     let conclusion = handshake.conclude(ends(), &mut Memory::default());
     assert!(matches!(conclusion.client, ClientAuth::Proved(Presented::Rejected, _)), "{conclusion:?}");
     assert_eq!(conclusion.session.outcome, Outcome::Failed);
@@ -198,7 +198,7 @@ fn the_order_of_capture_makes_no_rejection() {
         handshake.bytes(Side::Server, later, &server);
         let alert = Mark { packet: 9, acknowledged: u32::try_from(seen).ok() };
         handshake.bytes(Side::Server, alert, &after);
-        handshake.close(Side::Server, Ending::Fin, at_close);
+        handshake.close(Side::Server, Ending::Fin, at_close.and_then(|seen| u32::try_from(seen).ok()));
         let mark = Mark { packet: 10, acknowledged: Some(0) };
         handshake.bytes(Side::Client, mark, &hello);
         let mark = Mark { packet: 11, acknowledged: u32::try_from(server.len()).ok() };
@@ -234,7 +234,7 @@ fn a_record_of_which_nobody_knows_what_it_acknowledges_makes_no_rejection() {
             }
             handshake.bytes(*side, Mark { packet: number, acknowledged: Some(other) }, bytes);
         }
-        handshake.close(Side::Server, Ending::Fin, Some(u64::from(client)));
+        handshake.close(Side::Server, Ending::Fin, Some(client));
         handshake.conclude(ends(), &mut Memory::default()).client.word()
     };
     assert_eq!(read(None), AuthWord::Certificate);
@@ -485,7 +485,7 @@ fn a_flight_is_not_looked_for_behind_records_of_which_nobody_knows_what_they_ack
         handshake.bytes(Side::Client, mark, &early);
         let mark = Mark { packet: 1, acknowledged: u32::try_from(hello.len() + early.len()).ok() };
         handshake.bytes(Side::Server, mark, &server);
-        let all = Some(server.len() as u64);
+        let all = u32::try_from(server.len()).ok();
         handshake.bytes(
             Side::Client,
             Mark { packet: 2, acknowledged: u32::try_from(server.len()).ok() },
