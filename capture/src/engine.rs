@@ -279,13 +279,14 @@ impl Engine {
     fn expire(&mut self, now: Timestamp) {
         let mut overdue = Vec::new();
         for (number, part) in self.parts.iter_mut().enumerate() {
-            part.overdue(now, &mut self.memory, |last, id, place, what| {
-                overdue.push((last, id, number, place, what));
-            });
+            let due = part.overdue(now, &mut self.memory).into_iter();
+            overdue.extend(due.map(|(last, place, what)| (last, number, place, what)));
         }
-        // The parts know nothing of each other, so their number must not show in the order.
-        overdue.sort_unstable();
-        for (_, _, number, place, what) in overdue {
+        // The parts know nothing of each other, so their number must not show in the order. Names are computed only where
+        // times are equal.
+        let id = |number: usize, place: u32| self.parts.get(number).and_then(|part| part.id(place));
+        overdue.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| id(a.1, a.2).cmp(&id(b.1, b.2))));
+        for (_, number, place, what) in overdue {
             if let Some(part) = self.parts.get_mut(number) {
                 part.settle_overdue(place, what, now, &mut self.memory);
                 self.out.extend(part.out.drain(..));

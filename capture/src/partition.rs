@@ -193,13 +193,12 @@ impl Partition {
     }
 
     /// Lists what has been silent for too long and will be reported, and the openings that may rest: the last packet of
-    /// each, its name, its place, and what is to be done. What will not be reported is counted and dropped.
+    /// each, its place, and what is to be done. What will not be reported is counted and dropped.
     pub(crate) fn overdue(
         &mut self,
         now: Timestamp,
         conclude: &mut impl Conclude,
-        mut each: impl FnMut(Timestamp, FlowId, u32, Overdue),
-    ) {
+    ) -> Vec<(Timestamp, u32, Overdue)> {
         let empty = self.idle(Queue::Silent);
         while !self.limits.report_empty
             && let Some((place, last)) = self.table.oldest(Queue::Silent)
@@ -207,6 +206,7 @@ impl Partition {
         {
             self.end(place, Close::Idle, conclude);
         }
+        let mut overdue = Vec::new();
         for queue in Queue::ALL {
             let idle = self.idle(queue);
             let rest = if queue == Queue::Opening { REST } else { idle };
@@ -217,9 +217,10 @@ impl Partition {
                     break;
                 }
                 let what = if silent > idle { Overdue::End } else { Overdue::Rest };
-                each(connection.last(), connection.id(), place, what);
+                overdue.push((connection.last(), place, what));
             }
         }
+        overdue
     }
 
     /// Does what [`Partition::overdue`] said.
@@ -324,10 +325,9 @@ mod tests {
             part.packet((part.hash(&packet.key), None), &packet, context, now, &mut memory);
             assert!(part.held > 0);
             let later = Timestamp::from_nanos(now.as_nanos() + 2_000_000_000);
-            let mut resting = Vec::new();
-            part.overdue(later, &mut memory, |_, _, place, what| resting.push((place, what)));
-            assert!(matches!(resting.as_slice(), [(_, Overdue::Rest)]));
-            for (place, what) in resting {
+            let resting = part.overdue(later, &mut memory);
+            assert!(matches!(resting.as_slice(), [(_, _, Overdue::Rest)]));
+            for (_, place, what) in resting {
                 part.settle_overdue(place, what, later, &mut memory);
             }
         }

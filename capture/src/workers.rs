@@ -474,7 +474,8 @@ impl Share {
 fn tick(parts: &mut [Partition], outbox: &mut Outbox, moment: u64, now: Timestamp) {
     let mut overdue = Vec::new();
     for (number, part) in parts.iter_mut().enumerate() {
-        part.overdue(now, outbox, |last, id, place, what| overdue.push((last, id, number, place, what)));
+        let due = part.overdue(now, outbox).into_iter();
+        overdue.extend(due.filter_map(|(last, place, what)| Some((last, part.id(place)?, number, place, what))));
     }
     overdue.sort_unstable();
     for (last, id, number, place, what) in overdue {

@@ -51,8 +51,6 @@ pub(crate) struct Slot {
     pub(crate) connection: Connection,
     /// When it was last put at the end of a queue.
     queued_at: Moment,
-    earlier: u32,
-    later: u32,
     /// Absent while the place is free.
     queue: Option<Queue>,
 }
@@ -79,12 +77,22 @@ impl Slot {
     }
 }
 
+/// The neighbours of a connection in its queue.
+#[derive(Debug, Clone, Copy)]
+struct Link {
+    earlier: u32,
+    later: u32,
+}
+
 /// The connections being tracked.
 #[derive(Debug)]
 pub(crate) struct Table {
     secret: Secret,
     index: Index,
     chunks: Vec<Vec<Slot>>,
+    /// One for each place, apart from it: what is done to a connection's place in its queue need not wait for the memory of
+    /// its neighbours.
+    links: Vec<Link>,
     free: Vec<u32>,
     queues: [Ends; 5],
 }
@@ -96,6 +104,7 @@ impl Default for Table {
             secret: Secret::default(),
             index: Index::default(),
             chunks: Vec::new(),
+            links: Vec::new(),
             free: Vec::new(),
             queues: [empty; 5],
         }
@@ -175,13 +184,7 @@ impl Table {
                 }
                 place
             }
-            None => self.push(Slot {
-                connection,
-                queued_at: Moment::of(now),
-                earlier: NONE,
-                later: NONE,
-                queue: None,
-            }),
+            None => self.push(Slot { connection, queued_at: Moment::of(now), queue: None }),
         };
         self.index.insert(hash, place);
         self.append(place, queue, now);
@@ -196,6 +199,7 @@ impl Table {
         let Some(chunk) = self.chunks.last_mut() else { return NONE };
         let place = full.saturating_add(chunk.len());
         chunk.push(slot);
+        self.links.push(Link { earlier: NONE, later: NONE });
         u32::try_from(place).unwrap_or(NONE)
     }
 
@@ -215,7 +219,7 @@ impl Table {
     pub(crate) fn queued(&self, queue: Queue) -> impl Iterator<Item = u32> {
         let known = |place: u32| Some(place).filter(|place| *place != NONE);
         std::iter::successors(known(self.ends(queue).head), move |place| {
-            at(&self.chunks, *place).and_then(|slot| known(slot.later))
+            self.links.get(*place as usize).and_then(|link| known(link.later))
         })
     }
 
@@ -257,12 +261,13 @@ impl Table {
     }
 
     fn append(&mut self, place: u32, queue: Queue, now: Timestamp) {
+        let Some(slot) = at_mut(&mut self.chunks, place) else { return };
+        (slot.queue, slot.queued_at) = (Some(queue), Moment::of(now));
         let tail = self.ends(queue).tail;
-        if let Some(slot) = at_mut(&mut self.chunks, place) {
-            slot.queue = Some(queue);
-            (slot.queued_at, slot.earlier, slot.later) = (Moment::of(now), tail, NONE);
+        if let Some(link) = self.links.get_mut(place as usize) {
+            *link = Link { earlier: tail, later: NONE };
         }
-        if let Some(last) = at_mut(&mut self.chunks, tail) {
+        if let Some(last) = self.links.get_mut(tail as usize) {
             last.later = place;
         }
         let ends = self.ends_mut(queue);
@@ -274,12 +279,12 @@ impl Table {
     }
 
     fn unlink(&mut self, place: u32) {
-        let Some(slot) = at(&self.chunks, place) else { return };
-        let (Some(queue), earlier, later) = (slot.queue, slot.earlier, slot.later) else { return };
-        if let Some(before) = at_mut(&mut self.chunks, earlier) {
+        let Some(queue) = at(&self.chunks, place).and_then(|slot| slot.queue) else { return };
+        let Some(Link { earlier, later }) = self.links.get(place as usize).copied() else { return };
+        if let Some(before) = self.links.get_mut(earlier as usize) {
             before.later = later;
         }
-        if let Some(after) = at_mut(&mut self.chunks, later) {
+        if let Some(after) = self.links.get_mut(later as usize) {
             after.earlier = earlier;
         }
         let ends = self.ends_mut(queue);

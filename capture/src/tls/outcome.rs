@@ -56,8 +56,8 @@ impl Handshake {
             seen > self.client.offset
                 || later.iter().any(|record| record.end <= seen && is_alert(u32::from(record.length)))
         };
-        let mut reaction = self.reaction().peekable();
-        match reaction.peek() {
+        let reaction = || self.reaction();
+        match reaction().next() {
             // A server that accepts says something: tickets, data, or at least close_notify.
             None => {
                 let seen = self.server.ended.and_then(|(_, seen)| seen).map(u64::from);
@@ -65,10 +65,9 @@ impl Handshake {
             }
             Some(first) => {
                 let seen = first.mark.acknowledged.map_or(u64::MAX, u64::from);
-                let lengths: Vec<u32> = reaction.map(|record| u32::from(record.length)).collect();
                 self.ended_either()
-                    && lengths.len() <= 2
-                    && lengths.iter().all(|length| size.is_alert(*length))
+                    && reaction().nth(2).is_none()
+                    && reaction().all(|record| size.is_alert(u32::from(record.length)))
                     && !left(seen)
             }
         }

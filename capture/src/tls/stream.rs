@@ -329,7 +329,16 @@ impl Stream {
         if self.lost {
             return;
         }
+        // As much room as the message needs, if it says so, but no more than its record may fill.
+        let room = match (self.buffer(), part, self.open) {
+            ([], [_, high, middle, low, ..], Some(open)) => {
+                let length = usize::try_from(u32::from_be_bytes([0, *high, *middle, *low])).unwrap_or(0);
+                length.saturating_add(4).min(usize::from(open.remaining))
+            }
+            _ => 0,
+        };
         let Parts { skip, buffer, .. } = self.parts();
+        buffer.reserve_exact(room);
         let skipped = part.len().min(*skip);
         *skip = skip.saturating_sub(skipped);
         // A record holds at most 18 KiB, and messages are drained as they end: this stays within both bounds.
