@@ -21,6 +21,9 @@ pub use crate::frame::{Frame, LinkType};
 /// How many packets are looked up at a time, so that their ways through memory overlap.
 const BATCH: usize = 32;
 
+/// How many ahead connections are asked for that have been silent for long.
+const AHEAD: usize = 8;
+
 /// The bounds of the engine. Each is counted in coverage when it is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -286,7 +289,13 @@ impl Engine {
         // times are equal.
         let id = |number: usize, place: u32| self.parts.get(number).and_then(|part| part.id(place));
         overdue.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| id(a.1, a.2).cmp(&id(b.1, b.2))));
-        for (_, number, place, what) in overdue {
+        for (at, &(_, number, place, what)) in overdue.iter().enumerate() {
+            // Nothing touched them for long: they are asked for a few ahead.
+            if let Some(&(_, number, place, _)) = overdue.get(at.saturating_add(AHEAD))
+                && let Some(part) = self.parts.get(number)
+            {
+                part.table().prefetch(place);
+            }
             if let Some(part) = self.parts.get_mut(number) {
                 part.settle_overdue(place, what, now, &mut self.memory);
                 self.out.extend(part.out.drain(..));

@@ -149,8 +149,16 @@ impl Table {
     #[inline]
     pub(crate) fn guess(&self, hash: u64) -> Option<u32> {
         let place = self.index.find(hash, |_| true)?;
-        at(&self.chunks, place)?.connection.prefetch();
+        self.prefetch(place);
         Some(place)
+    }
+
+    /// Asks for a connection.
+    #[inline]
+    pub(crate) fn prefetch(&self, place: u32) {
+        if let Some(slot) = at(&self.chunks, place) {
+            slot.connection.prefetch();
+        }
     }
 
     /// Tells whether a connection stands at a place.
@@ -179,6 +187,10 @@ impl Table {
         let hash = self.hash(&connection.key);
         let place = match self.free.pop() {
             Some(place) => {
+                // The next one's, which has long been out of use.
+                if let Some(next) = self.free.last().and_then(|next| at(&self.chunks, *next)) {
+                    next.connection.prefetch();
+                }
                 if let Some(slot) = at_mut(&mut self.chunks, place) {
                     slot.connection = connection;
                 }

@@ -210,7 +210,7 @@ impl Handshake {
         let went_on = self.reaction().any(|record| !size.is_alert(u32::from(record.length)));
         let lengths = RecordLengths::of(flight);
         went_on
-            && !self.may_offer(extension::POST_HANDSHAKE_AUTH)
+            && !self.may_authenticate_late
             && (accepted
                 || match client_auth::read(suite, &lengths, false) {
                     Reading::Absent(_) | Reading::Declined { .. } | Reading::Certificate { .. } => true,
@@ -239,7 +239,7 @@ impl Handshake {
             let accepted = server.selected_identity.is_some();
             let Some(start) = self.flight_start(accepted, suite) else { return false };
             let flight = self.client_records.get(start..).unwrap_or_default();
-            let late = !self.may_offer(extension::POST_HANDSHAKE_AUTH)
+            let late = !self.may_authenticate_late
                 || flight.len() >= LATE_WATCH
                 || stuck(self.client.broken);
             let answered = silent || self.tickets_over(flight);
@@ -268,7 +268,7 @@ impl Handshake {
 
     /// Whether the hello offers an extension, or was cut so that it may.
     fn may_offer(&self, kind: u16) -> bool {
-        self.hello.as_ref().is_some_and(|hello| hello.offers(kind) || !hello.whole)
+        self.hello.as_ref().is_some_and(|hello| hello.may_offer(kind))
     }
 
     /// What hides the answer, when the messages that carry it were not read.
@@ -371,7 +371,7 @@ impl Handshake {
     /// Where the client's flight starts among its records: with early data, at the first record whose segment
     /// acknowledges the ServerHello, and where that was accepted, after EndOfEarlyData (RFC 8446 section 4.5).
     pub(super) fn flight_start(&self, accepted: bool, suite: Lengths) -> Option<usize> {
-        if !self.may_offer(extension::EARLY_DATA) || self.again() {
+        if !self.may_send_early || self.again() {
             return (!self.client_records.is_empty()).then_some(0);
         }
         if accepted {
@@ -407,7 +407,11 @@ impl Handshake {
     /// The server's records that can be an answer to the client's flight: what their segments acknowledge tells, not
     /// their place in the capture, since one direction may be captured later than the other.
     pub(super) fn reaction(&self) -> impl Iterator<Item = &Record> + Clone {
-        let end = self.flight_end();
+        self.reaction_to(self.flight_end())
+    }
+
+    /// The same, to a flight whose first record ends here.
+    fn reaction_to(&self, end: Option<u64>) -> impl Iterator<Item = &Record> + Clone {
         self.server_records.iter().filter(move |record| {
             end.is_some_and(|end| record.mark.acknowledged.is_some_and(|seen| u64::from(seen) >= end))
         })
@@ -416,11 +420,12 @@ impl Handshake {
     /// Whether the server's records that may hold tickets are all there. Where nothing tells what they acknowledge, they
     /// are not remembered, and any that came later will do.
     fn tickets_over(&self, flight: &[Record]) -> bool {
-        let packet = flight.first().map(|record| record.mark.packet);
+        let first = flight.first();
         let unknown = self.server_records.iter().filter(|record| {
-            record.mark.acknowledged.is_none() && packet.is_some_and(|packet| record.mark.packet > packet)
+            record.mark.acknowledged.is_none()
+                && first.is_some_and(|first| record.mark.packet > first.mark.packet)
         });
-        self.reaction().chain(unknown).nth(TICKET_RECORDS.saturating_sub(1)).is_some()
+        self.reaction_to(first.map(|first| first.end)).chain(unknown).nth(TICKET_RECORDS.saturating_sub(1)).is_some()
     }
 
     /// A full TLS 1.3 handshake.
@@ -467,7 +472,7 @@ impl Handshake {
         let client = match client {
             ClientAuth::Proved(_, evidence) if rejected => ClientAuth::Proved(Presented::Rejected, evidence),
             ClientAuth::Refuted(how, Evidence { proof, .. })
-                if self.may_offer(extension::POST_HANDSHAKE_AUTH) =>
+                if self.may_authenticate_late =>
             {
                 let later = lengths.get(last.saturating_add(1)..).unwrap_or_default();
                 if client_auth::post_handshake(suite, later) {
@@ -511,7 +516,7 @@ impl Handshake {
         let size = Arithmetic::of(suite);
         let open = lengths.len() < DECIDED && !self.ended_either();
         let later = lengths.get(1..EARLY_WATCH.min(lengths.len())).unwrap_or_default();
-        self.may_offer(extension::EARLY_DATA)
+        self.may_send_early
             && !self.again()
             && (open
                 || later.iter().any(|length| {

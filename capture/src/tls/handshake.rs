@@ -31,6 +31,11 @@ pub(crate) struct Handshake {
     /// Messages come from DTLS, whose ClientHello has a cookie field.
     pub(super) datagram: bool,
     pub(super) early_data: bool,
+    /// Of the hello in force: whether it was cut, and whether its client may send early data and authenticate after the
+    /// handshake, which every later record asks.
+    hello_cut: bool,
+    pub(super) may_send_early: bool,
+    pub(super) may_authenticate_late: bool,
     pub(super) retry: bool,
     pub(super) client_ccs: bool,
     pub(super) server_ccs: bool,
@@ -86,8 +91,11 @@ impl Handshake {
                 break;
             }
         }
+        let stream = self.stream(side);
+        stream.shrink();
         // What broke a stream is no event.
-        self.fresh |= self.stream(side).broken.is_some();
+        let broken = stream.broken.is_some();
+        self.fresh |= broken;
     }
 
     /// Reads on to the next thing said in the clear, or to the end of a record whose beginning was; `false` when the bytes
@@ -185,7 +193,9 @@ impl Handshake {
                 self.message(side, kind, length, Cow::Owned(body));
             }
             (Side::Client, Event::Ssl2ClientHello(body)) => {
-                self.hello = ClientHello::read_ssl2(&body);
+                if let Some(hello) = ClientHello::read_ssl2(&body) {
+                    self.put_in_force(hello);
+                }
             }
             (Side::Server, Event::Ssl2Server) => {
                 self.answer = Some(ServerHello { version: 2, ..ServerHello::default() });
@@ -295,8 +305,7 @@ impl Handshake {
         if record.kind != 23 && (self.is_tls13() || !self.client.protected) {
             return;
         }
-        let cut = self.hello.as_ref().is_some_and(|hello| !hello.whole);
-        if (self.early_data || cut) && !self.again() {
+        if (self.early_data || self.hello_cut) && !self.again() {
             let end = self.answer_end.unwrap_or(1);
             if record.mark.acknowledged.is_some_and(|acknowledged| u64::from(acknowledged) < end) {
                 return;
@@ -310,6 +319,15 @@ impl Handshake {
         }
     }
 
+    fn put_in_force(&mut self, hello: ClientHello) {
+        self.hello_cut = !hello.whole;
+        self.may_send_early = hello.may_offer(extension::EARLY_DATA);
+        self.may_authenticate_late = hello.may_offer(extension::POST_HANDSHAKE_AUTH);
+        if let Some(first) = self.hello.replace(hello) {
+            self.first_hello.get_or_insert_with(|| Box::new(first));
+        }
+    }
+
     pub(crate) fn client_message(&mut self, kind: u8, length: u32, body: Cow<'_, [u8]>) {
         match kind {
             1 => {
@@ -320,9 +338,7 @@ impl Handshake {
                     // A renegotiation in the clear does not exist; whatever this is, the first hello stands.
                     return;
                 }
-                if let Some(first) = self.hello.replace(hello) {
-                    self.first_hello.get_or_insert_with(|| Box::new(first));
-                }
+                self.put_in_force(hello);
                 self.client_records.clear();
             }
             11 => {

@@ -222,6 +222,11 @@ impl ClientHello {
         }
     }
 
+    /// Whether it offers an extension, or was cut so that it may.
+    pub(crate) fn may_offer(&self, kind: u16) -> bool {
+        self.offers(kind) || !self.whole
+    }
+
     pub(crate) fn offers_tls13(&self) -> bool {
         self.supported_versions().any(is_tls13)
     }

@@ -317,6 +317,7 @@ impl Opening {
         self.weight
     }
 
+    #[inline]
     fn push(&mut self, way: Way, segment: Segment<'_>) {
         let Self { streams, held, tls, fresh, .. } = self;
         // The streams' starts cannot change once TLS is found, so marks can be placed while pieces come out.
