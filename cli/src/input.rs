@@ -42,7 +42,7 @@ pub(crate) fn captures(paths: &[PathBuf], limits: Limits, threads: usize) -> Obs
 }
 
 /// How many frames are read before the flows that they ended are given away.
-const BATCH: usize = 256;
+const BATCH: usize = 64;
 
 /// Reads captures as one, in order of time, so that a connection that spans rotated files is one flow, and gives every
 /// flow to `each` once it is over, in the order in which that became known. `pause` is called when all that the input

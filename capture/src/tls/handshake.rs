@@ -128,6 +128,7 @@ impl Handshake {
     pub(crate) fn prefetch_ends(&self) {
         for records in [&self.client_records, &self.server_records] {
             prefetch_at(records, 0);
+            prefetch_at(records, records.len() / 2);
             prefetch_at(records, records.len());
         }
     }
