@@ -227,12 +227,13 @@ impl Engine {
         }
         let mut openings = [None; BATCH];
         for (ahead, opening) in batch.iter().zip(&mut openings) {
-            if let What::Packet(_, Place { part, hint: Some(hint), .. }) = ahead.what
-                && let Some(connection) = self.parts.get(part).and_then(|part| part.table().get(hint))
+            if let What::Packet(packet, Place { part, hint: Some(hint), .. }) = &ahead.what
+                && let Some(connection) = self.parts.get(*part).and_then(|part| part.table().get(*hint))
                 && let Some(found) = connection.opening()
             {
                 found.prefetch();
-                *opening = Some(found);
+                // Without payload, it is only acknowledged what is there.
+                *opening = (!packet.payload.bytes.is_empty()).then_some(found);
             }
         }
         for opening in openings.iter().flatten() {

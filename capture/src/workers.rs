@@ -475,7 +475,8 @@ fn tick(parts: &mut [Partition], outbox: &mut Outbox, moment: u64, now: Timestam
     let mut overdue = Vec::new();
     for (number, part) in parts.iter_mut().enumerate() {
         let due = part.overdue(now, outbox).into_iter();
-        overdue.extend(due.filter_map(|(last, place, what)| Some((last, part.id(place)?, number, place, what))));
+        overdue
+            .extend(due.filter_map(|(last, place, what)| Some((last, part.id(place)?, number, place, what))));
     }
     overdue.sort_unstable();
     for (last, id, number, place, what) in overdue {

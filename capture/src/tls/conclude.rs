@@ -239,9 +239,7 @@ impl Handshake {
             let accepted = server.selected_identity.is_some();
             let Some(start) = self.flight_start(accepted, suite) else { return false };
             let flight = self.client_records.get(start..).unwrap_or_default();
-            let late = !self.may_authenticate_late
-                || flight.len() >= LATE_WATCH
-                || stuck(self.client.broken);
+            let late = !self.may_authenticate_late || flight.len() >= LATE_WATCH || stuck(self.client.broken);
             let answered = silent || self.tickets_over(flight);
             if !late || !answered || flight.is_empty() {
                 return false;
@@ -425,7 +423,10 @@ impl Handshake {
             record.mark.acknowledged.is_none()
                 && first.is_some_and(|first| record.mark.packet > first.mark.packet)
         });
-        self.reaction_to(first.map(|first| first.end)).chain(unknown).nth(TICKET_RECORDS.saturating_sub(1)).is_some()
+        self.reaction_to(first.map(|first| first.end))
+            .chain(unknown)
+            .nth(TICKET_RECORDS.saturating_sub(1))
+            .is_some()
     }
 
     /// A full TLS 1.3 handshake.
@@ -471,9 +472,7 @@ impl Handshake {
         };
         let client = match client {
             ClientAuth::Proved(_, evidence) if rejected => ClientAuth::Proved(Presented::Rejected, evidence),
-            ClientAuth::Refuted(how, Evidence { proof, .. })
-                if self.may_authenticate_late =>
-            {
+            ClientAuth::Refuted(how, Evidence { proof, .. }) if self.may_authenticate_late => {
                 let later = lengths.get(last.saturating_add(1)..).unwrap_or_default();
                 if client_auth::post_handshake(suite, later) {
                     sent(Proof::Inferred, Reason::PostHandshake)
