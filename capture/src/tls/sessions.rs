@@ -93,11 +93,11 @@ impl<V: Default> Bounded<V> {
         } else {
             let place = *oldest;
             if let Some(value) = values.get_mut(place) {
-                let gone = std::mem::replace(value, (name, V::default()));
                 let is_it = |at: &u32| *at as usize == place;
-                if let Ok(entry) = places.find_entry(hasher.hash_one(gone.0), is_it) {
+                if let Ok(entry) = places.find_entry(hasher.hash_one(value.0), is_it) {
                     entry.remove();
                 }
+                *value = (name, V::default());
             }
             *oldest = place.saturating_add(1).checked_rem(*most).unwrap_or(0);
             *forgotten = forgotten.saturating_add(1);
