@@ -41,7 +41,12 @@ pub fn expect(mesh: &Mesh, from: IpAddr, to: Endpoint, sni: Option<&str>) -> Exp
     let behind = mesh.meant(to.ip, to.port, sni);
     let out = outbound::decide(mesh, client_pod, &behind, to.ip, to.port, sni, &mut trace);
     let client_steps = trace.len();
-    let server_pod = mesh.pod_at(to.ip, Some(to.port));
+    let reached = mesh.server_at(to.ip, to.port);
+    if let Some((pod, port)) = reached.filter(|(pod, _)| !pod.ips.contains(&to.ip)) {
+        let effect = format!("published at this port of its node for its port {port}");
+        trace.cite("inbound.published-address", &pod.meta, None, pod.meta.line, effect);
+    }
+    let server_pod = reached.map(|(pod, _)| pod);
     // A client outside the cluster dials what a Service is published at.
     let published = server_pod.is_none().then(|| mesh.published_at(to.ip, to.port)).flatten();
     let behind = match published {
@@ -54,8 +59,8 @@ pub fn expect(mesh: &Mesh, from: IpAddr, to: Endpoint, sni: Option<&str>) -> Exp
         }
         _ => behind,
     };
-    let inbound = match server_pod {
-        Some(pod) => inbound::at_pod(mesh, pod, to.port, sni, &mut trace),
+    let inbound = match reached {
+        Some((pod, port)) => inbound::at_pod(mesh, pod, port, sni, &mut trace),
         None => behind_virtual_address(mesh, &behind, to, sni, &mut trace),
     };
     let protocol = behind

@@ -49,9 +49,9 @@ pub struct Explanation {
 pub fn explain(mesh: &Mesh, question: &Question) -> Explanation {
     let expectation = expect(mesh, question.from, question.to, question.sni.as_deref());
     let mut lint = touching(&expectation);
-    let gateway = mesh.pod_at(question.to.ip, Some(question.to.port));
-    let gateway = gateway.filter(|pod| question.sni.is_none() && pod.proxy == PartyKind::Gateway);
-    if gateway.is_some_and(|pod| needs_sni(mesh, pod, question.to.port)) {
+    let gateway = mesh.server_at(question.to.ip, question.to.port);
+    let gateway = gateway.filter(|(pod, _)| question.sni.is_none() && pod.proxy == PartyKind::Gateway);
+    if gateway.is_some_and(|(pod, port)| needs_sni(mesh, pod, port)) {
         lint.push("GW08");
     }
     Explanation {

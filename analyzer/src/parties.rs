@@ -23,8 +23,8 @@ pub fn client(mesh: &Mesh, ip: IpAddr) -> Party {
 pub fn server(mesh: &Mesh, to: Endpoint) -> Party {
     let behind = mesh.behind(to.ip, to.port);
     let behind = behind.first();
-    match mesh.pod_at(to.ip, Some(to.port)) {
-        Some(pod) => of_pod(pod, to.ip, behind.map(service)),
+    match mesh.server_at(to.ip, to.port) {
+        Some((pod, _)) => of_pod(pod, to.ip, behind.map(service)),
         None => {
             let published = mesh.published_at(to.ip, to.port);
             elsewhere(mesh, to.ip, behind.or(published.as_ref()))

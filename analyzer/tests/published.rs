@@ -57,3 +57,37 @@ fn what_a_service_is_published_at_stands_for_its_pods() {
     ask(&mesh, "203.0.113.9", "198.51.100.9:443", Some("a.example.com"), &json!({"allowed": ["tls"]}));
     ask(&mesh, "203.0.113.9", "198.51.100.9:443", Some("b.example.com"), &json!({"allowed": []}));
 }
+
+#[test]
+fn a_port_of_its_node_leads_to_the_pod_behind() {
+    let gateway = spec(
+        "Gateway",
+        "gw",
+        "web",
+        "selector: {istio: gw}, servers: [{port: {number: 8443, name: https, protocol: HTTPS}, hosts: ['*'], \
+         tls: {mode: SIMPLE, credentialName: c}}]",
+    );
+    let router = pod(
+        "gw-0",
+        "10.0.3.1",
+        ", labels: {istio: gw}",
+        "containers: [{name: istio-proxy, args: [proxy, router], ports: [{containerPort: 8443, hostPort: 443}, \
+         {containerPort: 8080, hostPort: 80, hostIP: 192.0.2.77}, {containerPort: 8443, hostPort: 444, protocol: UDP}]}]",
+    )
+    .replace("podIP:", "hostIP: 192.0.2.10, podIP:");
+    let mesh = load(&[&router, &gateway]);
+    let served = json!({"allowed": ["tls"]});
+    let unknown = json!({"allowed": all()});
+    for (to, expected) in [
+        ("192.0.2.10:443", &served),
+        ("10.0.3.1:8443", &served),
+        // Only the ports that are named, on the addresses that they are named for.
+        ("192.0.2.10:8443", &unknown),
+        ("192.0.2.10:444", &unknown),
+        ("192.0.2.10:80", &unknown),
+        ("192.0.2.11:443", &unknown),
+        ("192.0.2.77:80", &json!({"allowed": []})),
+    ] {
+        ask(&mesh, "203.0.113.9", to, None, expected);
+    }
+}

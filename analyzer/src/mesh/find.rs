@@ -214,6 +214,19 @@ impl Mesh {
         }
     }
 
+    /// Returns the pod that a connection to this address and port reaches, and at which port of its own: another one where the
+    /// address is its node's and the port one that leads to it.
+    ///
+    /// Kubernetes: Pod, `containers[].ports[].hostPort`.
+    #[must_use]
+    pub fn server_at(&self, ip: IpAddr, port: u16) -> Option<(&Pod, u16)> {
+        if let Some(pod) = self.pod_at(ip, Some(port)) {
+            return Some((pod, port));
+        }
+        let (place, own) = self.pods_by_host_port.get(&(ip, port))?;
+        Some((self.pods.get(*place)?, *own))
+    }
+
     /// Tells whether pods of the host network share this address.
     #[must_use]
     pub fn is_node(&self, ip: IpAddr) -> bool {
@@ -315,7 +328,7 @@ impl Mesh {
     #[must_use]
     pub fn meant(&self, ip: IpAddr, port: u16, sni: Option<&str>) -> Vec<Behind<'_>> {
         let behind = self.behind(ip, port);
-        let pod = self.pod_at(ip, Some(port));
+        let pod = self.server_at(ip, port).map(|(pod, _)| pod);
         let unknown = behind.is_empty() && pod.is_none();
         let Some(sni) = sni else {
             return if unknown { self.capturing(port) } else { behind };

@@ -66,6 +66,8 @@ pub struct Mesh {
     pub(super) places: Places,
     pub(super) gateway_ports: HashMap<(IpAddr, u16), usize>,
     pub(super) pods_by_ip: HashMap<IpAddr, Vec<usize>>,
+    /// Pods by the ports of their nodes that lead to them, and the ports there.
+    pub(super) pods_by_host_port: HashMap<(IpAddr, u16), (usize, u16)>,
     pub(super) hosts_by_ip: HashMap<IpAddr, Vec<usize>>,
     pub(super) ranges: Ranges,
 }
@@ -229,11 +231,15 @@ impl Mesh {
 
     fn place_pods(&mut self) {
         self.pods_by_ip.clear();
+        self.pods_by_host_port.clear();
         self.places.pods.clear();
         // The address of a pod that has ended may belong to another one by now.
         for (index, pod) in self.pods.iter().enumerate().filter(|(_, pod)| !pod.ended) {
             for ip in &pod.ips {
                 self.pods_by_ip.entry(*ip).or_default().push(index);
+            }
+            for (node, there, own) in &pod.host_ports {
+                self.pods_by_host_port.entry((*node, *there)).or_insert((index, *own));
             }
             let places = self.places.pods.entry(pod.meta.namespace.clone()).or_default();
             places.all.push(index);

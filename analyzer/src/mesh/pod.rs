@@ -34,6 +34,8 @@ pub struct Pod {
     pub unprivileged: bool,
     /// Declared container ports, with their names.
     pub ports: Vec<(Option<String>, u16)>,
+    /// Ports of its node that lead to ports of its own: the node's address, the port there, and its own.
+    pub host_ports: Vec<(IpAddr, u16, u16)>,
     /// Images of its containers, each with the ports that the container declares.
     pub images: Vec<(String, Vec<u16>)>,
     /// The workload's name.
@@ -93,6 +95,9 @@ impl Pod {
                     .map(|number| (entry.get("name").and_then(Node::scalar), number))
             })
             .collect();
+        let host_network =
+            spec.and_then(|spec| spec.get("hostNetwork")).and_then(Node::bool).unwrap_or(false);
+        let host_ports = if host_network { Vec::new() } else { host_ports(status, containers) };
         let images = containers
             .iter()
             .filter(|container| container.get("name").and_then(Node::text) != Some("istio-proxy"))
@@ -130,7 +135,7 @@ impl Pod {
             own_certificates: metadata("TLS_CLIENT_CERT_CHAIN").is_some(),
             unprivileged: metadata("UNPRIVILEGED_POD").is_some_and(|value| value == "true"),
             ips,
-            host_network: spec.and_then(|spec| spec.get("hostNetwork")).and_then(Node::bool).unwrap_or(false),
+            host_network,
             service_account: spec
                 .and_then(|spec| spec.get("serviceAccountName"))
                 .and_then(Node::scalar)
@@ -146,6 +151,7 @@ impl Pod {
                     == Some("istio-proxy")
                 && !has_argument("sidecar"),
             ports,
+            host_ports,
             images,
             workload,
             controller,
@@ -169,6 +175,7 @@ impl Pod {
             own_certificates: false,
             unprivileged: false,
             ports: Vec::new(),
+            host_ports: Vec::new(),
             images: Vec::new(),
             controller: None,
             workload: meta.name.to_string(),
@@ -206,6 +213,30 @@ impl Pod {
     pub fn named_port(&self, name: &str) -> Option<u16> {
         self.ports.iter().find(|(named, _)| named.as_deref() == Some(name)).map(|(_, number)| *number)
     }
+}
+
+/// Lists the ports of the node that the containers' `hostPort`s take: on all its addresses, or on the one that `hostIP` says.
+fn host_ports(status: Option<&Node>, containers: &[Node]) -> Vec<(IpAddr, u16, u16)> {
+    let field = |name: &str| status.and_then(|status| status.get(name));
+    let listed = field("hostIPs").map(Node::items).unwrap_or_default().iter();
+    let address = |node: &Node| node.text().and_then(|text| text.parse::<IpAddr>().ok());
+    let mut node: Vec<IpAddr> = listed.filter_map(|entry| entry.get("ip").and_then(address)).collect();
+    node.extend(field("hostIP").and_then(address).filter(|ip| !node.contains(ip)));
+    let entries =
+        containers.iter().flat_map(|own| own.get("ports").map(Node::items).unwrap_or_default()).filter(|entry| {
+            entry.get("protocol").and_then(Node::text).is_none_or(|protocol| protocol == "TCP")
+        });
+    let mut found = Vec::new();
+    for entry in entries {
+        let (Some(there), Some(own)) = (port(entry.get("hostPort")), port(entry.get("containerPort"))) else {
+            continue;
+        };
+        match entry.get("hostIP").and_then(address).filter(|ip| !ip.is_unspecified()) {
+            Some(ip) => found.push((ip, there, own)),
+            None => found.extend(node.iter().map(|ip| (*ip, there, own))),
+        }
+    }
+    found
 }
 
 fn kind(labels: &Labels, istio_proxy: bool, router: bool, ambient: bool) -> PartyKind {

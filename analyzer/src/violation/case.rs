@@ -4,6 +4,7 @@ use flow::{Class, ClientAuth, Flow, Outcome, Security, Timestamp, TlsSession};
 
 use crate::expectation::Expectation;
 use crate::mesh::destination_rule::{DestinationRule, TlsSettings};
+use crate::mesh::pod::Pod;
 use crate::mesh::{HostService, Mesh, Owner};
 use crate::policy::outbound::istio_sni;
 use crate::policy::visibility::covers;
@@ -138,6 +139,11 @@ impl<'a> Case<'a> {
     /// Returns the rule that set the client's TLS; absent for auto mTLS and what is built in.
     pub(crate) fn client_cause(&self) -> Option<String> {
         named(&self.expectation.expected.client_tls_from)
+    }
+
+    /// Returns the pod that it reached, and at which of its ports.
+    pub(crate) fn server_pod(&self) -> Option<(&'a Pod, u16)> {
+        self.mesh.server_at(self.flow.server.ip, self.flow.server.port)
     }
 
     /// Returns the Gateway whose server took the connection.

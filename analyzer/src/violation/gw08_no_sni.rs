@@ -21,10 +21,10 @@ pub(crate) const RULE: Rule = Rule {
 
 fn breach(case: &Case<'_>) -> Option<Breach> {
     let tls = case.tls()?;
-    let pod = case.mesh.pod_at(case.flow.server.ip, Some(case.flow.server.port))?;
+    let (pod, port) = case.server_pod()?;
     // Without the ClientHello nobody knows whether it named a host; after a ServerHello it failed for another reason.
     let without = tls.ja4.is_some() && tls.sni.is_none() && tls.version.is_none() && case.has_failed();
-    (without && needs_sni(case.mesh, pod, case.flow.server.port)).then(|| {
+    (without && needs_sni(case.mesh, pod, port)).then(|| {
         let what = "a ClientHello without SNI was refused: every server of this port is chosen by it";
         Breach::new(case.gateway_cause(), what)
     })

@@ -31,8 +31,7 @@ fn unenforced(case: &Case<'_>) -> Option<Breach> {
     if case.expectation.expected.server_mode.is_some() {
         return None;
     }
-    let port = case.flow.server.port;
-    let pod = case.mesh.pod_at(case.flow.server.ip, Some(port))?;
+    let (pod, port) = case.server_pod()?;
     // Gateways and waypoints consult no PeerAuthentication: none is broken there.
     if matches!(pod.proxy, PartyKind::Gateway | PartyKind::Waypoint) {
         return None;

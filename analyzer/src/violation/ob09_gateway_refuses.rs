@@ -38,8 +38,7 @@ fn breach(case: &Case<'_>) -> Option<Breach> {
 /// No server was chosen, because the connection carries no SNI to choose by; where all servers of the port refuse it, it
 /// does not matter which it would have been.
 fn refused_by_every_server(case: &Case<'_>) -> Option<Breach> {
-    let port = case.flow.server.port;
-    let pod = case.mesh.pod_at(case.flow.server.ip, Some(port))?;
+    let (pod, port) = case.server_pod()?;
     let servers: Vec<_> = gateway::servers_on(case.mesh, pod, port)
         .into_iter()
         .filter(|(_, server)| gateway::rejected(server).is_none())

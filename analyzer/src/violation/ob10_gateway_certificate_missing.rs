@@ -32,10 +32,9 @@ fn breach(case: &Case<'_>) -> Option<Breach> {
 }
 
 fn advice(case: &Case<'_>, _: &Breach) -> Advice {
-    let pod = case.mesh.pod_at(case.flow.server.ip, Some(case.flow.server.port));
-    let loaded = pod.map_or_else(String::new, |pod| {
+    let loaded = case.server_pod().map_or_else(String::new, |(pod, port)| {
         let (namespace, name) = (&pod.meta.namespace, &pod.meta.name);
-        format!(" (istioctl -n {namespace} proxy-config listener {name} --port {})", case.flow.server.port)
+        format!(" (istioctl -n {namespace} proxy-config listener {name} --port {port})")
     });
     Advice::new(
         format!(

@@ -63,7 +63,7 @@ fn into_the_sidecar(case: &Case<'_>, sni: &str) -> Option<(String, Wrapped)> {
 /// The leg to a gateway that passes TLS on to a destination.
 fn through_the_gateway(case: &Case<'_>, sni: &str) -> Option<(String, Wrapped)> {
     let server = case.expectation.expected.gateway_server.as_ref()?;
-    let pod = case.mesh.pod_at(case.flow.server.ip, Some(case.flow.server.port))?;
+    let (pod, _) = case.server_pod()?;
     if server.tls_mode.as_deref() != Some("PASSTHROUGH") {
         return None;
     }

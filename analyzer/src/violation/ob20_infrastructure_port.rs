@@ -39,8 +39,8 @@ fn is_istiod(case: &Case<'_>) -> bool {
         labels.get("app").is_some_and(|app| app == "istiod")
             || labels.get("istio").is_some_and(|name| name == "pilot")
     };
-    match case.mesh.pod_at(to.ip, Some(to.port)) {
-        Some(pod) => named(&pod.meta.labels),
+    match case.server_pod() {
+        Some((pod, _)) => named(&pod.meta.labels),
         None => case.mesh.behind(to.ip, to.port).iter().any(|behind| match behind.host.owner {
             Owner::Service(index) => {
                 case.mesh.services.get(index).and_then(|service| service.selector.as_ref()).is_some_and(named)

@@ -96,8 +96,7 @@ pub(super) fn mode_of(policy: &PeerAuthentication, mode: ServerMode) -> Change {
 /// Opens one port of the server's workload: in the workload's own policy where it has one, for policies are not merged. In
 /// the root namespace no policy acts for single workloads.
 pub(super) fn open_port(case: &Case<'_>) -> Option<Change> {
-    let port = case.flow.server.port;
-    let pod = case.mesh.pod_at(case.flow.server.ip, Some(port))?;
+    let (pod, port) = case.server_pod()?;
     if *pod.meta.namespace == *case.mesh.config.root_namespace {
         return None;
     }
@@ -182,7 +181,7 @@ pub(super) fn restart_client(case: &Case<'_>) -> String {
 
 /// The same of the server's.
 pub(super) fn restart_server(case: &Case<'_>) -> String {
-    restart(case.mesh.pod_at(case.flow.server.ip, Some(case.flow.server.port)), case.server)
+    restart(case.server_pod().map(|(pod, _)| pod), case.server)
 }
 
 fn restart(pod: Option<&Pod>, party: &Party) -> String {

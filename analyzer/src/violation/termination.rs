@@ -91,8 +91,7 @@ pub(super) fn restart(case: &Case<'_>) -> String {
 /// Returns the Gateway's server that ends the TLS; absent where it only passes it on.
 pub(super) fn terminating_server<'a>(case: &Case<'a>) -> Option<(&'a Gateway, &'a Server)> {
     let described = case.expectation.expected.gateway_server.as_ref()?;
-    let port = case.flow.server.port;
-    let pod = case.mesh.pod_at(case.flow.server.ip, Some(port))?;
+    let (pod, port) = case.server_pod()?;
     let (gateway, server) =
         gateway::servers_on(case.mesh, pod, port).into_iter().find(|(gateway, server)| {
             gateway.meta.id() == described.from && server.port_name == described.port_name

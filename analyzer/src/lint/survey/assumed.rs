@@ -230,6 +230,7 @@ impl Assumption<'_> {
             own_certificates: false,
             unprivileged: false,
             ports,
+            host_ports: Vec::new(),
             images: Vec::new(),
             workload: meta.name.to_string(),
             controller: None,
