@@ -98,6 +98,9 @@ fn a_trust_domain_of_its_own_without_an_alias_may_have_been_changed() {
         ("{trustDomain: new.example, trustDomainAliases: [cluster.local]}", false),
         ("{trustDomain: new.example, trustDomainAliases: [old.example]}", false),
         ("trustDomain: cluster.local", false),
+        // As the protocol buffer has the names.
+        ("trust_domain: new.example", true),
+        ("{trust_domain: new.example, trust_domain_aliases: [cluster.local]}", false),
         ("enableAutoMtls: true", false),
     ] {
         found("MC01", &[&config(mesh).replace("networking.istio.io/v1", "v1")], changed);

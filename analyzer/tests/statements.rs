@@ -109,6 +109,20 @@ fn port_levels_go_by_container_port_of_a_policy_for_workloads() {
 }
 
 #[test]
+fn ages_are_moments_however_they_are_written() {
+    let created = |day: &str, name: &str, of: &str| {
+        policy("web", name, 1, &format!("{SERVER}, mtls: {{mode: {of}}}"))
+            .replace("2026-01-01T00:00:00Z", day)
+    };
+    // Two hours east it was ten in the evening of the day before.
+    let first = created("2026-01-02T00:00:00+02:00", "b", "STRICT");
+    mode(&[first, created("2026-01-01T23:00:00Z", "a", "DISABLE")], 8080, "STRICT", "web/b");
+    // A fraction of a second is later than none, though its text comes first.
+    let later = created("2026-01-01T23:00:00.5Z", "a", "DISABLE");
+    mode(&[later, created("2026-01-01T23:00:00Z", "b", "STRICT")], 8080, "STRICT", "web/b");
+}
+
+#[test]
 fn the_oldest_service_of_a_container_port_says_its_protocol() {
     let service = |name: &str, day: u8, port: &str| {
         object(

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use flow::Timestamp;
 use ipnet::IpNet;
 
 use crate::mesh::Mesh;
@@ -125,26 +126,18 @@ impl Mesh {
         }
         // Slices say the same as the older Endpoints, and more.
         by_service.extend(sliced);
-        let mut hosts: Vec<(bool, String, HostService)> = Vec::new();
+        let mut hosts: Vec<(bool, Timestamp, HostService)> = Vec::new();
         for (index, service) in self.services.iter().enumerate() {
             let slices = by_service
                 .get(&(&*service.meta.namespace, &*service.meta.name))
                 .map_or(&[][..], Vec::as_slice);
             let host = self.service_host(index, service, slices);
-            hosts.push((
-                service.meta.created.is_none(),
-                service.meta.created.clone().unwrap_or_default(),
-                host,
-            ));
+            hosts.push((service.meta.created.is_none(), service.meta.created.unwrap_or_default(), host));
         }
         for (index, entry) in self.service_entries.iter().enumerate() {
             for name in &entry.hosts {
                 let host = self.entry_host(index, entry, name);
-                hosts.push((
-                    entry.meta.created.is_none(),
-                    entry.meta.created.clone().unwrap_or_default(),
-                    host,
-                ));
+                hosts.push((entry.meta.created.is_none(), entry.meta.created.unwrap_or_default(), host));
             }
         }
         hosts.sort_by(|a, b| {

@@ -1,7 +1,7 @@
 //! MeshConfig: the `istio` ConfigMap.
 
 use crate::mesh::meta::{Meta, texts};
-use crate::mesh::node::Node;
+use crate::mesh::node::{Node, Value};
 
 /// The settings that change an answer, with Istio's defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +72,8 @@ impl Default for MeshConfig {
 impl MeshConfig {
     /// Reads the YAML of `data.mesh`, whose first line stands at `first_line` of its file.
     pub(crate) fn read(mesh: &Node, first_line: u32) -> Self {
+        let mut mesh = mesh.clone();
+        json_names(&mut mesh);
         let line = |field: &str| {
             mesh.get(field).map(|node| node.key_line.saturating_add(first_line).saturating_sub(1))
         };
@@ -104,5 +106,31 @@ impl MeshConfig {
                 == Some("true"),
             domain: default.domain,
         }
+    }
+}
+
+/// Gives fields that are written as the protocol buffer has them (`enable_auto_mtls`) the names that they have in JSON
+/// (`enableAutoMtls`): istiod takes both. Keys of the user's own, as in `proxyMetadata`, begin with a capital.
+///
+/// Source: Protocol Buffers, ProtoJSON format, "Field names".
+fn json_names(node: &mut Node) {
+    match &mut node.value {
+        Value::Map(entries) => {
+            for (key, value) in entries {
+                if key.starts_with(|first: char| first.is_ascii_lowercase()) {
+                    let mut words = key.split('_');
+                    let mut name = words.next().unwrap_or_default().to_owned();
+                    for word in words {
+                        let mut letters = word.chars();
+                        name.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+                        name.extend(letters);
+                    }
+                    *key = name;
+                }
+                json_names(value);
+            }
+        }
+        Value::List(items) => items.iter_mut().for_each(json_names),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Float(_) | Value::Text(_) => {}
     }
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use flow::Timestamp;
+
 use crate::mesh::node::Node;
 
 /// Labels, or a selector over them.
@@ -26,8 +28,8 @@ pub struct Meta {
     pub labels: Labels,
     /// Annotations.
     pub annotations: Labels,
-    /// `creationTimestamp`, RFC 3339 in UTC, so that it compares as text; absent sorts last: such an object is the newest.
-    pub created: Option<String>,
+    /// `creationTimestamp`; absent, or not RFC 3339, sorts last: such an object is the newest.
+    pub created: Option<Timestamp>,
     /// The file it was read from.
     pub file: File,
     /// Line of the document's first key, from 1.
@@ -38,7 +40,7 @@ pub struct Meta {
 }
 
 /// How objects compete in Istio: the oldest first, then by name, then by namespace.
-pub type Age<'a> = (bool, &'a str, &'a str, &'a str);
+pub type Age<'a> = (bool, Timestamp, &'a str, &'a str);
 
 impl Meta {
     /// Reads `metadata` of a document; absent when it has no name.
@@ -55,7 +57,10 @@ impl Meta {
             name: name.as_str().into(),
             labels: labels(metadata.get("labels")),
             annotations: labels(metadata.get("annotations")),
-            created: metadata.get("creationTimestamp").and_then(Node::scalar),
+            created: metadata
+                .get("creationTimestamp")
+                .and_then(Node::text)
+                .and_then(|text| text.parse().ok()),
             file: file.clone(),
             line: document.entries().first().map_or(document.line, |(_, node)| node.line),
             source: written.then(|| Arc::new(document.json())),
@@ -75,7 +80,7 @@ impl Meta {
     /// Returns what this object competes by with others of its kind.
     #[must_use]
     pub fn age(&self) -> Age<'_> {
-        (self.created.is_none(), self.created.as_deref().unwrap_or(""), &self.name, &self.namespace)
+        (self.created.is_none(), self.created.unwrap_or_default(), &self.name, &self.namespace)
     }
 }
 

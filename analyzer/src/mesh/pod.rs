@@ -222,10 +222,10 @@ fn host_ports(status: Option<&Node>, containers: &[Node]) -> Vec<(IpAddr, u16, u
     let address = |node: &Node| node.text().and_then(|text| text.parse::<IpAddr>().ok());
     let mut node: Vec<IpAddr> = listed.filter_map(|entry| entry.get("ip").and_then(address)).collect();
     node.extend(field("hostIP").and_then(address).filter(|ip| !node.contains(ip)));
-    let entries =
-        containers.iter().flat_map(|own| own.get("ports").map(Node::items).unwrap_or_default()).filter(|entry| {
-            entry.get("protocol").and_then(Node::text).is_none_or(|protocol| protocol == "TCP")
-        });
+    let entries = containers
+        .iter()
+        .flat_map(|own| own.get("ports").map(Node::items).unwrap_or_default())
+        .filter(|entry| entry.get("protocol").and_then(Node::text).is_none_or(|protocol| protocol == "TCP"));
     let mut found = Vec::new();
     for entry in entries {
         let (Some(there), Some(own)) = (port(entry.get("hostPort")), port(entry.get("containerPort"))) else {

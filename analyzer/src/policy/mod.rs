@@ -114,7 +114,7 @@ pub const RULES: &[(&str, &str)] = &[
     ("inbound.no-proxy", "without a proxy nothing enforces a mode: the application decides"),
     (
         "inbound.published-address",
-        "an external address, a load balancer's, or a node port stands for the pods of its Service; to proxies it is an unknown destination",
+        "an external address, a load balancer's, or a node port stands for the pods of its Service, a container's `hostPort` for its pod; to proxies it is an unknown destination",
     ),
     ("interception.declared-ports", "before Istio 1.6 only declared container ports are redirected"),
     (
