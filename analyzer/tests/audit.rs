@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop at what it cannot read")]
 
+mod flows;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,8 +11,8 @@ use analyzer::audit::{Auditor, EXAMPLES, Ledger};
 use analyzer::mesh::{Manifest, Mesh};
 use analyzer::report::{Certainty, Judged, Judgement};
 use flow::{
-    ClientAuth, Close, Endpoint, Evidence, Flow, FlowId, Outcome, PerSide, Presented, Proof, Reason,
-    Security, Timestamp, TlsSession, Transport, Withheld,
+    ClientAuth, Close, Evidence, Flow, FlowId, Outcome, PerSide, Presented, Proof, Reason, Security,
+    Timestamp, TlsSession, Withheld,
 };
 
 fn auditor(case: &str) -> Auditor {
@@ -21,25 +23,8 @@ fn auditor(case: &str) -> Auditor {
 }
 
 fn flow(from: &str, to: &str, security: Security, answered: bool) -> Flow {
-    let to: std::net::SocketAddr = to.parse().unwrap();
-    Flow {
-        id: FlowId(1),
-        start: Timestamp::from_nanos(1),
-        end: Timestamp::from_nanos(2),
-        transport: Transport::Tcp,
-        client: Endpoint { ip: from.parse().unwrap(), port: 40000 },
-        server: Endpoint { ip: to.ip(), port: to.port() },
-        tunnel: Vec::new(),
-        seen_at: Vec::new(),
-        security,
-        protocol: None,
-        upgrade: None,
-        from_start: true,
-        tcp_handshake: None,
-        close: Close::Fin,
-        packets: PerSide { client: 3, server: 3 },
-        bytes: PerSide { client: 10, server: u64::from(answered) },
-    }
+    let flow = flows::flow(from, to, security);
+    Flow { bytes: PerSide { client: 10, server: u64::from(answered) }, ..flow }
 }
 
 fn plaintext() -> Security {

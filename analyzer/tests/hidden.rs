@@ -2,16 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop at what it cannot read")]
 
+mod flows;
+
 use std::path::Path;
 use std::sync::Arc;
 
 use analyzer::audit::Auditor;
 use analyzer::mesh::{Manifest, Mesh};
 use analyzer::report::{Certainty, Judgement};
-use flow::{
-    ClientAuth, Close, Endpoint, Evidence, Flow, FlowId, Outcome, PerSide, Presented, Proof, Reason,
-    Security, Timestamp, TlsSession, Transport, Withheld,
-};
+use flow::{ClientAuth, Evidence, Outcome, Presented, Proof, Reason, Security, TlsSession, Withheld};
+use flows::flow;
 
 /// Violations that say something of the client's certificate.
 const CLAIMS_OF_CERTIFICATES: [&str; 2] = ["OB03", "OB10"];
@@ -35,28 +35,6 @@ fn auditor(case: &str) -> Auditor {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/policy").join(case).join("resources.yaml");
     let text = std::fs::read_to_string(path).unwrap();
     Auditor::new(Arc::new(Mesh::load(vec![Manifest { file: "mesh.yaml".into(), text }]).0))
-}
-
-fn flow(from: &str, to: &str, security: Security) -> Flow {
-    let to: std::net::SocketAddr = to.parse().unwrap();
-    Flow {
-        id: FlowId(1),
-        start: Timestamp::from_nanos(1),
-        end: Timestamp::from_nanos(2),
-        transport: Transport::Tcp,
-        client: Endpoint { ip: from.parse().unwrap(), port: 40000 },
-        server: Endpoint { ip: to.ip(), port: to.port() },
-        tunnel: Vec::new(),
-        seen_at: Vec::new(),
-        security,
-        protocol: None,
-        upgrade: None,
-        from_start: true,
-        tcp_handshake: None,
-        close: Close::Fin,
-        packets: PerSide { client: 3, server: 3 },
-        bytes: PerSide { client: 10, server: 10 },
-    }
 }
 
 /// Every way to answer the question after the client's certificate.

@@ -9,6 +9,8 @@
 mod beside;
 mod class;
 mod egress;
+#[path = "../flows/mod.rs"]
+mod flows;
 mod gateways;
 mod grouping;
 mod history;
@@ -16,7 +18,6 @@ mod notes;
 mod remedies;
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use analyzer::audit::Auditor;
@@ -24,9 +25,10 @@ use analyzer::mesh::{Manifest, Mesh};
 use analyzer::report::{Judged, Judgement, Severity, Violation};
 use analyzer::violation::{RULES, SEEN};
 use flow::{
-    Certificate, ClientAuth, Close, Endpoint, Evidence, Flow, FlowId, Outcome, PerSide, Presented, Proof,
-    Security, Timestamp, TlsSession, TlsVersion, Transport, Withheld,
+    Certificate, ClientAuth, Evidence, Flow, Outcome, PerSide, Presented, Proof, Security, TlsSession,
+    TlsVersion, Withheld,
 };
+use flows::{at, flow};
 
 pub(crate) const FRONT: &str = "10.1.0.10";
 pub(crate) const JOB: &str = "10.1.0.40";
@@ -48,32 +50,6 @@ pub(crate) fn mesh(text: &str) -> Arc<Mesh> {
     let (mesh, errors) = Mesh::load(vec![Manifest { file: "mesh.yaml".into(), text: text.to_owned() }]);
     assert!(errors.is_empty(), "{errors:?}");
     Arc::new(mesh)
-}
-
-pub(crate) fn flow(from: &str, to: &str, security: Security) -> Flow {
-    let to: SocketAddr = to.parse().unwrap();
-    Flow {
-        id: FlowId(1),
-        start: at("2026-03-01T12:00:00Z"),
-        end: at("2026-03-01T12:00:05Z"),
-        transport: Transport::Tcp,
-        client: Endpoint { ip: from.parse().unwrap(), port: 40000 },
-        server: Endpoint { ip: to.ip(), port: to.port() },
-        tunnel: Vec::new(),
-        seen_at: Vec::new(),
-        security,
-        protocol: None,
-        upgrade: None,
-        from_start: true,
-        tcp_handshake: None,
-        close: Close::Fin,
-        packets: PerSide { client: 3, server: 3 },
-        bytes: PerSide { client: 10, server: 10 },
-    }
-}
-
-pub(crate) fn at(time: &str) -> Timestamp {
-    time.parse().unwrap()
 }
 
 /// The same flow without an answer: an attempt.
