@@ -75,7 +75,7 @@ impl Party {
     #[must_use]
     pub fn name(&self) -> String {
         match (&self.namespace, &self.workload) {
-            (Some(namespace), Some(workload)) => format!("{namespace}/{workload}"),
+            (Some(namespace), Some(workload)) => [namespace.as_str(), "/", workload].concat(),
             (None, Some(workload)) => workload.clone(),
             (_, None) => self.address.to_string(),
         }

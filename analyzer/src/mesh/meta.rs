@@ -70,10 +70,11 @@ impl Meta {
     /// Returns `Kind/namespace/name`, or `Kind/name` for cluster-wide kinds.
     #[must_use]
     pub fn id(&self) -> String {
+        // Put together rather than formatted: it is made for every citation.
         if self.namespace.is_empty() {
-            format!("{}/{}", self.kind, self.name)
+            [&self.kind, "/", &*self.name].concat()
         } else {
-            format!("{}/{}/{}", self.kind, self.namespace, self.name)
+            [&self.kind, "/", &*self.namespace, "/", &self.name].concat()
         }
     }
 

@@ -103,7 +103,7 @@ fn no_redirection(pod: &Pod) -> Option<String> {
 }
 
 fn annotation<'a>(pod: &'a Pod, name: &str) -> Option<&'a str> {
-    pod.meta.annotations.get(&format!("traffic.sidecar.istio.io/{name}")).map(String::as_str)
+    pod.meta.annotations.get(&["traffic.sidecar.istio.io/", name].concat()).map(String::as_str)
 }
 
 fn lists(list: &str, port: u16) -> bool {

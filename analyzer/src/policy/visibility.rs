@@ -132,7 +132,7 @@ pub fn full_name(host: &str, namespace: &str, domain: &str) -> String {
     if host.contains('.') || host.contains('*') {
         host.to_owned()
     } else {
-        format!("{host}.{namespace}.svc.{domain}")
+        [host, ".", namespace, ".svc.", domain].concat()
     }
 }
 

@@ -165,7 +165,16 @@ impl Rule {
             id: self.id.to_owned(),
             severity: self.severity,
             certainty: if breach.doubtful { Certainty::Likely } else { self.certainty(case) },
-            message: format!("{} to {} port {port}: {}", case.client.name(), case.server.name(), breach.what),
+            message: [
+                &*case.client.name(),
+                " to ",
+                &case.server.name(),
+                " port ",
+                &port.to_string(),
+                ": ",
+                &breach.what,
+            ]
+            .concat(),
             remedy: placed(advice, breach.cause.as_deref(), &because),
             cause: breach.cause,
             because,
