@@ -79,12 +79,17 @@ fn peers_that_are_not_declared_may_speak_hbone() {
 #[test]
 fn ambient_clients_ignore_every_tls_block() {
     let rule = |policy: &str| spec("DestinationRule", "own", "web", &format!("host: server{policy}"));
+    let caller = ambient().replace("server", "caller").replace("10.0.1.", "10.0.2.");
     for (policy, ignored) in [
         (", trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}", true),
         (", trafficPolicy: {tls: {mode: DISABLE}}", true),
         (", trafficPolicy: {connectionPool: {}}", false),
     ] {
-        found("AB03", &[&ambient(), &service(HTTP), &rule(policy)], ignored);
+        found("AB03", &[&ambient(), &caller, &service(HTTP), &rule(policy)], ignored);
+        // A server is no client of its own; the members of a headless service are each other's.
+        found("AB03", &[&ambient(), &service(HTTP), &rule(policy)], false);
+        let headless = service(HTTP).replace("10.96.0.2", "None");
+        found("AB03", &[&ambient(), &headless, &rule(policy)], ignored);
         found("AB03", &[&client(), &server(1), &service(HTTP), &rule(policy)], false);
     }
 }

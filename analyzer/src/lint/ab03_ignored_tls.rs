@@ -7,6 +7,7 @@ use crate::lint::Broken;
 use crate::lint::survey::Survey;
 use crate::lint::survey::destination_rules::{blocks, client_namespaces, host_of, written};
 use crate::lint::{Problem, Rule, names};
+use crate::mesh::pod::Pod;
 use crate::mesh::{HostService, Mesh};
 use crate::patch::{Patch, part, together};
 use crate::policy::destination_rule::Acting;
@@ -45,8 +46,10 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
             if has_waypoint(mesh, host) {
                 continue;
             }
-            let uses = |acting: Option<&Acting<'_>>| {
+            let servers = servers(mesh, host);
+            let uses = |pod: &Pod, acting: Option<&Acting<'_>>| {
                 acting.is_some_and(|acting| std::ptr::eq(acting.policy_from, rule))
+                    && !servers.contains(&(&*pod.meta.namespace, pod.workload.as_str()))
             };
             let own = client_namespaces(survey, &survey.ambient, host, uses);
             if !own.is_empty() {
@@ -69,6 +72,13 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
         problems.push(Problem::at(&rule.meta, tls.line, message, remedy).yaml(yaml));
     }
     problems
+}
+
+/// The workloads behind a host, by namespace and name: no clients of it. The members of a headless one call each other.
+fn servers<'a>(mesh: &'a Mesh, host: &HostService) -> BTreeSet<(&'a str, &'a str)> {
+    let endpoints = host.endpoints.iter().filter(|_| !host.original_destination);
+    let pods = endpoints.filter_map(|endpoint| mesh.pod_of(endpoint));
+    pods.map(|pod| (&*pod.meta.namespace, pod.workload.as_str())).collect()
 }
 
 const LABEL: &str = "istio.io/use-waypoint";

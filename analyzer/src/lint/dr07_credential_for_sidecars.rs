@@ -75,8 +75,9 @@ fn users<'a>(survey: &Survey<'a>, rule: &DestinationRule) -> Option<Vec<&'a Pod>
     }
     let mut namespaces = BTreeSet::new();
     for host in survey.hosts.covered(&host) {
-        let uses =
-            |acting: Option<&Acting<'_>>| acting.is_some_and(|acting| std::ptr::eq(acting.policy_from, rule));
+        let uses = |_: &Pod, acting: Option<&Acting<'_>>| {
+            acting.is_some_and(|acting| std::ptr::eq(acting.policy_from, rule))
+        };
         namespaces.extend(client_namespaces(survey, &survey.sidecars, host, uses));
     }
     let pods = namespaces.into_iter().filter_map(|namespace| survey.sidecars.get(namespace));

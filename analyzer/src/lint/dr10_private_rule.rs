@@ -5,6 +5,7 @@ use crate::lint::Broken;
 use crate::lint::survey::Survey;
 use crate::lint::survey::destination_rules::{blocks, by_itself, client_namespaces, host_of, written};
 use crate::lint::{Problem, Rule, names};
+use crate::mesh::pod::Pod;
 use crate::patch::Patch;
 use crate::policy::Trace;
 use crate::policy::destination_rule::{Acting, tls_block};
@@ -37,7 +38,7 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
             if rule.meta.namespace != host.namespace && &*rule.meta.namespace != root {
                 return None;
             }
-            let without_tls = |acting: Option<&Acting<'_>>| {
+            let without_tls = |_: &Pod, acting: Option<&Acting<'_>>| {
                 let port = host.ports.first().map_or(0, |port| port.number);
                 acting.is_none_or(|acting| tls_block(acting, port, None, &mut Trace::unheard()).is_none())
             };

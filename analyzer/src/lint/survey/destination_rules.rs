@@ -155,19 +155,19 @@ impl Block<'_> {
     }
 }
 
-/// Namespaces with a client among these workloads for which `wanted` holds of the rule that acts there for a host. Namespaces that nothing
-/// tells apart are asked by one of their clients.
+/// Namespaces with a client among these workloads for which `wanted` holds, with the rule that acts there for a host. Namespaces that
+/// nothing tells apart are asked by one of their clients; the host's own is asked by each.
 pub(crate) fn client_namespaces<'a>(
     survey: &Survey<'a>,
     workloads: &BTreeMap<&'a str, BTreeMap<String, &'a Pod>>,
     host: &'a HostService,
-    wanted: impl Fn(Option<&Acting<'a>>) -> bool,
+    wanted: impl Fn(&Pod, Option<&Acting<'a>>) -> bool,
 ) -> BTreeSet<&'a str> {
     let mesh = survey.mesh;
     let Some(port) = host.ports.first() else { return BTreeSet::new() };
     let ask = |namespace: &str, pod: &Pod| {
         visible(mesh, Some(pod), namespace, host, port.number).is_ok()
-            && wanted(acting(mesh, Some(pod), namespace, host, &mut Trace::unheard()).as_ref())
+            && wanted(pod, acting(mesh, Some(pod), namespace, host, &mut Trace::unheard()).as_ref())
     };
     let mut others = None;
     let mut answer = |namespace: &str, pods: &BTreeMap<String, &Pod>| {
