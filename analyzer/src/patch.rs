@@ -7,7 +7,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::mesh::mesh_config::MeshConfig;
+use crate::mesh::mesh_config::{MeshConfig, json_name};
 use crate::mesh::meta::Meta;
 use crate::mesh::pod::Pod;
 
@@ -130,9 +130,13 @@ pub fn mesh_config(config: &MeshConfig, pointer: &str, value: impl Into<Value>) 
     let patch = Patch::of(config.meta.as_ref()?);
     let text = patch.get("/data/mesh")?.as_str()?.to_owned();
     let mut whole: Value = serde_saphyr::from_str(&text).ok()?;
-    let key = unescaped(pointer.split('/').nth(1)?);
+    let field = unescaped(pointer.split('/').nth(1)?);
+    // A setting keeps the name that it was given: under both, istiod would take none of the text.
+    let written = whole.as_object()?.keys().find(|key| json_name(key) == field).cloned();
+    let key = written.unwrap_or(field);
+    let below: String = pointer.split('/').skip(2).map(|part| format!("/{part}")).collect();
     let before = whole.get(&key).cloned();
-    *place(&mut whole, pointer)? = value.into();
+    *place(&mut whole, &format!("/{}{below}", part(&key)))? = value.into();
     let setting = self::text(&json!({key.as_str(): whole.get(&key)?}));
     let is_setting = |line: &str| line.strip_prefix(key.as_str()).is_some_and(|rest| rest.starts_with(':'));
     let changed = match before {
@@ -327,6 +331,8 @@ mod tests {
         let aliases = "/trustDomainAliases/-";
         check("a: 1", aliases, "b".into(), "a: 1\ntrustDomainAliases:\n- b\n");
         check("trustDomainAliases: [a]", aliases, "b".into(), "trustDomainAliases:\n- a\n- b\n");
+        check("enable_auto_mtls: false\na: 1", auto, true.into(), "enable_auto_mtls: true\na: 1");
+        check("trust_domain_aliases: [a]", aliases, "b".into(), "trust_domain_aliases:\n- a\n- b\n");
     }
 
     #[test]

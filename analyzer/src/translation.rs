@@ -11,7 +11,7 @@ use flow::{Flow, FlowId};
 
 use crate::mesh::Mesh;
 use crate::parties;
-use crate::report::{Judged, Judgement, OtherSide, PartyKind, SetAside};
+use crate::report::{Judged, Judgement, OtherSide, Party, PartyKind, SetAside};
 
 /// Has the sides of every translation name each other, and sets aside what is judged on another side. Flows whose other
 /// side is not among them stay as they are.
@@ -20,6 +20,7 @@ pub fn join<'a>(judged: impl IntoIterator<Item = &'a mut Judged>) {
     let found = sides(judged.iter().map(|judged| Side {
         flow: &judged.flow,
         named: Named { server: rank(judged.server.kind), client: rank(judged.client.kind) },
+        pod: pod(&judged.server),
     }));
     for judged in &mut judged {
         let Some(found) = found.get(&judged.flow.id) else { continue };
@@ -37,7 +38,7 @@ pub fn join<'a>(judged: impl IntoIterator<Item = &'a mut Judged>) {
 #[must_use]
 pub fn other_sides<'a>(flows: impl IntoIterator<Item = &'a Flow>) -> HashMap<FlowId, OtherSide> {
     let unnamed = Named { server: 0, client: 0 };
-    let found = sides(flows.into_iter().map(|flow| Side { flow, named: unnamed }));
+    let found = sides(flows.into_iter().map(|flow| Side { flow, named: unnamed, pod: None }));
     found.into_iter().map(|(id, found)| (id, found.other)).collect()
 }
 
@@ -46,12 +47,13 @@ pub(crate) fn told_by_others<'a>(
     mesh: &Mesh,
     flows: impl IntoIterator<Item = &'a Flow>,
 ) -> HashMap<FlowId, bool> {
-    let named = |flow: &Flow| Named {
-        server: rank(parties::server(mesh, flow.server).kind),
-        client: rank(parties::client(mesh, flow.client.ip).kind),
+    let side = |flow: &'a Flow| {
+        let server = parties::server(mesh, flow.server);
+        let client = rank(parties::client(mesh, flow.client.ip).kind);
+        Side { flow, named: Named { server: rank(server.kind), client }, pod: pod(&server) }
     };
     let sides_of = flows.into_iter().filter(|flow| flow.tcp_handshake.is_some());
-    let found = sides(sides_of.map(|flow| Side { flow, named: named(flow) }));
+    let found = sides(sides_of.map(side));
     found.into_iter().map(|(id, found)| (id, found.told_by_other)).collect()
 }
 
@@ -59,6 +61,12 @@ pub(crate) fn told_by_others<'a>(
 struct Side<'a> {
     flow: &'a Flow,
     named: Named,
+    /// The pod that is its server, by namespace and name.
+    pod: Option<(String, String)>,
+}
+
+fn pod(server: &Party) -> Option<(String, String)> {
+    Some((server.namespace.clone()?, server.pod.clone()?))
 }
 
 /// How well a flow's addresses name its ends.
@@ -110,9 +118,12 @@ fn sides<'a>(flows: impl Iterator<Item = Side<'a>>) -> HashMap<FlowId, Found> {
     found
 }
 
-/// Tells whether `best` shows what `side` does, and names an end better without naming the server otherwise.
+/// Tells whether `best` shows what `side` does, and names an end better without naming the server otherwise, or names the
+/// same pod by another of its addresses: a port of its node (`hostPort`) leads to it as well.
 fn tells_all_of(best: &Side<'_>, side: &Side<'_>) -> bool {
+    let same_pod = best.pod.is_some() && best.pod == side.pod && best.flow.server.ip != side.flow.server.ip;
     let named = best.named.server > side.named.server
-        || (best.flow.server == side.flow.server && best.named.client > side.named.client);
+        || (best.flow.server == side.flow.server && best.named.client > side.named.client)
+        || (same_pod && best.named.client >= side.named.client);
     named && best.flow.security.class() == side.flow.security.class()
 }

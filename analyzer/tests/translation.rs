@@ -26,8 +26,8 @@ spec: {clusterIP: 10.96.0.7, selector: {app: ledger}, ports: [{name: http, port:
 apiVersion: v1
 kind: Pod
 metadata: {name: ledger-0, namespace: pay, labels: {app: ledger, security.istio.io/tlsMode: istio}}
-spec: {containers: [{name: app, ports: [{containerPort: 8080}]}, {name: istio-proxy, args: [proxy, sidecar]}]}
-status: {podIP: 10.0.0.7}
+spec: {containers: [{name: app, ports: [{containerPort: 8080, hostPort: 8081}]}, {name: istio-proxy, args: [proxy, sidecar]}]}
+status: {podIP: 10.0.0.7, hostIP: 10.0.0.1}
 ---
 apiVersion: v1
 kind: Pod
@@ -40,6 +40,7 @@ const CRON: &str = "10.0.0.4";
 const NODE: &str = "10.0.0.1";
 const SERVICE: (&str, u16) = ("10.96.0.7", 80);
 const POD: (&str, u16) = ("10.0.0.7", 8080);
+const HOST_PORT: (&str, u16) = (NODE, 8081);
 const OUTSIDE: (&str, u16) = ("198.51.100.9", 443);
 
 fn mesh() -> Mesh {
@@ -163,4 +164,18 @@ fn readiness_counts_a_connection_once() {
     let (before, after) = (flow(1, 0, CRON, SERVICE), flow(2, 0, CRON, POD));
     assert_eq!(counts(&[blind(before.clone()), after.clone()]), (2, 2, 2));
     assert_eq!(counts(&[before, after]), (1, 1, 1));
+}
+
+#[test]
+fn a_port_of_the_node_and_the_pod_that_it_leads_to_are_one_server() {
+    let (before, after) = (flow(1, 0, CRON, HOST_PORT), flow(2, 0, CRON, POD));
+    // Each alone is judged as what reaches the pod.
+    assert_eq!(told(&[blind(before.clone()), blind(after.clone())]), [(BAD, None), (BAD, None)]);
+    for flows in [[before.clone(), after.clone()], [after.clone(), before.clone()]] {
+        let told = told(&flows);
+        assert_eq!(told.iter().filter(|(judgement, _)| *judgement == BAD).count(), 1, "{told:?}");
+        assert!(told.iter().all(|(_, other)| other.is_some()), "{told:?}");
+    }
+    // What the other side does not show is not told by it.
+    assert_eq!(told(&[before, opaque(after)]).iter().filter(|(judgement, _)| *judgement == ASIDE).count(), 0);
 }

@@ -109,6 +109,21 @@ impl MeshConfig {
     }
 }
 
+/// Returns the name in JSON of a field that is written as the protocol buffer has it; other keys as they are.
+pub(crate) fn json_name(key: &str) -> String {
+    if !key.starts_with(|first: char| first.is_ascii_lowercase()) {
+        return key.to_owned();
+    }
+    let mut words = key.split('_');
+    let mut name = words.next().unwrap_or_default().to_owned();
+    for word in words {
+        let mut letters = word.chars();
+        name.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+        name.extend(letters);
+    }
+    name
+}
+
 /// Gives fields that are written as the protocol buffer has them (`enable_auto_mtls`) the names that they have in JSON
 /// (`enableAutoMtls`): istiod takes both. Keys of the user's own, as in `proxyMetadata`, begin with a capital.
 ///
@@ -117,16 +132,7 @@ fn json_names(node: &mut Node) {
     match &mut node.value {
         Value::Map(entries) => {
             for (key, value) in entries {
-                if key.starts_with(|first: char| first.is_ascii_lowercase()) {
-                    let mut words = key.split('_');
-                    let mut name = words.next().unwrap_or_default().to_owned();
-                    for word in words {
-                        let mut letters = word.chars();
-                        name.extend(letters.next().map(|first| first.to_ascii_uppercase()));
-                        name.extend(letters);
-                    }
-                    *key = name;
-                }
+                *key = json_name(key);
                 json_names(value);
             }
         }
