@@ -58,10 +58,12 @@ pub(crate) struct MeshView {
 /// Everything at a glance.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Overview {
-    /// Flows by class, then by proof.
+    /// Connections by class, then by proof.
     pub(crate) flows: Counts,
-    /// Flows by outcome.
+    /// Connections by outcome.
     pub(crate) judgements: BTreeMap<String, u64>,
+    /// How many flows more are the other side of an address translation, and judged there.
+    pub(crate) translated: u64,
     /// Findings by severity.
     pub(crate) findings: BTreeMap<String, u64>,
     /// What was read, and what was not.
@@ -82,12 +84,16 @@ pub(crate) struct Overview {
 pub(crate) struct CoverageView {
     /// The sum.
     #[schema(value_type = Object)]
-    total: Coverage,
+    pub(crate) total: Coverage,
     /// Share of TCP flows seen from their start, 0 to 1; null when there was none.
-    ratio: Option<f64>,
-    /// Each source's own.
+    pub(crate) ratio: Option<f64>,
+    /// Each source's own. A connection counts wherever it was seen: at two sources, on two sides of a translation.
     #[schema(value_type = Object)]
-    sources: BTreeMap<String, Coverage>,
+    pub(crate) sources: BTreeMap<String, Coverage>,
+    /// Connections in the store.
+    pub(crate) connections: u64,
+    /// How many flows more are the other side of an address translation.
+    pub(crate) translated: u64,
 }
 
 /// One end of an edge, in the form of a party; what differs from flow to flow is null.
@@ -147,14 +153,14 @@ pub(crate) struct EdgeView {
     last_seen: Timestamp,
 }
 
-/// Flows from one namespace to another.
+/// Connections from one namespace to another.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct CellView {
     /// The client's namespace; null outside the mesh.
     from: Option<String>,
     /// The server's namespace; null outside the mesh.
     to: Option<String>,
-    /// Flows by class, then by proof.
+    /// By class, then by proof.
     flows: Counts,
     /// How many of them break a declaration.
     violating: u64,
@@ -178,22 +184,16 @@ pub(crate) struct TallyView {
     flows: u64,
 }
 
-/// Flows that began within one step of time.
+/// Connections that began within one step of time.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BucketView {
     /// Where the step begins.
     #[schema(value_type = String)]
     at: Timestamp,
-    /// Flows by class.
+    /// By class.
     flows: BTreeMap<String, u64>,
     /// How many of them break a declaration.
     violating: u64,
-}
-
-impl From<answer::Sources> for CoverageView {
-    fn from(sources: answer::Sources) -> Self {
-        Self { ratio: sources.total.ratio(), total: sources.total, sources: sources.sources }
-    }
 }
 
 impl From<answer::MeshVersion> for MeshView {

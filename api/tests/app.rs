@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use analyzer::audit::Auditor;
 use analyzer::mesh::{Manifest, Mesh};
-use analyzer::report::Severity;
+use analyzer::report::{Judgement, SetAside, Severity};
 use api::config::{Bind, Token};
 use api::{Collector, State, Unavailable};
 use axum::Router;
@@ -138,6 +138,25 @@ async fn every_list_answers_in_its_envelope() {
     );
     assert_eq!(served.json("/api/v1/edges?class=tls").await["data"][0]["client"]["workload"], "front");
     assert_eq!(served.json("/version").await["name"], "wireproof");
+}
+
+#[tokio::test]
+async fn a_connection_seen_on_both_sides_of_a_translation_counts_once() {
+    let served = Served::open().await;
+    let mut aside = sample(4, 200, Class::Mtls, None);
+    aside.judgement = Judgement::Exempt;
+    aside.set_aside = Some(SetAside::Translated);
+    served.store.record(Batch { flows: vec![aside], ..Batch::default() }).await.unwrap();
+    let overview = &served.json("/api/v1/overview").await["data"];
+    assert_eq!((&overview["flows"]["mtls"]["exact"], &overview["translated"]), (&1.into(), &1.into()));
+    assert_eq!(overview["judgements"]["exempt"], Value::Null);
+    let coverage = &served.json("/api/v1/coverage").await["data"];
+    assert_eq!((&coverage["connections"], &coverage["translated"]), (&3.into(), &1.into()));
+    assert_eq!(served.json("/api/v1/flows").await["data"].as_array().unwrap().len(), 4);
+    let (_, _, metrics) = served.ask("/metrics", &[]).await;
+    for line in ["wireproof_flows{class=\"mtls\",proof=\"exact\"} 1", "wireproof_flows_translated 1"] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
 }
 
 #[tokio::test]

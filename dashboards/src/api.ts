@@ -19,6 +19,8 @@ export interface Mesh {
 export interface Overview {
   flows: Counts;
   judgements: Partial<Record<Judgement, number>>;
+  /** How many flows more are the other side of an address translation, and judged there. */
+  translated: number;
   findings: Partial<Record<Severity, number>>;
   coverage: Coverage;
   mesh: Mesh | null;

@@ -49,12 +49,12 @@ export function Totals({ overview, route, go }: { overview: Overview; route: Rou
           </span>
         </button>
       ))}
-      <CoverageBox coverage={overview.coverage} />
+      <CoverageBox coverage={overview.coverage} translated={overview.translated} />
     </section>
   );
 }
 
-function CoverageBox({ coverage }: { coverage: Coverage }) {
+function CoverageBox({ coverage, translated }: { coverage: Coverage; translated: number }) {
   const skipped = Object.values(coverage.skipped).reduce((sum, frames) => sum + frames, 0);
   const share = percent(coverage.from_start, coverage.from_start + coverage.mid_stream);
   return (
@@ -66,6 +66,7 @@ function CoverageBox({ coverage }: { coverage: Coverage }) {
         <span>{counted(coverage.packets, "packet")}</span>
         {coverage.mid_stream > 0 && <span>{count(coverage.mid_stream)} mid-stream</span>}
         {coverage.empty > 0 && <span title="Connections without any payload byte; they are not counted as flows.">{count(coverage.empty)} empty</span>}
+        {translated > 0 && <span title="Connections seen on both sides of an address translation are counted and judged on one; these are the other sides.">{count(translated)} translated</span>}
         {skipped > 0 && <span title={Object.entries(coverage.skipped).map(([reason, frames]) => `${reason} ${frames}`).join(", ")}>{count(skipped)} skipped</span>}
         {coverage.kernel_dropped !== null && coverage.kernel_dropped > 0 && <span class="warn">{count(coverage.kernel_dropped)} dropped by the kernel</span>}
         {coverage.damaged.length > 0 && <span class="warn" title={coverage.damaged.join("\n")}>{counted(coverage.damaged.length, "damaged input")}</span>}

@@ -104,7 +104,7 @@ const FINDINGS = [
 
 const OVERVIEW = {
   flows: { mtls: { exact: 214, linked: 31, strong: 9, inferred: 22 }, tls: { exact: 14, none: 3 }, plaintext: { wire: 41 }, opaque: { wire: 2 }, unknown: { none: 6 } },
-  judgements: { conforms: 288, violates: 37, undecided: 9, exempt: 8 },
+  judgements: { conforms: 288, violates: 37, undecided: 9, exempt: 8 }, translated: 5,
   findings: { critical: 1, high: 3, medium: 1 },
   coverage: coverage({}), mesh: { id: "9b2f66c1d0e4a7755a01", taken_at: at(-5) }, from: at(0), to: at(3600),
 };
@@ -149,7 +149,7 @@ const EDGES = FINDINGS.map((found) => ({
 
 const AUDIT = { overview: OVERVIEW, violations: FINDINGS, matrix: MATRIX, timeline: TIMELINE, edges: EDGES, flows: Array.from({ length: 28 }, (_, at) => judged(at + 7)) };
 const EMPTY = {
-  overview: { flows: {}, judgements: {}, findings: {}, coverage: coverage({ packets: 0, bytes: 0, flows: 0, from_start: 0, mid_stream: 0, empty: 0, skipped: {} }), mesh: null, from: null, to: null },
+  overview: { flows: {}, judgements: {}, translated: 0, findings: {}, coverage: coverage({ packets: 0, bytes: 0, flows: 0, from_start: 0, mid_stream: 0, empty: 0, skipped: {} }), mesh: null, from: null, to: null },
   violations: [], matrix: [], timeline: [], edges: [], flows: [],
 };
 const CONFORMS = {

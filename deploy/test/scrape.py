@@ -131,7 +131,7 @@ class Scraped(unittest.TestCase):
             ('wireproof_agent_undelivered_flows_total{agent="node-a"}', "0"),
             ('time() - wireproof_agent_last_delivery_timestamp_seconds{agent="node-a"} < 120', None),
             ('sum(wireproof_flows{class="plaintext"}) > 0', None),
-            ('sum(wireproof_ingest_flows_total) == sum(wireproof_flows)', None),
+            ('sum(wireproof_ingest_flows_total) == sum(wireproof_flows) + sum(wireproof_flows_translated)', None),
             ('sum(wireproof_judgements) == sum(wireproof_flows)', None),
             ("sum(wireproof_violations_open) > 0", None),
             ("sum(wireproof_violations_recent) == sum(wireproof_violations_open)", None),

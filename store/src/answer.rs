@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::Hasher as _;
 
 use analyzer::mesh::Manifest;
-use analyzer::report::{PartyKind, Severity};
+use analyzer::report::{PartyKind, SetAside, Severity};
 use flow::{Class, Coverage, Proof, Protocol, Timestamp, Transport};
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
@@ -79,7 +79,7 @@ pub struct Tally {
     pub flows: u64,
 }
 
-/// Flows from one namespace to another.
+/// Flows from one namespace to another, without those that are told on another side of an address translation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MatrixCell {
     /// The client's namespace; absent outside the mesh.
@@ -92,18 +92,21 @@ pub struct MatrixCell {
     pub violating: u64,
 }
 
-/// Totals of what fits a query.
+/// Totals of what fits a query. A connection counts once, on whichever side of an address translation it is judged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Flows by class and proof.
     pub flows: Counts,
     /// Flows by outcome.
     pub judgements: BTreeMap<String, u64>,
+    /// How many flows more there are: sides of address translations, set aside as [`SetAside::Translated`] because another
+    /// side tells all of them.
+    pub translated: u64,
     /// Findings by severity.
     pub findings: BTreeMap<String, u64>,
-    /// Start of the first flow; absent without flows.
+    /// Start of the first flow, whatever it is; absent without flows.
     pub first: Option<Timestamp>,
-    /// Latest end among the flows; absent without flows.
+    /// Latest end among the flows, whatever they are; absent without flows.
     pub last: Option<Timestamp>,
 }
 
@@ -116,7 +119,7 @@ pub struct Span {
     pub last: Option<Timestamp>,
 }
 
-/// Flows that began within one step of time.
+/// Flows that began within one step of time, without those that are told on another side of an address translation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimelineBucket {
     /// Where the step begins.
@@ -143,6 +146,32 @@ pub struct MeshSnapshot {
     pub version: MeshVersion,
     /// The files.
     pub manifests: Vec<Manifest>,
+}
+
+impl Totals {
+    /// Counts flows that are alike.
+    pub(crate) fn add(&mut self, alike: Alike) {
+        let Alike { class, proof, judgement, set_aside, flows, first, last } = alike;
+        if set_aside.as_deref() == Some(SetAside::Translated.name()) {
+            self.translated += flows;
+        } else {
+            *self.flows.entry(class).or_default().entry(proof).or_default() += flows;
+            *self.judgements.entry(judgement).or_default() += flows;
+        }
+        self.first = Some(self.first.map_or(first, |known| known.min(first)));
+        self.last = Some(self.last.map_or(last, |known| known.max(last)));
+    }
+}
+
+/// How many flows are alike, in the words of a store, and from when to when they were.
+pub(crate) struct Alike {
+    pub(crate) class: String,
+    pub(crate) proof: String,
+    pub(crate) judgement: String,
+    pub(crate) set_aside: Option<String>,
+    pub(crate) flows: u64,
+    pub(crate) first: Timestamp,
+    pub(crate) last: Timestamp,
 }
 
 /// Names a state of the declarations.

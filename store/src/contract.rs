@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use analyzer::mesh::Manifest;
-use analyzer::report::{Judgement, Severity};
+use analyzer::report::{Judgement, SetAside, Severity};
 use flow::{Class, Coverage, FlowId, Proof, TcpHandshake, Timestamp};
 
 use crate::answer::{MeshSnapshot, Span};
@@ -34,6 +34,7 @@ where
     a_flow_that_changes_moves(&*fresh().await).await;
     other_sightings_are_found(&*fresh().await).await;
     other_sides_are_found_and_kept(&*fresh().await).await;
+    a_connection_counts_on_one_side_of_a_translation(&*fresh().await).await;
     findings_gather_their_flows(&*fresh().await).await;
     every_filter_narrows(&*fresh().await).await;
     notes_of_flows_that_violate_nothing_are_findings(&*fresh().await).await;
@@ -163,6 +164,50 @@ async fn other_sides_are_found_and_kept(store: &dyn Store) {
     other.translated = None;
     record(store, vec![other.clone()]).await;
     assert_eq!(store.flow(FlowId(2)).await.expect("flow"), Some(other));
+}
+
+async fn a_connection_counts_on_one_side_of_a_translation(store: &dyn Store) {
+    let pair = |id: u128, start, class| {
+        let kept = sample(id, start, class, CRITICAL);
+        let mut aside = sample(id + 1, start, class, CRITICAL);
+        aside.translated = Some((&kept.flow).into());
+        aside.judgement = Judgement::Exempt;
+        aside.set_aside = Some(SetAside::Translated);
+        aside.violations.clear();
+        [kept, aside]
+    };
+    let mut probe = sample(5, 300, Class::Plaintext, None);
+    (probe.judgement, probe.set_aside) = (Judgement::Exempt, Some(SetAside::Probe));
+    record(store, [pair(1, 100, Class::Plaintext), pair(3, 200, Class::Mtls)].concat()).await;
+    record(store, vec![probe]).await;
+    let at = |seconds: i64| Some(Timestamp::from_nanos(seconds * 1_000_000_000));
+    let all = Query::default;
+    for (query, plaintext, mtls, exempt, translated) in [
+        (all(), 2, 1, 1, 2),
+        (Query { since: at(0), ..all() }, 2, 1, 1, 2),
+        (Query { until: at(200), ..all() }, 1, 0, 0, 1),
+        (Query { class: vec![Class::Mtls], ..all() }, 0, 1, 0, 1),
+        (Query { judgement: vec![Judgement::Exempt], ..all() }, 1, 0, 1, 2),
+    ] {
+        let totals = store.totals(&query).await.expect("totals");
+        let of = |class: &str| totals.flows.get(class).map_or(0, |proofs| proofs.values().sum());
+        let exempted = totals.judgements.get("exempt").copied().unwrap_or(0);
+        assert_eq!(
+            (of("plaintext"), of("mtls"), exempted, totals.translated),
+            (plaintext, mtls, exempt, translated),
+            "{query:?}"
+        );
+        let cells = store.matrix(&query).await.expect("matrix");
+        let told: u64 = cells.iter().flat_map(|cell| cell.flows.values()).flat_map(|of| of.values()).sum();
+        let steps = store.timeline(&query, 2).await.expect("timeline");
+        let stepped: u64 = steps.iter().flat_map(|step| step.flows.values()).sum();
+        assert_eq!((told, stepped), (plaintext + mtls, plaintext + mtls), "{query:?}");
+    }
+    assert_eq!(store.flows(&all(), &Paging::first(10)).await.expect("flows").rows.len(), 5);
+    // Once judged on this side after all, it counts here.
+    record(store, vec![sample(2, 100, Class::Plaintext, None)]).await;
+    let totals = store.totals(&all()).await.expect("totals");
+    assert_eq!((totals.flows["plaintext"]["wire"], totals.translated), (3, 1));
 }
 
 async fn findings_gather_their_flows(store: &dyn Store) {

@@ -120,14 +120,14 @@ pub trait Store: Send + Sync {
     /// When the backend cannot read.
     async fn violations_summary(&self, query: &Query) -> Result<Vec<Tally>, StoreError>;
 
-    /// Counts flows by client namespace, server namespace, class and proof.
+    /// Counts connections by client namespace, server namespace, class and proof.
     ///
     /// # Errors
     ///
     /// When the backend cannot read.
     async fn matrix(&self, query: &Query) -> Result<Vec<MatrixCell>, StoreError>;
 
-    /// Counts flows by class and proof and by outcome, and findings by severity.
+    /// Counts connections by class and proof and by outcome, sides of address translations apart, and findings by severity.
     ///
     /// # Errors
     ///
@@ -141,7 +141,7 @@ pub trait Store: Send + Sync {
     /// When the backend cannot read.
     async fn span(&self) -> Result<Span, StoreError>;
 
-    /// Counts flows by class over time, in at most `buckets` steps of equal length; steps without flows are left out.
+    /// Counts connections by class over time, in at most `buckets` steps of equal length; steps without flows are left out.
     ///
     /// # Errors
     ///

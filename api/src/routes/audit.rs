@@ -1,10 +1,13 @@
 //! `/api/v1`: what the store holds.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::{OriginalUri, Path, Query as Pairs, State};
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use flow::FlowId;
 use store::answer::Page;
+use store::query::Query;
 
 use crate::State as App;
 use crate::error::{ApiError, Problem};
@@ -100,7 +103,7 @@ pub(crate) async fn summary(State(app): State<App>, asked: Asked) -> Told<Vec<Ta
     told(&app, rows.into_iter().map(TallyView::from).collect()).await
 }
 
-/// Flows by client namespace and server namespace.
+/// Connections by client namespace and server namespace.
 #[utoipa::path(get, path = "/matrix", params(FilterParams), responses(
     (status = 200, description = "One cell for each pair that has flows", body = One<Vec<CellView>>),
     (status = 400, description = "Unknown filter or bad value", body = Problem)))]
@@ -110,7 +113,7 @@ pub(crate) async fn matrix(State(app): State<App>, asked: Asked) -> Told<Vec<Cel
     told(&app, cells.into_iter().map(CellView::from).collect()).await
 }
 
-/// Flows by class over time, in at most 120 steps; steps without flows are left out.
+/// Connections by class over time, in at most 120 steps; steps without flows are left out.
 #[utoipa::path(get, path = "/timeline", params(FilterParams), responses(
     (status = 200, description = "Steps in order of time", body = One<Vec<BucketView>>),
     (status = 400, description = "Unknown filter or bad value", body = Problem)))]
@@ -120,7 +123,7 @@ pub(crate) async fn timeline(State(app): State<App>, asked: Asked) -> Told<Vec<B
     told(&app, steps.into_iter().map(BucketView::from).collect()).await
 }
 
-/// Everything at a glance: flows by class and proof, outcomes, findings by severity, coverage, declarations.
+/// Everything at a glance: connections by class and proof, outcomes, findings by severity, coverage, declarations.
 #[utoipa::path(get, path = "/overview", params(FilterParams), responses(
     (status = 200, description = "Totals", body = One<Overview>),
     (status = 400, description = "Unknown filter or bad value", body = Problem)))]
@@ -131,6 +134,7 @@ pub(crate) async fn overview(State(app): State<App>, asked: Asked) -> Told<Overv
     let overview = Overview {
         flows: totals.flows,
         judgements: totals.judgements,
+        translated: totals.translated,
         findings: totals.findings,
         coverage,
         mesh: app.mesh_version().await?,
@@ -146,7 +150,15 @@ pub(crate) async fn overview(State(app): State<App>, asked: Asked) -> Told<Overv
 pub(crate) async fn coverage(State(app): State<App>, asked: Asked) -> Told<CoverageView> {
     filter::nothing(&pairs(asked)?)?;
     let sources = app.store.coverage().await?;
-    told(&app, sources.into()).await
+    let totals = app.store.totals(&Query::default()).await?;
+    let coverage = CoverageView {
+        ratio: sources.total.ratio(),
+        total: sources.total,
+        sources: sources.sources,
+        connections: totals.flows.values().flat_map(BTreeMap::values).sum(),
+        translated: totals.translated,
+    };
+    told(&app, coverage).await
 }
 
 pub(crate) fn pairs(asked: Asked) -> Result<filter::Pairs, ApiError> {

@@ -118,12 +118,19 @@ async fn kept(app: &App, registry: &mut Registry) -> Result<(), ApiError> {
             flows.get_or_create(&Protection { class: class.clone(), proof }).set(signed(count));
         }
     }
-    registry.register("flows", "Flows in the store, by class and proof", flows);
+    registry.register("flows", "Connections in the store, by class and proof", flows);
+    let translated = Gauge::<i64>::default();
+    translated.set(signed(totals.translated));
+    registry.register(
+        "flows_translated",
+        "Further flows: the other sides of address translations",
+        translated,
+    );
     let judgements = Family::<Outcome, Gauge>::default();
     for (judgement, count) in totals.judgements {
         judgements.get_or_create(&Outcome { judgement }).set(signed(count));
     }
-    registry.register("judgements", "Flows in the store, by what came of judging them", judgements);
+    registry.register("judgements", "Connections in the store, by what came of judging them", judgements);
 
     let open = findings(app.store.violations_summary(&all).await?);
     registry.register("violations_open", "Findings in the store, by id, severity and server namespace", open);

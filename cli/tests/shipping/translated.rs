@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Collector, agent_of, program};
 
@@ -315,6 +315,9 @@ fn a_connection_through_a_translation_is_judged_once() {
         assert_eq!(own, expected.remove(&(behind.clone(), false, "violates".to_owned())));
         assert_eq!(found, expected, "{} first", order[0].0);
         assert_eq!(broken(&collector.get("/api/v1/violations")["data"]), told);
+        let overview = &collector.get("/api/v1/overview")["data"];
+        assert_eq!(overview["judgements"], json!({"violates": 6, "undecided": 1}));
+        assert_eq!(overview["translated"], 4);
         for row in rows.iter().filter(|row| !row["translated"].is_null()) {
             let other =
                 collector.get(&format!("/api/v1/flows/{}", row["translated"]["id"].as_str().unwrap()));

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use analyzer::report::{Judged, Judgement, finding_key};
+use analyzer::report::{Judged, Judgement, SetAside, finding_key};
 use clickhouse::Row;
 use flow::{FlowId, PerSide, TcpHandshake, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -197,6 +197,9 @@ impl ShapeRow {
         self.hash
     }
 }
+
+/// The word for a side of an address translation that is told on another side.
+pub(super) const TRANSLATED: &str = SetAside::Translated.name();
 
 /// The word for a flow that breaks a declaration.
 pub(super) const VIOLATES: &str = Judgement::Violates.name();

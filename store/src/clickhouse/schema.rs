@@ -48,7 +48,7 @@ const FLOW: &str = "
     shape UInt128";
 
 /// One step from each schema version to the next; the version is how many were taken. Each may be taken twice.
-const STEPS: &[fn(&Layout) -> Vec<String>] = &[flows, declarations, forgetting, translations];
+const STEPS: &[fn(&Layout) -> Vec<String>] = &[flows, declarations, forgetting, translations, reasons];
 
 impl Layout {
     pub(super) fn on(&self) -> String {
@@ -198,6 +198,19 @@ fn translations(layout: &Layout) -> Vec<String> {
     let query = difference(layout, &columns.map(|(name, ..)| name));
     statements.push(format!("ALTER TABLE arrive{on} MODIFY QUERY {query}"));
     statements
+}
+
+/// Why flows were not judged: connections are counted without the sides of translations that are told on another side. The server
+/// takes it from the shape, so that what an older program writes has it as well.
+fn reasons(layout: &Layout) -> Vec<String> {
+    let on = layout.on();
+    vec![
+        format!(
+            "ALTER TABLE shape{on} ADD COLUMN IF NOT EXISTS
+                set_aside LowCardinality(Nullable(String)) DEFAULT JSONExtract(body, 'set_aside', 'Nullable(String)')"
+        ),
+        format!("ALTER TABLE shape{on} MATERIALIZE COLUMN set_aside"),
+    ]
 }
 
 fn declarations(layout: &Layout) -> Vec<String> {

@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use analyzer::report::{Certainty, Finding, Judged, Judgement, Severity, finding_key};
+use analyzer::report::{Certainty, Finding, Judged, Judgement, SetAside, Severity, finding_key};
 use flow::{Coverage, FlowId, PerSide, Proof, TcpHandshake, Timestamp};
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 
 use super::filter::Conditions;
 use super::write::HOUR;
-use crate::answer::{Counts, Edge, EdgeEnd, MatrixCell, Page, Sources, Span, Tally, TimelineBucket, Totals};
+use crate::answer::{
+    Alike, Counts, Edge, EdgeEnd, MatrixCell, Page, Sources, Span, Tally, TimelineBucket, Totals,
+};
 use crate::error::StoreError;
 use crate::query::{List, Paging, Position, Query};
 use crate::shape::{self, Own};
@@ -255,8 +257,9 @@ pub(super) fn matrix(base: &Connection, query: &Query) -> Result<Vec<MatrixCell>
     let (from, values) = counted(query);
     let sql = format!(
         "SELECT edge.client_namespace, edge.server_namespace, edge.class, edge.proof, sum(counted.flows),
-            sum(iif(shape.judgement = '{}', counted.flows, 0)) FROM {from} GROUP BY 1, 2, 3, 4 ORDER BY 1, 2",
-        Judgement::Violates.name()
+            sum(iif(shape.judgement = '{}', counted.flows, 0)) FROM {from} AND {} GROUP BY 1, 2, 3, 4 ORDER BY 1, 2",
+        Judgement::Violates.name(),
+        told_here(),
     );
     let mut cells: Vec<MatrixCell> = Vec::new();
     for (from, to, class, proof, flows, violating) in each(base, &sql, values, |row| {
@@ -281,25 +284,21 @@ pub(super) fn totals(base: &Connection, query: &Query) -> Result<Totals, StoreEr
     let mut totals = Totals::default();
     let (from, values) = counted(query);
     let sql = format!(
-        "SELECT edge.class, edge.proof, shape.judgement, sum(counted.flows), min(counted.first_seen),
-            max(counted.last_seen) FROM {from} GROUP BY 1, 2, 3"
+        "SELECT edge.class, edge.proof, shape.judgement, shape.set_aside, sum(counted.flows), min(counted.first_seen),
+            max(counted.last_seen) FROM {from} GROUP BY 1, 2, 3, 4"
     );
-    for (class, proof, judgement, flows, first, last) in each(&moment, &sql, values, |row| {
-        let (class, proof, judgement): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let (first, last): (i64, i64) = (row.get(4)?, row.get(5)?);
-        Ok((
-            class,
-            proof,
-            judgement,
-            count(row, 3)?,
-            Timestamp::from_nanos(first),
-            Timestamp::from_nanos(last),
-        ))
+    for alike in each(&moment, &sql, values, |row| {
+        Ok(Alike {
+            class: row.get(0)?,
+            proof: row.get(1)?,
+            judgement: row.get(2)?,
+            set_aside: row.get(3)?,
+            flows: count(row, 4)?,
+            first: Timestamp::from_nanos(row.get(5)?),
+            last: Timestamp::from_nanos(row.get(6)?),
+        })
     })? {
-        *totals.flows.entry(class).or_default().entry(proof).or_default() += flows;
-        *totals.judgements.entry(judgement).or_default() += flows;
-        totals.first = Some(totals.first.map_or(first, |known| known.min(first)));
-        totals.last = Some(totals.last.map_or(last, |known| known.max(last)));
+        totals.add(alike);
     }
     let fits = Conditions::of_findings(query);
     let sql = format!("SELECT finding.rank, count(*) FROM {FINDINGS} WHERE {} GROUP BY 1", fits.sql());
@@ -385,6 +384,11 @@ fn counted(query: &Query) -> (String, Vec<Value>) {
     (from, values)
 }
 
+/// The condition on shapes whose flows are not told on another side of an address translation.
+fn told_here() -> String {
+    format!("shape.set_aside IS NOT '{}'", SetAside::Translated.name())
+}
+
 pub(super) fn timeline(
     base: &Connection,
     query: &Query,
@@ -422,7 +426,11 @@ pub(super) fn timeline(
         (sql, fits.values)
     };
     let fits = Conditions::of_shapes(query);
-    let sql = format!("SELECT shape.row, edge.class, shape.judgement FROM {SHAPES} WHERE {}", fits.sql());
+    let sql = format!(
+        "SELECT shape.row, edge.class, shape.judgement FROM {SHAPES} WHERE {} AND {}",
+        fits.sql(),
+        told_here()
+    );
     let shapes: HashMap<i64, (String, bool)> = each(&moment, &sql, fits.values, |row| {
         Ok((row.get(0)?, (row.get(1)?, row.get::<_, String>(2)? == Judgement::Violates.name())))
     })?

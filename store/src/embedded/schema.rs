@@ -195,6 +195,11 @@ const MIGRATIONS: &[&str] = &[
     DROP INDEX flow_by_time;
     CREATE INDEX flow_by_time ON flow (start, id, shape, tcp_handshake);
     ",
+    // Why flows were not judged: connections are counted without the sides of translations that are told on another side.
+    "
+    ALTER TABLE shape ADD COLUMN set_aside TEXT;
+    UPDATE shape SET set_aside = json_extract(body, '$.set_aside');
+    ",
 ];
 
 /// Records again what the version before shapes had kept.

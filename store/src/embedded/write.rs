@@ -6,7 +6,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
-use analyzer::report::{Judged, Judgement, finding_key};
+use analyzer::report::{Judged, Judgement, SetAside, finding_key};
 use flow::Timestamp;
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
@@ -389,8 +389,17 @@ fn shape_row(transaction: &Transaction<'_>, name: u128, shape: &Judged) -> Resul
     let edge = edge_row(transaction, shape)?;
     let proof = shape.flow.security.evidence().proof as i64;
     transaction
-        .prepare_cached("INSERT INTO shape (hash, edge, judgement, proof, body) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(params![hash, edge, shape.judgement.name(), proof, shape::write(shape)?])?;
+        .prepare_cached(
+            "INSERT INTO shape (hash, edge, judgement, set_aside, proof, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![
+            hash,
+            edge,
+            shape.judgement.name(),
+            shape.set_aside.map(SetAside::name),
+            proof,
+            shape::write(shape)?
+        ])?;
     let row = transaction.last_insert_rowid();
     for violation in &shape.violations {
         let finding: i64 = transaction

@@ -9,10 +9,10 @@ use serde::Deserialize;
 
 use super::findings::findings;
 use super::{fitting, overlap, ranked, shapes};
-use crate::answer::{Counts, MatrixCell, Sources, Span, Tally, TimelineBucket, Totals};
+use crate::answer::{Alike, Counts, MatrixCell, Sources, Span, Tally, TimelineBucket, Totals};
 use crate::clickhouse::Clickhouse;
 use crate::clickhouse::filter::{Asked, START_HOUR};
-use crate::clickhouse::rows::{SourceRow, VIOLATES};
+use crate::clickhouse::rows::{SourceRow, TRANSLATED, VIOLATES};
 use crate::error::StoreError;
 use crate::query::{List, Paging, Query};
 
@@ -67,7 +67,8 @@ impl Clickhouse {
         let sql = format!(
             "SELECT client_namespace, server_namespace, class, proof, sum(flows) AS all_flows,
                 sumIf(flows, judgement = '{VIOLATES}') AS violating
-             FROM {} GROUP BY client_namespace, server_namespace, class, proof
+             FROM {} WHERE ifNull(set_aside, '') != '{TRANSLATED}'
+             GROUP BY client_namespace, server_namespace, class, proof
              ORDER BY client_namespace NULLS FIRST, server_namespace NULLS FIRST",
             fitting(&asked)
         );
@@ -92,6 +93,7 @@ impl Clickhouse {
             class: String,
             proof: String,
             judgement: String,
+            set_aside: Option<String>,
             all_flows: u64,
             first_seen: i64,
             last_seen: i64,
@@ -103,17 +105,22 @@ impl Clickhouse {
         }
         let asked = Asked::new(query);
         let sql = format!(
-            "SELECT class, proof, judgement, sum(flows) AS all_flows, min(first) AS first_seen, max(last) AS last_seen
-             FROM {} GROUP BY class, proof, judgement",
+            "SELECT class, proof, judgement, set_aside, sum(flows) AS all_flows, min(first) AS first_seen,
+                max(last) AS last_seen
+             FROM {} GROUP BY class, proof, judgement, set_aside",
             fitting(&asked)
         );
         let mut totals = Totals::default();
         for row in self.ask::<TotalRow>(&sql, &asked).await? {
-            *totals.flows.entry(row.class).or_default().entry(row.proof).or_default() += row.all_flows;
-            *totals.judgements.entry(row.judgement).or_default() += row.all_flows;
-            let (first, last) = (Timestamp::from_nanos(row.first_seen), Timestamp::from_nanos(row.last_seen));
-            totals.first = Some(totals.first.map_or(first, |known| known.min(first)));
-            totals.last = Some(totals.last.map_or(last, |known| known.max(last)));
+            totals.add(Alike {
+                class: row.class,
+                proof: row.proof,
+                judgement: row.judgement,
+                set_aside: row.set_aside,
+                flows: row.all_flows,
+                first: Timestamp::from_nanos(row.first_seen),
+                last: Timestamp::from_nanos(row.last_seen),
+            });
         }
         let (asked, after) = overlap(query, List::Violations, &Paging::first(1), "key")?;
         let sql =
@@ -174,7 +181,10 @@ impl Clickhouse {
         let sql = format!(
             "SELECT step AS place, class, sum(f) AS all_flows, sumIf(f, judgement = '{VIOLATES}') AS violating
              FROM ({parts}) AS seen
-             INNER JOIN (SELECT hash, class, judgement FROM shape WHERE {edge} AND {outcome} LIMIT 1 BY hash) AS shape ON seen.shape = shape.hash
+             INNER JOIN (
+                SELECT hash, class, judgement FROM shape
+                WHERE {edge} AND {outcome} AND ifNull(set_aside, '') != '{TRANSLATED}' LIMIT 1 BY hash
+             ) AS shape ON seen.shape = shape.hash
              GROUP BY place, class HAVING all_flows > 0 ORDER BY place",
             edge = asked.edge,
             outcome = asked.outcome,
