@@ -90,4 +90,8 @@ fn a_port_of_its_node_leads_to_the_pod_behind() {
     ] {
         ask(&mesh, "203.0.113.9", to, None, expected);
     }
+    // Of two pods that claim the port nobody knows which has it.
+    let other = router.replace("gw-0", "gw-1").replace("10.0.3.1", "10.0.3.2");
+    let mesh = load(&[&router, &other, &gateway]);
+    ask(&mesh, "203.0.113.9", "192.0.2.10:443", None, &unknown);
 }

@@ -123,7 +123,7 @@ fn pod(data: &Value) -> Map<String, Value> {
             spec.insert(list.to_owned(), containers.iter().map(container).collect());
         }
     }
-    let status = some(&data["status"], &["phase", "podIP", "podIPs"]);
+    let status = some(&data["status"], &["phase", "podIP", "podIPs", "hostIP", "hostIPs"]);
     [("spec".to_owned(), Value::Object(spec)), ("status".to_owned(), status)].into_iter().collect()
 }
 
@@ -256,7 +256,7 @@ mod tests {
                                  {"name": "ISTIO_META_TLS_CLIENT_CERT_CHAIN", "valueFrom": {"secretKeyRef": "hidden"}}]},
                     ],
                 },
-                "status": {"podIP": "10.0.0.1", "phase": "Running", "conditions": [{"message": "hidden"}]},
+                "status": {"podIP": "10.0.0.1", "hostIP": "192.0.2.1", "phase": "Running", "conditions": [{"message": "hidden"}]},
             }),
         );
         assert_eq!(pod.file, "pods/shop/web-0");
@@ -276,7 +276,7 @@ mod tests {
                          "env": [{"name": "ISTIO_META_UNPRIVILEGED_POD", "value": "true"}]},
                     ],
                 },
-                "status": {"podIP": "10.0.0.1", "phase": "Running"},
+                "status": {"podIP": "10.0.0.1", "hostIP": "192.0.2.1", "phase": "Running"},
             })
         );
     }

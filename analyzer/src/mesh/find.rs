@@ -223,8 +223,8 @@ impl Mesh {
         if let Some(pod) = self.pod_at(ip, Some(port)) {
             return Some((pod, port));
         }
-        let (place, own) = self.pods_by_host_port.get(&(ip, port))?;
-        Some((self.pods.get(*place)?, *own))
+        let (place, own) = self.pods_by_host_port.get(&(ip, port)).copied().flatten()?;
+        Some((self.pods.get(place)?, own))
     }
 
     /// Tells whether pods of the host network share this address.

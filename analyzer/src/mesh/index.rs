@@ -66,8 +66,8 @@ pub struct Mesh {
     pub(super) places: Places,
     pub(super) gateway_ports: HashMap<(IpAddr, u16), usize>,
     pub(super) pods_by_ip: HashMap<IpAddr, Vec<usize>>,
-    /// Pods by the ports of their nodes that lead to them, and the ports there.
-    pub(super) pods_by_host_port: HashMap<(IpAddr, u16), (usize, u16)>,
+    /// Pods by the ports of their nodes that lead to them, and the ports there; nothing where several claim one.
+    pub(super) pods_by_host_port: HashMap<(IpAddr, u16), Option<(usize, u16)>>,
     pub(super) hosts_by_ip: HashMap<IpAddr, Vec<usize>>,
     pub(super) ranges: Ranges,
 }
@@ -239,7 +239,8 @@ impl Mesh {
                 self.pods_by_ip.entry(*ip).or_default().push(index);
             }
             for (node, there, own) in &pod.host_ports {
-                self.pods_by_host_port.entry((*node, *there)).or_insert((index, *own));
+                let claims = self.pods_by_host_port.entry((*node, *there));
+                claims.and_modify(|claimed| *claimed = None).or_insert(Some((index, *own)));
             }
             let places = self.places.pods.entry(pod.meta.namespace.clone()).or_default();
             places.all.push(index);
