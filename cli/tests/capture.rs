@@ -7,13 +7,18 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop here")]
 #![expect(clippy::print_stderr, reason = "says why it was skipped")]
 
+#[expect(dead_code, reason = "here, what serves says more than where, and is killed by its end alone")]
+mod processes;
+
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use serde_json::Value;
+
+use crate::processes::{Running, is_root, program};
 
 const MESH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata/boutique/mesh.yaml");
 
@@ -24,36 +29,9 @@ const SERVER: &str = "10.20.6.61";
 /// How long something is waited for that must come: a bound on hanging.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-fn program(name: &str) -> PathBuf {
-    let path = assert_cmd::cargo::cargo_bin("wireproof").with_file_name(name);
-    assert!(path.exists(), "{} is not built: --features capture/agent is missing", path.display());
-    path
-}
-
-fn is_root() -> bool {
-    let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
-    if !root {
-        assert!(
-            std::env::var_os("WIREPROOF_REQUIRE_LIVE").is_none(),
-            "live capture was required, and needs root"
-        );
-        eprintln!("skipped: making network namespaces needs root");
-    }
-    root
-}
-
 fn ip(arguments: &[&str]) {
     let done = Command::new("ip").args(arguments).output().unwrap();
     assert!(done.status.success(), "ip {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
-}
-
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// A client's and a server's pod, joined by a veth pair.
@@ -92,11 +70,11 @@ impl Pods {
     }
 
     /// A server of plaintext, once it answers.
-    fn serve(&self) -> Killed {
+    fn serve(&self) -> Running {
         let mut command = Self::inside(&self.server(), Path::new("python3"));
         command.args(["-m", "http.server", "8080", "--bind", SERVER]);
         let serving = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let serving = Killed(serving);
+        let serving = Running(serving);
         until("the pod serves", || self.ask().then_some(()));
         serving
     }
@@ -134,8 +112,8 @@ fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Starts a program whose standard error is read as it comes.
-fn start(command: &mut Command) -> (Killed, Receiver<String>) {
-    let mut child = Killed(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+fn start(command: &mut Command) -> (Running, Receiver<String>) {
+    let mut child = Running(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
     let (send, said) = channel();
     let lines = BufReader::new(child.0.stderr.take().unwrap()).lines();
     std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| drop(send.send(line))));
@@ -154,7 +132,7 @@ fn until_said(said: &Receiver<String>, text: &str) -> String {
 
 /// `serve --capture any` in the server's pod.
 struct Serving {
-    child: Killed,
+    child: Running,
     said: Receiver<String>,
     url: String,
     namespace: String,

@@ -1,14 +1,16 @@
 //! Commands that ask a cluster, against a test server that answers as a real API server was recorded to.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop here")]
+#![expect(clippy::print_stderr, reason = "says why it was skipped")]
 
 #[path = "../../cluster/tests/watch/server.rs"]
 #[expect(dead_code, reason = "the watch's own tests use all of it")]
 mod server;
 
-use std::io::{BufRead as _, BufReader};
+#[expect(dead_code, reason = "others take root, and kill what they started")]
+mod processes;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 use std::time::{Duration, SystemTime};
 
 use assert_cmd::Command;
@@ -121,29 +123,20 @@ fn one_source_of_declarations_is_needed() {
 
 /// `wireproof serve` on a cluster, killed at its end.
 struct Serving {
-    child: Child,
+    _child: processes::Running,
     url: String,
 }
 
 impl Serving {
     fn start(folder: &Path, server: &Server) -> Self {
-        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_wireproof"))
+        let mut command = std::process::Command::new(processes::program("wireproof"));
+        command
             .args(["serve", "--listen", "127.0.0.1:0", "--kubeconfig"])
             .arg(kubeconfig(folder, server))
             .arg("--store")
-            .arg(folder.join("store.sqlite"))
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let url = lines
-            .by_ref()
-            .map_while(Result::ok)
-            .find_map(|line| Some(line.split_once("serving on ")?.1.split(' ').next()?.to_owned()))
-            .expect("it serves");
-        // It must not stop at a full pipe.
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        Self { child, url }
+            .arg(folder.join("store.sqlite"));
+        let (_child, url) = processes::serve(&mut command);
+        Self { _child, url }
     }
 
     fn get(&self, path: &str) -> (u16, String) {
@@ -189,13 +182,6 @@ impl Serving {
 
     fn judged(&self, id: char) -> Value {
         self.json(&format!("/api/v1/flows/{}", id.to_string().repeat(32)))["data"].clone()
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

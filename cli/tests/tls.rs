@@ -1,40 +1,22 @@
 //! `wireproof serve --tls-cert` and `--tls-client-ca`, over real connections, with the agent as it is.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop here")]
+#![expect(clippy::print_stderr, reason = "says why it was skipped")]
 
-use std::io::{BufRead as _, BufReader};
+#[expect(dead_code, reason = "others take root, and kill what they started")]
+mod processes;
+
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
+use crate::processes::program;
+
 const MESH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata/boutique/mesh.yaml");
 const CAPTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata/boutique/capture.pcap");
-
-struct Served(Child);
-
-impl Served {
-    /// Starts it, and returns where it serves.
-    fn start(command: &mut Command) -> (Self, String) {
-        let mut served = Self(command.stderr(Stdio::piped()).spawn().unwrap());
-        let mut lines = BufReader::new(served.0.stderr.take().unwrap()).lines().map_while(Result::ok);
-        let url = lines
-            .find_map(|line| Some(line.split_once("serving on ")?.1.split(' ').next()?.to_owned()))
-            .unwrap_or_else(|| panic!("it did not start"));
-        // It must not stop at a full pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        (served, url)
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// Makes a certificate for 127.0.0.1, and its key.
 fn certificate(folder: &Path, name: &str) -> (PathBuf, PathBuf) {
@@ -64,7 +46,7 @@ fn certificate(folder: &Path, name: &str) -> (PathBuf, PathBuf) {
 }
 
 fn serve(folder: &Path, certificate: &Path, key: &Path) -> Command {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin("wireproof"));
+    let mut command = Command::new(program("wireproof"));
     command
         .args(["serve", "--mesh", MESH, "--listen", "127.0.0.1:0", "--store"])
         .arg(folder.join("s.sqlite"));
@@ -158,7 +140,7 @@ impl Authority<'_> {
 fn it_speaks_tls_alone_and_waits_for_no_silent_client() {
     let folder = tempfile::tempdir().unwrap();
     let (certificate, key) = certificate(folder.path(), "tls");
-    let (_served, url) = Served::start(&mut serve(folder.path(), &certificate, &key));
+    let (_served, url) = processes::serve(&mut serve(folder.path(), &certificate, &key));
     let address = url.strip_prefix("https://").unwrap();
     // They connect and say nothing.
     let silent: Vec<_> = (0..8).map(|_| TcpStream::connect(address).unwrap()).collect();
@@ -204,7 +186,7 @@ fn an_agent_delivers_with_a_certificate_of_its_own_and_under_its_own_name_alone(
     others.make();
     let token = folder.join("token");
     std::fs::write(&token, "reader-0123456789\n").unwrap();
-    let (_served, url) = Served::start(
+    let (_served, url) = processes::serve(
         serve(folder, &certificate, &key).arg("--tls-client-ca").arg(&ca).arg("--token-file").arg(&token),
     );
     let reader = reader(&certificate);
@@ -223,8 +205,7 @@ fn an_agent_delivers_with_a_certificate_of_its_own_and_under_its_own_name_alone(
 
     // Each has a spool of its own, so that nothing is left of the one before.
     let ship = |name: &str, identity: Option<&(PathBuf, PathBuf)>, more: &[&str]| {
-        let mut agent =
-            Command::new(assert_cmd::cargo::cargo_bin("wireproof").with_file_name("wireproof-agent"));
+        let mut agent = Command::new(program("wireproof-agent"));
         agent.args(["-r", CAPTURE, "--collector", &url, "--name", name, "--drain", "3s"]).args(more);
         agent.arg("--spool").arg(tempfile::tempdir_in(folder).unwrap().keep());
         if let Some((certificate, key)) = identity {
@@ -276,7 +257,7 @@ fn without_any_token_a_certificate_is_asked_of_agents_all_the_same() {
     let (certificate, key) = certificate(folder.path(), "tls");
     let ca = Authority(folder.path(), "ca").make();
     let (_served, url) =
-        Served::start(serve(folder.path(), &certificate, &key).arg("--tls-client-ca").arg(&ca));
+        processes::serve(serve(folder.path(), &certificate, &key).arg("--tls-client-ca").arg(&ca));
     let reader = reader(&certificate);
     assert_eq!(reader.get(format!("{url}/api/v1/flows")).call().unwrap().status(), 200);
     let refused = reader.post(format!("{url}/api/v1/ingest")).send("").unwrap();
@@ -295,31 +276,20 @@ fn a_certificate_that_its_ca_revoked_is_refused() {
     let list = authority.revoke(&revoked.0);
     let both = [std::fs::read(&ca).unwrap(), std::fs::read(list).unwrap()].concat();
     std::fs::write(&ca, both).unwrap();
-    let (_served, url) = Served::start(serve(folder, &certificate, &key).arg("--tls-client-ca").arg(&ca));
+    let (_served, url) = processes::serve(serve(folder, &certificate, &key).arg("--tls-client-ca").arg(&ca));
     let ship = |(certificate_of, key_of): &(PathBuf, PathBuf)| {
-        let output =
-            Command::new(assert_cmd::cargo::cargo_bin("wireproof").with_file_name("wireproof-agent"))
-                .args([
-                    "-r",
-                    CAPTURE,
-                    "--collector",
-                    &url,
-                    "--name",
-                    "node-a",
-                    "--drain",
-                    "3s",
-                    "--collector-ca",
-                ])
-                .arg(&certificate)
-                .arg("--spool")
-                .arg(tempfile::tempdir_in(folder).unwrap().keep())
-                .arg("--client-cert")
-                .arg(certificate_of)
-                .arg("--client-key")
-                .arg(key_of)
-                .stdout(Stdio::null())
-                .output()
-                .unwrap();
+        let output = Command::new(program("wireproof-agent"))
+            .args(["-r", CAPTURE, "--collector", &url, "--name", "node-a", "--drain", "3s", "--collector-ca"])
+            .arg(&certificate)
+            .arg("--spool")
+            .arg(tempfile::tempdir_in(folder).unwrap().keep())
+            .arg("--client-cert")
+            .arg(certificate_of)
+            .arg("--client-key")
+            .arg(key_of)
+            .stdout(Stdio::null())
+            .output()
+            .unwrap();
         String::from_utf8(output.stderr).unwrap()
     };
     let said = ship(&revoked);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use analyzer::mesh::Manifest;
-use analyzer::report::{Judgement, SetAside, Severity};
+use analyzer::report::{Judged, Judgement, SetAside, Severity};
 use flow::{Class, Coverage, FlowId, Proof, TcpHandshake, Timestamp};
 
 use crate::answer::{MeshSnapshot, Span};
@@ -46,7 +46,52 @@ where
     what_began_long_ago_is_forgotten(&*fresh().await).await;
 }
 
-async fn record(store: &dyn Store, flows: Vec<analyzer::report::Judged>) {
+/// Flows of several days, edges, outcomes and findings, as a store may have kept for long.
+///
+/// # Panics
+///
+/// Never: the numbers are small.
+#[must_use]
+pub fn many() -> Vec<Judged> {
+    let one = |number: u32| {
+        let violation = [None, CRITICAL, MEDIUM, Some(("OB21", Severity::Info))][number as usize % 4];
+        let class = [Class::Plaintext, Class::Mtls, Class::Tls][number as usize % 3];
+        let mut judged = sample(u128::from(number), i64::from(number) * 1_000, class, violation);
+        judged.flow.client.port = u16::try_from(number).expect("small");
+        judged.flow.bytes.server = u64::from(number);
+        if number.is_multiple_of(5) {
+            (judged.judgement, judged.set_aside) = (Judgement::Exempt, Some(SetAside::Probe));
+            judged.violations.clear();
+        }
+        judged
+    };
+    (1..=250).map(one).collect()
+}
+
+/// Asks two stores all questions.
+///
+/// # Panics
+///
+/// Where their answers differ.
+pub async fn answer_alike(one: &dyn Store, other: &dyn Store) {
+    let first = Paging::first(1000);
+    let since = Some(Timestamp::from_nanos(100_000_500_000_000));
+    for query in [Query::default(), Query { since, ..Query::default() }] {
+        macro_rules! same {
+            ($($ask:ident($($value:expr),*)),*) => {
+                $(assert_eq!(
+                    one.$ask($($value),*).await.expect(stringify!($ask)),
+                    other.$ask($($value),*).await.expect(stringify!($ask)),
+                );)*
+            };
+        }
+        same!(flows(&query, &first), edges(&query, &first), violations(&query, &first));
+        same!(violations_summary(&query), matrix(&query), totals(&query), timeline(&query, 10));
+        same!(span(), coverage(), latest_mesh(), meshes());
+    }
+}
+
+async fn record(store: &dyn Store, flows: Vec<Judged>) {
     store.record(Batch { flows, ..Batch::default() }).await.expect("a batch is kept");
 }
 

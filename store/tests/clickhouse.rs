@@ -8,6 +8,8 @@
     reason = "a test may stop here, and says when it skips itself"
 )]
 
+mod older;
+
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,6 +25,8 @@ use store::error::StoreError;
 use store::query::{Paging, Query};
 use store::sample::sample;
 use store::{Batch, Store};
+
+use crate::older::{kept, mesh, told_again};
 
 /// A running server; one that a test starts for itself ends with the test.
 struct Server {
@@ -255,6 +259,66 @@ async fn an_older_schema_is_brought_up_to_date_and_keeps_its_flows() {
         assert_eq!(conforming(&store).await, 3);
         let status = Clickhouse::status(&server.address(&name), PATIENCE).await.expect("status");
         assert_eq!(status.version, Some(status.known));
+    })
+    .await;
+}
+
+/// What version 3 had: its own tables, filled through its own view, each flow by two reports.
+#[tokio::test]
+async fn what_version_3_kept_is_there_after_the_migration() {
+    let Some(server) = Server::shared() else { return };
+    with_database(&server, "now", async |now| {
+        with_database(&server, "before", async |before| {
+            let fresh = open(&server, &now).await;
+            fresh.record(kept()).await.expect("a batch is kept");
+            fresh.put_mesh(&mesh()).await.expect("a mesh is kept");
+            server.run(&format!("CREATE DATABASE {before}")).await;
+            let client = server.client().with_database(&before);
+            for sql in include_str!("older/clickhouse-3.sql").split_terminator(";\n") {
+                client.query_raw(sql).execute().await.expect("the statement runs");
+            }
+            let copy = async |from: &str, to: &str, change: fn(&str) -> Option<&str>| {
+                let columns = format!(
+                    "SELECT name FROM system.columns WHERE database = '{before}' AND table = '{to}' ORDER BY position"
+                );
+                let columns: Vec<String> = client.query(&columns).fetch_all().await.expect("columns");
+                let values: Vec<_> = columns.iter().map(|name| change(name).unwrap_or(name)).collect();
+                let (columns, values) = (columns.join(", "), values.join(", "));
+                server
+                    .run(&format!("INSERT INTO {before}.{to} ({columns}) SELECT {values} FROM {now}.{from}"))
+                    .await;
+            };
+            for table in ["source", "mesh", "mesh_since"] {
+                copy(table, table, |_| None).await;
+            }
+            copy("shape", "shape", |name| match name {
+                "hash" => Some("hash + 1"),
+                "body" => Some(
+                    "replaceRegexpOne(replaceOne(body, '\"translated\":null,', ''),
+                        '\"community_id\":\"[^\"]*\",\"tcp_handshake\":null,', '')",
+                ),
+                _ => None,
+            })
+            .await;
+            copy("flow", "arrival", |name| match name {
+                "version" => Some("version + 1"),
+                "bytes_client" => Some("bytes_client + 1"),
+                "shape" => Some("shape + 1"),
+                _ => None,
+            })
+            .await;
+            copy("flow", "arrival", |name| (name == "shape").then_some("shape + 1")).await;
+            let status = Clickhouse::status(&server.address(&before), PATIENCE).await.expect("status");
+            assert_eq!((status.version, status.flows), (Some(3), 250));
+            let migrated = open(&server, &before).await;
+            contract::answer_alike(&migrated, &fresh).await;
+            for delivered in [kept(), told_again()] {
+                fresh.record(delivered.clone()).await.expect("a batch is kept");
+                migrated.record(delivered).await.expect("a batch is kept");
+                contract::answer_alike(&migrated, &fresh).await;
+            }
+        })
+        .await;
     })
     .await;
 }

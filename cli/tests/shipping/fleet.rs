@@ -14,7 +14,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Collector, TESTDATA, program};
+use super::{Collector, TESTDATA};
+use crate::processes::{Running, program};
 
 /// How long anything may take before the test gives up. A bound on hanging, not on speed.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -88,7 +89,7 @@ impl Drop for Mesh {
 
 /// One of the two agents: `node-a` has the clients' veths, `node-b` the servers'.
 struct Agent {
-    child: Child,
+    child: Running,
     said: Receiver<String>,
 }
 
@@ -112,35 +113,27 @@ impl Agent {
             "120s",
         ]);
         command.arg("--spool").arg(spools.join(name)).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let said = lines(child.stderr.take().unwrap());
+        let mut child = Running(command.spawn().unwrap());
+        let said = lines(child.0.stderr.take().unwrap());
         let mut agent = Self { child, said };
         let before: Vec<String> = std::iter::from_fn(|| agent.said.recv_timeout(PATIENCE).ok())
             .take_while(|line| !line.contains("watching"))
             .collect();
-        assert!(agent.child.try_wait().unwrap().is_none(), "{name} did not start: {before:?}");
+        assert!(agent.child.0.try_wait().unwrap().is_none(), "{name} did not start: {before:?}");
         agent
     }
 
     fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.child.kill();
     }
 
     /// Tells it to end, and waits until all that it saw is delivered.
     fn end(mut self) {
-        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        let told = Command::new("kill").args(["-TERM", &self.child.0.id().to_string()]).status().unwrap();
         assert!(told.success());
-        let status = self.child.wait().unwrap();
+        let status = self.child.0.wait().unwrap();
         let said: Vec<String> = self.said.try_iter().collect();
         assert!(status.success(), "{said:?}");
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

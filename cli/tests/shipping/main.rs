@@ -4,27 +4,24 @@
 #![expect(clippy::print_stderr, reason = "says why it was skipped")]
 
 mod fleet;
+#[path = "../processes/mod.rs"]
+mod processes;
 mod translated;
 
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 
-const TESTDATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata");
+use crate::processes::{Running, program, serve};
 
-fn program(name: &str) -> PathBuf {
-    let path = assert_cmd::cargo::cargo_bin("wireproof").with_file_name(name);
-    assert!(path.exists(), "{} is not built: --features capture/agent is missing", path.display());
-    path
-}
+const TESTDATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata");
 
 /// A collector with an embedded store, killed at its end.
 struct Collector {
-    child: Child,
+    child: Running,
     url: String,
 }
 
@@ -36,24 +33,15 @@ impl Collector {
 
     /// The same, with these declarations; the store may be a ClickHouse.
     fn of(mesh: &Path, store: &str, port: u16) -> Self {
-        let mut child = Command::new(program("wireproof"))
+        let mut command = Command::new(program("wireproof"));
+        command
             .arg("serve")
             .arg("--mesh")
             .arg(mesh)
             .args(["--store", store])
             .env("WIREPROOF_STORE_PASSWORD", "writer-secret")
-            .args(["--listen", &format!("127.0.0.1:{port}")])
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let url = lines
-            .by_ref()
-            .map_while(Result::ok)
-            .find_map(|line| Some(line.split_once("serving on ")?.1.split(' ').next()?.to_owned()))
-            .unwrap_or_else(|| panic!("the collector did not start"));
-        // It must not stop at a full pipe.
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+            .args(["--listen", &format!("127.0.0.1:{port}")]);
+        let (child, url) = serve(&mut command);
         Self { child, url }
     }
 
@@ -97,15 +85,7 @@ impl Collector {
     }
 
     fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Collector {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.child.kill();
     }
 }
 

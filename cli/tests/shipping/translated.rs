@@ -7,12 +7,13 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Collector, agent_of, program};
+use super::{Collector, agent_of};
+use crate::processes::{Running, is_root, program};
 
 const CLIENT: &str = "192.0.2.11";
 const NODE: &str = "192.0.2.12";
@@ -68,16 +69,6 @@ fn run(command: &mut Command) -> Output {
     let out = command.output().unwrap();
     assert!(out.status.success(), "{command:?}: {}", String::from_utf8_lossy(&out.stderr));
     out
-}
-
-/// A process that is killed when dropped.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// The client's, the node's and the pod's namespace.
@@ -212,11 +203,7 @@ fn counts(rows: &[Value]) -> BTreeMap<(String, bool, String), u64> {
 
 #[test]
 fn a_connection_through_a_translation_is_judged_once() {
-    let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
-    if !root {
-        let required = std::env::var_os("WIREPROOF_REQUIRE_LIVE").is_some();
-        assert!(!required, "live capture was required, and needs root");
-        eprintln!("skipped: making network namespaces needs root");
+    if !is_root() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
