@@ -80,7 +80,17 @@ CERTIFIED = {
     "agent": {"clientCertificateSecret": "nodes"},
     "collector": {"tls": {"existingSecret": "certificate", "clientCASecret": "nodes-ca"}},
 }
-ALL = {"default": SECRET, "everything": EVERYTHING, "no volume": NO_VOLUME, "claim": CLAIM, "certified": CERTIFIED}
+PER_NODE = {
+    "driver": "csi.cert-manager.io",
+    "readOnly": True,
+    "volumeAttributes": {
+        "csi.cert-manager.io/issuer-name": "nodes",
+        "csi.cert-manager.io/dns-names": "*",
+        "csi.cert-manager.io/key-usages": "client auth,digital signature",
+    },
+}
+OWN_KEYS = {**CERTIFIED, "agent": {"clientCertificateVolume": {"csi": PER_NODE}}}
+ALL = {"default": SECRET, "everything": EVERYTHING, "no volume": NO_VOLUME, "claim": CLAIM, "certified": CERTIFIED, "own keys": OWN_KEYS}
 
 
 def render(values, name="audit", namespace="watch"):
@@ -224,7 +234,7 @@ class Chart(unittest.TestCase):
                         self.assertTrue(volume["secret"]["items"], "a whole Secret is mounted")
                     tokens = [it["secret"]["items"] for it in secrets if it["name"].startswith("token")]
                     paths = {it["path"] for items in tokens for it in items}
-                    known = set() if name == "certified" else {"agent-token"}
+                    known = set() if name in ("certified", "own keys") else {"agent-token"}
                     self.assertEqual(paths, known if agent else {"api-token", *known})
 
     def test_what_may_be_read_is_named_and_nothing_may_be_written(self):
@@ -317,6 +327,22 @@ class Chart(unittest.TestCase):
         ):
             with self.assertRaisesRegex(helm.HelmError, expected):
                 render({**CERTIFIED, part: missing})
+
+    def test_each_node_may_have_a_key_of_its_own(self):
+        agent = one(self.rendered["own keys"], "DaemonSet")["spec"]["template"]["spec"]
+        args = agent["containers"][0]["args"]
+        self.assertIn("--client-cert=/run/wireproof/certificate/tls.crt", args)
+        self.assertIn("--client-key=/run/wireproof/certificate/tls.key", args)
+        mounts = {it["name"]: it for it in agent["containers"][0]["volumeMounts"]}
+        self.assertEqual(mounts["certificate"]["mountPath"], "/run/wireproof/certificate")
+        self.assertTrue(mounts["certificate"]["readOnly"])
+        self.assertEqual([it for it in agent["volumes"] if it["name"] == "certificate"], [{"name": "certificate", "csi": PER_NODE}])
+        folder = {"hostPath": {"path": "/etc/wireproof", "type": "Directory"}}
+        objects = render({**CERTIFIED, "agent": {"clientCertificateVolume": folder}})
+        self.assertIn({"name": "certificate", **folder}, one(objects, "DaemonSet")["spec"]["template"]["spec"]["volumes"])
+        both = {"clientCertificateSecret": "nodes", "clientCertificateVolume": folder}
+        with self.assertRaisesRegex(helm.HelmError, "one certificate"):
+            render({**CERTIFIED, "agent": both})
 
     def test_the_wrapped_alerts_are_the_plain_ones(self):
         with open(os.path.join(CHART, "rules", "alerts.yaml"), encoding="utf-8") as file:

@@ -49,12 +49,27 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- required "auth.existingSecret is required: a Secret with the keys api-token and agent-token (see values.yaml)" .Values.auth.existingSecret }}
 {{- end }}
 
+{{- /* The volume with the agents' certificate and key; empty where they have none. */ -}}
+{{- define "wireproof.agentCertificate" -}}
+{{- $agent := .Values.agent -}}
+{{- if and $agent.clientCertificateSecret $agent.clientCertificateVolume -}}
+{{ fail "agents have one certificate: agent.clientCertificateSecret or agent.clientCertificateVolume (see values.yaml)" }}
+{{- else if $agent.clientCertificateVolume -}}
+{{ toYaml $agent.clientCertificateVolume }}
+{{- else if $agent.clientCertificateSecret -}}
+secret:
+  secretName: {{ $agent.clientCertificateSecret }}
+  defaultMode: 0400
+  items: [{ key: tls.crt, path: tls.crt }, { key: tls.key, path: tls.key }]
+{{- end }}
+{{- end }}
+
 {{- /* The key of the agents' token; empty where a certificate stands in its place. */ -}}
 {{- define "wireproof.agentToken" -}}
 {{- if .Values.auth.agentTokenKey -}}
 {{ .Values.auth.agentTokenKey }}
-{{- else if not .Values.agent.clientCertificateSecret -}}
-{{ fail "auth.agentTokenKey is empty, so agents need a certificate: agent.clientCertificateSecret (see values.yaml)" }}
+{{- else if not (include "wireproof.agentCertificate" .) -}}
+{{ fail "auth.agentTokenKey is empty, so agents need a certificate: agent.clientCertificateSecret or agent.clientCertificateVolume (see values.yaml)" }}
 {{- else if not (or .Values.agent.collectorURL .Values.collector.tls.clientCASecret) -}}
 {{ fail "auth.agentTokenKey is empty, so the collector needs the CA of the agents' certificates: collector.tls.clientCASecret (see values.yaml)" }}
 {{- end }}
