@@ -59,8 +59,9 @@ pub fn many() -> Vec<Judged> {
         let mut judged = sample(u128::from(number), i64::from(number) * 1_000, class, violation);
         judged.flow.client.port = u16::try_from(number).expect("small");
         judged.flow.bytes.server = u64::from(number);
-        if number.is_multiple_of(5) {
-            (judged.judgement, judged.set_aside) = (Judgement::Exempt, Some(SetAside::Probe));
+        let aside = [(5, SetAside::Probe), (7, SetAside::Translated)];
+        if let Some((_, reason)) = aside.into_iter().find(|(every, _)| number.is_multiple_of(*every)) {
+            (judged.judgement, judged.set_aside) = (Judgement::Exempt, Some(reason));
             judged.violations.clear();
         }
         judged
