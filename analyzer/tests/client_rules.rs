@@ -287,7 +287,7 @@ data: {{mesh: 'tlsDefaults: {{minProtocolVersion: TLSV1_3}}'}}
 }
 
 #[test]
-fn a_sidecar_policy_without_a_mode_knows_the_registry_only() {
+fn an_outbound_policy_without_a_mode_knows_the_registry_only() {
     let sidecar = "
 apiVersion: networking.istio.io/v1
 kind: Sidecar
@@ -296,6 +296,19 @@ spec: {outboundTrafficPolicy: {}}
 ";
     assert_eq!(ask(&[sidecar], "192.0.2.1:443", None).client_wire, []);
     assert_eq!(ask(&[], "192.0.2.1:443", None).client_wire.len(), 3);
+    let whole_mesh = |config: &str| {
+        let config = format!(
+            "\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: istio-system}}\ndata: {{mesh: '{config}'}}"
+        );
+        ask(&[&config], "192.0.2.1:443", None).client_wire.len()
+    };
+    assert_eq!(whole_mesh("outboundTrafficPolicy: {}"), 0);
+    assert_eq!(whole_mesh("outboundTrafficPolicy: {mode: REGISTRY_ONLY}"), 0);
+    assert_eq!(whole_mesh("outboundTrafficPolicy: {mode: ALLOW_ANY}"), 3);
+    // Protocol buffers in JSON may have a value's number for its name.
+    assert_eq!(whole_mesh("outboundTrafficPolicy: {mode: 0}"), 0);
+    assert_eq!(whole_mesh("outboundTrafficPolicy: {mode: 1}"), 3);
+    assert_eq!(whole_mesh("outboundTrafficPolicy:"), 3);
 }
 
 const EGRESS: &str = "

@@ -94,7 +94,11 @@ impl MeshConfig {
                 .flat_map(|ca| texts(ca.get("trustDomains")))
                 .collect(),
             trust_domain_line: line("trustDomain"),
-            registry_only: text(&["outboundTrafficPolicy", "mode"]).as_deref() == Some("REGISTRY_ONLY"),
+            // A block without a mode has the zero value: it takes the default's place whole.
+            registry_only: mesh.get("outboundTrafficPolicy").is_some_and(|policy| {
+                let mode = policy.get("mode").and_then(Node::scalar);
+                mode.is_none_or(|mode| matches!(mode.as_str(), "REGISTRY_ONLY" | "0"))
+            }),
             mesh_min_version: text(&["meshMTLS", "minProtocolVersion"]),
             mesh_cipher_suites: texts(mesh.at(&["meshMTLS", "cipherSuites"])),
             tls_min_version: text(&["tlsDefaults", "minProtocolVersion"]),
