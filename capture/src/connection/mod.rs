@@ -4,6 +4,7 @@
 //! until the security settles. After that a packet costs its look-up and a few counters.
 
 pub(crate) mod datagrams;
+mod ended;
 mod index;
 pub(crate) mod opening;
 pub(crate) mod points;
@@ -21,6 +22,7 @@ use crate::packet::{Header, Packet, Tcp};
 use crate::partition::Report;
 use crate::prefetch::prefetch;
 use crate::tls::{Ending, Ends, Memory};
+use ended::Ended;
 use opening::Opening;
 use points::{Points, Rare};
 use reassembly::{Origin, Segment};
@@ -58,42 +60,6 @@ enum Told {
     Answered,
     /// Its SYN.
     Syn,
-}
-
-/// What has ended a connection so far, as bits.
-#[derive(Debug, Clone, Copy, Default)]
-struct Ended(u8);
-
-impl Ended {
-    const FIN_UP: u8 = 1;
-    const FIN_DOWN: u8 = 2;
-    const RESET: u8 = 4;
-
-    const fn fin(&mut self, way: Way) {
-        self.0 |= match way {
-            Way::Up => Self::FIN_UP,
-            Way::Down => Self::FIN_DOWN,
-        };
-    }
-
-    /// Notes a reset, unless both sides had ended before it.
-    const fn reset(&mut self) {
-        if !self.by_both() {
-            self.0 |= Self::RESET;
-        }
-    }
-
-    const fn by_reset(self) -> bool {
-        self.0 & Self::RESET != 0
-    }
-
-    const fn by_either(self) -> bool {
-        self.0 & (Self::FIN_UP | Self::FIN_DOWN) != 0
-    }
-
-    const fn by_both(self) -> bool {
-        self.0 & (Self::FIN_UP | Self::FIN_DOWN) == Self::FIN_UP | Self::FIN_DOWN
-    }
 }
 
 /// How far a connection is known.

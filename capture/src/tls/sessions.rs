@@ -339,3 +339,50 @@ fn agreed<'a>(mut seen: impl Iterator<Item = &'a Seen>) -> Option<ClientAuth> {
 fn same(one: &ClientAuth, other: &ClientAuth) -> bool {
     std::mem::discriminant(one) == std::mem::discriminant(other)
 }
+
+#[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "a test may panic")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_oldest_names_give_way_and_no_other(names in prop::collection::vec(0..12_u128, 0..60)) {
+            let mut bounded: Bounded<usize> = Bounded::of(5);
+            // Names in the order in which they came, each with its latest value.
+            let mut model: Vec<(u128, usize)> = Vec::new();
+            let mut forgotten = 0;
+            for (value, name) in names.into_iter().enumerate() {
+                bounded.set(name, value);
+                if let Some(known) = model.iter_mut().find(|known| known.0 == name) {
+                    known.1 = value;
+                } else {
+                    if model.len() == 5 {
+                        model.remove(0);
+                        forgotten += 1;
+                    }
+                    model.push((name, value));
+                }
+                for name in 0..12 {
+                    let expected = model.iter().find(|known| known.0 == name).map(|known| &known.1);
+                    prop_assert_eq!(bounded.get(name), expected);
+                }
+                prop_assert_eq!(bounded.forgotten, forgotten);
+            }
+        }
+    }
+
+    #[test]
+    fn the_latest_handshakes_come_oldest_first() {
+        let mut latest = Latest::default();
+        for at in 0..20 {
+            let client = ClientAuth::Hidden(Reason::Gap);
+            latest.add(Seen { at: Timestamp::from_nanos(at), client, tickets: Tickets::default() });
+            let seen: Vec<i64> = latest.iter().map(|seen| seen.at.as_nanos()).collect();
+            let kept = i64::try_from(MAX_HANDSHAKES).unwrap();
+            assert_eq!(seen, ((at - kept + 1).max(0)..=at).collect::<Vec<_>>());
+        }
+    }
+}
