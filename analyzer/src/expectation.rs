@@ -42,7 +42,8 @@ pub fn expect(mesh: &Mesh, from: IpAddr, to: Endpoint, sni: Option<&str>) -> Exp
     let out = outbound::decide(mesh, client_pod, &behind, to.ip, to.port, sni, &mut trace);
     let client_steps = trace.len();
     let reached = mesh.server_at(to.ip, to.port);
-    if let Some((pod, port)) = reached.filter(|(pod, _)| !pod.ips.contains(&to.ip)) {
+    let through_node = reached.filter(|(pod, _)| !pod.ips.contains(&to.ip));
+    if let Some((pod, port)) = through_node {
         let effect = format!("published at this port of its node for its port {port}");
         trace.cite("inbound.published-address", &pod.meta, None, pod.meta.line, effect);
     }
@@ -57,6 +58,8 @@ pub fn expect(mesh: &Mesh, from: IpAddr, to: Endpoint, sni: Option<&str>) -> Exp
             }
             vec![published]
         }
+        // What a client's proxy takes it for tells nothing of the pod.
+        _ if through_node.is_some() => Vec::new(),
         _ => behind,
     };
     let inbound = match reached {

@@ -90,6 +90,19 @@ fn a_port_of_its_node_leads_to_the_pod_behind() {
     ] {
         ask(&mesh, "203.0.113.9", to, None, expected);
     }
+    // The proxy of a client in the mesh knows no port of a node: what takes all of its port decides what is sent.
+    let entry = spec(
+        "ServiceEntry",
+        "all",
+        "web",
+        "hosts: [db.example], ports: [{number: 443, name: tcp, protocol: TCP}], resolution: DNS",
+    );
+    let rule =
+        spec("DestinationRule", "all", "web", "host: db.example, trafficPolicy: {tls: {mode: SIMPLE}}");
+    let caught = load(&[&client(), &router, &gateway, &entry, &rule]);
+    let expected =
+        json!({"client_tls": "SIMPLE", "client_wire": ["tls"], "allowed": ["tls"], "protocol": null});
+    ask(&caught, "10.0.0.1", "192.0.2.10:443", None, &expected);
     // Of two pods that claim the port nobody knows which has it.
     let other = router.replace("gw-0", "gw-1").replace("10.0.3.1", "10.0.3.2");
     let mesh = load(&[&router, &other, &gateway]);

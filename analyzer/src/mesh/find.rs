@@ -328,8 +328,9 @@ impl Mesh {
     #[must_use]
     pub fn meant(&self, ip: IpAddr, port: u16, sni: Option<&str>) -> Vec<Behind<'_>> {
         let behind = self.behind(ip, port);
+        // Proxies know no port of a node: to them what it leads to is an unknown destination.
+        let unknown = behind.is_empty() && self.pod_at(ip, Some(port)).is_none();
         let pod = self.server_at(ip, port).map(|(pod, _)| pod);
-        let unknown = behind.is_empty() && pod.is_none();
         let Some(sni) = sni else {
             return if unknown { self.capturing(port) } else { behind };
         };
