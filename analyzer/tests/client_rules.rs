@@ -413,7 +413,7 @@ fn a_sidecar_listener_with_a_port_knows_its_hosts_by_that_port_only() {
 apiVersion: networking.istio.io/v1
 kind: Sidecar
 metadata: {{name: default, namespace: web}}
-spec: {{egress: [{egress}]}}
+spec: {{egress: [{egress}], outboundTrafficPolicy: {{mode: ALLOW_ANY}}}}
 "
         )
     };

@@ -53,7 +53,7 @@ spec:
 ---
 apiVersion: networking.istio.io/v1
 kind: Gateway
-metadata: {name: public, namespace: istio-system}
+metadata: {name: public, namespace: istio-system, uid: stored-before-the-webhook}
 spec:
   selector: {app: search}
   servers:
@@ -66,7 +66,10 @@ spec:
 apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: {name: shop, namespace: web}
-spec: {hosts: [shop.example.com], gateways: [istio-system/public]}
+spec:
+  hosts: [shop.example.com]
+  gateways: [istio-system/public]
+  http: [{route: [{destination: {host: search.catalog.svc.cluster.local}}]}]
 ";
 
 fn described(subject: Subject, name: &str) -> Description {

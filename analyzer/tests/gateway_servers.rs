@@ -84,6 +84,8 @@ fn servers_that_are_bound_apart_do_not_meet() {
         [("127.0.0.1", false), ("unix:///socket", false), ("0.0.0.0", true), ("10.0.3.1", true)]
     {
         let bound = on(&format!("'{bind}'"), TLS);
+        // A socket has no number.
+        let bound = if bind.starts_with("unix") { bound.replace("number: 443, ", "") } else { bound };
         let alone = [router(), front(), gateway("a", &bound)];
         let alone: Vec<&str> = alone.iter().map(String::as_str).collect();
         taken(&alone, "10.0.3.1:8443", reached.then_some("a"));

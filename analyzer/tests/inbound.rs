@@ -276,7 +276,7 @@ fn an_empty_egress_list_hides_nothing() {
 apiVersion: networking.istio.io/v1
 kind: Sidecar
 metadata: {{name: own, namespace: web}}
-spec: {{egress: {egress}}}
+spec: {{egress: {egress}, outboundTrafficPolicy: {{mode: ALLOW_ANY}}}}
 "
         )
     };

@@ -50,7 +50,7 @@ spec: {clusterIP: None, selector: {app: nobody}, ports: [{name: http, port: 80},
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {name: api, namespace: web}
-spec: {hosts: [api.example.com, '*.wild.example.com'], location: MESH_EXTERNAL, resolution: DNS, ports: [{number: 443, name: https, protocol: TLS}]}
+spec: {hosts: [api.example.com, '*.wild.example.com'], location: MESH_EXTERNAL, resolution: NONE, ports: [{number: 443, name: https, protocol: TLS}]}
 ---
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication

@@ -25,12 +25,13 @@ spec:
 ";
 
 fn rule(name: &str, selector: &str, host: &str, mode: &str) -> String {
+    let files = if mode == "MUTUAL" { ", clientCertificate: /c, privateKey: /k" } else { "" };
     format!(
         "
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {{name: {name}, namespace: web}}
-spec: {{host: '{host}', {selector} trafficPolicy: {{tls: {{mode: {mode}}}}}}}
+spec: {{host: '{host}', {selector} trafficPolicy: {{tls: {{mode: {mode}{files}}}}}}}
 "
     )
 }

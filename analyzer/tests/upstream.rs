@@ -335,13 +335,10 @@ fn a_proxy_s_own_certificates_take_the_place_of_the_mesh_s() {
 
 #[test]
 fn mutual_without_any_certificate_is_no_tls() {
+    // As it comes from a cluster: a file that says so never gets into one.
     let rule = |fields: &str| {
-        spec(
-            "DestinationRule",
-            "own",
-            "web",
-            &format!("host: server, trafficPolicy: {{tls: {{mode: MUTUAL{fields}}}}}"),
-        )
+        let spec = format!("spec: {{host: server, trafficPolicy: {{tls: {{mode: MUTUAL{fields}}}}}}}");
+        object("DestinationRule", "own", "web", ", uid: a", &spec)
     };
     for (fields, tls, wire) in [
         ("", "DISABLE", json!(["plaintext"])),
@@ -542,7 +539,7 @@ fn since_1_31_the_endpoints_of_a_subset_follow_the_top_too() {
         "DestinationRule",
         "own",
         "web",
-        "host: server, trafficPolicy: {tls: {mode: DISABLE}, portLevelSettings: [{port: {number: 80}}]}, \
+        "host: server, trafficPolicy: {tls: {mode: DISABLE}, portLevelSettings: [{port: {number: 80}, loadBalancer: {simple: RANDOM}}]}, \
          subsets: [{name: v1, labels: {app: server}}]",
     );
     let mut mesh = load(&[&client(), &server(1), &service(HTTP), &rule]);

@@ -237,23 +237,14 @@ pub const RULES: &[Rule] = &[
 /// Finds what contradicts itself or something else. Worst first, then by id, resource and line.
 #[must_use]
 pub fn lint(mesh: &Mesh) -> Vec<LintFinding> {
-    let assumed = assumed(mesh);
-    let survey = Survey::of(mesh, assumed.as_ref());
-    let mut findings: Vec<LintFinding> = RULES
-        .iter()
-        .flat_map(|rule| {
-            (rule.check)(&survey).into_iter().map(|problem| LintFinding {
-                id: rule.id.to_owned(),
-                severity: problem.severity.unwrap_or(rule.severity),
-                resource: problem.resource,
-                file: problem.file,
-                line: problem.line,
-                message: problem.message,
-                remedy: problem.remedy,
-                yaml: problem.yaml,
-            })
-        })
-        .collect();
+    let mut findings = found(mesh, RULES.iter());
+    // What Istio refuses has no effect, so nothing else is said of it than why it does.
+    if let Some(refused) = &mesh.refused {
+        let refusing = RULES.iter().filter(|rule| refused.findings.values().any(|ids| ids.contains(rule.id)));
+        findings.extend(found(&refused.accepting, refusing).into_iter().filter(|finding| {
+            refused.findings.get(&finding.resource).is_some_and(|ids| ids.contains(finding.id.as_str()))
+        }));
+    }
     findings.sort_by(|a, b| {
         (b.severity, &a.id, &a.resource, a.line, &a.message).cmp(&(
             a.severity,
@@ -265,6 +256,24 @@ pub fn lint(mesh: &Mesh) -> Vec<LintFinding> {
     });
     overlap::tell(&mut findings);
     findings
+}
+
+fn found<'a>(mesh: &Mesh, rules: impl Iterator<Item = &'a Rule>) -> Vec<LintFinding> {
+    let assumed = assumed(mesh);
+    let survey = Survey::of(mesh, assumed.as_ref());
+    let of = |rule: &'a Rule| {
+        (rule.check)(&survey).into_iter().map(|problem| LintFinding {
+            id: rule.id.to_owned(),
+            severity: problem.severity.unwrap_or(rule.severity),
+            resource: problem.resource,
+            file: problem.file,
+            line: problem.line,
+            message: problem.message,
+            remedy: problem.remedy,
+            yaml: problem.yaml,
+        })
+    };
+    rules.flat_map(of).collect()
 }
 
 /// Lists the first few names, and how many there are beyond.

@@ -103,7 +103,12 @@ impl Gateway {
             .iter()
             .enumerate()
             .filter_map(|(place, entry)| {
+                let bind = entry.get("bind").and_then(Node::scalar).filter(|bind| !bind.is_empty());
                 let Some(number) = port(entry.at(&["port", "number"])) else {
+                    // A socket has no number, and nothing of it is ever on a wire.
+                    if bind.as_ref().is_some_and(|bind| bind.starts_with("unix://")) {
+                        return None;
+                    }
                     notes.push((entry.line, "a server without port.number is left out".to_owned()));
                     return None;
                 };
@@ -126,7 +131,7 @@ impl Gateway {
                         })
                         .collect(),
                     hosts: hosts.iter().map(|host| strip_namespace(host)).collect(),
-                    bind: entry.get("bind").and_then(Node::scalar).filter(|bind| !bind.is_empty()),
+                    bind,
                     tls: entry.get("tls").map(|node| server_tls(node, notes)),
                     place,
                     line: entry.line,

@@ -1,6 +1,6 @@
 //! The mesh as one immutable value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::mesh::gateway::Gateway;
 use crate::mesh::gateway_api::{self, Target};
 use crate::mesh::hosts::{HostService, Owner, fqdn};
 use crate::mesh::lookup::{ByHost, BySelector, Index, Ranges, by_id, by_namespace, label};
-use crate::mesh::manifest::{Declared, Manifest, Resources};
+use crate::mesh::manifest::{Declared, Manifest, Refused, Resources};
 use crate::mesh::mesh_config::MeshConfig;
 use crate::mesh::meta::{Labels, Meta, selects};
 use crate::mesh::network_policy::NetworkPolicy;
@@ -65,6 +65,8 @@ pub struct Mesh {
     pub(super) nodes: HashMap<IpAddr, Arc<str>>,
     pub(super) places: Places,
     pub(super) gateway_ports: HashMap<(IpAddr, u16), usize>,
+    /// What Istio's webhook refuses for what the catalogue says too; absent where there is no such object.
+    pub(crate) refused: Option<Arc<Rejections>>,
     pub(super) pods_by_ip: HashMap<IpAddr, Vec<usize>>,
     /// Pods by the ports of their nodes that lead to them, and the ports there; nothing where several claim one.
     pub(super) pods_by_host_port: HashMap<(IpAddr, u16), Option<(usize, u16)>>,
@@ -102,6 +104,15 @@ pub(super) struct Places {
     pub(super) node_ports: Index<u16>,
 }
 
+/// Objects that have no effect because Istio's webhook refuses them.
+#[derive(Debug)]
+pub(crate) struct Rejections {
+    /// The ids of the findings that say why, by object.
+    pub(crate) findings: BTreeMap<String, BTreeSet<&'static str>>,
+    /// The mesh as it would be with them.
+    pub(crate) accepting: Mesh,
+}
+
 /// The pods of a namespace that have not ended: all of them, and by each of their labels.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PodPlaces {
@@ -128,7 +139,12 @@ impl Mesh {
         (Self::of(resources), errors)
     }
 
-    fn of(resources: Resources) -> Self {
+    fn of(mut resources: Resources) -> Self {
+        let refused = resources.refused.take().map(|Refused { objects, findings }| {
+            let mut accepting = resources.clone();
+            accepting.take(&objects);
+            Arc::new(Rejections { findings, accepting: Self::of(accepting) })
+        });
         let config = resources.config.map(|config| *config).unwrap_or_default();
         let mut mesh = Self {
             namespaces: resources
@@ -149,6 +165,7 @@ impl Mesh {
             authorization_policies: resources.authorization_policies,
             control_plane: resources.control_plane.unwrap_or_default(),
             config,
+            refused,
             ..Self::default()
         };
         for pod in mesh.pods.iter_mut().filter(|pod| pod.proxy == PartyKind::Sidecar && pod.lone_proxy) {

@@ -1,6 +1,6 @@
 //! Text to resources: every document of every file, each on its own, so that a bad one stops nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::mesh::authorization_policy::AuthorizationPolicy;
@@ -15,6 +15,7 @@ use crate::mesh::network_policy::NetworkPolicy;
 use crate::mesh::node::Node;
 use crate::mesh::peer_authentication::PeerAuthentication;
 use crate::mesh::pod::Pod;
+use crate::mesh::refusal::{self, Refusal};
 use crate::mesh::schema;
 use crate::mesh::service::{EndpointSlice, Service};
 use crate::mesh::service_entry::{ServiceEntry, WorkloadEntry};
@@ -85,8 +86,17 @@ struct Note {
     again: u64,
 }
 
+/// Objects that Istio's webhook refuses for what a finding of the catalogue says too.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Refused {
+    /// The objects, as if they had been taken.
+    pub(crate) objects: Box<Resources>,
+    /// The ids of those findings, by object.
+    pub(crate) findings: BTreeMap<String, BTreeSet<&'static str>>,
+}
+
 /// All that was read, by kind.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Resources {
     pub(crate) namespaces: Vec<(Meta, Labels)>,
     pub(crate) nodes: Vec<(Meta, Vec<std::net::IpAddr>)>,
@@ -108,6 +118,8 @@ pub(crate) struct Resources {
     /// Apart, as each object has one of these and next to none a configuration.
     pub(crate) config: Option<Box<MeshConfig>>,
     pub(crate) control_plane: Option<ControlPlane>,
+    /// What has no effect, for the findings that say so.
+    pub(crate) refused: Option<Refused>,
     notes: Vec<Note>,
     seen: HashMap<String, (File, u32)>,
     /// What is said once: the place of its note.
@@ -159,7 +171,7 @@ impl Resources {
     }
 
     /// Takes what another one holds, behind its own: nothing of what declares again what is declared already.
-    fn take(&mut self, other: &Self) {
+    pub(crate) fn take(&mut self, other: &Self) {
         let before = self.notes.len();
         for (identity, (file, line)) in &other.seen {
             self.twice(identity, file, *line);
@@ -187,6 +199,7 @@ impl Resources {
             authorization_policies,
             config,
             control_plane,
+            refused,
             notes,
             seen,
             once,
@@ -212,6 +225,11 @@ impl Resources {
             self.configure((**config).clone());
         }
         self.control_plane = self.control_plane.or(*control_plane);
+        if let Some(Refused { objects, findings }) = refused {
+            let own = self.refused.get_or_insert_default();
+            own.objects.take(objects);
+            own.findings.extend(findings.iter().map(|(id, found)| (id.clone(), found.clone())));
+        }
         self.seen.extend(seen.iter().map(|(identity, place)| (identity.clone(), place.clone())));
         let keys: HashMap<usize, &String> = once.iter().map(|(key, place)| (*place, key)).collect();
         for (place, note) in notes.iter().enumerate() {
@@ -346,24 +364,52 @@ impl Resources {
         self.version(file, line, &group, &kind, &version);
         let misfits = schema::misfits(&group, &kind, node);
         if let Some((line, why)) = misfits.rejected.first() {
-            let more = match misfits.rejected.len() {
-                0 | 1 => String::new(),
-                count => format!(" (and {} more)", count.saturating_sub(1)),
-            };
-            let message =
-                format!("{}: {why}{more}; Istio rejects it, so it has no effect and is left out", meta.id());
-            return self.error(file, Some(*line), true, message);
+            return self.rejected(file, *line, &meta, why, misfits.rejected.len());
         }
         for (line, path, meant) in misfits.unknown {
             let hint = meant.map_or_else(String::new, |name| format!("; did you mean '{name}'?"));
             let message = format!("{kind}: {path} is no field that Istio knows and has no effect{hint}");
             self.note_once(format!("{kind} {path}"), file, line, message);
         }
+        let refusals = refusal::refusals(&group, &kind, &meta.namespace, node);
+        if !refusals.is_empty() && !refusal::is_stored(node) {
+            return self.refuse(file, &group, meta, node, &refusals);
+        }
+        for Refusal { line, why, .. } in refusals.into_iter().filter(|refusal| refusal.finding.is_none()) {
+            let message = format!(
+                "{kind}: {why}; Istio's webhook refuses this, yet it is in the cluster, so it counts as istiod reads it"
+            );
+            self.note_once(format!("{kind} {why}"), file, line, message);
+        }
         let mut notes = Vec::new();
         self.keep(&group, &kind, meta, node, &mut notes);
         for (line, message) in notes {
             self.error(file, Some(line), false, format!("{kind}: {message}"));
         }
+    }
+
+    /// Leaves out an object that Istio's webhook refuses.
+    fn refuse(&mut self, file: &File, group: &str, meta: Meta, node: &Node, refusals: &[Refusal]) {
+        let Some(first) = refusals.first() else { return };
+        self.rejected(file, first.line, &meta, &first.why, refusals.len());
+        let findings: BTreeSet<_> = refusals.iter().filter_map(|refusal| refusal.finding).collect();
+        if !findings.is_empty() {
+            let kind = meta.kind.clone();
+            let refused = self.refused.get_or_insert_default();
+            refused.findings.insert(meta.id(), findings);
+            refused.objects.keep(group, &kind, meta, node, &mut Vec::new());
+        }
+    }
+
+    /// Reports an object that does not come into the cluster, by the first of `count` reasons.
+    fn rejected(&mut self, file: &File, line: u32, meta: &Meta, why: &str, count: usize) {
+        let more = match count {
+            0 | 1 => String::new(),
+            count => format!(" (and {} more)", count.saturating_sub(1)),
+        };
+        let message =
+            format!("{}: {why}{more}; Istio rejects it, so it has no effect and is left out", meta.id());
+        self.error(file, Some(line), true, message);
     }
 
     fn unread(&mut self, file: &File, line: u32, group: &str, kind: &str) {

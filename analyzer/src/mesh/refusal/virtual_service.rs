@@ -1,0 +1,129 @@
+//! VirtualService: its hosts, its gateways, and its tls and tcp routes. Istio: `ValidateVirtualService`, `validateTLSRoute`,
+//! `validateTCPRoute`, `validateGatewayNames`. Matches and actions of its http routes are not looked into.
+
+use super::{Refusals, export_to, names};
+use crate::mesh::node::Node;
+use crate::policy::visibility::covers;
+
+pub(super) fn check(spec: &Node, namespace: &str, found: &mut Refusals) {
+    let list = |field: &str| spec.get(field).map(Node::items).unwrap_or_default();
+    let texts = |field: &str| -> Vec<String> { list(field).iter().filter_map(Node::scalar).collect() };
+    let (hosts, gateways) = (texts("hosts"), texts("gateways"));
+    if hosts.is_empty() {
+        for field in ["gateways", "tls", "tcp"] {
+            if let Some(node) = spec.get(field).filter(|node| !node.items().is_empty()) {
+                found.add(node, format!("spec.{field} without hosts: only http routes are delegated"));
+            }
+        }
+    }
+    for gateway in list("gateways") {
+        gateway_name(gateway, found);
+    }
+    let mesh = gateways.is_empty() || gateways.iter().any(|name| name == "mesh");
+    let mut valid = true;
+    for host in list("hosts") {
+        let name = host.scalar().unwrap_or_default();
+        let checked = match names::wildcard(&name) {
+            Err(_) if !mesh && is_for_cluster(&name) => Ok(()),
+            Ok(()) if mesh && name == "*" => {
+                Err("spec.hosts: '*' is for Gateways, not for the mesh".to_owned())
+            }
+            Err(_) if names::is_address(&name) => Ok(()),
+            checked => checked,
+        };
+        valid &= checked.is_ok();
+        found.check(host, checked);
+    }
+    for (place, host) in list("hosts").iter().enumerate().filter(|_| valid) {
+        let before = hosts.get(..place).unwrap_or_default();
+        let name = host.scalar().unwrap_or_default();
+        if let Some(other) = before.iter().find(|other| overlap(other, &name)) {
+            found.add(host, format!("spec.hosts: '{other}' and '{name}' are the same to a route"));
+        }
+    }
+    if ["http", "tls", "tcp"].iter().all(|field| list(field).is_empty()) {
+        found.add(spec, "spec has no http, tls or tcp route");
+    }
+    for (place, route) in list("tls").iter().enumerate() {
+        let path = format!("spec.tls[{place}]");
+        let matches = route.get("match").map(Node::items).unwrap_or_default();
+        if matches.is_empty() {
+            found.add(route, format!("{path}.match is empty"));
+        }
+        for one in matches {
+            sni(one, &path, &hosts, mesh, found);
+        }
+        destinations(route, &path, found);
+    }
+    for (place, route) in list("tcp").iter().enumerate() {
+        destinations(route, &format!("spec.tcp[{place}]"), found);
+    }
+    for (place, route) in list("http").iter().enumerate() {
+        targets(route, &format!("spec.http[{place}]"), found);
+    }
+    export_to(spec, namespace, false, found);
+}
+
+fn gateway_name(node: &Node, found: &mut Refusals) {
+    let text = node.scalar().unwrap_or_default();
+    match text.split_once('/') {
+        None => found.check(node, names::whole(&text)),
+        Some((namespace, name)) if !names::is_label(namespace) || !names::is_label(name) => {
+            found.add(node, format!("spec.gateways '{text}' is not of the form namespace/name"));
+        }
+        Some(_) => {}
+    }
+}
+
+/// Istio: `validateTLSMatch`, `validateSniHost`.
+fn sni(one: &Node, path: &str, hosts: &[String], mesh: bool, found: &mut Refusals) {
+    let names = one.get("sniHosts").map(Node::items).unwrap_or_default();
+    if names.is_empty() {
+        found.add(one, format!("{path}.match has no sniHosts"));
+    }
+    for node in names {
+        let name = node.scalar().unwrap_or_default();
+        match names::wildcard(&name) {
+            Err(_) if names::is_address(&name) || (!mesh && is_for_cluster(&name)) => {}
+            Err(why) => found.add(node, why),
+            Ok(()) if hosts.iter().any(|host| covers(host, &name)) => {}
+            Ok(()) => found.add(node, format!("{path}.match.sniHosts '{name}' is within none of spec.hosts")),
+        }
+    }
+}
+
+/// Tells whether a host is a name that Istio makes itself for its own connections, which no DNS label holds.
+///
+/// Istio: `ValidateWildcardDomainForVirtualServiceBoundToGateway`.
+fn is_for_cluster(host: &str) -> bool {
+    host.starts_with("outbound_")
+}
+
+fn destinations(route: &Node, path: &str, found: &mut Refusals) {
+    if route.get("route").is_none_or(|route| route.items().is_empty()) {
+        found.add(route, format!("{path}.route is empty"));
+    }
+    targets(route, path, found);
+}
+
+/// Istio: `validateRouteDestinations`, `validateDestination`.
+fn targets(route: &Node, path: &str, found: &mut Refusals) {
+    for entry in route.get("route").map(Node::items).unwrap_or_default() {
+        let Some(to) = entry.get("destination") else {
+            found.add(entry, format!("{path}.route has no destination"));
+            continue;
+        };
+        match to.get("host").and_then(Node::scalar).unwrap_or_default().as_str() {
+            "*" => found.add(to, format!("{path}.route: '*' is no destination")),
+            host => found.check(to, names::wildcard(host)),
+        }
+        if let Some(subset) = super::text(to, "subset").filter(|subset| !names::is_label(subset)) {
+            found.add(to, format!("{path}.route: the subset '{subset}' is no DNS label"));
+        }
+    }
+}
+
+/// Tells whether one of two hosts is within the other.
+fn overlap(one: &str, other: &str) -> bool {
+    covers(one, other) || covers(other, one)
+}
