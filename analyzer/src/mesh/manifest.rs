@@ -13,6 +13,7 @@ use crate::mesh::mesh_config::MeshConfig;
 use crate::mesh::meta::{File, Labels, Meta};
 use crate::mesh::network_policy::NetworkPolicy;
 use crate::mesh::node::Node;
+use crate::mesh::notes::Notes;
 use crate::mesh::peer_authentication::PeerAuthentication;
 use crate::mesh::pod::Pod;
 use crate::mesh::refusal::{self, Refusal};
@@ -78,14 +79,6 @@ impl Declared {
     }
 }
 
-/// Something to say of the input.
-#[derive(Debug, Clone)]
-struct Note {
-    error: InputError,
-    /// How often the same came again; it is said once.
-    again: u64,
-}
-
 /// Objects that Istio's webhook refuses for what a finding of the catalogue says too.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Refused {
@@ -120,10 +113,8 @@ pub(crate) struct Resources {
     pub(crate) control_plane: Option<ControlPlane>,
     /// What has no effect, for the findings that say so.
     pub(crate) refused: Option<Refused>,
-    notes: Vec<Note>,
+    notes: Notes,
     seen: HashMap<String, (File, u32)>,
-    /// What is said once: the place of its note.
-    once: HashMap<String, usize>,
 }
 
 impl Resources {
@@ -134,7 +125,7 @@ impl Resources {
             let file: File = Arc::from(manifest.file.as_str());
             if manifest.text.len() > FILE_BYTES {
                 let bytes = manifest.text.len();
-                resources.error(
+                resources.notes.add(
                     &file,
                     None,
                     true,
@@ -149,13 +140,13 @@ impl Resources {
                     let message = format!(
                         "holds more than {FILE_DOCUMENTS} documents; this one and all behind it are left out; split the file"
                     );
-                    resources.error(&file, Some(first_line), true, message);
+                    resources.notes.add(&file, Some(first_line), true, message);
                     break;
                 }
                 resources.document(&file, first_line, text);
             }
             if documents == 0 {
-                resources.error(&file, None, false, "holds no document".to_owned());
+                resources.notes.add(&file, None, false, "holds no document".to_owned());
             }
         }
         resources
@@ -172,11 +163,9 @@ impl Resources {
 
     /// Takes what another one holds, behind its own: nothing of what declares again what is declared already.
     pub(crate) fn take(&mut self, other: &Self) {
-        let before = self.notes.len();
-        for (identity, (file, line)) in &other.seen {
-            self.twice(identity, file, *line);
-        }
-        if self.notes.len() > before {
+        let twice = other.seen.iter().map(|(identity, (file, line))| self.twice(identity, file, *line));
+        // Each of them is reported.
+        if twice.fold(false, |some, this| some | this) {
             return;
         }
         let Self {
@@ -202,7 +191,6 @@ impl Resources {
             refused,
             notes,
             seen,
-            once,
         } = other;
         self.namespaces.extend_from_slice(namespaces);
         self.nodes.extend_from_slice(nodes);
@@ -231,11 +219,7 @@ impl Resources {
             own.findings.extend(findings.iter().map(|(id, found)| (id.clone(), found.clone())));
         }
         self.seen.extend(seen.iter().map(|(identity, place)| (identity.clone(), place.clone())));
-        let keys: HashMap<usize, &String> = once.iter().map(|(key, place)| (*place, key)).collect();
-        for (place, note) in notes.iter().enumerate() {
-            let key = keys.get(&place).map(|key| (*key).clone());
-            self.note(key, note.clone());
-        }
+        self.notes.take(notes);
     }
 
     /// Takes the configuration of the mesh: the first one, unless a later one is that of the default revision.
@@ -247,37 +231,7 @@ impl Resources {
 
     /// Returns all that there is to say of the input.
     pub(crate) fn errors(&mut self) -> Vec<InputError> {
-        let notes = std::mem::take(&mut self.notes).into_iter();
-        let said = notes.map(|Note { mut error, again }| {
-            if again > 0 {
-                error.message.push_str(&format!(" (and {again} more like it)"));
-            }
-            error
-        });
-        said.collect()
-    }
-
-    /// Notes something; what has a key the first time that it is met, and counts it from then on.
-    fn note(&mut self, key: Option<String>, note: Note) {
-        let place = key.as_ref().and_then(|key| self.once.get(key));
-        if let Some(said) = place.and_then(|place| self.notes.get_mut(*place)) {
-            said.again = said.again.saturating_add(note.again).saturating_add(1);
-            return;
-        }
-        if let Some(key) = key {
-            self.once.insert(key, self.notes.len());
-        }
-        self.notes.push(note);
-    }
-
-    fn note_once(&mut self, key: String, file: &File, line: u32, message: String) {
-        let error = InputError { file: file.to_string(), line: Some(line), message, fatal: false };
-        self.note(Some(key), Note { error, again: 0 });
-    }
-
-    fn error(&mut self, file: &File, line: Option<u32>, fatal: bool, message: String) {
-        let error = InputError { file: file.to_string(), line, message, fatal };
-        self.note(None, Note { error, again: 0 });
+        std::mem::take(&mut self.notes).said()
     }
 
     /// Reports an object whose name another one has already, and tells whether there is such a one.
@@ -287,7 +241,7 @@ impl Resources {
         let message = format!(
             "{id} is declared twice; the first, at {other_file}:{other_line}, counts, this one is left out"
         );
-        self.error(file, Some(line), true, message);
+        self.notes.add(file, Some(line), true, message);
         true
     }
 
@@ -297,13 +251,13 @@ impl Resources {
                 "a document of {} bytes is longer than the {DOCUMENT_BYTES} that are read; split it",
                 text.len()
             );
-            return self.error(file, Some(first_line), true, message);
+            return self.notes.add(file, Some(first_line), true, message);
         }
         let node = match parse(text) {
             Ok(node) => node,
             Err((line, message)) => {
                 let line = line.map_or(first_line, |line| line.saturating_add(first_line).saturating_sub(1));
-                return self.error(file, Some(line), true, format!("cannot be read as YAML: {message}"));
+                return self.notes.add(file, Some(line), true, format!("cannot be read as YAML: {message}"));
             }
         };
         let mut node = node;
@@ -319,7 +273,7 @@ impl Resources {
             node.get("kind").and_then(Node::text).map(str::to_owned),
             node.get("apiVersion").and_then(Node::text).map(str::to_owned),
         ) else {
-            return self.error(
+            return self.notes.add(
                 file,
                 Some(line),
                 true,
@@ -354,7 +308,7 @@ impl Resources {
             return;
         }
         let Some(meta) = Meta::read(&kind, node, file) else {
-            return self.error(file, Some(line), true, format!("{kind} without metadata.name; left out"));
+            return self.notes.add(file, Some(line), true, format!("{kind} without metadata.name; left out"));
         };
         let identity = format!("{group}/{}", meta.id());
         if self.twice(&identity, file, line) {
@@ -369,7 +323,7 @@ impl Resources {
         for (line, path, meant) in misfits.unknown {
             let hint = meant.map_or_else(String::new, |name| format!("; did you mean '{name}'?"));
             let message = format!("{kind}: {path} is no field that Istio knows and has no effect{hint}");
-            self.note_once(format!("{kind} {path}"), file, line, message);
+            self.notes.once(format!("{kind} {path}"), file, line, message);
         }
         let refusals = refusal::refusals(&group, &kind, &meta.namespace, node);
         if !refusals.is_empty() && !refusal::is_stored(node) {
@@ -379,12 +333,12 @@ impl Resources {
             let message = format!(
                 "{kind}: {why}; Istio's webhook refuses this, yet it is in the cluster, so it counts as istiod reads it"
             );
-            self.note_once(format!("{kind} {why}"), file, line, message);
+            self.notes.once(format!("{kind} {why}"), file, line, message);
         }
         let mut notes = Vec::new();
         self.keep(&group, &kind, meta, node, &mut notes);
         for (line, message) in notes {
-            self.error(file, Some(line), false, format!("{kind}: {message}"));
+            self.notes.add(file, Some(line), false, format!("{kind}: {message}"));
         }
     }
 
@@ -409,7 +363,7 @@ impl Resources {
         };
         let message =
             format!("{}: {why}{more}; Istio rejects it, so it has no effect and is left out", meta.id());
-        self.error(file, Some(line), true, message);
+        self.notes.add(file, Some(line), true, message);
     }
 
     fn unread(&mut self, file: &File, line: u32, group: &str, kind: &str) {
@@ -439,7 +393,7 @@ impl Resources {
         } else {
             format!("{kind} of {group} is not read; it has no effect on the answers")
         };
-        self.note_once(format!("{group}/{kind}"), file, line, message);
+        self.notes.once(format!("{group}/{kind}"), file, line, message);
     }
 
     fn version(&mut self, file: &File, line: u32, group: &str, kind: &str, version: &str) {
@@ -450,7 +404,7 @@ impl Resources {
                 "{kind} of unknown version '{version}' (known: {}); read as if it were known",
                 known.join(", ")
             );
-            self.note_once(format!("{kind} of {version}"), file, line, message);
+            self.notes.once(format!("{kind} of {version}"), file, line, message);
         }
     }
 

@@ -6,6 +6,7 @@ mod hosts;
 mod index;
 mod lookup;
 mod manifest;
+mod notes;
 mod refusal;
 mod schema;
 pub(crate) mod spelling;
