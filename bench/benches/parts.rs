@@ -75,6 +75,33 @@ fn table(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Packets of flows that do not settle: a dialogue in which STARTTLS may still come, and bytes that nothing recognises.
+fn waiting(criterion: &mut Criterion) {
+    let mut dialogue = vec![(false, b"220 mx.example.org ESMTP ready\r\n".to_vec())];
+    for number in 0..100 {
+        dialogue.push((true, format!("NOOP number {number}\r\n").into_bytes()));
+        dialogue.push((false, format!("250 2.0.0 Ok number {number}\r\n").into_bytes()));
+    }
+    let drops: Vec<_> = (0..200_u8).map(|number| (number % 3 == 0, vec![number ^ 0xa5, 1, number])).collect();
+    let mut group = criterion.benchmark_group("waiting");
+    for (name, said, port) in [("a dialogue", dialogue, 25), ("unrecognised", drops, 7_000)] {
+        let trace = Trace::saying(&said, port, 100);
+        group.throughput(Throughput::Elements(trace.len() as u64));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let mut engine = Engine::new(Limits::default());
+                for frame in trace.frames() {
+                    engine.frame(&frame);
+                }
+                let settled = engine.poll();
+                assert!(settled.is_none(), "{settled:?}");
+                engine.coverage().flows
+            });
+        });
+    }
+    group.finish();
+}
+
 fn handshake(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("handshake");
     for (name, capture) in [
@@ -125,6 +152,6 @@ fn json(criterion: &mut Criterion) {
 criterion_group! {
     name = parts;
     config = Criterion::default().sample_size(20);
-    targets = reader, decode, table, handshake, json
+    targets = reader, decode, table, waiting, handshake, json
 }
 criterion_main!(parts);

@@ -17,6 +17,11 @@ const APART: i64 = 250_000;
 /// When the first flow begins: 2026-01-01, in nanoseconds.
 const BEGIN: i64 = 1_767_225_600_000_000_000;
 
+/// The first sequence number of each side, and the flags of TCP that are used.
+const FIRST: u32 = 1_000;
+const SYN: u8 = 2;
+const ACK: u8 = 16;
+
 /// Packets in the order of their capture.
 #[derive(Debug, Clone, Default)]
 pub struct Trace {
@@ -126,6 +131,29 @@ impl Trace {
         Self { packets }
     }
 
+    /// Lets so many TCP connections to this port say the same, a segment each (whether the client sends it, and its bytes),
+    /// all of them interleaved, after a SYN and its answer.
+    #[must_use]
+    pub fn saying(said: &[(bool, Vec<u8>)], port: u16, flows: u32) -> Self {
+        let mut packets = Vec::new();
+        let mut sent = [FIRST; 2];
+        let opening = [(true, SYN, &[][..]), (false, SYN | ACK, &[])];
+        let said = said.iter().map(|(by_client, bytes)| (*by_client, ACK, bytes.as_slice()));
+        for (by_client, flags, bytes) in opening.into_iter().chain(said) {
+            let (from, to) = if by_client { (0, 1) } else { (1, 0) };
+            for number in 0..flows {
+                let segment = segment(number, by_client, port, flags, [sent[from], sent[to]], bytes);
+                let at =
+                    Timestamp::from_nanos(BEGIN + i64::try_from(packets.len()).unwrap_or_default() * 1_000);
+                let original_len = u32::try_from(segment.len()).unwrap_or(u32::MAX);
+                let link = capture::engine::LinkType::ETHERNET;
+                packets.push(Packet { at, link, interface: 0, original_len, bytes: segment });
+            }
+            sent[from] += u32::try_from(bytes.len()).unwrap_or_default() + u32::from(flags & SYN != 0);
+        }
+        Self { packets }
+    }
+
     /// How many packets it has.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -168,6 +196,35 @@ impl Trace {
         }
         file
     }
+}
+
+/// An Ethernet frame of IPv4 and TCP, without checksums, in the flow of this number.
+fn segment(
+    flow: u32,
+    by_client: bool,
+    port: u16,
+    flags: u8,
+    [sequence, acknowledgment]: [u32; 2],
+    bytes: &[u8],
+) -> Vec<u8> {
+    let [_, high, middle, low] = flow.to_be_bytes();
+    let client = (Ipv4Addr::new(10, high, middle, low), 40_000_u16);
+    let server = (Ipv4Addr::new(172, 16, 0, 1), port);
+    let (source, destination) = if by_client { (client, server) } else { (server, client) };
+    let length = u16::try_from(40 + bytes.len()).unwrap_or(u16::MAX);
+
+    let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0];
+    frame.extend(length.to_be_bytes());
+    frame.extend([0, 1, 0x40, 0, 64, 6, 0, 0]);
+    frame.extend(source.0.octets());
+    frame.extend(destination.0.octets());
+    frame.extend(source.1.to_be_bytes());
+    frame.extend(destination.1.to_be_bytes());
+    frame.extend(sequence.to_be_bytes());
+    frame.extend(acknowledgment.to_be_bytes());
+    frame.extend([0x50, flags, 255, 255, 0, 0, 0, 0]);
+    frame.extend_from_slice(bytes);
+    frame
 }
 
 #[cfg(test)]

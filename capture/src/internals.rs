@@ -10,7 +10,7 @@ use flow::{Certificate, ClientAuth, Endpoint, Side, Timestamp, TlsSession, Trans
 use crate::connection::reassembly::{Origin, Segment, Stream};
 use crate::detect::upgrade::tds::Unwrapper;
 use crate::detect::upgrade::{Turn, UPGRADES};
-use crate::detect::{self, Detected, Opening};
+use crate::detect::{self, Detected, Opening, Read};
 use crate::dtls::{self, Dtls};
 use crate::engine::Limits;
 use crate::frame::Frame;
@@ -87,24 +87,39 @@ pub fn detect(
     }
 }
 
-/// Asks every upgrade about an exchange, whatever its protocol; returns the offsets that those name which came to
-/// something.
+/// How far every upgrade has read one exchange that grows, whatever its protocol.
 #[doc(hidden)]
-#[must_use]
-pub fn upgrades(client: &[u8], server: &[u8], first: Side, ended: bool) -> Vec<(usize, usize)> {
-    let transport = Transport::Tcp;
-    let opening = Opening { client, server, first, from_start: true, transport, port: 0, ended };
-    let found = UPGRADES.iter().filter_map(|known| {
-        if let Turn::Begun { client, server }
-        | Turn::BegunInTds { client, server }
-        | Turn::Tunnel { client, server, .. } = (known.turn)(&opening)
-        {
-            Some((client, server))
-        } else {
-            None
-        }
-    });
-    found.collect()
+#[derive(Debug, Default)]
+pub struct Exchange([Read; UPGRADES.len()]);
+
+impl Exchange {
+    /// Asks every upgrade how far the exchange came: its answer, and the offsets that it names if it came to something.
+    #[must_use]
+    pub fn turns(
+        &mut self,
+        client: &[u8],
+        server: &[u8],
+        first: Side,
+        ended: bool,
+    ) -> Vec<(String, Option<(usize, usize)>)> {
+        let transport = Transport::Tcp;
+        let opening = Opening { client, server, first, from_start: true, transport, port: 0, ended };
+        let turns = UPGRADES.iter().zip(&mut self.0).map(|(known, read)| {
+            let mut now = *read;
+            let turn = (known.turn)(&opening, &mut now);
+            if turn.is_waiting() {
+                *read = now;
+            }
+            let offsets = match turn {
+                Turn::Begun { client, server }
+                | Turn::BegunInTds { client, server }
+                | Turn::Tunnel { client, server, .. } => Some((client, server)),
+                Turn::Possible | Turn::Asked | Turn::Past | Turn::Refused | Turn::Foreign => None,
+            };
+            (format!("{turn:?}"), offsets)
+        });
+        turns.collect()
+    }
 }
 
 /// Takes the TDS packets off one direction that comes in these pieces.

@@ -11,7 +11,7 @@ use std::io::Read;
 use std::sync::OnceLock;
 
 use capture::engine::{Engine, Frame, Limits, LinkType};
-use capture::internals::{self, Handshake};
+use capture::internals::{self, Exchange, Handshake};
 use capture::source::file::Reader;
 use flow::{AuthWord, Class, ClientAuth, Close, Flow, FlowId, Security, Side, Timestamp, Transport};
 
@@ -250,8 +250,11 @@ fn exchange(data: &[u8], mut each: impl FnMut(&[u8], &[u8], Side, bool)) {
 
 /// Every upgrade over an exchange, and the packets that one of them wraps TLS in.
 pub fn upgrade(data: &[u8]) {
+    let mut growing = Exchange::default();
     exchange(data, |client, server, first, ended| {
-        for (in_client, _) in internals::upgrades(client, server, first, ended) {
+        let turns = growing.turns(client, server, first, ended);
+        assert_eq!(turns, Exchange::default().turns(client, server, first, ended), "read anew");
+        for (in_client, _) in turns.into_iter().filter_map(|(_, offsets)| offsets) {
             // Where the server's TLS begins may still have to come.
             assert!(in_client <= client.len(), "{in_client}");
         }

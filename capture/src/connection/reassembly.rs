@@ -228,7 +228,10 @@ impl Stream {
             }
             return;
         }
-        let mut index = 0;
+        let mut index = self
+            .ahead
+            .as_ref()
+            .map_or(0, |ahead| ahead.segments.partition_point(|waiting| waiting.end() <= position));
         while piece.payload.on_wire() > 0 {
             let Some(existing) = self.ahead.as_ref().and_then(|ahead| ahead.segments.get(index)) else {
                 self.wait(index, position, piece);
@@ -262,22 +265,27 @@ impl Stream {
     }
 
     fn drain(&mut self, out: &mut impl FnMut(Piece<'_>)) {
-        while let Some(ahead) = &mut self.ahead
-            && ahead.segments.first().is_some_and(|first| first.position <= self.position)
-        {
-            let first = ahead.segments.remove(0);
-            ahead.bytes = ahead.bytes.saturating_sub(first.bytes.len());
-            if ahead.segments.is_empty() {
-                self.ahead = None;
+        let Some(ahead) = &mut self.ahead else { return };
+        let mut used = 0_usize;
+        for waiting in &ahead.segments {
+            if waiting.position > self.position {
+                break;
             }
-            let known = usize::try_from(self.position.saturating_sub(first.position)).unwrap_or(usize::MAX);
-            let payload = Captured { bytes: &first.bytes, missing: first.missing };
+            used = used.saturating_add(1);
+            ahead.bytes = ahead.bytes.saturating_sub(waiting.bytes.len());
+            let known = usize::try_from(self.position.saturating_sub(waiting.position)).unwrap_or(usize::MAX);
+            let payload = Captured { bytes: &waiting.bytes, missing: waiting.missing };
             if let Ok(payload) = payload.skip(known)
                 && payload.on_wire() > 0
             {
                 self.position = self.position.saturating_add(payload.on_wire() as u64);
-                out(Piece { payload, origin: first.origin });
+                out(Piece { payload, origin: waiting.origin });
             }
+        }
+        if used == ahead.segments.len() {
+            self.ahead = None;
+        } else {
+            ahead.segments.drain(..used);
         }
     }
 }

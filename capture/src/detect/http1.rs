@@ -1,6 +1,7 @@
 //! HTTP/1.0 and 1.1 (RFC 9112), by request line or status line.
 
 use flow::{Protocol, Side, Transport};
+use memchr::{memchr, memrchr};
 
 use super::Opening;
 use super::catalogue::{Detector, Form, TCP, answer};
@@ -21,6 +22,8 @@ pub(crate) const DETECTOR: Detector = Detector {
 
 /// Longest method of the IANA registry (`UPDATEREDIRECTREF`), with room for private ones.
 const METHOD: usize = 24;
+/// How many lines of a head are read: more than servers take.
+const FIELDS: usize = 256;
 /// Longest request line that is waited for.
 const REQUEST_LINE: usize = 8 * 1024;
 
@@ -88,10 +91,10 @@ pub(super) fn request_line(bytes: &[u8]) -> Option<bool> {
         return Some(false);
     }
     let seen = bytes.get(..REQUEST_LINE).unwrap_or(bytes);
-    let end = seen.iter().position(|&byte| byte == b'\n');
+    let end = memchr(b'\n', seen);
     let line = end.and_then(|end| seen.get(..end)).unwrap_or(seen);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    if line.iter().any(u8::is_ascii_control) {
+    if line.iter().fold(false, |any, byte| any | byte.is_ascii_control()) {
         return Some(false);
     }
     if end.is_none() {
@@ -138,7 +141,7 @@ pub(super) fn head(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 fn asks_websocket(head: &[u8]) -> bool {
-    text::lines(head).map(|(line, _)| line).chain(last_line(head)).any(|line| {
+    text::lines(head).map(|(line, _)| line).chain(last_line(head)).take(FIELDS).any(|line| {
         line.get(..8).is_some_and(|name| name.eq_ignore_ascii_case(b"upgrade:"))
             && mentions(line, b"websocket")
     })
@@ -146,7 +149,8 @@ fn asks_websocket(head: &[u8]) -> bool {
 
 /// The last header line has no ending, as the head ends before its empty line.
 fn last_line(head: &[u8]) -> Option<&[u8]> {
-    match text::line(head.rsplit(|&byte| byte == b'\n').next()?) {
+    let begin = memrchr(b'\n', head).map_or(0, |end| end.saturating_add(1));
+    match text::line(head.get(begin..)?) {
         Line::Whole(line, _) | Line::Open(line) => Some(line),
         Line::Never => None,
     }

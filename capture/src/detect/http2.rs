@@ -28,6 +28,8 @@ pub(crate) const DETECTOR: Detector = Detector {
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How far the client's first request is waited for.
 const FIRST_REQUEST: usize = 4096;
+/// In how many frames it is looked for.
+const FRAMES: usize = 64;
 /// `application/grpc` as HPACK writes it (RFC 7541 appendix B); it ends on an octet, so that suffixes may follow.
 const GRPC_HUFFMAN: &[u8] = b"\x1d\x75\xd0\x62\x0d\x26\x3d\x4c\x4d\x65\x64";
 const GRPC_LITERAL: &[u8] = b"application/grpc";
@@ -81,9 +83,9 @@ fn probe(opening: &Opening<'_>) -> Probe {
     })
 }
 
-/// Returns the payload of the first HEADERS frame (RFC 9113 section 6.2).
+/// Returns the payload of the first HEADERS frame (RFC 9113 section 6.2); empty if there is none early.
 fn first_request<'a>(cursor: &mut Cursor<'a>) -> Option<&'a [u8]> {
-    loop {
+    for _ in 0..FRAMES {
         let length = usize::try_from(cursor.be24()?).ok()?;
         let kind = cursor.u8()?;
         cursor.take(5)?;
@@ -92,6 +94,7 @@ fn first_request<'a>(cursor: &mut Cursor<'a>) -> Option<&'a [u8]> {
             return Some(payload);
         }
     }
+    Some(&[])
 }
 
 /// A server's preface is a SETTINGS frame on stream 0 (RFC 9113 section 3.4).

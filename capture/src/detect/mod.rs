@@ -1,7 +1,7 @@
 //! What a connection's first bytes are: TLS (at once or inside an upgrade), a plaintext protocol, or neither.
 //!
-//! Stateless: the engine keeps the opening bytes of both directions (bounded by [`OPENING`]) and asks again as they
-//! grow, until the answer settles. In come those bytes, out comes [`Detected`]. QUIC and DTLS are not looked for here;
+//! The engine keeps the opening bytes of both directions (bounded by [`OPENING`]) and asks again as they grow, until the
+//! answer settles; what one call has read, [`Progress`] saves the next. In come those bytes, out comes [`Detected`]. QUIC and DTLS are not looked for here;
 //! what a TLS handshake says is read elsewhere too.
 
 mod amqp;
@@ -36,6 +36,7 @@ mod openvpn;
 mod oracle;
 mod pop3;
 mod postgres;
+mod progress;
 mod rdp;
 mod redis;
 mod rtsp;
@@ -60,9 +61,12 @@ mod xmpp;
 mod zookeeper;
 
 use flow::{Protocol, Reason, Side, Transport, Upgrade};
+use memchr::memchr2_iter;
 
 use crate::tls::{self, Probe};
 use catalogue::{DETECTORS, Detector, Form};
+pub(crate) use progress::Progress;
+pub(crate) use progress::Read;
 use upgrade::{Turn, UPGRADES};
 
 /// How many opening bytes of a direction the engine keeps at most until a detection settles.
@@ -107,6 +111,11 @@ impl<'a> Opening<'a> {
     fn inner(self, client: usize, server: usize) -> Self {
         let after = |bytes: &'a [u8], offset: usize| bytes.get(offset..).unwrap_or(&[]);
         Self { client: after(self.client, client), server: after(self.server, server), ..self }
+    }
+
+    /// Tells who spoke first inside a wrapper, whose own bytes were others': as far as the bytes there tell.
+    const fn speaks(&self) -> Side {
+        if self.client.is_empty() { Side::Server } else { self.first }
     }
 
     /// Tells whether the client's bytes are missing and will not come: only the server was captured.
@@ -180,56 +189,38 @@ impl Detected {
     }
 }
 
-/// Which detectors have said no to the beginning of an opening, a bit each: they need not be asked about more of it,
-/// since no is final.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct RuledOut(u64);
-
-const _: () = assert!(DETECTORS.len() < u64::BITS as usize, "a bit for every detector, and one for none");
-
-impl RuledOut {
-    /// Returns the bits of the detectors that may still say yes.
-    const fn left(self) -> u64 {
-        !self.0 & (1_u64 << DETECTORS.len()).wrapping_sub(1)
-    }
-
-    /// Tells whether no detector may.
-    pub(crate) const fn all(self) -> bool {
-        self.left() == 0
-    }
-}
-
 /// Detects what the opening is.
 #[cfg(any(test, feature = "internals"))]
 pub(crate) fn detect(opening: &Opening<'_>) -> Detected {
-    detect_on(opening, &mut RuledOut::default())
+    detect_on(opening, &mut Progress::default())
 }
 
-/// Detects what the opening is, given what earlier calls about less of the same opening ruled out.
-pub(crate) fn detect_on(opening: &Opening<'_>, ruled_out: &mut RuledOut) -> Detected {
-    let recognised = recognise(opening, NESTED, ruled_out);
+/// Detects what the opening is, given what earlier calls about less of the same opening came to.
+pub(crate) fn detect_on(opening: &Opening<'_>, progress: &mut Progress) -> Detected {
+    let recognised = recognise(opening, NESTED, progress);
     if recognised.is_some_and(|detected| detected.recognised()) {
         return recognised.unwrap_or(Detected::More);
     }
     let roles_known = opening.from_start && opening.transport == Transport::Tcp;
     if !roles_known {
         let swapped = opening.swapped();
-        let reversed =
-            recognise(&swapped, NESTED, &mut RuledOut::default()).is_some_and(|other| other.recognised());
+        let anew = &mut Progress::default();
+        let reversed = recognise(&swapped, NESTED, anew).is_some_and(|other| other.recognised());
         // A late start may show the server first: its hello is no client's.
         if reversed
-            || matches!(late_tls(&swapped), Some(Detected::Tls { .. })) && is_server_hello(opening.client)
+            || matches!(late_tls(&swapped, anew), Some(Detected::Tls { .. }))
+                && is_server_hello(opening.client)
         {
             return Detected::Reversed;
         }
     }
-    recognised.or_else(|| late_tls(opening)).unwrap_or_else(|| unrecognised(opening))
+    recognised.or_else(|| late_tls(opening, progress)).unwrap_or_else(|| unrecognised(opening))
 }
 
 /// Recognises TLS or a protocol; `None` when it can be neither.
-fn recognise(opening: &Opening<'_>, nested: u8, ruled_out: &mut RuledOut) -> Option<Detected> {
+fn recognise(opening: &Opening<'_>, nested: u8, progress: &mut Progress) -> Option<Detected> {
     if opening.transport == Transport::Tcp && !opening.client.is_empty() {
-        if let Some(detected) = upgrade::proxy::strip(opening, nested) {
+        if let Some(detected) = upgrade::proxy::strip(opening, nested, progress) {
             return Some(detected);
         }
         // After a server's greeting the hello stands inside that greeting's protocol, which the detectors tell.
@@ -246,9 +237,15 @@ fn recognise(opening: &Opening<'_>, nested: u8, ruled_out: &mut RuledOut) -> Opt
             }
         }
     }
+    if let Some((detector, _)) = progress.exchange()
+        && (detector.probe)(opening) == Probe::Yes
+    {
+        // What was recognised stays so, and the others need not be asked.
+        return Some(settle(detector, opening, nested, progress));
+    }
     let mut open = false;
     // Ports put the likeliest probe first. The order cannot change the answer: no two probes claim the same bytes.
-    let (mut left, mut unlikely) = (ruled_out.left(), 0);
+    let (mut left, mut unlikely) = (progress.ruled_out.left(), 0);
     for likely in [true, false] {
         while let Some(detector) = DETECTORS.get(left.trailing_zeros() as usize) {
             let bit = left & left.wrapping_neg();
@@ -259,9 +256,9 @@ fn recognise(opening: &Opening<'_>, nested: u8, ruled_out: &mut RuledOut) -> Opt
             }
             let carried = detector.carried_by(opening.transport);
             match if carried { (detector.probe)(opening) } else { Probe::No } {
-                Probe::Yes => return Some(settle(detector, opening, nested)),
+                Probe::Yes => return Some(settle(detector, opening, nested, progress)),
                 Probe::More => open = true,
-                Probe::No => ruled_out.0 |= bit,
+                Probe::No => progress.ruled_out.rule_out(bit),
             }
         }
         left = unlikely;
@@ -270,7 +267,12 @@ fn recognise(opening: &Opening<'_>, nested: u8, ruled_out: &mut RuledOut) -> Opt
 }
 
 /// Answers for a recognised protocol, asking its upgrade where it has one.
-fn settle(detector: &Detector, opening: &Opening<'_>, nested: u8) -> Detected {
+fn settle(
+    detector: &'static Detector,
+    opening: &Opening<'_>,
+    nested: u8,
+    progress: &mut Progress,
+) -> Detected {
     let protocol = detector.protocol;
     match detector.form {
         Form::Encrypted => return Detected::Opaque(protocol),
@@ -282,7 +284,13 @@ fn settle(detector: &Detector, opening: &Opening<'_>, nested: u8) -> Detected {
         return if protocol == Protocol::Stun { Detected::Upgradable(protocol) } else { plain };
     }
     let Some(known) = UPGRADES.iter().find(|known| known.protocol == protocol) else { return plain };
-    match (known.turn)(opening) {
+    let before = progress.exchange().filter(|(of, _)| of.protocol == protocol);
+    let mut read = before.map(|(_, read)| read).unwrap_or_default();
+    let turn = (known.turn)(opening, &mut read);
+    if turn.is_waiting() {
+        progress.keep(detector, read);
+    }
+    match turn {
         Turn::Possible => Detected::Upgradable(protocol),
         Turn::Asked => Detected::Asked(protocol),
         Turn::Past => plain,
@@ -295,7 +303,7 @@ fn settle(detector: &Detector, opening: &Opening<'_>, nested: u8) -> Detected {
         }
         Turn::BegunInTds { client, server } => Detected::TlsInTds { client, server },
         Turn::Tunnel { upgrade, client, server } => {
-            tunnelled(protocol, upgrade, client, server, opening, nested)
+            tunnelled(protocol, upgrade, (client, server), opening, nested, progress)
         }
     }
 }
@@ -304,15 +312,20 @@ fn settle(detector: &Detector, opening: &Opening<'_>, nested: u8) -> Detected {
 fn tunnelled(
     outer: Protocol,
     upgrade: Upgrade,
-    client: usize,
-    server: usize,
+    (client, server): (usize, usize),
     opening: &Opening<'_>,
     nested: u8,
+    progress: &mut Progress,
 ) -> Detected {
     let plain = Detected::Plaintext { protocol: Some(outer), refused: None, inside: None };
     let Some(nested) = nested.checked_sub(1) else { return plain };
     let inner = opening.inner(client, server);
-    match recognise(&inner, nested, &mut RuledOut::default()).or_else(|| late_tls(&inner)) {
+    if inner.client.is_empty() && inner.server.is_empty() {
+        return if inner.ended { plain } else { Detected::Upgradable(outer) };
+    }
+    let (first, progress) = progress.inner((client, server), inner.speaks());
+    let inner = Opening { first, ..inner };
+    match recognise(&inner, nested, progress).or_else(|| late_tls(&inner, progress)) {
         Some(Detected::More) => Detected::Upgradable(outer),
         Some(detected) => match moved(detected, upgrade, client, server) {
             Detected::Upgradable(_) | Detected::Asked(_) => Detected::Upgradable(outer),
@@ -325,7 +338,6 @@ fn tunnelled(
             | Detected::Opaque(_)
             | Detected::Unknown(_)) => settled,
         },
-        None if inner.client.is_empty() && inner.server.is_empty() => plain,
         None => match unrecognised(&inner) {
             Detected::More => Detected::Upgradable(outer),
             Detected::Unknown(reason) => Detected::Unknown(reason),
@@ -369,7 +381,7 @@ fn moved(detected: Detected, wrapper: Upgrade, by_client: usize, by_server: usiz
 
 /// Looks for TLS whose beginning is not at the beginning: a hello that was not captured, a session joined late, or a
 /// hello inside a protocol that is not known.
-fn late_tls(opening: &Opening<'_>) -> Option<Detected> {
+fn late_tls(opening: &Opening<'_>, progress: &mut Progress) -> Option<Detected> {
     if opening.transport == Transport::Udp {
         return None;
     }
@@ -382,8 +394,9 @@ fn late_tls(opening: &Opening<'_>) -> Option<Detected> {
     if late(opening.client) || late(opening.server) {
         return Some(Detected::TlsMidStream);
     }
-    let client = embedded(opening.client, tls::client_hello)?;
-    let server = embedded(opening.server, tls::server_answer)?;
+    let (in_client, in_server) = &mut progress.without_records;
+    let client = embedded(opening.client, in_client, tls::client_hello)?;
+    let server = embedded(opening.server, in_server, tls::server_answer)?;
     Some(Detected::Tls { upgrade: None, client, server, protocol: None })
 }
 
@@ -393,15 +406,21 @@ fn is_server_hello(bytes: &[u8]) -> bool {
     bytes.first() == Some(&22) && tls::server_answer(bytes) == Probe::Yes
 }
 
-/// Finds the first offset at which a record satisfies `probe`.
-fn embedded(bytes: &[u8], probe: fn(&[u8]) -> Probe) -> Option<usize> {
-    let record = |window: &[u8]| matches!(window, [21 | 22, 3, 0..=4]);
-    bytes
-        .windows(3)
-        .enumerate()
-        .filter(|(_, window)| record(window))
-        .map(|(at, _)| at)
-        .find(|&at| bytes.get(at..).is_some_and(|rest| probe(rest) == Probe::Yes))
+/// Finds the first offset at which a record satisfies `probe`; before `from` none does, whatever follows.
+fn embedded(bytes: &[u8], from: &mut usize, probe: fn(&[u8]) -> Probe) -> Option<usize> {
+    // Where one may begin, once there is more of it.
+    let mut open = None;
+    for at in memchr2_iter(21, 22, bytes.get(*from..)?).map(|at| at.saturating_add(*from)) {
+        let rest = bytes.get(at..)?;
+        let answer = if matches!(rest, [_, 3, 0..=4, ..]) { probe(rest) } else { Probe::No };
+        match answer {
+            Probe::Yes => return Some(at),
+            Probe::No if rest.len() > 2 => {}
+            Probe::More | Probe::No => open = open.or(Some(at)),
+        }
+    }
+    *from = open.unwrap_or(bytes.len());
+    None
 }
 
 /// Judges what no probe recognised.

@@ -5,7 +5,8 @@ use flow::{Protocol, Reason, Side, Transport, Upgrade};
 use proptest::prelude::*;
 
 use super::catalogue::{DETECTORS, Detector, Form};
-use super::{Detected, Opening, detect};
+use super::upgrade::UPGRADES;
+use super::{Detected, Opening, Progress, Read, detect, detect_on};
 use crate::tls::Probe;
 
 type Sample<'a> = &'a [(Side, &'a [u8])];
@@ -37,8 +38,10 @@ fn settle(messages: Sample<'_>, transport: Transport) -> Detected {
     let first = messages[0].0;
     let mut settled: Option<Detected> = None;
     let mut last = Detected::More;
+    let mut progress = Progress::default();
     for streams in prefixes(messages, transport) {
-        last = detect(&opening(&streams, first, transport));
+        last = detect_on(&opening(&streams, first, transport), &mut progress);
+        assert_eq!(last, detect(&opening(&streams, first, transport)), "read anew after {streams:02x?}");
         if let Some(before) = settled {
             assert_eq!(last, before, "an answer changed after {streams:02x?}");
         }
@@ -248,6 +251,33 @@ fn tls_begins_where_the_upgrade_says() {
 }
 
 #[test]
+fn who_speaks_first_inside_a_wrapper_is_remembered() {
+    let ssl: &[u8] =
+        b"\x20\0\0\x01\x05\xae\x0f\0\0\0\0\x01\x2d\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    let established: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
+    let (hello, answer) = (hello(), server_hello());
+    for wrapper in
+        [&[(C, b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n".as_slice())][..], &[(C, CONNECT), (S, established)]]
+    {
+        let inside: Sample<'_> = &[(S, GREETING), (C, ssl), (C, &hello), (S, &answer)];
+        let mut progress = Progress::default();
+        let answers: Vec<Detected> = prefixes(&[wrapper, inside].concat(), Transport::Tcp)
+            .iter()
+            .map(|streams| detect_on(&opening(streams, C, Transport::Tcp), &mut progress))
+            .collect();
+        let length = |of| wrapper.iter().filter(|(side, _)| *side == of).map(|(_, bytes)| bytes.len()).sum();
+        let (client, server): (usize, usize) = (length(C), length(S));
+        let begun = Detected::Tls {
+            upgrade: Some(Upgrade::Mysql),
+            client: client + ssl.len(),
+            server: server + GREETING.len(),
+            protocol: Some(Protocol::Mysql),
+        };
+        assert_eq!(answers.last(), Some(&begun));
+    }
+}
+
+#[test]
 fn a_refused_upgrade_is_plaintext_that_says_so() {
     let check = |messages: Sample<'_>, protocol, refused| {
         assert_eq!(
@@ -408,6 +438,72 @@ fn unrecognised_bytes_are_judged_by_their_look() {
     check(b"lookup example.org and more\r\n", true, text);
     check(&noise, true, Detected::Unknown(Reason::NotTls));
     check(b"lookup example.org and more\r\n", false, Detected::Unknown(Reason::MidStream));
+}
+
+/// Pieces of every upgrade's exchange.
+const WORDS: &[&[u8]] = &[
+    b"STARTTLS\r\n",
+    b"a1 STARTTLS\r\n",
+    b"AUTH TLS\r\n",
+    b"STLS\r\n",
+    b"NOOP\r\n",
+    b"220 go ahead\r\n",
+    b"a1 OK\r\n",
+    b"+OK\r\n",
+    b"234 go\r\n",
+    b"382 go\r\n",
+    b"454 no\r\n",
+    b"MAIL FROM:<a@b>\r\n",
+    b"\r\n",
+    b"\x16\x03\x01\x00\x2f\x01\x00\x00\x2b\x03\x03",
+    b"\x16\x03\x03\x00\x2f\x02\x00\x00\x2b\x03\x03",
+    b"<starttls",
+    b" xmlns='a'",
+    b"/>",
+    b"<proceed",
+    b"</proceed>",
+    b"</starttls>",
+    b"<failure/>",
+    b"<iq/>",
+    b"<r/> ",
+    CONNECT,
+    b"HTTP/1.1 200 OK\r\n\r\n",
+    b"HTTP/1.1 407 Who\r\nContent-Length: 2\r\n\r\nno",
+    b"\x30\x1d\x02\x01\x01\x77\x18\x80\x161.3.6.1.4.1.1466.20037",
+    b"\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x00\x04\x00\x04\x00",
+    b"\x30\x0c\x02\x01\x02\x65\x07\x0a\x01\x00\x04\x00\x04\x00",
+    b"\x30\x05\x02\x01\x02\x42\x00",
+    SSL_REQUEST,
+    GREETING,
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn an_exchange_is_read_on_as_it_would_be_anew(
+        said in proptest::collection::vec((any::<bool>(), 0..WORDS.len(), 0_usize..96), 1..24),
+    ) {
+        let mut reads = UPGRADES.iter().map(|_| Read::default()).collect::<Vec<_>>();
+        let mut streams = (Vec::new(), Vec::new());
+        for (by_client, word, cut) in said {
+            // Some words come in two pieces.
+            let word = WORDS[word];
+            let (one, other) = word.split_at(cut.min(word.len()));
+            for piece in [one, other] {
+                if by_client { streams.0.extend_from_slice(piece) } else { streams.1.extend_from_slice(piece) }
+                let opening = opening(&streams, C, Transport::Tcp);
+                for (known, read) in UPGRADES.iter().zip(&mut reads) {
+                    let mut now = *read;
+                    let turn = (known.turn)(&opening, &mut now);
+                    prop_assert_eq!(turn, (known.turn)(&opening, &mut Read::default()), "{}", known.upgrade);
+                    if turn.is_waiting() {
+                        *read = now;
+                    }
+                }
+            }
+        }
+    }
 }
 
 proptest! {

@@ -1,5 +1,7 @@
 //! Lines and words of text protocols.
 
+use memchr::{memchr, memchr_iter, memchr2_iter, memmem};
+
 /// How long a first line may grow before it is no line of a protocol.
 pub(crate) const LINE: usize = 1024;
 
@@ -17,10 +19,11 @@ pub(crate) enum Line<'a> {
 /// Reads the first line, ended by LF or CR LF.
 pub(crate) fn line(bytes: &[u8]) -> Line<'_> {
     let seen = bytes.get(..LINE).unwrap_or(bytes);
-    let end = seen.iter().position(|&byte| byte == b'\n');
+    let end = memchr(b'\n', seen);
     let text = end.and_then(|end| seen.get(..end)).unwrap_or(seen);
     let text = text.strip_suffix(b"\r").unwrap_or(text);
-    if !text.iter().all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f)) {
+    // Without leaving early, many bytes are looked at at a time.
+    if !text.iter().fold(true, |all, &byte| all & (byte == b'\t' || (byte >= b' ' && byte != 0x7f))) {
         return Line::Never;
     }
     match end.and_then(|end| bytes.split_at_checked(end.saturating_add(1))) {
@@ -41,20 +44,17 @@ pub(crate) fn first_line(bytes: &[u8], rule: impl Fn(&[u8]) -> bool) -> Option<b
 
 /// Visits the whole lines in order, each with the offset just past its ending.
 pub(crate) fn lines(bytes: &[u8]) -> impl Iterator<Item = (&[u8], usize)> {
-    let mut rest = bytes;
-    std::iter::from_fn(move || {
-        let end = rest.iter().position(|&byte| byte == b'\n')?;
-        let (text, after) = rest.split_at_checked(end.saturating_add(1))?;
-        rest = after;
-        let text = text.strip_suffix(b"\n").unwrap_or(text);
-        let text = text.strip_suffix(b"\r").unwrap_or(text);
-        Some((text, bytes.len().saturating_sub(after.len())))
+    let mut from = 0;
+    memchr_iter(b'\n', bytes).filter_map(move |end| {
+        let text = bytes.get(from..end)?;
+        from = end.saturating_add(1);
+        Some((text.strip_suffix(b"\r").unwrap_or(text), from))
     })
 }
 
 /// Splits a line at its first space.
 pub(crate) fn word(text: &[u8]) -> (&[u8], &[u8]) {
-    match text.iter().position(|&byte| byte == b' ') {
+    match memchr(b' ', text) {
         Some(at) => {
             let (word, rest) = text.split_at_checked(at).unwrap_or((text, &[]));
             (word, rest.get(1..).unwrap_or(&[]))
@@ -76,12 +76,15 @@ pub(crate) fn code(text: &[u8], wanted: &[u8; 3]) -> bool {
 
 /// Returns where `needle` first occurs.
 pub(crate) fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
-    bytes.windows(needle.len()).position(|window| window == needle)
+    memmem::find(bytes, needle)
 }
 
 /// Tells whether `needle` (in lower case) occurs, in any case.
 pub(crate) fn mentions(bytes: &[u8], needle: &[u8]) -> bool {
-    bytes.windows(needle.len()).any(|window| window.eq_ignore_ascii_case(needle))
+    let Some(&first) = needle.first() else { return true };
+    memchr2_iter(first, first.to_ascii_uppercase(), bytes)
+        .filter_map(|at| bytes.get(at..at.saturating_add(needle.len())))
+        .any(|window| window.eq_ignore_ascii_case(needle))
 }
 
 /// Tells whether every byte is a decimal digit and there is at least one.

@@ -7,7 +7,7 @@ use flow::{ClientAuth, Evidence, Proof, Protocol, Reason, Security, Transport, U
 use super::super::reassembly::Stream;
 use super::super::{Settled, side};
 use super::Opening;
-use crate::detect::{self, Detected, OPENING, RuledOut};
+use crate::detect::{self, Detected, OPENING, Progress};
 use crate::key::{Both, Key, Way};
 use crate::tls::{self, Ending, Probe};
 
@@ -50,7 +50,7 @@ impl Opening {
     /// much came, or what may be TLS inside something unknown.
     pub(super) fn is_due(&self) -> bool {
         let stopped = self.closed.up.is_some() || self.closed.down.is_some();
-        if !self.fresh || stopped || !self.ruled_out.all() {
+        if !self.fresh || stopped || !self.progress.all_ruled_out() {
             return self.fresh;
         }
         self.seen() >= self.asked.saturating_add(self.asked / 4).saturating_add(ASKED_LEAST)
@@ -83,9 +83,9 @@ impl Opening {
         let settled = |security| Some(Settled { security, protocol: None, upgrade: None });
         let seen_as = (*client, from_start);
         if self.seen_as != Some(seen_as) {
-            (self.seen_as, self.ruled_out) = (Some(seen_as), RuledOut::default());
+            (self.seen_as, self.progress) = (Some(seen_as), Progress::default());
         }
-        match detect::detect_on(&opening, &mut self.ruled_out) {
+        match detect::detect_on(&opening, &mut self.progress) {
             Detected::Reversed if roles_known => settled(Security::Unknown(Reason::Conflict)),
             Detected::Reversed => {
                 *client = client.other();

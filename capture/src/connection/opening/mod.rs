@@ -9,7 +9,7 @@ use flow::{ClientAuth, Protocol, Reason, Security, Transport, Upgrade};
 use super::datagrams::Datagrams;
 use super::reassembly::{Origin, Piece, Segment, Stream, after, may_precede};
 use super::{Settled, side};
-use crate::detect::RuledOut;
+use crate::detect::Progress;
 use crate::detect::upgrade::tds::Unwrapper;
 use crate::key::{Both, Key, Way};
 use crate::packet::Captured;
@@ -21,6 +21,10 @@ use look::PATIENCE;
 
 /// How far from a SYN an acknowledgment points that belongs to another SYN: more bytes than an opening has.
 const FAR: u32 = 1 << 28;
+
+/// How often the beginning of a connection joined late may turn out to lie earlier: each time all that is held is put in
+/// order again.
+const REBASES: u8 = 16;
 
 /// What the opening says.
 pub(crate) enum Answer {
@@ -46,8 +50,8 @@ pub(crate) struct Opening {
     /// What the latest segment each way acknowledges, and its sequence number.
     acknowledges: Both<Option<u32>>,
     sequence: Both<u32>,
-    /// What detection has ruled out, and which way the client was taken to send then, and whether from its start.
-    ruled_out: RuledOut,
+    /// How far detection came, which way the client was taken to send then, and whether from its start.
+    progress: Progress,
     seen_as: Option<(Way, bool)>,
     closed: Both<Option<Ending>>,
     /// Whether anything came since [`Opening::answer`] was last asked.
@@ -59,6 +63,8 @@ pub(crate) struct Opening {
     /// Who sent the first payload byte.
     first: Way,
     transport: Transport,
+    /// How often a stream turned out to begin earlier.
+    rebased: u8,
     /// Whether a SYN told where the stream begins.
     told: Both<bool>,
     /// Whether a byte that may have been a keep-alive was left out before the stream's first.
@@ -89,10 +95,11 @@ impl Opening {
             told: Both::default(),
             preceded: Both::default(),
             packets: 0,
+            rebased: 0,
             late: false,
             fresh: false,
             asked: 0,
-            ruled_out: RuledOut::default(),
+            progress: Progress::default(),
             seen_as: None,
             cut_off: false,
             given_up: false,
@@ -171,7 +178,14 @@ impl Opening {
                 return;
             }
             if !from_start && early && self.tls.is_none() {
-                self.rebase(way, segment.sequence);
+                if self.rebased < REBASES {
+                    self.rebased = self.rebased.saturating_add(1);
+                    self.rebase(way, segment.sequence);
+                } else if !self.late {
+                    // What comes before is left out.
+                    self.late = true;
+                    self.seen_as = None;
+                }
             }
             self.push(way, segment);
         }
@@ -272,7 +286,7 @@ impl Opening {
         prefetch(&self.streams.up);
         prefetch(&self.streams.down);
         prefetch(&self.datagrams);
-        prefetch(&self.ruled_out);
+        prefetch(&self.progress);
     }
 
     /// Asks for what its next packet touches behind that.
@@ -561,6 +575,18 @@ mod tests {
         assert_eq!(opening.held.of(Way::Down).bytes, b"who");
         assert_eq!(opening.held.of(Way::Up).bytes, b"hello");
         assert_eq!(opening.streams.of(Way::Down).next(), Some(97_577_742));
+    }
+
+    #[test]
+    fn a_beginning_moves_only_so_often() {
+        let mut opening = Opening::new(Transport::Tcp, Way::Up);
+        for at in (1000..1100).rev() {
+            let payload = Captured { bytes: b"a", missing: 0 };
+            let origin = Origin { packet: 0, acknowledgment: None };
+            opening.segment(Way::Up, Segment { sequence: at, payload, origin }, false);
+        }
+        assert_eq!(opening.held.of(Way::Up).bytes.len(), 1 + usize::from(REBASES));
+        assert!(opening.late, "what was left out is missing");
     }
 
     #[test]

@@ -6,8 +6,11 @@ use super::super::text::{code, mentions, verb};
 use super::Known;
 use super::dialogue::Dialogue;
 
-pub(super) const KNOWN: Known =
-    Known { protocol: Protocol::Ftp, upgrade: Upgrade::Ftp, turn: |opening| DIALOGUE.turn(opening) };
+pub(super) const KNOWN: Known = Known {
+    protocol: Protocol::Ftp,
+    upgrade: Upgrade::Ftp,
+    turn: |opening, read| DIALOGUE.turn(opening, read),
+};
 
 const DIALOGUE: Dialogue = Dialogue {
     asks: |line| verb(line, &[b"AUTH"]) && (mentions(line, b" tls") || mentions(line, b" ssl")),

@@ -4,40 +4,46 @@ use flow::{Protocol, Upgrade};
 
 use super::super::cursor::Cursor;
 use super::super::text::{self, find, mentions, word};
-use super::super::{Opening, http1};
+use super::super::{Opening, Read, http1};
 use super::{Known, Turn};
 use crate::tls::{self, Probe};
 
 pub(super) const KNOWN: Known = Known { protocol: Protocol::Http1, upgrade: Upgrade::HttpConnect, turn };
 
-/// How often a client may ask again after a refusal, as for credentials.
-const ATTEMPTS: usize = 4;
+/// How many lines of a head are read: more than servers take.
+const FIELDS: usize = 256;
 
-fn turn(opening: &Opening<'_>) -> Turn {
+/// How often a client may ask again after a refusal, as for credentials.
+const ATTEMPTS: u8 = 4;
+
+/// Reads each refused attempt once.
+fn turn(opening: &Opening<'_>, read: &mut Read) -> Turn {
     if opening.client.is_empty() && carries_content(opening.server) {
         return Turn::Past;
     }
-    let (mut client, mut server) = (0_usize, 0_usize);
-    for _ in 0..ATTEMPTS {
-        let request = opening.client.get(client..).unwrap_or(&[]);
+    while read.server <= opening.server.len() {
+        if read.rounds == ATTEMPTS {
+            return Turn::Past;
+        }
+        let request = opening.client.get(read.client..).unwrap_or(&[]);
         match Cursor::new(request).magic(b"CONNECT ") {
             Some(true) => {}
             Some(false) => return Turn::Past,
             None => return Turn::Possible,
         }
         let Some(asked) = end_of_head(request) else { return Turn::Possible };
-        client = client.saturating_add(asked);
-        let response = opening.server.get(server..).unwrap_or(&[]);
+        let client = read.client.saturating_add(asked);
+        let response = opening.server.get(read.server..).unwrap_or(&[]);
         if tls::server_answer(response) == Probe::Yes {
             // The answer was not captured, but what it allowed was.
-            return tunnel(client, server);
+            return tunnel(client, read.server);
         }
         let Some(answered) = end_of_head(response) else {
             // Only the client's side was captured: what follows the request is the tunnel.
             let unanswered = response.is_empty() && opening.ended && client < opening.client.len();
-            return if unanswered { tunnel(client, server) } else { Turn::Possible };
+            return if unanswered { tunnel(client, read.server) } else { Turn::Possible };
         };
-        server = server.saturating_add(answered);
+        let server = read.server.saturating_add(answered);
         if http1::status_line(response) != Some(true) {
             return Turn::Past;
         }
@@ -45,12 +51,11 @@ fn turn(opening: &Opening<'_>) -> Turn {
             return tunnel(client, server);
         }
         let Some(body) = body(response.get(..answered).unwrap_or(&[])) else { return Turn::Past };
-        server = server.saturating_add(body);
-        if server > opening.server.len() {
-            return Turn::Possible;
-        }
+        (read.client, read.server) = (client, server.saturating_add(body));
+        read.rounds = read.rounds.saturating_add(1);
     }
-    Turn::Past
+    // A refusal's body is still to come.
+    Turn::Possible
 }
 
 /// Tells whether the first response is a success with content, which the answer to CONNECT does not have (RFC 9110
@@ -63,7 +68,7 @@ fn carries_content(server: &[u8]) -> bool {
     http1::status_line(head) == Some(true)
         && word(head).1.starts_with(b"2")
         && tls::server_answer(content) != Probe::Yes
-        && text::lines(head).any(|(line, _)| {
+        && text::lines(head).take(FIELDS).any(|(line, _)| {
             let (name, value) = line.split_at(line.iter().position(|&byte| byte == b':').unwrap_or(0));
             let length = value.iter().any(|&byte| matches!(byte, b'1'..=b'9'));
             name.eq_ignore_ascii_case(b"transfer-encoding")
@@ -85,7 +90,7 @@ fn body(head: &[u8]) -> Option<usize> {
     if mentions(head, b"transfer-encoding:") {
         return None;
     }
-    let Some(value) = text::lines(head).find_map(|(line, _)| {
+    let Some(value) = text::lines(head).take(FIELDS).find_map(|(line, _)| {
         let (name, value) = line.split_at_checked(15)?;
         name.eq_ignore_ascii_case(b"content-length:").then_some(value)
     }) else {

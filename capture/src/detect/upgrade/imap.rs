@@ -6,8 +6,11 @@ use super::super::text::{verb, word};
 use super::Known;
 use super::dialogue::Dialogue;
 
-pub(super) const KNOWN: Known =
-    Known { protocol: Protocol::Imap, upgrade: Upgrade::Imap, turn: |opening| DIALOGUE.turn(opening) };
+pub(super) const KNOWN: Known = Known {
+    protocol: Protocol::Imap,
+    upgrade: Upgrade::Imap,
+    turn: |opening, read| DIALOGUE.turn(opening, read),
+};
 
 const DIALOGUE: Dialogue = Dialogue {
     asks: |line| verb(word(line).1, &[b"STARTTLS"]),

@@ -6,8 +6,11 @@ use super::super::text::{verb, word};
 use super::Known;
 use super::dialogue::Dialogue;
 
-pub(super) const KNOWN: Known =
-    Known { protocol: Protocol::Irc, upgrade: Upgrade::Irc, turn: |opening| DIALOGUE.turn(opening) };
+pub(super) const KNOWN: Known = Known {
+    protocol: Protocol::Irc,
+    upgrade: Upgrade::Irc,
+    turn: |opening, read| DIALOGUE.turn(opening, read),
+};
 
 const DIALOGUE: Dialogue = Dialogue {
     asks: |line| verb(line, &[b"STARTTLS"]),

@@ -2,9 +2,10 @@
 
 use flow::{Protocol, Upgrade};
 
-use super::super::Opening;
 use super::super::cursor::{Cursor, element};
+use super::super::progress::Stage;
 use super::super::text::find;
+use super::super::{Opening, Read};
 use super::{Known, Turn, begun};
 
 pub(super) const KNOWN: Known = Known { protocol: Protocol::Ldap, upgrade: Upgrade::Ldap, turn };
@@ -24,33 +25,35 @@ struct Message<'a> {
     length: usize,
 }
 
-fn turn(opening: &Opening<'_>) -> Turn {
-    let mut client = 0_usize;
+/// Reads each message once; but the request that is to be answered stays the next one to be read.
+fn turn(opening: &Opening<'_>, read: &mut Read) -> Turn {
     loop {
-        let Some(request) = message(opening.client.get(client..).unwrap_or(&[])) else {
+        let Some(request) = message(opening.client.get(read.client..).unwrap_or(&[])) else {
             return if opening.client.is_empty() && opening.ended { Turn::Past } else { Turn::Possible };
         };
         let Some(request) = request else { return Turn::Past };
-        client = client.saturating_add(request.length);
-        if request.operation == EXTENDED && find(request.content, START_TLS).is_some() {
-            return answered(opening, client, request.number);
+        let asks = || request.operation == EXTENDED && find(request.content, START_TLS).is_some();
+        let client = read.client.saturating_add(request.length);
+        if read.stage == Stage::Asked || asks() {
+            read.stage = Stage::Asked;
+            return answered(opening, client, request.number, read);
         }
         if request.operation == BIND {
             return Turn::Past;
         }
+        read.client = client;
     }
 }
 
-fn answered(opening: &Opening<'_>, client: usize, number: &[u8]) -> Turn {
-    let mut server = 0_usize;
+fn answered(opening: &Opening<'_>, client: usize, number: &[u8], read: &mut Read) -> Turn {
     loop {
-        let response = match message(opening.server.get(server..).unwrap_or(&[])) {
+        let response = match message(opening.server.get(read.server..).unwrap_or(&[])) {
             Some(Some(response)) => response,
             Some(None) => return Turn::Past,
-            None if opening.ended && opening.server.is_empty() => return begun(opening, client, server),
+            None if opening.ended && opening.server.is_empty() => return begun(opening, client, 0),
             None => return Turn::Asked,
         };
-        server = server.saturating_add(response.length);
+        let server = read.server.saturating_add(response.length);
         if response.number == number && response.operation == EXTENDED_RESPONSE {
             // The result code comes first: an enumerated value, zero for success.
             return match response.content {
@@ -58,6 +61,7 @@ fn answered(opening: &Opening<'_>, client: usize, number: &[u8]) -> Turn {
                 _ => Turn::Refused,
             };
         }
+        read.server = server;
     }
 }
 

@@ -24,7 +24,7 @@ mod xmpp;
 
 use flow::{Protocol, Upgrade};
 
-use super::Opening;
+use super::{Opening, Read};
 use crate::tls::{self, Probe};
 
 /// Reads the upgrade of one protocol.
@@ -34,8 +34,8 @@ pub(crate) struct Known {
     pub(crate) protocol: Protocol,
     /// Its name.
     pub(crate) upgrade: Upgrade,
-    /// Reads how far it came.
-    pub(crate) turn: fn(&Opening<'_>) -> Turn,
+    /// Reads how far it came, from where it was read last.
+    pub(crate) turn: fn(&Opening<'_>, &mut Read) -> Turn,
 }
 
 /// How far an upgrade came.
@@ -74,6 +74,13 @@ pub(crate) enum Turn {
         /// First inner byte of the server's stream.
         server: usize,
     },
+}
+
+impl Turn {
+    /// Tells whether more of the exchange is waited for, or of what is inside it.
+    pub(crate) const fn is_waiting(self) -> bool {
+        matches!(self, Self::Possible | Self::Asked | Self::Tunnel { .. })
+    }
 }
 
 /// Every upgrade. PROXY protocol headers stand before any protocol and are stripped apart.

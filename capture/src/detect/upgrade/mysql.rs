@@ -2,8 +2,8 @@
 
 use flow::{Protocol, Upgrade};
 
-use super::super::Opening;
 use super::super::cursor::Cursor;
+use super::super::{Opening, Read};
 use super::{Known, Turn, begun};
 use crate::tls::{self, Probe};
 
@@ -14,7 +14,7 @@ const CLIENT_SSL: u32 = 0x0800;
 /// Length of a packet header.
 const HEADER: usize = 4;
 
-fn turn(opening: &Opening<'_>) -> Turn {
+fn turn(opening: &Opening<'_>, _: &mut Read) -> Turn {
     // A connection joined late shows commands, to which no upgrade belongs any more.
     let greeting = Cursor::new(opening.server).le24().and_then(|length| usize::try_from(length).ok());
     let server = match greeting {

@@ -2,17 +2,19 @@
 
 use flow::{Protocol, Upgrade};
 
-use super::super::{Opening, text};
+use super::super::{Opening, Read, text};
 use super::{Known, Turn};
 use crate::tls::{self, Probe};
 
 pub(super) const KNOWN: Known = Known { protocol: Protocol::Nats, upgrade: Upgrade::Nats, turn };
 
-fn turn(opening: &Opening<'_>) -> Turn {
-    let info = text::lines(opening.server).next().map(|(_, end)| end);
-    match (tls::client_hello(opening.client), info) {
-        (Probe::Yes, Some(server)) => Turn::Begun { client: 0, server },
-        (Probe::No, _) => Turn::Past,
-        (Probe::Yes | Probe::More, _) => Turn::Possible,
+fn turn(opening: &Opening<'_>, _: &mut Read) -> Turn {
+    match tls::client_hello(opening.client) {
+        Probe::No => Turn::Past,
+        Probe::More => Turn::Possible,
+        Probe::Yes => match text::lines(opening.server).next() {
+            Some((_, server)) => Turn::Begun { client: 0, server },
+            None => Turn::Possible,
+        },
     }
 }

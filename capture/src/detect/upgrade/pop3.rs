@@ -6,8 +6,11 @@ use super::super::text::verb;
 use super::Known;
 use super::dialogue::Dialogue;
 
-pub(super) const KNOWN: Known =
-    Known { protocol: Protocol::Pop3, upgrade: Upgrade::Pop3, turn: |opening| DIALOGUE.turn(opening) };
+pub(super) const KNOWN: Known = Known {
+    protocol: Protocol::Pop3,
+    upgrade: Upgrade::Pop3,
+    turn: |opening, read| DIALOGUE.turn(opening, read),
+};
 
 const DIALOGUE: Dialogue = Dialogue {
     asks: |line| verb(line, &[b"STLS"]),

@@ -2,9 +2,9 @@
 
 use flow::{Protocol, Upgrade};
 
-use super::super::Opening;
 use super::super::cursor::Cursor;
 use super::super::postgres::{GSS_REQUEST, SSL_REQUEST};
+use super::super::{Opening, Read};
 use super::{Known, Turn, begun};
 use crate::tls::{self, Probe};
 
@@ -15,7 +15,7 @@ const REQUEST: usize = 8;
 /// GSSENCRequest, SSLRequest, and once more.
 const REQUESTS: usize = 4;
 
-fn turn(opening: &Opening<'_>) -> Turn {
+fn turn(opening: &Opening<'_>, _: &mut Read) -> Turn {
     if opening.server_only() {
         let rest = opening.server.get(1..).unwrap_or(&[]);
         let accepted = opening.server.first() == Some(&b'S') && tls::server_answer(rest) == Probe::Yes;

@@ -1,10 +1,10 @@
 //! The PROXY protocol (versions 1 and 2, HAProxy's specification): a header before anything else, which is stripped.
 
-use flow::{Side, Upgrade};
+use flow::Upgrade;
 
 use super::super::cursor::Cursor;
 use super::super::text::find;
-use super::super::{Detected, Opening, RuledOut, moved, recognise, unrecognised};
+use super::super::{Detected, Opening, Progress, moved, recognise, unrecognised};
 
 /// Longest header of version 1, its line ending included.
 const LINE: usize = 107;
@@ -12,7 +12,7 @@ const LINE: usize = 107;
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// Detects what follows a PROXY header; `None` when there is none.
-pub(crate) fn strip(opening: &Opening<'_>, nested: u8) -> Option<Detected> {
+pub(crate) fn strip(opening: &Opening<'_>, nested: u8, progress: &mut Progress) -> Option<Detected> {
     let (length, version) = match (version1(opening.client), version2(opening.client)) {
         (Header::Whole(length), _) => (length, Upgrade::ProxyV1),
         (_, Header::Whole(length)) => (length, Upgrade::ProxyV2),
@@ -24,11 +24,9 @@ pub(crate) fn strip(opening: &Opening<'_>, nested: u8) -> Option<Detected> {
     if inner.client.is_empty() && inner.server.is_empty() && !opening.ended {
         return Some(Detected::More);
     }
-    // The header is the proxy's: whoever speaks next opens the inner protocol.
-    let first = if inner.client.is_empty() { Side::Server } else { opening.first };
+    let (first, progress) = progress.inner((length, 0), inner.speaks());
     let inner = Opening { first, ..inner };
-    let detected =
-        recognise(&inner, nested, &mut RuledOut::default()).unwrap_or_else(|| unrecognised(&inner));
+    let detected = recognise(&inner, nested, progress).unwrap_or_else(|| unrecognised(&inner));
     Some(moved(detected, version, length, 0))
 }
 

@@ -2,8 +2,8 @@
 
 use flow::{Protocol, Upgrade};
 
-use super::super::Opening;
 use super::super::cursor::Cursor;
+use super::super::{Opening, Read};
 use super::{Known, Turn, begun};
 
 pub(super) const KNOWN: Known = Known { protocol: Protocol::Rdp, upgrade: Upgrade::Rdp, turn };
@@ -11,7 +11,7 @@ pub(super) const KNOWN: Known = Known { protocol: Protocol::Rdp, upgrade: Upgrad
 /// Octets of the TPKT and X.224 headers before the negotiation.
 const HEADERS: usize = 11;
 
-fn turn(opening: &Opening<'_>) -> Turn {
+fn turn(opening: &Opening<'_>, _: &mut Read) -> Turn {
     let (Some(client), Some(server)) = (length(opening.client), length(opening.server)) else {
         return Turn::Possible;
     };

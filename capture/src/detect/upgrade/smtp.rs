@@ -6,8 +6,11 @@ use super::super::text::{code, verb};
 use super::Known;
 use super::dialogue::Dialogue;
 
-pub(super) const KNOWN: Known =
-    Known { protocol: Protocol::Smtp, upgrade: Upgrade::Smtp, turn: |opening| DIALOGUE.turn(opening) };
+pub(super) const KNOWN: Known = Known {
+    protocol: Protocol::Smtp,
+    upgrade: Upgrade::Smtp,
+    turn: |opening, read| DIALOGUE.turn(opening, read),
+};
 
 const DIALOGUE: Dialogue = Dialogue {
     asks: |line| verb(line, &[b"STARTTLS"]),

@@ -1,14 +1,15 @@
 //! SOCKS 4 and 5 (RFC 1928, RFC 1929): after the request was granted the connection carries another.
 
 use flow::{Protocol, Upgrade};
+use memchr::memchr;
 
-use super::super::Opening;
 use super::super::cursor::Cursor;
+use super::super::{Opening, Read};
 use super::{Known, Turn};
 
 pub(super) const KNOWN: Known = Known { protocol: Protocol::Socks, upgrade: Upgrade::Socks5, turn };
 
-fn turn(opening: &Opening<'_>) -> Turn {
+fn turn(opening: &Opening<'_>, _: &mut Read) -> Turn {
     let mut client = Cursor::new(opening.client);
     let mut server = Cursor::new(opening.server);
     let (upgrade, granted) = match opening.client.first() {
@@ -40,8 +41,8 @@ fn version4(client: &mut Cursor<'_>, server: &mut Cursor<'_>) -> Option<bool> {
 }
 
 fn skip_string(cursor: &mut Cursor<'_>) -> Option<()> {
-    while cursor.u8()? != 0 {}
-    Some(())
+    let end = memchr(0, cursor.rest())?;
+    cursor.take(end.saturating_add(1)).map(|_| ())
 }
 
 fn version5(client: &mut Cursor<'_>, server: &mut Cursor<'_>) -> Option<bool> {

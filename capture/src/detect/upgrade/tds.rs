@@ -2,9 +2,9 @@
 
 use flow::{Protocol, Upgrade};
 
-use super::super::Opening;
 use super::super::cursor::Cursor;
 use super::super::tds::PRELOGIN;
+use super::super::{Opening, Read};
 use super::{Known, Turn};
 use crate::tls::{self, Probe};
 
@@ -12,13 +12,15 @@ pub(super) const KNOWN: Known = Known { protocol: Protocol::Tds, upgrade: Upgrad
 
 /// Length of a packet header.
 const HEADER: usize = 8;
+/// Most bytes of the list of options that are read: 51 options, of which there are some ten.
+const OPTIONS: usize = 255;
 /// Values of the option ENCRYPTION: for the login only, for all, impossible, demanded.
 const LOGIN_ONLY: u8 = 0;
 const IMPOSSIBLE: u8 = 2;
 /// Kind of a server's answer packet.
 const RESPONSE: u8 = 4;
 
-fn turn(opening: &Opening<'_>) -> Turn {
+fn turn(opening: &Opening<'_>, _: &mut Read) -> Turn {
     if opening.client.first() != Some(&PRELOGIN) {
         return Turn::Past;
     }
@@ -52,7 +54,7 @@ fn prelogin(bytes: &[u8]) -> Option<(Option<u8>, usize)> {
     let length = usize::from(cursor.be16()?);
     let packet = bytes.get(..length)?;
     let options = packet.get(HEADER..)?;
-    let mut cursor = Cursor::new(options);
+    let mut cursor = Cursor::new(options.get(..OPTIONS).unwrap_or(options));
     loop {
         match cursor.u8() {
             None | Some(0xff) => return Some((None, length)),

@@ -1,40 +1,76 @@
 //! XMPP starttls (RFC 6120 section 5.4): `<starttls/>`, granted by `<proceed/>`.
 
 use flow::{Protocol, Upgrade};
+use memchr::memchr_iter;
 
-use super::super::Opening;
-use super::super::text::find;
+use super::super::progress::Stage;
+use super::super::{Opening, Read};
 use super::{Known, Turn, begun};
 
 pub(super) const KNOWN: Known = Known { protocol: Protocol::Xmpp, upgrade: Upgrade::Xmpp, turn };
 
-fn turn(opening: &Opening<'_>) -> Turn {
-    let end = |bytes: &[u8], tag: &[u8]| {
-        let at = find(bytes, tag)?;
-        let close = bytes.get(at..)?.iter().position(|&byte| byte == b'>')?;
-        Some(at.saturating_add(close).saturating_add(1))
-    };
-    let Some(asked) = end(opening.client, b"<starttls") else {
-        let words: [&[u8]; 4] = [b"<auth", b"<iq", b"<message", b"<presence"];
-        let committed = words.iter().any(|word| find(opening.client, word).is_some());
-        return if committed { Turn::Past } else { Turn::Possible };
-    };
-    // The element may be written with an end tag of its own.
-    let rest = opening.client.get(asked..).unwrap_or(&[]);
-    let own_end = if rest.starts_with(b"</starttls>") { 11 } else { 0 };
-    let space =
-        rest.get(own_end..).unwrap_or(&[]).iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-    let client = asked.saturating_add(own_end).saturating_add(space);
-    if find(opening.server, b"<failure").is_some() {
+/// How far before what is new an element may have begun of which the name is not whole.
+const NAME: usize = 9;
+
+fn turn(opening: &Opening<'_>, read: &mut Read) -> Turn {
+    if read.stage == Stage::Begun {
+        let commits: [&[u8]; 4] = [b"<auth", b"<iq", b"<message", b"<presence"];
+        let fresh = opening.client.get(read.client.saturating_sub(NAME)..).unwrap_or(&[]);
+        if !behind(opening.client, b"<starttls", &mut read.client) {
+            return if tag(fresh, &commits).is_some() { Turn::Past } else { Turn::Possible };
+        }
+        read.stage = Stage::Asked;
+    }
+    let rest = opening.client.get(read.client..).unwrap_or(&[]);
+    if read.stage == Stage::Asked {
+        // The element may be written with an end tag of its own.
+        let end_tag: &[u8] = b"</starttls>";
+        if rest.starts_with(end_tag) {
+            read.client = read.client.saturating_add(end_tag.len());
+        }
+        if rest.starts_with(end_tag) || !end_tag.starts_with(rest) {
+            read.stage = Stage::Awaited;
+        }
+    }
+    if read.stage == Stage::Awaited {
+        let rest = opening.client.get(read.client..).unwrap_or(&[]);
+        let space = rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        read.client = read.client.saturating_add(space);
+    }
+    if tag(opening.server.get(read.server.saturating_sub(NAME)..).unwrap_or(&[]), &[b"<failure"]).is_some() {
         return Turn::Refused;
     }
-    match end(opening.server, b"<proceed") {
-        Some(server) => {
-            let rest = opening.server.get(server..).unwrap_or(&[]);
-            let own_end = if rest.starts_with(b"</proceed>") { 10 } else { 0 };
-            begun(opening, client, server.saturating_add(own_end))
-        }
-        None if opening.ended => begun(opening, client, opening.server.len()),
-        None => Turn::Asked,
+    let mut server = read.server;
+    if behind(opening.server, b"<proceed", &mut server) {
+        let rest = opening.server.get(server..).unwrap_or(&[]);
+        let own_end = if rest.starts_with(b"</proceed>") { 10 } else { 0 };
+        return begun(opening, read.client, server.saturating_add(own_end));
     }
+    read.server = server;
+    if opening.ended { begun(opening, read.client, opening.server.len()) } else { Turn::Asked }
+}
+
+/// Moves `read` behind the first tag of this name, if it is whole; or else to where it begins, or to the end.
+fn behind(bytes: &[u8], name: &[u8], read: &mut usize) -> bool {
+    let from = read.saturating_sub(NAME);
+    let fresh = bytes.get(from..).unwrap_or(&[]);
+    let Some(at) = tag(fresh, &[name]) else {
+        *read = bytes.len();
+        return false;
+    };
+    *read = from.saturating_add(at);
+    let end = fresh.get(at..).and_then(|element| element.iter().position(|&byte| byte == b'>'));
+    if let Some(end) = end {
+        *read = read.saturating_add(end).saturating_add(1);
+    }
+    end.is_some()
+}
+
+/// Returns where the first tag of one of these names begins.
+fn tag(bytes: &[u8], names: &[&[u8]]) -> Option<usize> {
+    let named = |at: &usize| {
+        let rest = bytes.get(*at..).unwrap_or(&[]);
+        names.iter().any(|name| rest.starts_with(name))
+    };
+    memchr_iter(b'<', bytes).find(named)
 }
