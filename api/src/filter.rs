@@ -38,6 +38,8 @@ pub(crate) struct FilterParams {
     port: Option<Vec<u16>>,
     /// The application protocol, such as `http/1.1`.
     protocol: Option<Vec<String>>,
+    /// The Community ID of a flow: `1:` and the base64 of 20 bytes.
+    community_id: Option<Vec<String>>,
     /// `conforms`, `violates`, `undecided` or `exempt`.
     judgement: Option<Vec<String>>,
     /// RFC 3339: flows that began at this time or later; edges and findings last seen at this time or later.
@@ -69,6 +71,7 @@ const FILTERS: &[&str] = &[
     "severity",
     "port",
     "protocol",
+    "community_id",
     "judgement",
     "since",
     "until",
@@ -126,6 +129,8 @@ fn read(query: &mut Query, name: &str, value: &str) -> Result<bool, ApiError> {
         "severity" => query.severity.push(parse(name, value)?),
         "port" => query.port.push(parse(name, value)?),
         "protocol" => query.protocol.push(parse(name, value)?),
+        // A plus that was not written as %2B arrives as a blank, and base64 has none.
+        "community_id" => query.community_id.push(parse(name, &value.replace(' ', "+"))?),
         "judgement" => query.judgement.push(parse(name, value)?),
         "since" => query.since = Some(parse(name, value)?),
         "until" => query.until = Some(parse(name, value)?),

@@ -37,7 +37,7 @@ pub(crate) struct Meta {
     /// End of the last flow in the store; null without flows.
     #[schema(value_type = Option<String>)]
     pub(crate) to: Option<Timestamp>,
-    /// Share of TCP flows seen from their start, 0 to 1; null when there was none.
+    /// Share of TCP connections in the store seen from their start, 0 to 1; null when there is none.
     pub(crate) coverage: Option<f64>,
     /// The declarations in force; null when none were loaded.
     pub(crate) mesh: Option<MeshView>,
@@ -66,7 +66,7 @@ pub(crate) struct Overview {
     pub(crate) translated: u64,
     /// Findings by severity.
     pub(crate) findings: BTreeMap<String, u64>,
-    /// What was read, and what was not.
+    /// What was read, and what was not; `flows`, `from_start` and `mid_stream` are those of the store, where a connection counts once.
     #[schema(value_type = Object)]
     pub(crate) coverage: Coverage,
     /// The declarations in force; null when none were loaded.
@@ -82,10 +82,10 @@ pub(crate) struct Overview {
 /// What was covered, in all and by source.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct CoverageView {
-    /// The sum.
+    /// The sum; `flows`, `from_start` and `mid_stream` are those of the store, where a connection counts once.
     #[schema(value_type = Object)]
     pub(crate) total: Coverage,
-    /// Share of TCP flows seen from their start, 0 to 1; null when there was none.
+    /// Share of TCP connections in the store seen from their start, 0 to 1; null when there is none.
     pub(crate) ratio: Option<f64>,
     /// Each source's own. A connection counts wherever it was seen: at two sources, on two sides of a translation.
     #[schema(value_type = Object)]

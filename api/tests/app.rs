@@ -33,19 +33,21 @@ impl Served {
     async fn new(address: &str, token: Option<&str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(Embedded::open(folder.path().join("s.sqlite")).unwrap());
+        let mut late = Sample {
+            id: 3,
+            start: 300,
+            client: "web/front",
+            port: 9090,
+            class: Class::Tls,
+            ..Sample::default()
+        }
+        .judged();
+        late.flow.from_start = false;
         let batch = Batch {
             flows: vec![
                 sample(1, 100, Class::Plaintext, Some(("OB01", Severity::Critical))),
                 sample(2, 200, Class::Mtls, None),
-                Sample {
-                    id: 3,
-                    start: 300,
-                    client: "web/front",
-                    port: 9090,
-                    class: Class::Tls,
-                    ..Sample::default()
-                }
-                .judged(),
+                late,
             ],
             coverage: [(
                 "run".to_owned(),
@@ -121,7 +123,7 @@ async fn every_list_answers_in_its_envelope() {
         assert_eq!(answer["data"].as_array().unwrap().len(), rows, "{path}");
         assert_eq!(answer["next_cursor"], Value::Null, "{path}");
         assert_eq!(answer["meta"]["partial"], true, "{path}: a flow was joined mid-stream");
-        assert_eq!(answer["meta"]["coverage"], 0.75, "{path}");
+        assert_eq!(answer["meta"]["coverage"], 2.0 / 3.0, "{path}");
         assert_eq!(answer["meta"]["from"], "1970-01-01T00:01:40.000000000Z", "{path}");
     }
     let overview = &served.json("/api/v1/overview").await["data"];
@@ -152,6 +154,14 @@ async fn a_connection_seen_on_both_sides_of_a_translation_counts_once() {
     assert_eq!(overview["judgements"]["exempt"], Value::Null);
     let coverage = &served.json("/api/v1/coverage").await["data"];
     assert_eq!((&coverage["connections"], &coverage["translated"]), (&3.into(), &1.into()));
+    for total in [&coverage["total"], &overview["coverage"]] {
+        let told = ["flows", "from_start", "mid_stream", "packets"].map(|name| total[name].as_u64().unwrap());
+        assert_eq!(told, [3, 2, 1, 9]);
+    }
+    assert_eq!(
+        (&coverage["ratio"], &coverage["sources"]["run"]["from_start"]),
+        (&Value::from(2.0 / 3.0), &Value::from(3))
+    );
     assert_eq!(served.json("/api/v1/flows").await["data"].as_array().unwrap().len(), 4);
     let (_, _, metrics) = served.ask("/metrics", &[]).await;
     for line in ["wireproof_flows{class=\"mtls\",proof=\"exact\"} 1", "wireproof_flows_translated 1"] {
@@ -184,6 +194,10 @@ async fn filters_narrow_and_wrong_ones_are_refused() {
         ("judgement=conforms&port=9090", 1),
         ("since=1970-01-01T00:03:20Z", 2),
         ("until=1970-01-01T00:03:20Z", 1),
+        // As it stands in the answers, with its signs written out and, as people paste it, without.
+        ("community_id=1%3AwRMtbTX%2B%2BeajkWGJNFUlbK3rrGk%3D", 2),
+        ("community_id=1:wRMtbTX++eajkWGJNFUlbK3rrGk=", 2),
+        ("community_id=1:wCb3OG7yAFWelaUydu0D%2B125CLM=", 0),
     ] {
         let found = served.json(&format!("/api/v1/flows?{query}")).await;
         assert_eq!(found["data"].as_array().unwrap().len(), rows, "{query}");
@@ -194,6 +208,7 @@ async fn filters_narrow_and_wrong_ones_are_refused() {
     for path in [
         "flows?class=cleartext",
         "flows?port=http",
+        "flows?community_id=1:wCb3OG7yAFWelaUydu0D",
         "flows?since=yesterday",
         "flows?limit=0",
         "edges?limit=1001",
@@ -369,7 +384,7 @@ async fn metrics_count_flows_findings_and_requests() {
         "wireproof_judgements{judgement=\"violates\"} 1",
         "wireproof_edge_newest_timestamp_seconds{class=\"plaintext\"} 100.0",
         "wireproof_agents 0",
-        "wireproof_coverage_ratio 0.75",
+        "wireproof_coverage_ratio 0.666",
         "wireproof_http_requests_total{method=\"GET\",route=\"/api/v1/overview\",status=\"200\"} 1",
         "wireproof_build_info{version=",
     ] {

@@ -159,7 +159,8 @@ async fn fill(place: &str, flows: u64) -> Done<()> {
                 bitShiftLeft(toUInt128(sipHash64(number)), 64) + number AS id, 1 AS version,
                 start + toIntervalSecond(1) AS finish, toIPv6('10.0.0.2') AS server, 32000 + number % 28000 AS client_port,
                 'fin' AS close, 3 AS packets_client, 2 AS packets_server, 30 AS bytes_client, number % 4096 AS bytes_server,
-                shapes[1 + sipHash64(number, 1) % length(shapes)] AS shape, 1 AS sign
+                shapes[1 + sipHash64(number, 1) % length(shapes)] AS shape, 1 AS sign, NULL AS tcp_handshake, NULL AS translated,
+                sipHash64(shape, client_port) AS community_id
              FROM numbers({flows}) AS numbers CROSS JOIN (SELECT groupArray(hash) AS shapes FROM shape) AS known
              SETTINGS max_partitions_per_insert_block = 0"
         ))
@@ -188,7 +189,8 @@ async fn ask(store: &dyn Store) -> Done<()> {
     let first = Paging::first(100);
     let page = store.flows(&plain, &first).await?;
     let later = Paging { limit: 100, cursor: page.next_cursor };
-    let one = page.rows.first().map_or(FlowId(0), |judged| judged.flow.id);
+    let found = page.rows.first().ok_or("the store is empty")?;
+    let (one, name) = (found.flow.id, found.flow.community_id());
     told("edges of 30 days", async || store.edges(&all, &first).await.map(drop)).await?;
     told("edges in the clear", async || store.edges(&plain, &first).await.map(drop)).await?;
     told("findings", async || store.violations(&all, &first).await.map(drop)).await?;
@@ -203,7 +205,10 @@ async fn ask(store: &dyn Store) -> Done<()> {
     told("newest flows to a namespace", async || store.flows(&team, &first).await.map(drop)).await?;
     told("next page in the clear", async || store.flows(&plain, &later).await.map(drop)).await?;
     told("one flow", async || store.flow(one).await.map(drop)).await?;
-    told("from when to when", async || store.span().await.map(drop)).await
+    told("coverage, from when to when", async || store.coverage().await.map(drop)).await?;
+    let named = Query { community_id: vec![name], ..Query::default() };
+    told("flows of a Community ID", async || store.flows(&named, &first).await.map(drop)).await?;
+    told("edges of a Community ID", async || store.edges(&named, &first).await.map(drop)).await
 }
 
 async fn told<F, Fut>(name: &str, question: F) -> Done<()>

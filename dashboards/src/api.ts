@@ -97,6 +97,8 @@ export interface TableQuery {
   judgement: Judgement | null;
   workload: string | null;
   port: number | null;
+  /** Community ID; whole, for the server compares it exactly. */
+  community: string | null;
 }
 
 /** Why a question has no answer. */
@@ -148,6 +150,7 @@ function words(query: TableQuery, cursor: string | null): Record<string, string>
     port: query.port === null ? null : String(query.port),
     class: query.class,
     judgement: query.judgement,
+    community_id: query.community,
   };
   return Object.fromEntries(Object.entries(given).filter((pair): pair is [string, string] => pair[1] !== null));
 }

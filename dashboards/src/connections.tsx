@@ -13,7 +13,7 @@ type Rows = { table: "edges"; rows: api.Edge[] } | { table: "flows"; rows: Judge
 
 export function Connections({ route, go }: { route: Route; go: Go }) {
   const { rows, problem, busy, next, more } = useRows(route);
-  const narrowed = route.from !== null || route.to !== null || route.workload !== null || route.port !== null || route.class !== null || route.judgement !== null;
+  const narrowed = route.from !== null || route.to !== null || route.workload !== null || route.port !== null || route.class !== null || route.judgement !== null || route.community !== null;
   return (
     <section class="panel" aria-labelledby="connections">
       <div class="bar">
@@ -23,6 +23,10 @@ export function Connections({ route, go }: { route: Route; go: Go }) {
           <Tab table="flows" route={route} go={go}>Flows</Tab>
         </div>
         <form class="filters" onSubmit={(event) => event.preventDefault()}>
+          <input
+            type="search" class="community" placeholder="Community ID" aria-label="Community ID" title="As Zeek, Suricata and others write it: 1:..." value={route.community ?? ""}
+            onChange={(event) => go({ community: event.currentTarget.value.trim() || null })}
+          />
           <select aria-label="Class" value={route.class ?? "*"} onChange={(event) => go({ class: CLASSES.find((name) => name === event.currentTarget.value) ?? null })}>
             <option value="*">any class</option>
             {CLASSES.map((name) => <option key={name} value={name}>{name}</option>)}
@@ -52,9 +56,9 @@ function useRows(route: Route) {
   const [cursor, setCursor] = useState<string | null>(null);
   const [problem, setProblem] = useState<api.Problem | null>(null);
   const [busy, setBusy] = useState(true);
-  const { table, from, to, workload, port, class: name } = route;
+  const { table, from, to, workload, port, community, class: name } = route;
   const judgement = table === "flows" ? route.judgement : null;
-  const query: api.TableQuery = { from, to, workload, port, class: name, judgement };
+  const query: api.TableQuery = { from, to, workload, port, community, class: name, judgement };
 
   const ask = async (after: string | null, before: Rows | null, wanted: () => boolean): Promise<void> => {
     setBusy(true);
@@ -74,7 +78,7 @@ function useRows(route: Route) {
     let current = true;
     void ask(null, null, () => current);
     return () => { current = false; };
-  }, [table, from, to, workload, port, name, judgement]);
+  }, [table, from, to, workload, port, community, name, judgement]);
   return { rows, problem, busy, next: cursor !== null, more: () => void ask(cursor, rows, () => true) };
 }
 
@@ -93,7 +97,7 @@ function Narrowed({ route, go }: { route: Route; go: Go }) {
   return (
     <>
       {told.length > 0 && <span class="quiet">{told.join(", ")}</span>}
-      <button type="button" onClick={() => go({ from: null, to: null, workload: null, port: null, class: null, judgement: null })}>Clear filters</button>
+      <button type="button" onClick={() => go({ from: null, to: null, workload: null, port: null, community: null, class: null, judgement: null })}>Clear filters</button>
     </>
   );
 }
@@ -122,7 +126,7 @@ function Flows({ rows }: { rows: Judged[] }) {
       <tbody>
         {rows.map(({ flow, client, server, judgement, basis, translated, violations }) => (
           <tr key={flow.id}>
-            <td class="time" title={flow.start}>{clock(flow.start)}</td>
+            <td class="time" title={`${flow.start}\nCommunity ID ${flow.community_id}`}>{clock(flow.start)}</td>
             <td title={endpoint(flow.client)}><Name text={party(client)} /></td>
             <td title={endpoint(flow.server)}>
               <Name text={`${party(server)}:${flow.server.port}`} />

@@ -45,6 +45,7 @@ export interface Flow {
   transport: string;
   client: Endpoint;
   server: Endpoint;
+  community_id: string;
   class: Class;
   proof: Proof;
   reason: string | null;

@@ -7,7 +7,7 @@ test("a route reads back as it was written", () => {
   for (const route of [
     START,
     { ...START, text: "a b&c=d", severity: "high" as const, from: "", to: "pay", port: 8080, open: "00ff" },
-    { ...START, table: "flows" as const, class: "mtls" as const, judgement: "violates" as const, workload: "a/b" },
+    { ...START, table: "flows" as const, class: "mtls" as const, judgement: "violates" as const, workload: "a/b", community: "1:a+b/c=" },
   ]) {
     assert.deepEqual(parse(write(route)), route);
   }

@@ -16,6 +16,8 @@ export interface Route {
   /** `namespace/workload` of the server, where a link narrowed the tables to it. */
   workload: string | null;
   port: number | null;
+  /** Community ID to which the tables are narrowed. */
+  community: string | null;
   table: Table;
   /** Namespace of which is asked who would break if it became STRICT; `null` is none. */
   strict: string | null;
@@ -24,7 +26,7 @@ export interface Route {
 }
 
 export const START: Route = {
-  text: "", severity: null, from: null, to: null, class: null, judgement: null, workload: null, port: null, table: "edges", strict: null, open: null,
+  text: "", severity: null, from: null, to: null, class: null, judgement: null, workload: null, port: null, community: null, table: "edges", strict: null, open: null,
 };
 
 /** Reads a route; a value that is not one of the known words counts as absent. */
@@ -41,6 +43,7 @@ export function parse(hash: string): Route {
     judgement: word("judgement", JUDGEMENTS),
     workload: given.get("workload"),
     port: Number.isInteger(port) && port > 0 && port < 65536 ? port : null,
+    community: given.get("community"),
     table: word("table", ["edges", "flows"] as const) ?? "edges",
     strict: given.get("strict"),
     open: given.get("open"),

@@ -140,7 +140,7 @@ await check("without the clipboard's permission the YAML is copied or left selec
 });
 
 await check("the text filter and the matrix narrow the page, and the address keeps it", async (page) => {
-  await page.getByRole("searchbox").fill("no-such-workload");
+  await page.getByLabel("Filter violations").fill("no-such-workload");
   await page.getByText("No violation passes these filters.").waitFor();
   await page.reload();
   await page.getByText("No violation passes these filters.").waitFor();
@@ -168,6 +168,28 @@ await check("edges and flows are listed, and the counts are the server's", async
   const { data } = await (await fetch(new URL("api/v1/overview", url))).json();
   const plaintext = Object.values(data.flows.plaintext ?? {}).reduce((sum, flows) => sum + flows, 0);
   assert.equal(await page.locator(".total-plaintext strong").innerText(), plaintext.toLocaleString("en-US"));
+});
+
+await check("a Community ID leads to its flows, and the address keeps it", async (page) => {
+  const connections = page.locator("section[aria-labelledby=connections]");
+  await connections.getByRole("button", { name: "Flows", exact: true }).click();
+  await connections.getByRole("columnheader", { name: "Judged" }).waitFor();
+  const { data } = await (await fetch(new URL("api/v1/flows?limit=1000", url))).json();
+  const name = data[0].flow.community_id;
+  const alike = data.filter(({ flow }) => flow.community_id === name).length;
+  assert.ok(alike < data.length);
+  const search = connections.getByLabel("Community ID");
+  await search.fill(name);
+  await search.press("Enter");
+  const rows = (count) => page.waitForFunction((count) => document.querySelectorAll("section[aria-labelledby=connections] tbody tr").length === count, count);
+  await rows(alike);
+  await page.reload();
+  await rows(alike);
+  await search.fill("1:nobody");
+  await search.press("Enter");
+  await connections.getByText("is no Community ID").waitFor();
+  await connections.getByRole("button", { name: "Clear filters" }).click();
+  await rows(Math.min(50, data.length));
 });
 
 await check("who would break under STRICT is named, with what makes it STRICT", async (page) => {

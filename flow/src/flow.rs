@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::wire_form::WireForm;
-use crate::{Endpoint, Protocol, Security, Timestamp, TlsSession, Transport, Tunnel, Upgrade};
+use crate::{CommunityId, Endpoint, Protocol, Security, Timestamp, TlsSession, Transport, Tunnel, Upgrade};
 
 /// One TCP connection or UDP flow, as observed.
 ///
@@ -80,6 +80,12 @@ impl Flow {
         let [opening, start] = self.id.halves();
         (self.transport == Transport::Tcp && start == self.start.as_nanos().cast_unsigned())
             .then_some(opening)
+    }
+
+    /// Returns the Community ID of the innermost ends.
+    #[must_use]
+    pub fn community_id(&self) -> CommunityId {
+        CommunityId::new(self.transport, self.client, self.server)
     }
 
     /// Returns the TLS session, where one was seen.

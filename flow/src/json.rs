@@ -6,7 +6,6 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use crate::community_id::community_id;
 use crate::digits::{Digits, Dotted};
 use crate::{Certificate, Endpoint, Evidence, Flow, Security, TlsSession, Tunnel};
 
@@ -26,7 +25,7 @@ impl Flow {
         json.raw(",\"server\":");
         json.endpoint(self.server);
         json.raw(",\"community_id\":\"");
-        json.0.extend_from_slice(&community_id(self.transport, self.client, self.server));
+        json.0.extend_from_slice(&self.community_id().text());
         json.raw("\",\"tcp_handshake\":");
         json.optional(self.tcp_handshake, |json, handshake| {
             json.raw("\"");

@@ -24,6 +24,7 @@ mod wire_form;
 
 pub use blind::Reason;
 pub use certificate::Certificate;
+pub use community_id::CommunityId;
 pub use coverage::Coverage;
 pub use endpoint::{Endpoint, Transport};
 pub use flow::{Close, Flow, FlowId, LOOPBACK, PerSide, Side, TcpHandshake};

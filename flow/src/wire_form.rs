@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::community_id::community_id;
 use crate::{
     AuthWord, Certificate, Class, ClientAuth, Close, Endpoint, Evidence, Flow, FlowId, Outcome, PerSide,
     Presented, Proof, Protocol, Reason, Security, TcpHandshake, Timestamp, TlsSession, TlsVersion, Transport,
@@ -69,7 +68,7 @@ impl Serialize for Flow {
             Security::Tls(session, client) => Some(TlsForm::new(session, *client)),
             Security::Plaintext(_) | Security::Opaque(_) | Security::Unknown(_) => None,
         };
-        let community_id = community_id(self.transport, self.client, self.server);
+        let community_id = self.community_id().text();
         let form = WireForm {
             id: self.id,
             start: self.start,

@@ -104,10 +104,8 @@ pub struct Totals {
     pub translated: u64,
     /// Findings by severity.
     pub findings: BTreeMap<String, u64>,
-    /// Start of the first flow, whatever it is; absent without flows.
-    pub first: Option<Timestamp>,
-    /// Latest end among the flows, whatever they are; absent without flows.
-    pub last: Option<Timestamp>,
+    /// From when to when the flows are, whatever they are.
+    pub span: Span,
 }
 
 /// From when to when there are flows.
@@ -117,6 +115,13 @@ pub struct Span {
     pub first: Option<Timestamp>,
     /// Latest end among the flows; absent without flows.
     pub last: Option<Timestamp>,
+}
+
+impl Span {
+    pub(crate) fn widen(&mut self, first: Timestamp, last: Timestamp) {
+        self.first = Some(self.first.map_or(first, |known| known.min(first)));
+        self.last = Some(self.last.map_or(last, |known| known.max(last)));
+    }
 }
 
 /// Flows that began within one step of time, without those that are told on another side of an address translation.
@@ -130,11 +135,16 @@ pub struct TimelineBucket {
     pub violating: u64,
 }
 
-/// What was covered, in all and by source.
+/// What was covered, in all and by source, and what is kept of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sources {
-    /// The sum over the sources.
+    /// What the sources read, added up. `flows`, `from_start` and `mid_stream` are those of the store instead: a connection counts once there,
+    /// at however many sources and on however many sides of an address translation it was seen.
     pub total: Coverage,
+    /// How many flows more there are in the store: sides of address translations that are told on another side.
+    pub translated: u64,
+    /// From when to when there are flows.
+    pub span: Span,
     /// Each source's own, by its name.
     pub sources: BTreeMap<String, Coverage>,
 }
@@ -148,6 +158,28 @@ pub struct MeshSnapshot {
     pub manifests: Vec<Manifest>,
 }
 
+impl Sources {
+    /// Adds a source's own.
+    pub(crate) fn add(&mut self, name: String, coverage: Coverage) {
+        self.total.add(&Coverage { flows: 0, from_start: 0, mid_stream: 0, ..coverage.clone() });
+        self.sources.insert(name, coverage);
+    }
+
+    /// Counts flows of the store that are alike.
+    pub(crate) fn count(&mut self, transport: Transport, from_start: bool, translated: bool, flows: u64) {
+        if translated {
+            self.translated += flows;
+            return;
+        }
+        self.total.flows += flows;
+        match (transport, from_start) {
+            (Transport::Tcp, true) => self.total.from_start += flows,
+            (Transport::Tcp, false) => self.total.mid_stream += flows,
+            (Transport::Udp, _) => {}
+        }
+    }
+}
+
 impl Totals {
     /// Counts flows that are alike.
     pub(crate) fn add(&mut self, alike: Alike) {
@@ -158,8 +190,7 @@ impl Totals {
             *self.flows.entry(class).or_default().entry(proof).or_default() += flows;
             *self.judgements.entry(judgement).or_default() += flows;
         }
-        self.first = Some(self.first.map_or(first, |known| known.min(first)));
-        self.last = Some(self.last.map_or(last, |known| known.max(last)));
+        self.span.widen(first, last);
     }
 }
 

@@ -2,15 +2,17 @@
 
 #![expect(clippy::expect_used, reason = "a suite of tests stops where an answer is missing")]
 
+mod community_id;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use analyzer::mesh::Manifest;
 use analyzer::report::{Judged, Judgement, SetAside, Severity};
-use flow::{Class, Coverage, FlowId, Proof, TcpHandshake, Timestamp};
+use flow::{Class, Coverage, Endpoint, FlowId, Proof, TcpHandshake, Timestamp, Transport};
 
-use crate::answer::{MeshSnapshot, Span};
+use crate::answer::{MeshSnapshot, Sources, Span};
 use crate::query::{Paging, Query};
 use crate::sample::{Sample, sample};
 use crate::sightings::Sought;
@@ -37,6 +39,7 @@ where
     a_connection_counts_on_one_side_of_a_translation(&*fresh().await).await;
     findings_gather_their_flows(&*fresh().await).await;
     every_filter_narrows(&*fresh().await).await;
+    community_id::flows_are_found_by_it(&*fresh().await).await;
     notes_of_flows_that_violate_nothing_are_findings(&*fresh().await).await;
     pages_stay_while_rows_arrive(&*fresh().await).await;
     totals_agree(&*fresh().await).await;
@@ -53,11 +56,22 @@ where
 /// Never: the numbers are small.
 #[must_use]
 pub fn many() -> Vec<Judged> {
+    let ip = |text: &str| text.parse().expect("an address");
     let one = |number: u32| {
         let violation = [None, CRITICAL, MEDIUM, Some(("OB21", Severity::Info))][number as usize % 4];
         let class = [Class::Plaintext, Class::Mtls, Class::Tls][number as usize % 3];
         let mut judged = sample(u128::from(number), i64::from(number) * 1_000, class, violation);
         judged.flow.client.port = u16::try_from(number).expect("small");
+        let flow = &mut judged.flow;
+        match number % 11 {
+            1 => flow.transport = Transport::Udp,
+            2 => std::mem::swap(&mut flow.client.ip, &mut flow.server.ip),
+            // One address at both ends, its client's port above and below the server's.
+            3 => flow.client = Endpoint { ip: flow.server.ip, port: 8_080 + 100 - flow.client.port },
+            4 => [flow.client.ip, flow.server.ip] = ["2001:db8::9", "2001:db8:0:1::"].map(ip),
+            5 => [flow.client.ip, flow.server.ip] = ["::ffff:10.0.0.9", "::1"].map(ip),
+            _ => {}
+        }
         judged.flow.bytes.server = u64::from(number);
         let aside = [(5, SetAside::Probe), (7, SetAside::Translated)];
         if let Some((_, reason)) = aside.into_iter().find(|(every, _)| number.is_multiple_of(*every)) {
@@ -77,7 +91,10 @@ pub fn many() -> Vec<Judged> {
 pub async fn answer_alike(one: &dyn Store, other: &dyn Store) {
     let first = Paging::first(1000);
     let since = Some(Timestamp::from_nanos(100_000_500_000_000));
-    for query in [Query::default(), Query { since, ..Query::default() }] {
+    let all = one.flows(&Query::default(), &first).await.expect("flows").rows;
+    let community_id = all.iter().step_by(3).map(|judged| judged.flow.community_id()).collect();
+    let named = Query { community_id, ..Query::default() };
+    for query in [Query::default(), Query { since, ..Query::default() }, named] {
         macro_rules! same {
             ($($ask:ident($($value:expr),*)),*) => {
                 $(assert_eq!(
@@ -88,7 +105,7 @@ pub async fn answer_alike(one: &dyn Store, other: &dyn Store) {
         }
         same!(flows(&query, &first), edges(&query, &first), violations(&query, &first));
         same!(violations_summary(&query), matrix(&query), totals(&query), timeline(&query, 10));
-        same!(span(), coverage(), latest_mesh(), meshes());
+        same!(coverage(), latest_mesh(), meshes());
     }
 }
 
@@ -105,8 +122,8 @@ async fn an_empty_store_answers(store: &dyn Store) {
     assert!(store.violations_summary(&all).await.expect("summary").is_empty());
     assert!(store.matrix(&all).await.expect("matrix").is_empty());
     assert!(store.timeline(&all, 10).await.expect("timeline").is_empty());
-    assert_eq!(store.totals(&all).await.expect("totals").first, None);
-    assert_eq!(store.span().await.expect("span"), Span::default());
+    assert_eq!(store.totals(&all).await.expect("totals").span, Span::default());
+    assert_eq!(store.coverage().await.expect("coverage"), Sources::default());
     assert_eq!(store.flow(FlowId(1)).await.expect("flow"), None);
     assert_eq!(store.violation("0").await.expect("violation"), None);
     assert_eq!(store.latest_mesh().await.expect("mesh"), None);
@@ -250,10 +267,31 @@ async fn a_connection_counts_on_one_side_of_a_translation(store: &dyn Store) {
         assert_eq!((told, stepped), (plaintext + mtls, plaintext + mtls), "{query:?}");
     }
     assert_eq!(store.flows(&all(), &Paging::first(10)).await.expect("flows").rows.len(), 5);
+    let coverage = store.coverage().await.expect("coverage");
+    let told = |coverage: &Coverage| (coverage.flows, coverage.from_start, coverage.mid_stream);
+    assert_eq!((told(&coverage.total), coverage.translated), ((3, 3, 0), 2));
+    // Joined late, on the side that is judged; both sides at two sources; and what has no opening.
+    let [mut late, aside] = pair(6, 400, Class::Unknown);
+    late.flow.from_start = false;
+    let mut datagrams = sample(8, 500, Class::Unknown, None);
+    datagrams.flow.transport = Transport::Udp;
+    let seen = |packets| Coverage { packets, flows: 3, from_start: 2, mid_stream: 1, ..Coverage::default() };
+    let seen = [("a".to_owned(), seen(1)), ("b".to_owned(), seen(2))];
+    let batch = Batch { flows: vec![late.clone(), aside.clone(), datagrams], coverage: seen.into() };
+    store.record(batch).await.expect("a batch is kept");
+    let coverage = store.coverage().await.expect("coverage");
+    assert_eq!((told(&coverage.total), coverage.translated), ((5, 3, 1), 3));
+    assert_eq!((told(&coverage.sources["a"]), coverage.total.packets), ((3, 2, 1), 3));
+    // Seen from its start by another agent, which another report tells.
+    late.flow.from_start = true;
+    record(store, vec![late]).await;
+    assert_eq!(told(&store.coverage().await.expect("coverage").total), (5, 4, 0));
     // Once judged on this side after all, it counts here.
     record(store, vec![sample(2, 100, Class::Plaintext, None)]).await;
     let totals = store.totals(&all()).await.expect("totals");
-    assert_eq!((totals.flows["plaintext"]["wire"], totals.translated), (3, 1));
+    assert_eq!((totals.flows["plaintext"]["wire"], totals.translated), (3, 2));
+    let coverage = store.coverage().await.expect("coverage");
+    assert_eq!((told(&coverage.total), coverage.translated), ((6, 5, 0), 2));
 }
 
 async fn findings_gather_their_flows(store: &dyn Store) {
@@ -425,10 +463,9 @@ async fn totals_agree(store: &dyn Store) {
     assert_eq!(all.flows["mtls"]["exact"], 1);
     assert_eq!((all.judgements["violates"], all.judgements["conforms"]), (2, 1));
     assert_eq!((all.findings["critical"], all.findings["medium"]), (1, 1));
-    assert_eq!(all.first.map(Timestamp::as_nanos), Some(100_000_000_000));
-    assert_eq!(all.last.map(Timestamp::as_nanos), Some(301_000_000_000));
-    let span = store.span().await.expect("span");
-    assert_eq!((span.first, span.last), (all.first, all.last));
+    assert_eq!(all.span.first.map(Timestamp::as_nanos), Some(100_000_000_000));
+    assert_eq!(all.span.last.map(Timestamp::as_nanos), Some(301_000_000_000));
+    assert_eq!(store.coverage().await.expect("coverage").span, all.span);
     let cells = store.matrix(&Query::default()).await.expect("matrix");
     assert_eq!(cells, store.matrix(&since).await.expect("matrix"));
     assert_eq!(cells.iter().map(|cell| cell.violating).collect::<Vec<_>>(), [2]);
@@ -528,6 +565,6 @@ async fn what_began_long_ago_is_forgotten(store: &dyn Store) {
     let told: Vec<_> = found.iter().map(|finding| (finding.flows, finding.examples.clone())).collect();
     assert_eq!(told, [(1, vec![FlowId(3)])]);
     assert_eq!(store.totals(&all).await.expect("totals").judgements["conforms"], 1);
-    let span = store.span().await.expect("span");
+    let span = store.coverage().await.expect("coverage").span;
     assert_eq!(span.first, Some(Timestamp::from_nanos(young * 1_000_000_000)));
 }

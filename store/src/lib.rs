@@ -134,13 +134,6 @@ pub trait Store: Send + Sync {
     /// When the backend cannot read.
     async fn totals(&self, query: &Query) -> Result<Totals, StoreError>;
 
-    /// Tells from when to when there are flows, without counting them.
-    ///
-    /// # Errors
-    ///
-    /// When the backend cannot read.
-    async fn span(&self) -> Result<Span, StoreError>;
-
     /// Counts connections by class over time, in at most `buckets` steps of equal length; steps without flows are left out.
     ///
     /// # Errors
@@ -148,7 +141,7 @@ pub trait Store: Send + Sync {
     /// When the backend cannot read.
     async fn timeline(&self, query: &Query, buckets: u32) -> Result<Vec<TimelineBucket>, StoreError>;
 
-    /// Returns what every source covered.
+    /// Returns what every source covered, and from when to when and of how many connections flows are kept.
     ///
     /// # Errors
     ///

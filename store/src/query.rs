@@ -3,7 +3,7 @@
 use analyzer::report::{Judgement, Severity};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use flow::{Class, Proof, Protocol, Timestamp};
+use flow::{Class, CommunityId, Proof, Protocol, Timestamp};
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 use std::hash::Hasher as _;
@@ -36,6 +36,8 @@ pub struct Query {
     pub port: Vec<u16>,
     /// Application protocols.
     pub protocol: Vec<Protocol>,
+    /// Community IDs: of flows, and of what flows edges and findings have.
+    pub community_id: Vec<CommunityId>,
     /// Outcomes of judging.
     pub judgement: Vec<Judgement>,
     /// Only what was there at this time or later: flows by their start, edges and findings by their last flow's end.

@@ -1,18 +1,17 @@
 //! `/api/v1`: what the store holds.
 
-use std::collections::BTreeMap;
-
 use axum::Json;
 use axum::extract::{OriginalUri, Path, Query as Pairs, State};
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use flow::FlowId;
-use store::answer::Page;
-use store::query::Query;
+use store::answer::{Page, Sources};
 
 use crate::State as App;
 use crate::error::{ApiError, Problem};
 use crate::filter::{self, FilterParams, PageParams};
-use crate::view::{BucketView, CellView, CoverageView, EdgeView, Meta, One, Overview, Rows, TallyView};
+use crate::view::{
+    BucketView, CellView, CoverageView, EdgeView, MeshView, Meta, One, Overview, Rows, TallyView,
+};
 
 /// Steps of a timeline.
 const BUCKETS: u32 = 120;
@@ -130,18 +129,20 @@ pub(crate) async fn timeline(State(app): State<App>, asked: Asked) -> Told<Vec<B
 pub(crate) async fn overview(State(app): State<App>, asked: Asked) -> Told<Overview> {
     let query = filter::filters(&pairs(asked)?)?;
     let totals = app.store.totals(&query).await?;
-    let coverage = app.store.coverage().await?.total;
+    let sources = app.store.coverage().await?;
+    let mesh = app.mesh_version().await?;
+    let meta = meta(&sources, mesh.clone());
     let overview = Overview {
         flows: totals.flows,
         judgements: totals.judgements,
         translated: totals.translated,
         findings: totals.findings,
-        coverage,
-        mesh: app.mesh_version().await?,
-        from: totals.first,
-        to: totals.last,
+        coverage: sources.total,
+        mesh,
+        from: totals.span.first,
+        to: totals.span.last,
     };
-    told(&app, overview).await
+    Ok(Json(One { data: overview, meta }))
 }
 
 /// What was read and what was not, in all and by source.
@@ -150,15 +151,15 @@ pub(crate) async fn overview(State(app): State<App>, asked: Asked) -> Told<Overv
 pub(crate) async fn coverage(State(app): State<App>, asked: Asked) -> Told<CoverageView> {
     filter::nothing(&pairs(asked)?)?;
     let sources = app.store.coverage().await?;
-    let totals = app.store.totals(&Query::default()).await?;
-    let coverage = CoverageView {
+    let meta = meta(&sources, app.mesh_version().await?);
+    let data = CoverageView {
         ratio: sources.total.ratio(),
+        connections: sources.total.flows,
         total: sources.total,
         sources: sources.sources,
-        connections: totals.flows.values().flat_map(BTreeMap::values).sum(),
-        translated: totals.translated,
+        translated: sources.translated,
     };
-    told(&app, coverage).await
+    Ok(Json(One { data, meta }))
 }
 
 pub(crate) fn pairs(asked: Asked) -> Result<filter::Pairs, ApiError> {
@@ -168,7 +169,8 @@ pub(crate) fn pairs(asked: Asked) -> Result<filter::Pairs, ApiError> {
 }
 
 pub(crate) async fn told<T>(app: &App, data: T) -> Told<T> {
-    Ok(Json(One { data, meta: meta(app).await? }))
+    let meta = meta(&app.store.coverage().await?, app.mesh_version().await?);
+    Ok(Json(One { data, meta }))
 }
 
 async fn listed<T>(app: &App, uri: &Uri, page: Page<T>) -> Listed<T> {
@@ -186,19 +188,19 @@ async fn listed<T>(app: &App, uri: &Uri, page: Page<T>) -> Listed<T> {
             headers.insert(header::LINK, link);
         }
     }
-    Ok((headers, Json(Rows { data: page.rows, meta: meta(app).await?, next_cursor: page.next_cursor })))
+    let meta = meta(&app.store.coverage().await?, app.mesh_version().await?);
+    Ok((headers, Json(Rows { data: page.rows, meta, next_cursor: page.next_cursor })))
 }
 
-async fn meta(app: &App) -> Result<Meta, ApiError> {
-    let span = app.store.span().await?;
-    let coverage = app.store.coverage().await?.total;
-    Ok(Meta {
-        from: span.first,
-        to: span.last,
+fn meta(sources: &Sources, mesh: Option<MeshView>) -> Meta {
+    let coverage = &sources.total;
+    Meta {
+        from: sources.span.first,
+        to: sources.span.last,
         coverage: coverage.ratio(),
-        mesh: app.mesh_version().await?,
+        mesh,
         partial: !coverage.damaged.is_empty()
             || coverage.mid_stream > 0
             || coverage.kernel_dropped.unwrap_or(0) > 0,
-    })
+    }
 }

@@ -153,7 +153,11 @@ async fn kept(app: &App, registry: &mut Registry) -> Result<(), ApiError> {
     if let Some(share) = coverage.ratio() {
         let ratio = Gauge::<f64, AtomicU64>::default();
         ratio.set(share);
-        registry.register("coverage_ratio", "Share of TCP flows seen from their start", ratio);
+        registry.register(
+            "coverage_ratio",
+            "Share of TCP connections in the store seen from their start",
+            ratio,
+        );
     }
     let packets = Gauge::<i64>::default();
     packets.set(signed(coverage.packets));

@@ -26,11 +26,13 @@ pub(super) struct Asked {
     pub(super) outcome: String,
     /// On a finding: its `id`, and the `rank` of its severity.
     pub(super) finding: String,
-    /// On the time of a flow.
-    pub(super) time: String,
+    /// On a flow's own row: its time and its Community ID.
+    pub(super) own: String,
+    /// On a shape: that a flow of it has a Community ID that is asked for.
+    pub(super) named: String,
     /// From where shapes are counted: `shape`, `flows`, `bytes`, `first`, `last`, for the flows of that time.
     pub(super) counted: String,
-    /// The condition on whole hours, which their counts answer.
+    /// The condition on whole hours, which their counts answer; on flows where no hour tells enough.
     whole: String,
     /// What is left at both ends of the time, flow by flow.
     ends: Vec<String>,
@@ -121,26 +123,41 @@ impl Asked {
             words(query.judgement.iter().map(|word| word.name()).collect()),
         );
         let (since, until) = (query.since.map(Timestamp::as_nanos), query.until.map(Timestamp::as_nanos));
-        let mut time = Vec::new();
+        let mut own = Vec::new();
+        let mut named = String::from("1");
+        if !query.community_id.is_empty() {
+            let any = "community_id IN {community_id:Array(UInt64)}";
+            own.push(any.to_owned());
+            named = format!(
+                "hash IN (SELECT shape FROM flow WHERE {any} GROUP BY start, id, shape HAVING sum(sign) > 0)"
+            );
+            let folded: Vec<_> = query.community_id.iter().map(|id| id.folded().to_string()).collect();
+            values.push(("community_id", Value::Plain(format!("[{}]", folded.join(",")))));
+        }
         if let Some(since) = since {
-            time.push(format!("start >= {}", at("since")));
+            own.push(format!("start >= {}", at("since")));
             values.push(("since", Value::Plain(since.to_string())));
         }
         if let Some(until) = until {
-            time.push(format!("start < {}", at("until")));
+            own.push(format!("start < {}", at("until")));
             values.push(("until", Value::Plain(until.to_string())));
         }
         let mut asked = Self {
             edge: joined(&edge),
             outcome: joined(&outcome),
             finding: joined(&finding),
-            time: joined(&time),
+            own: joined(&own),
+            named,
             counted: String::new(),
             whole: String::new(),
             ends: Vec::new(),
             values,
         };
-        asked.within(since, until);
+        if query.community_id.is_empty() {
+            asked.within(since, until);
+        } else {
+            asked.whole.clone_from(&asked.own);
+        }
         asked.counted = summed(&asked.by(START_DAY));
         asked
     }
@@ -176,7 +193,7 @@ impl Asked {
 
     /// The same by steps of any length, flow by flow.
     pub(super) fn by_start(&self, step: &str) -> String {
-        counts(step, &self.time)
+        counts(step, &self.own)
     }
 
     /// Parts the time asked for into whole hours and ends.
@@ -186,7 +203,7 @@ impl Asked {
         if let (Some(from), Some(to)) = (from, to)
             && from >= to
         {
-            self.whole.clone_from(&self.time);
+            self.whole.clone_from(&self.own);
             return;
         }
         let mut whole = Vec::new();

@@ -263,10 +263,6 @@ impl Store for Clickhouse {
         self.all_totals(query).await
     }
 
-    async fn span(&self) -> Result<Span, StoreError> {
-        self.whole_span(&nothing()).await
-    }
-
     async fn timeline(&self, query: &Query, buckets: u32) -> Result<Vec<TimelineBucket>, StoreError> {
         self.steps(query, buckets).await
     }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use analyzer::report::{Judged, Judgement, SetAside, finding_key};
 use clickhouse::Row;
-use flow::{FlowId, PerSide, TcpHandshake, Timestamp};
+use flow::{CommunityId, FlowId, PerSide, TcpHandshake, Timestamp};
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 use std::hash::Hasher as _;
@@ -30,6 +30,8 @@ pub(super) struct FlowRow {
     pub(super) shape: u128,
     pub(super) tcp_handshake: Option<u64>,
     pub(super) translated: Option<String>,
+    /// By which flows with a Community ID are found; it follows from the rest.
+    pub(super) community_id: u64,
 }
 
 /// A row of the log: a report (1), or what takes one out (-1).
@@ -56,7 +58,12 @@ pub(super) const SIGNED: &str = "start, id, version, finish, client_port, close,
 
 impl FlowRow {
     /// Makes a row of a flow's own part and the name of its shape.
-    pub(super) fn new(own: Own, name: u128, server: IpAddr) -> Result<Self, StoreError> {
+    pub(super) fn new(
+        own: Own,
+        name: u128,
+        server: IpAddr,
+        community_id: CommunityId,
+    ) -> Result<Self, StoreError> {
         let mut row = Self {
             start: own.start.as_nanos(),
             id: own.id.0,
@@ -75,6 +82,7 @@ impl FlowRow {
             shape: name,
             tcp_handshake: own.tcp_handshake.map(|handshake| handshake.0),
             translated: shape::write_other(own.translated)?,
+            community_id: community_id.folded(),
         };
         let mut hasher = SipHasher13::new();
         hasher.write_i64(row.finish);

@@ -48,7 +48,8 @@ const FLOW: &str = "
     shape UInt128";
 
 /// One step from each schema version to the next; the version is how many were taken. Each may be taken twice.
-const STEPS: &[fn(&Layout) -> Vec<String>] = &[flows, declarations, forgetting, translations, reasons];
+const STEPS: &[fn(&Layout) -> Vec<String>] =
+    &[flows, declarations, forgetting, translations, reasons, looked_up];
 
 impl Layout {
     pub(super) fn on(&self) -> String {
@@ -211,6 +212,57 @@ fn reasons(layout: &Layout) -> Vec<String> {
         ),
         format!("ALTER TABLE shape{on} MATERIALIZE COLUMN set_aside"),
     ]
+}
+
+/// By what flows are looked up, and what of their openings was seen. Flows that are there already get their Community ID from the server, in
+/// the background: it follows from their ends, which are in their shapes, and their client's port.
+fn looked_up(layout: &Layout) -> Vec<String> {
+    let (on, flow, arrival) = (layout.on(), layout.part("flow"), layout.part("arrival"));
+    let column = "ADD COLUMN IF NOT EXISTS community_id UInt64";
+    let mut statements = vec![
+        format!(
+            "ALTER TABLE shape{on} ADD COLUMN IF NOT EXISTS
+                from_start Bool DEFAULT JSONExtractBool(body, 'flow', 'from_start')"
+        ),
+        format!("ALTER TABLE shape{on} MATERIALIZE COLUMN from_start"),
+        format!(
+            "ALTER TABLE {flow}{on} {column} CODEC(NONE),
+                ADD INDEX IF NOT EXISTS by_community_id community_id TYPE bloom_filter(0.001) GRANULARITY 4"
+        ),
+        format!("ALTER TABLE {arrival}{on} {column}"),
+    ];
+    for table in ["flow", "arrival"].into_iter().filter(|table| layout.whole(table).is_some()) {
+        statements.push(format!("ALTER TABLE {table}{on} {column}"));
+    }
+    let query = difference(layout, &["tcp_handshake", "translated", "community_id"]);
+    statements.push(format!("ALTER TABLE arrive{on} MODIFY QUERY {query}"));
+    // Of a shape: which end comes first, the server's port, then what is hashed before the ports.
+    let ip = |end: &str| {
+        format!(
+            "if(position(JSONExtractString(body, 'flow', '{end}', 'ip') AS {end}_ip, ':') > 0,
+                substring(IPv6StringToNum({end}_ip), 1, 16), substring(IPv6StringToNum({end}_ip), 13, 4))"
+        )
+    };
+    let (client, server) = (ip("client"), ip("server"));
+    let ends = format!(
+        "SELECT arraySort(groupUniqArray((toString(hash), concat(multiIf(one < other, '<', one > other, '>', '='),
+            char(intDiv(port, 256), port % 256), least(one, other), greatest(one, other), char(if(transport = 'tcp', 6, 17), 0)))))
+         FROM (SELECT hash, port, transport, {client} AS one, {server} AS other FROM shape)"
+    );
+    let known = |place: u8| format!("arrayMap(pair -> pair.{place}, ({ends}))");
+    statements.push(format!(
+        "ALTER TABLE {flow}{on} UPDATE community_id = arrayMap(sha ->
+                bitXor(bitXor(reinterpretAsUInt64(substring(sha, 1, 8)), reinterpretAsUInt64(substring(sha, 9, 8))),
+                    toUInt64(reinterpretAsUInt32(substring(sha, 17, 4)))),
+            arrayMap((ends, from, to) -> SHA1(concat(char(0, 0), substring(ends, 4),
+                if(startsWith(ends, '<') OR (startsWith(ends, '=') AND from <= to), concat(from, to), concat(to, from)))),
+                [transform(toString(shape), {hashes}, {ends}, '') AS known], [char(intDiv(client_port, 256), client_port % 256)],
+                [substring(known, 2, 2)]))[1]
+         WHERE community_id = 0 SETTINGS allow_nondeterministic_mutations = 1",
+        hashes = known(1),
+        ends = known(2),
+    ));
+    statements
 }
 
 fn declarations(layout: &Layout) -> Vec<String> {

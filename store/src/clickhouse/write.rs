@@ -57,13 +57,13 @@ fn rows(flows: Vec<Judged>, names: &Names, sent: &std::sync::Mutex<Sent>) -> Res
         if last.get(&judged.flow.id.0) != Some(&place) {
             continue;
         }
-        let server = judged.flow.server.ip;
+        let (server, community_id) = (judged.flow.server.ip, judged.flow.community_id());
         let own = Own::take(&mut judged);
         let name = names.of(&judged)?;
         if met.insert(name) && !lock(sent).names.contains(&name) {
             rows.shapes.push(ShapeRow::new(name, &judged)?);
         }
-        rows.flows.push(FlowRow::new(own, name, server)?);
+        rows.flows.push(FlowRow::new(own, name, server, community_id)?);
     }
     Ok(rows)
 }

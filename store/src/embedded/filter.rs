@@ -27,9 +27,12 @@ impl Conditions {
         let mut all = Self::default();
         all.on_edge(query);
         all.times("edge.last_seen", "edge.first_seen", query);
-        if !(query.judgement.is_empty() && query.id.is_empty() && query.severity.is_empty()) {
+        let mut shape = Self::default();
+        shape.on_shape(query);
+        shape.with_named_flow(query);
+        if !shape.terms.is_empty() {
             all.open("EXISTS (SELECT 1 FROM shape WHERE shape.edge = edge.row");
-            all.on_shape(query);
+            all.append(shape);
             all.close();
         }
         all
@@ -43,16 +46,24 @@ impl Conditions {
         let mut shape = Self::default();
         shape.on_edge(query);
         shape.judged(query);
+        shape.with_named_flow(query);
         if !shape.terms.is_empty() {
             all.open(
                 "EXISTS (SELECT 1 FROM breach JOIN shape ON shape.row = breach.shape JOIN edge ON edge.row = shape.edge
                     WHERE breach.finding = finding.row",
             );
-            all.terms.append(&mut shape.terms);
-            all.values.append(&mut shape.values);
+            all.append(shape);
             all.close();
         }
         all
+    }
+
+    /// Narrows flows to those with one of the Community IDs that are asked for.
+    pub(super) fn named(&mut self, query: &Query) {
+        self.any(
+            "community_id",
+            query.community_id.iter().map(|id| Value::Integer(id.folded().cast_signed())),
+        );
     }
 
     /// Continues after a position, in descending order of the columns.
@@ -104,6 +115,20 @@ impl Conditions {
             self.on_finding(query);
             self.close();
         }
+    }
+
+    /// Narrows shapes to those of which a flow has one of the Community IDs.
+    fn with_named_flow(&mut self, query: &Query) {
+        if !query.community_id.is_empty() {
+            self.open("shape.row IN (SELECT shape FROM flow INDEXED BY flow_by_time WHERE 1");
+            self.named(query);
+            self.close();
+        }
+    }
+
+    fn append(&mut self, mut other: Self) {
+        self.terms.append(&mut other.terms);
+        self.values.append(&mut other.values);
     }
 
     fn on_finding(&mut self, query: &Query) {

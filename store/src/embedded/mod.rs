@@ -221,10 +221,6 @@ impl Store for Embedded {
         self.read(move |base| read::totals(base, &query)).await
     }
 
-    async fn span(&self) -> Result<Span, StoreError> {
-        self.read(read::span).await
-    }
-
     async fn timeline(&self, query: &Query, buckets: u32) -> Result<Vec<TimelineBucket>, StoreError> {
         let query = query.clone();
         self.read(move |base| read::timeline(base, &query, buckets)).await

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use analyzer::report::{Certainty, Finding, Judged, Judgement, SetAside, Severity, finding_key};
-use flow::{Coverage, FlowId, PerSide, Proof, TcpHandshake, Timestamp};
+use flow::{FlowId, PerSide, Proof, TcpHandshake, Timestamp};
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 
@@ -32,6 +32,7 @@ const FLOW: &str = "flow.start, flow.id, flow.finish, flow.client_port, flow.clo
 pub(super) fn flows(base: &Connection, query: &Query, paging: &Paging) -> Result<Page<Judged>, StoreError> {
     let mut fits = Conditions::default();
     fits.times("start", "start", query);
+    fits.named(query);
     narrow(&mut fits, query);
     if let Some(Position { start, name, .. }) = query.position(List::Flows, paging)? {
         let id: FlowId = name.parse().map_err(|_| StoreError::Cursor)?;
@@ -357,7 +358,17 @@ impl Stretch {
 /// From where shapes are counted: `counted` has `shape`, `flows` and times of the flows that fit, joined with shape and edge.
 fn counted(query: &Query) -> (String, Vec<Value>) {
     let fits = Conditions::of_shapes(query);
-    let (source, mut values) = if query.since.is_none() && query.until.is_none() {
+    let (source, mut values) = if !query.community_id.is_empty() {
+        let mut fits = Conditions::default();
+        fits.times("start", "start", query);
+        fits.named(query);
+        let sql = format!(
+            "SELECT shape, count(*) AS flows, min(start) AS first_seen, max(finish) AS last_seen FROM flow
+             WHERE row IN (SELECT row FROM flow INDEXED BY flow_by_time WHERE {}) GROUP BY shape",
+            fits.sql()
+        );
+        (sql, fits.values)
+    } else if query.since.is_none() && query.until.is_none() {
         ("SELECT row AS shape, flows, first_seen, last_seen FROM shape".to_owned(), Vec::new())
     } else {
         let Stretch { hours, ends } = Stretch::of(query);
@@ -401,9 +412,12 @@ pub(super) fn timeline(
     let Some((Some(first), Some(last))) = span.first().copied() else { return Ok(Vec::new()) };
     let (mut first, last): (i64, i64) = (first, last);
     let mut step = step(first, last, buckets);
-    let (source, values) = if last.saturating_sub(first) > FINE_HOURS * HOUR {
+    let coarse = last.saturating_sub(first) > FINE_HOURS * HOUR;
+    if coarse {
         first = first.div_euclid(HOUR) * HOUR;
         step = (step / HOUR + 1) * HOUR;
+    }
+    let (source, values) = if coarse && query.community_id.is_empty() {
         let Stretch { hours, ends } = Stretch::of(query);
         let mut parts =
             vec![format!("SELECT hour * {HOUR} AS at, shape, flows FROM hour WHERE {}", hours.sql())];
@@ -419,6 +433,7 @@ pub(super) fn timeline(
     } else {
         let mut fits = Conditions::default();
         fits.times("start", "start", query);
+        fits.named(query);
         let sql = format!(
             "SELECT start AS at, shape, 1 AS flows FROM flow INDEXED BY flow_by_time WHERE {}",
             fits.sql()
@@ -464,14 +479,21 @@ fn step(first: i64, last: i64, buckets: u32) -> i64 {
 }
 
 pub(super) fn coverage(base: &Connection) -> Result<Sources, StoreError> {
-    let mut sources = Sources::default();
-    let rows = each(base, "SELECT name, coverage FROM source ORDER BY name", Vec::new(), |row| {
+    let moment = base.unchecked_transaction()?;
+    let mut sources = Sources { span: span(&moment)?, ..Sources::default() };
+    let rows = each(&moment, "SELECT name, coverage FROM source ORDER BY name", Vec::new(), |row| {
         Ok((row.get(0)?, serde_json::from_str(&row.get::<_, String>(1)?)?))
     })?;
     for (name, coverage) in rows {
-        let coverage: Coverage = coverage;
-        sources.total.add(&coverage);
-        sources.sources.insert(name, coverage);
+        sources.add(name, coverage);
+    }
+    let sql = "SELECT transport, sum(flows), sum(connections), sum(from_start) FROM edge GROUP BY transport";
+    for (transport, flows, connections, from_start) in each(&moment, sql, Vec::new(), |row| {
+        Ok((word(row, 0)?, count(row, 1)?, count(row, 2)?, count(row, 3)?))
+    })? {
+        sources.count(transport, true, false, from_start);
+        sources.count(transport, false, false, connections.saturating_sub(from_start));
+        sources.count(transport, false, true, flows.saturating_sub(connections));
     }
     Ok(sources)
 }

@@ -1,7 +1,11 @@
 //! The tables, and how an older store becomes a current one.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
 
+use analyzer::report::Judged;
+use flow::CommunityId;
 use rusqlite::{Connection, Transaction};
 
 use super::write;
@@ -14,6 +18,9 @@ pub(super) const APPLICATION: i64 = 0x7770_7266;
 
 /// How many flows are converted at once.
 const CONVERTED: i64 = 5_000;
+
+/// The version from which on flows are kept with their Community ID.
+const NAMED: i64 = 6;
 
 /// One step from each schema version to the next; the version is how many were taken.
 const MIGRATIONS: &[&str] = &[
@@ -200,6 +207,21 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE shape ADD COLUMN set_aside TEXT;
     UPDATE shape SET set_aside = json_extract(body, '$.set_aside');
     ",
+    // By what flows are looked up: the index of times leads to it. Edges know how many of their flows are connections that are told
+    // nowhere else, and of how many of those the opening was seen.
+    "
+    ALTER TABLE flow ADD COLUMN community_id INTEGER NOT NULL DEFAULT 0;
+    DROP INDEX flow_by_time;
+    CREATE INDEX flow_by_time ON flow (start, id, shape, tcp_handshake, community_id);
+    ALTER TABLE shape ADD COLUMN from_start INTEGER NOT NULL DEFAULT 0;
+    UPDATE shape SET from_start = json_extract(body, '$.flow.from_start');
+    ALTER TABLE edge ADD COLUMN connections INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE edge ADD COLUMN from_start INTEGER NOT NULL DEFAULT 0;
+    UPDATE edge SET (connections, from_start) =
+        (SELECT sum(iif(set_aside IS NOT 'translated', flows, 0)),
+            sum(iif(set_aside IS NOT 'translated' AND shape.from_start, flows, 0))
+         FROM shape WHERE shape.edge = edge.row);
+    ",
 ];
 
 /// Records again what the version before shapes had kept.
@@ -217,6 +239,37 @@ fn convert(transaction: &Transaction<'_>) -> Result<(), StoreError> {
     }
     transaction.execute_batch("DROP TABLE converted")?;
     Ok(())
+}
+
+/// Gives flows that an older version kept their Community ID: it follows from their ends, which are in their shapes, and their
+/// client's port.
+fn name(transaction: &Transaction<'_>) -> Result<(), StoreError> {
+    let (mut last, mut ends) = (i64::MIN, HashMap::new());
+    loop {
+        let rows = transaction
+            .prepare_cached("SELECT row, shape, client_port FROM flow WHERE row > ?1 ORDER BY row LIMIT ?2")?
+            .query_map([last, CONVERTED], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .collect::<Result<Vec<(i64, i64, u16)>, _>>()?;
+        let Some((row, ..)) = rows.last() else { return Ok(()) };
+        last = *row;
+        for (row, shape, client_port) in rows {
+            let (transport, mut client, server) = match ends.entry(shape) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(place) => {
+                    let body: String = transaction
+                        .prepare_cached("SELECT body FROM shape WHERE row = ?1")?
+                        .query_row([shape], |row| row.get(0))?;
+                    let judged: Judged = serde_json::from_str(&body)?;
+                    *place.insert((judged.flow.transport, judged.flow.client, judged.flow.server))
+                }
+            };
+            client.port = client_port;
+            let community_id = CommunityId::new(transport, client, server).folded().cast_signed();
+            transaction
+                .prepare_cached("UPDATE flow SET community_id = ?2 WHERE row = ?1")?
+                .execute([row, community_id])?;
+        }
+    }
 }
 
 /// The newest version.
@@ -259,6 +312,9 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), St
     }
     if transaction.table_exists(None, "converted")? {
         convert(&transaction)?;
+    }
+    if (1..NAMED).contains(&found) {
+        name(&transaction)?;
     }
     if found < known {
         transaction.pragma_update(None, "application_id", APPLICATION)?;

@@ -61,10 +61,11 @@ struct Kept {
     counts: [i64; 4],
     tcp_handshake: Option<i64>,
     translated: Option<String>,
+    community_id: i64,
 }
 
 const KEPT: &str = "row, shape, start, finish, client_port, close, packets_client, packets_server, bytes_client, bytes_server,
-    tcp_handshake, translated";
+    tcp_handshake, translated, community_id";
 
 impl Kept {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -78,6 +79,7 @@ impl Kept {
             counts: [row.get(6)?, row.get(7)?, row.get(8)?, row.get(9)?],
             tcp_handshake: row.get(10)?,
             translated: row.get(11)?,
+            community_id: row.get(12)?,
         })
     }
 
@@ -92,6 +94,7 @@ fn flow(
     names: &Names,
     changes: &mut Changes,
 ) -> Result<(), StoreError> {
+    let community_id = judged.flow.community_id().folded().cast_signed();
     let own = Own::take(&mut judged);
     let name = names.of(&judged)?;
     let shape = match changes.shapes.entry(name) {
@@ -114,6 +117,7 @@ fn flow(
         counts,
         tcp_handshake: own.tcp_handshake.map(|handshake| handshake.0.cast_signed()),
         translated: shape::write_other(own.translated)?,
+        community_id,
     };
     match before {
         Some(before) if before == now => return Ok(()),
@@ -121,7 +125,8 @@ fn flow(
             transaction
                 .prepare_cached(
                     "UPDATE flow SET shape = ?2, finish = ?3, client_port = ?4, close = ?5, packets_client = ?6,
-                        packets_server = ?7, bytes_client = ?8, bytes_server = ?9, tcp_handshake = ?10, translated = ?11
+                        packets_server = ?7, bytes_client = ?8, bytes_server = ?9, tcp_handshake = ?10, translated = ?11,
+                        community_id = ?12
                      WHERE row = ?1",
                 )?
                 .execute(params![
@@ -135,7 +140,8 @@ fn flow(
                     counts[2],
                     counts[3],
                     now.tcp_handshake,
-                    now.translated
+                    now.translated,
+                    now.community_id
                 ])?;
             // A later end of the same shape moves no first and no last time back.
             changes.less(&before, before.shape != now.shape || before.finish > now.finish);
@@ -144,8 +150,8 @@ fn flow(
             transaction
                 .prepare_cached(
                     "INSERT INTO flow (id, shape, start, finish, client_port, close, packets_client, packets_server,
-                        bytes_client, bytes_server, tcp_handshake, translated)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                        bytes_client, bytes_server, tcp_handshake, translated, community_id)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
                 )?
                 .execute(params![
                     id,
@@ -159,7 +165,8 @@ fn flow(
                     counts[2],
                     counts[3],
                     now.tcp_handshake,
-                    now.translated
+                    now.translated,
+                    now.community_id
                 ])?;
             now.row = transaction.last_insert_rowid();
         }
@@ -340,11 +347,12 @@ fn settle_edge(transaction: &Transaction<'_>, edge: i64, bare: bool) -> Result<(
     if gone == 0 {
         transaction
             .prepare_cached(
-                "UPDATE edge SET (flows, violating, bytes, first_seen, last_seen) =
-                    (SELECT sum(flows), sum(iif(judgement = ?2, flows, 0)), sum(bytes), min(first_seen), max(last_seen)
+                "UPDATE edge SET (flows, violating, connections, from_start, bytes, first_seen, last_seen) =
+                    (SELECT sum(flows), sum(iif(judgement = ?2, flows, 0)), sum(iif(set_aside IS NOT ?3, flows, 0)),
+                        sum(iif(set_aside IS NOT ?3 AND from_start, flows, 0)), sum(bytes), min(first_seen), max(last_seen)
                      FROM shape WHERE edge = ?1) WHERE row = ?1",
             )?
-            .execute(params![edge, Judgement::Violates.name()])?;
+            .execute(params![edge, Judgement::Violates.name(), SetAside::Translated.name()])?;
     }
     Ok(())
 }
@@ -390,13 +398,14 @@ fn shape_row(transaction: &Transaction<'_>, name: u128, shape: &Judged) -> Resul
     let proof = shape.flow.security.evidence().proof as i64;
     transaction
         .prepare_cached(
-            "INSERT INTO shape (hash, edge, judgement, set_aside, proof, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO shape (hash, edge, judgement, set_aside, from_start, proof, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
         .execute(params![
             hash,
             edge,
             shape.judgement.name(),
             shape.set_aside.map(SetAside::name),
+            shape.flow.from_start,
             proof,
             shape::write(shape)?
         ])?;
@@ -508,7 +517,8 @@ mod tests {
             assert_eq!(told, [[left.0, left.1]], "without {gone}");
             let since = Query { since: Some(Timestamp::from_nanos(-9000 * 1_000_000_000)), ..query };
             let totals = store.totals(&since).await.unwrap();
-            let times = [totals.first, totals.last].map(|at| at.unwrap().as_nanos() / 1_000_000_000);
+            let times =
+                [totals.span.first, totals.span.last].map(|at| at.unwrap().as_nanos() / 1_000_000_000);
             assert_eq!(times, [left.0, left.1], "by the hours, without {gone}");
         }
     }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use analyzer::report::Severity;
 use clickhouse::Row;
-use flow::{Coverage, Timestamp};
+use flow::Timestamp;
 use serde::Deserialize;
 
 use super::findings::findings;
-use super::{fitting, overlap, ranked, shapes};
+use super::{fitting, overlap, ranked, shapes, word};
 use crate::answer::{Alike, Counts, MatrixCell, Sources, Span, Tally, TimelineBucket, Totals};
 use crate::clickhouse::Clickhouse;
 use crate::clickhouse::filter::{Asked, START_HOUR};
@@ -205,14 +205,31 @@ impl Clickhouse {
     }
 
     pub(in crate::clickhouse) async fn covered(&self) -> Result<Sources, StoreError> {
+        #[derive(Row, Deserialize)]
+        struct CountRow {
+            transport: String,
+            from_start: bool,
+            translated: bool,
+            all_flows: u64,
+            first_seen: i64,
+            last_seen: i64,
+        }
         let asked = Asked::new(&Query::default());
         let sql =
             "SELECT name, argMax(source.coverage, at) AS coverage FROM source GROUP BY name ORDER BY name";
         let mut sources = Sources::default();
         for row in self.ask::<SourceRow>(sql, &asked).await? {
-            let coverage: Coverage = serde_json::from_str(&row.coverage)?;
-            sources.total.add(&coverage);
-            sources.sources.insert(row.name, coverage);
+            sources.add(row.name, serde_json::from_str(&row.coverage)?);
+        }
+        let sql = format!(
+            "SELECT transport, from_start, ifNull(set_aside, '') = '{TRANSLATED}' AS translated, sum(flows) AS all_flows,
+                min(first) AS first_seen, max(last) AS last_seen
+             FROM {} GROUP BY transport, from_start, translated",
+            fitting(&asked)
+        );
+        for row in self.ask::<CountRow>(&sql, &asked).await? {
+            sources.count(word(&row.transport)?, row.from_start, row.translated, row.all_flows);
+            sources.span.widen(Timestamp::from_nanos(row.first_seen), Timestamp::from_nanos(row.last_seen));
         }
         Ok(sources)
     }

@@ -50,12 +50,13 @@ impl Clickhouse {
                 any(proof) AS proof, sum(flows) AS all_flows, sumIf(flows, judgement = '{VIOLATES}') AS violating,
                 sum(bytes) AS all_bytes, min(first) AS first_seen, max(last) AS last_seen
              FROM {counted} AS counted
-             INNER JOIN (SELECT * EXCEPT (body, sent), {outcome} AS fits FROM shape WHERE {edge} LIMIT 1 BY hash) AS shape
+             INNER JOIN (SELECT * EXCEPT (body, sent), {outcome} AND {named} AS fits FROM shape WHERE {edge} LIMIT 1 BY hash) AS shape
                 ON counted.shape = shape.hash
              GROUP BY edge HAVING max(fits) AND {after}
              ORDER BY first_seen DESC, edge DESC LIMIT {{limit:UInt64}}",
             counted = all_counted(),
             outcome = asked.outcome,
+            named = asked.named,
             edge = asked.edge,
         );
         let rows: Vec<EdgeRow> = self.ask(&sql, &asked).await?;

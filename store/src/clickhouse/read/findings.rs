@@ -142,13 +142,14 @@ pub(super) fn findings(asked: &Asked) -> String {
             min(first) AS first_seen, max(last) AS last_seen
           FROM {} AS counted
           INNER JOIN (
-            SELECT hash, server_namespace, proof_rank, violations, {} AND {} AS fits FROM shape WHERE notEmpty(violations) LIMIT 1 BY hash
+            SELECT hash, server_namespace, proof_rank, violations, {} AND {} AND {} AS fits FROM shape WHERE notEmpty(violations) LIMIT 1 BY hash
           ) AS shape ON counted.shape = shape.hash
           ARRAY JOIN violations AS v
           GROUP BY key HAVING max(fits) AND {}) AS finding",
         all_counted(),
         asked.edge,
         asked.outcome,
+        asked.named,
         asked.finding
     )
 }

@@ -40,7 +40,7 @@ impl Clickhouse {
         loop {
             turn = turn.saturating_mul(2).min(100_000);
             let mut asked = asked.clone().and("turn", turn);
-            let mut fits = format!("{} AND {}", asked.time, shapes(&asked));
+            let mut fits = format!("{} AND {}", asked.own, shapes(&asked));
             if let Some((start, id)) = after {
                 asked = asked.and("after", start).and("after_id", id);
                 fits.push_str(&format!(" AND (start, id) < ({}, {{after_id:UInt128}})", at("after")));
