@@ -260,7 +260,7 @@ spec:
 
 #[test]
 fn the_mesh_says_what_gateways_negotiate_at_least() {
-    let gateway = |mode: &str| {
+    let gateway = |mode: &str, version: &str| {
         format!(
             "
 apiVersion: networking.istio.io/v1
@@ -274,16 +274,24 @@ spec:
 apiVersion: v1
 kind: ConfigMap
 metadata: {{name: istio, namespace: istio-system}}
-data: {{mesh: 'tlsDefaults: {{minProtocolVersion: TLSV1_3}}'}}
+data: {{mesh: 'tlsDefaults: {{minProtocolVersion: {version}}}'}}
 "
         )
     };
-    let least = |mode: &str| {
-        let answer = ask(&[GATEWAY, &gateway(mode)], "10.0.0.9:8443", Some("a.example.com"));
+    let least = |mode: &str, version: &str| {
+        let answer = ask(&[GATEWAY, &gateway(mode, version)], "10.0.0.9:8443", Some("a.example.com"));
         answer.gateway_server.unwrap().min_version
     };
-    assert_eq!(least("SIMPLE").as_deref(), Some("TLSV1_3"));
-    assert_eq!(least("PASSTHROUGH"), None);
+    assert_eq!(least("SIMPLE", "TLSV1_3").as_deref(), Some("TLSV1_3"));
+    assert_eq!(least("PASSTHROUGH", "TLSV1_3"), None);
+    // Protocol buffers in JSON may have a value's number for its name.
+    assert_eq!(least("SIMPLE", "2").as_deref(), Some("TLSV1_3"));
+    assert_eq!(least("SIMPLE", "1").as_deref(), Some("TLSV1_2"));
+    assert_eq!(least("SIMPLE", "TLS_AUTO"), None);
+    assert_eq!(least("SIMPLE", "0"), None);
+    // A server's own TLS_AUTO says nothing.
+    let server = "SIMPLE, minProtocolVersion: TLS_AUTO";
+    assert_eq!(least(server, "TLSV1_3").as_deref(), Some("TLSV1_3"));
 }
 
 #[test]

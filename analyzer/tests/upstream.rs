@@ -3,7 +3,9 @@
 mod meshes;
 
 use analyzer::mesh::control_plane::IstioVersion;
-use meshes::{BARE, HTTP, PROXY, all, ask, check, client, istiod, load, object, pod, server, service, spec};
+use meshes::{
+    BARE, HTTP, PROXY, all, ask, check, client, found, istiod, load, object, pod, server, service, spec,
+};
 use serde_json::{Value, json};
 
 #[test]
@@ -450,9 +452,8 @@ fn a_rule_s_own_tls_goes_inside_hbone() {
         )
     };
     let inside = json!({"client_tls_from": "hbone", "client_wire": ["mtls"], "conflict": false});
-    let outside = json!({"client_tls_from": "DestinationRule/web/own", "conflict": true});
-    for (mode, expected) in [("DISABLE", &inside), ("SIMPLE", &inside), ("ISTIO_MUTUAL", &outside)] {
-        check(&[&client(), &server, &service(HTTP), &rule(mode)], "10.0.1.1:8080", None, expected);
+    for mode in ["DISABLE", "SIMPLE", "ISTIO_MUTUAL"] {
+        check(&[&client(), &server, &service(HTTP), &rule(mode)], "10.0.1.1:8080", None, &inside);
     }
     let without = istiod("1.30.3", "{name: PILOT_ENABLE_AMBIENT, value: 'false'}");
     let plain = json!({"client_tls": "DISABLE", "client_wire": ["plaintext"]});
@@ -675,6 +676,32 @@ fn hbone_to_ambient_pods_takes_an_istiod_that_knows_it() {
         let mesh = load(&[&client(), &ambient, &service(HTTP), &istiod("1.30.3", env)]);
         ask(&mesh, "10.0.0.1", "10.0.1.1:8080", None, &json!({"client_tls": tls, "client_tls_from": from}));
     }
+}
+
+/// `cluster_tls_test.go`, `TestApplyUpstreamTLSSettingsHBONE`; istio/istio pull request 54914 (1.25) and issue 54921.
+#[test]
+fn hbone_takes_the_place_of_istio_mtls_where_the_client_has_endpoints() {
+    let metadata = ", labels: {app: server}, annotations: {ambient.istio.io/redirection: enabled}";
+    let ambient = pod("server-1", "10.0.1.1", metadata, BARE);
+    let gateway = pod("client-0", "10.0.0.1", "", "containers: [{name: istio-proxy, args: [proxy, router]}]");
+    let rule = |policy: &str| {
+        spec("DestinationRule", "own", "web", &format!("host: server, trafficPolicy: {{{policy}}}"))
+    };
+    let mutual = rule("tls: {mode: ISTIO_MUTUAL}");
+    let headless = service(HTTP).replace("10.96.0.2", "None");
+    let from = |documents: &[&str], tls: &str, from: &str| {
+        check(documents, "10.0.1.1:8080", None, &json!({"client_tls": tls, "client_tls_from": from}));
+    };
+    for client in [&client(), &gateway] {
+        from(&[client, &ambient, &service(HTTP), &mutual], "ISTIO_MUTUAL", "hbone");
+    }
+    found("XC02", &[&client(), &ambient, &service(HTTP), &mutual], false);
+    // The address that the client dialled leads to no endpoint that tells of HBONE.
+    from(&[&client(), &ambient, &headless], "DISABLE", "auto-mtls");
+    from(&[&client(), &ambient, &headless, &mutual], "ISTIO_MUTUAL", "DestinationRule/web/own");
+    from(&[&gateway, &ambient, &headless], "ISTIO_MUTUAL", "hbone");
+    let passed = rule("loadBalancer: {simple: PASSTHROUGH}");
+    from(&[&client(), &ambient, &service(HTTP), &passed], "DISABLE", "auto-mtls");
 }
 
 #[test]

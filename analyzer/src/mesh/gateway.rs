@@ -176,6 +176,8 @@ fn server_tls(node: &Node, notes: &mut Vec<(u32, String)>) -> ServerTls {
         notes.push((node.line, format!("tls mode '{text}' is unknown to Istio; taken as PASSTHROUGH")));
     }
     let text = |field: &str| node.get(field).and_then(Node::scalar).filter(|text| !text.is_empty());
+    // TLS_AUTO is the zero value, as good as none.
+    let version = |field: &str| text(field).filter(|version| version != "TLS_AUTO");
     let https_redirect = node.get("httpsRedirect").and_then(Node::bool).unwrap_or(false);
     let credential = text("credentialName").or_else(|| texts(node.get("credentialNames")).into_iter().next());
     ServerTls {
@@ -192,8 +194,8 @@ fn server_tls(node: &Node, notes: &mut Vec<(u32, String)>) -> ServerTls {
             || !node.get("tlsCertificates").map(Node::items).unwrap_or_default().is_empty(),
         server_certificate_file: text("serverCertificate"),
         ca_certificates: text("caCertificates").is_some() || text("caCertCredentialName").is_some(),
-        min_version: text("minProtocolVersion"),
-        max_version: text("maxProtocolVersion"),
+        min_version: version("minProtocolVersion"),
+        max_version: version("maxProtocolVersion"),
         cipher_suites: texts(node.get("cipherSuites")),
     }
 }

@@ -78,6 +78,10 @@ impl MeshConfig {
             mesh.get(field).map(|node| node.key_line.saturating_add(first_line).saturating_sub(1))
         };
         let text = |path: &[&str]| mesh.at(path).and_then(Node::scalar).filter(|text| !text.is_empty());
+        // TLS_AUTO is the zero value, as good as none.
+        let version = |path: &[&str]| {
+            word(mesh.at(path), &["TLS_AUTO", "TLSV1_2", "TLSV1_3"]).filter(|version| version != "TLS_AUTO")
+        };
         let default = Self::default();
         Self {
             meta: None,
@@ -96,12 +100,12 @@ impl MeshConfig {
             trust_domain_line: line("trustDomain"),
             // A block without a mode has the zero value: it takes the default's place whole.
             registry_only: mesh.get("outboundTrafficPolicy").is_some_and(|policy| {
-                let mode = policy.get("mode").and_then(Node::scalar);
-                mode.is_none_or(|mode| matches!(mode.as_str(), "REGISTRY_ONLY" | "0"))
+                word(policy.get("mode"), &["REGISTRY_ONLY", "ALLOW_ANY"])
+                    .is_none_or(|mode| mode == "REGISTRY_ONLY")
             }),
-            mesh_min_version: text(&["meshMTLS", "minProtocolVersion"]),
+            mesh_min_version: version(&["meshMTLS", "minProtocolVersion"]),
             mesh_cipher_suites: texts(mesh.at(&["meshMTLS", "cipherSuites"])),
-            tls_min_version: text(&["tlsDefaults", "minProtocolVersion"]),
+            tls_min_version: version(&["tlsDefaults", "minProtocolVersion"]),
             tls_cipher_suites: texts(mesh.at(&["tlsDefaults", "cipherSuites"])),
             service_export_to: texts(mesh.get("defaultServiceExportTo")),
             virtual_service_export_to: texts(mesh.get("defaultVirtualServiceExportTo")),
@@ -111,6 +115,15 @@ impl MeshConfig {
             domain: default.domain,
         }
     }
+}
+
+/// Returns the name of an enumeration's value, which may also be written as its number: its place among the names.
+///
+/// Source: Protocol Buffers, ProtoJSON format, "enum".
+fn word(node: Option<&Node>, names: &[&str]) -> Option<String> {
+    let text = node?.scalar().filter(|text| !text.is_empty())?;
+    let named = text.parse().ok().and_then(|number: usize| names.get(number));
+    Some(named.map_or(text, |name| (*name).to_owned()))
 }
 
 /// Returns the name in JSON of a field that is written as the protocol buffer has it; other keys as they are.

@@ -44,8 +44,19 @@ const CLIENT_TLS: &Shape = &Object(&[
     ("insecureSkipVerify", ANY),
 ]);
 
+const LOAD_BALANCER: &Shape = &Object(&[
+    (
+        "simple",
+        &Word(&["UNSPECIFIED", "LEAST_CONN", "RANDOM", "PASSTHROUGH", "ROUND_ROBIN", "LEAST_REQUEST"]),
+    ),
+    ("consistentHash", ANY),
+    ("localityLbSetting", ANY),
+    ("warmupDurationSecs", ANY),
+    ("warmup", ANY),
+]);
+
 const TRAFFIC_POLICY: &Shape = &Object(&[
-    ("loadBalancer", ANY),
+    ("loadBalancer", LOAD_BALANCER),
     ("connectionPool", ANY),
     ("outlierDetection", ANY),
     ("tls", CLIENT_TLS),
@@ -53,7 +64,7 @@ const TRAFFIC_POLICY: &Shape = &Object(&[
         "portLevelSettings",
         &List(&Object(&[
             ("port", ANY),
-            ("loadBalancer", ANY),
+            ("loadBalancer", LOAD_BALANCER),
             ("connectionPool", ANY),
             ("outlierDetection", ANY),
             ("tls", CLIENT_TLS),
@@ -144,6 +155,8 @@ const SERVICE_ENTRY: &Shape = &Object(&[
     ("subjectAltNames", ANY),
 ]);
 
+const CAPTURE_MODE: &Shape = &Word(&["DEFAULT", "IPTABLES", "NONE"]);
+
 const SIDECAR: &Shape = &Object(&[
     ("workloadSelector", ANY),
     (
@@ -151,15 +164,24 @@ const SIDECAR: &Shape = &Object(&[
         &List(&Object(&[
             ("port", PORT),
             ("bind", ANY),
-            ("captureMode", ANY),
+            ("captureMode", CAPTURE_MODE),
             ("defaultEndpoint", ANY),
             ("tls", SERVER_TLS),
             ("connectionPool", ANY),
         ])),
     ),
-    ("egress", &List(&Object(&[("port", PORT), ("bind", ANY), ("captureMode", ANY), ("hosts", ANY)]))),
+    (
+        "egress",
+        &List(&Object(&[("port", PORT), ("bind", ANY), ("captureMode", CAPTURE_MODE), ("hosts", ANY)])),
+    ),
     ("inboundConnectionPool", ANY),
-    ("outboundTrafficPolicy", ANY),
+    (
+        "outboundTrafficPolicy",
+        &Object(&[
+            ("mode", &Word(&["REGISTRY_ONLY", "ALLOW_ANY", "ALLOW_ANY_DYNAMIC_DNS"])),
+            ("egressProxy", ANY),
+        ]),
+    ),
 ]);
 
 fn shape(group: &str, kind: &str) -> Option<&'static Shape> {
@@ -312,6 +334,21 @@ mod tests {
             &["spec.endpoints[0].adress"],
             1,
         );
+        // The API server takes an enumeration by its name alone, where MeshConfig may have its number.
+        check("PeerAuthentication", "{mtls: {mode: 3}}", &none, 1);
+        check(
+            "Sidecar",
+            "{outboundTrafficPolicy: {mode: ALLOW_ANY}, egress: [{captureMode: NONE}]}",
+            &none,
+            0,
+        );
+        check(
+            "Sidecar",
+            "{outboundTrafficPolicy: {mode: 1}, egress: [{captureMode: 2}], ingress: [{captureMode: OFF}]}",
+            &none,
+            3,
+        );
+        check("DestinationRule", "{trafficPolicy: {loadBalancer: {simple: PASS}}}", &none, 1);
         check("EnvoyFilter", "{anything: [goes]}", &none, 0);
     }
 }

@@ -80,8 +80,7 @@ pub fn decide(
         );
         return AutoMtls::Mutual;
     }
-    let dialled = behind.host.original_destination && !mesh.control_plane.headless_endpoints;
-    if dialled || circumstances.passthrough {
+    if is_dialled(mesh, behind) || circumstances.passthrough {
         let mut endpoints =
             behind.host.endpoints.iter().filter(|endpoint| endpoint.ports.contains_key(&behind.port.number));
         let first = endpoints.next();
@@ -144,6 +143,19 @@ pub fn decide(
             AutoMtls::Plain
         }
     }
+}
+
+/// Tells whether the client's own address is used, and its endpoints count together: headless, or resolution NONE.
+fn is_dialled(mesh: &Mesh, behind: &Behind<'_>) -> bool {
+    behind.host.original_destination && !mesh.control_plane.headless_endpoints
+}
+
+/// Tells whether a client's proxy keeps the address that the client dialled. Gateways cannot: no client dials it to them.
+///
+/// Istio: `cluster_builder.go`, `convertResolution`.
+#[must_use]
+pub fn keeps_destination(mesh: &Mesh, client: &Pod, behind: &Behind<'_>) -> bool {
+    client.proxy == PartyKind::Sidecar && is_dialled(mesh, behind)
 }
 
 fn takes(mesh: &Mesh, client: &Pod, behind: &Behind<'_>, circumstances: Circumstances) -> Result<(), String> {

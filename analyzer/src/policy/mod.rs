@@ -24,7 +24,7 @@ pub const RULES: &[(&str, &str)] = &[
     ),
     (
         "ambient.hbone",
-        "ztunnel carries traffic between ambient workloads on port 15008, always with client certificates",
+        "ztunnel carries traffic between ambient workloads on port 15008, always with client certificates; sidecars and gateways reach them so, whatever a rule says, save sidecars a headless service",
     ),
     (
         "ambient.no-sidecar-mtls",

@@ -144,21 +144,22 @@ pub fn decide(
         return hbone(target, trace);
     }
     let Some(behind) = &chosen else { return unknown_destination(mesh, pod, hidden, trace) };
-    let answer = to_host(mesh, pod, behind, target, sni, trace);
-    // Ambient endpoints carry no tlsMode label; proxies reach them by HBONE where istiod knows it.
-    let offered = |target: &Pod| {
-        target.proxy == PartyKind::Ambient || (mesh.control_plane.prefers_hbone && target.hbone())
-    };
-    // A rule's own TLS, or none, is what goes inside; only Istio mTLS takes its place.
-    let mutual = answer.tls.value == Some(ClientTls::IstioMutual);
-    if knows_hbone
-        && target.is_some_and(offered)
-        && (!mutual || (answer.kind == OutboundKind::Auto && mesh.control_plane.prefers_hbone))
-        && !behind.host.external
-    {
-        return hbone(target, trace);
+    to_host(mesh, pod, behind, target, sni, trace)
+}
+
+/// Tells whether a client's proxy reaches a pod by HBONE where istiod knows it: a pod that offers it, and not the sidecars'
+/// mTLS unless that is to come second. It takes the place of Istio mTLS, be that a rule's own; another rule's TLS goes
+/// inside. Where the client's own destination is kept there is no endpoint to tell of it.
+///
+/// Rule `ambient.hbone`. Istio: `endpoint_builder.go`, `buildEnvoyLbEndpoint`; `cluster_tls.go`,
+/// `applyHBONETransportSocketMatches`; istio/istio pull request 54914 (1.25) and issue 54921.
+fn takes_hbone(mesh: &Mesh, client: &Pod, behind: &Behind<'_>, target: &Pod, passthrough: bool) -> bool {
+    let istiod = &mesh.control_plane;
+    let keeps_destination = passthrough || auto_mtls::keeps_destination(mesh, client, behind);
+    if istiod.without_ambient || behind.host.external || keeps_destination {
+        return false;
     }
-    answer
+    target.hbone() && (istiod.prefers_hbone || !target.tls_mode_istio())
 }
 
 /// Tells whether proxies send to this endpoint: not to one that is not ready, except where the client's own destination is
@@ -290,15 +291,19 @@ fn to_host(
     let block = acting
         .as_ref()
         .and_then(|acting| destination_rule::tls_block(acting, port, subset.as_deref(), trace));
+    let passthrough = acting
+        .as_ref()
+        .is_some_and(|acting| destination_rule::load_balancer_passthrough(acting, port, subset.as_deref()));
+    if target.is_some_and(|target| takes_hbone(mesh, pod, behind, target, passthrough)) {
+        return hbone(target, trace);
+    }
     let application = application_wire(behind.port.protocol);
     if let Some(block) = block {
         return by_rule(pod, behind, &block, subset.as_deref(), trace);
     }
     let version = mesh.control_plane.version;
     let circumstances = Circumstances {
-        passthrough: acting.as_ref().is_some_and(|acting| {
-            destination_rule::load_balancer_passthrough(acting, port, subset.as_deref())
-        }),
+        passthrough,
         // Behind an east-west gateway stand only endpoints that take Istio mTLS: another network's.
         through_gateway: behind.endpoint.is_none()
             && target.is_some_and(|pod| pod.proxy == PartyKind::Gateway),
