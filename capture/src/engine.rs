@@ -229,11 +229,10 @@ impl Engine {
         for (ahead, opening) in batch.iter().zip(&mut openings) {
             if let What::Packet(packet, Place { part, hint: Some(hint), .. }) = &ahead.what
                 && let Some(connection) = self.parts.get(*part).and_then(|part| part.table().get(*hint))
-                && let Some(found) = connection.opening()
+                && connection.prefetch_opening()
             {
-                found.prefetch();
                 // Without payload, it is only acknowledged what is there.
-                *opening = (!packet.payload.bytes.is_empty()).then_some(found);
+                *opening = (!packet.payload.bytes.is_empty()).then_some(connection);
             }
         }
         for opening in openings.iter().flatten() {

@@ -6,24 +6,21 @@
 pub(crate) mod datagrams;
 mod ended;
 mod index;
+mod naming;
 pub(crate) mod opening;
 pub(crate) mod points;
 pub(crate) mod reassembly;
 pub(crate) mod table;
 
-use flow::{
-    Close, Flow, FlowId, PerSide, Protocol, Reason, Security, Side, TcpHandshake, Timestamp, Transport,
-    Tunnel, Upgrade,
-};
-use siphasher::sip128::SipHasher13;
+use flow::{Close, Flow, PerSide, Protocol, Reason, Security, Side, Timestamp, Transport, Tunnel, Upgrade};
 
 use crate::key::{self, Both, Key, Way};
-use crate::packet::{Header, Packet, Tcp};
+use crate::packet::{Captured, Header, Packet, Tcp};
 use crate::partition::Report;
 use crate::prefetch::prefetch;
 use crate::tls::{Ending, Ends, Memory};
 use ended::Ended;
-use opening::Opening;
+use opening::{Opening, Waiting};
 use points::{Points, Rare};
 use reassembly::{Origin, Segment};
 use table::Queue;
@@ -68,6 +65,8 @@ pub(crate) enum State {
     /// No payload byte yet.
     Silent,
     Opening(Box<Opening>),
+    /// An opening in which no protocol is possible any more.
+    Waiting(Box<Waiting>),
     Settled(Settled),
     /// Settled elsewhere, under this number.
     Away(u64),
@@ -187,6 +186,7 @@ impl Connection {
             // Without a SYN so far, this may be the connection's own, captured after the segment it precedes.
             Told::Nothing | Told::Guessed => match &self.state {
                 State::Opening(opening) => !opening.may_begin_at(way, own),
+                State::Waiting(waiting) => !waiting.may_begin_at(way, own),
                 State::Settled(_) | State::Away(_) => {
                     told == Told::Nothing || !reassembly::may_precede(tcp.sequence, syn)
                 }
@@ -223,15 +223,28 @@ impl Connection {
         match self.state {
             State::Settled(_) | State::Away(_) => false,
             State::Silent => packet.payload.on_wire() > 0,
-            State::Opening(_) => true,
+            State::Opening(_) | State::Waiting(_) => true,
         }
     }
 
     /// Takes a packet of a connection whose security is not settled, once it is counted.
     pub(crate) fn look(&mut self, packet: &Packet<'_>, conclude: &mut impl Conclude) -> Change {
         let way = packet.way;
-        match self.state {
+        match &mut self.state {
             State::Settled(_) | State::Away(_) => Change::default(),
+            State::Waiting(waiting) => {
+                let before = waiting.weight();
+                let packet_number = number(&self.halves);
+                if let Header::Tcp(tcp) = packet.header
+                    && tcp.turns() == 0
+                    && waiting.take(way, segment(&tcp, packet.payload, packet_number))
+                {
+                    return Change { held: (before, waiting.weight()), ..Change::default() };
+                }
+                self.wake();
+                let change = self.open(way, packet, conclude);
+                Change { held: (before, change.held.1), ..change }
+            }
             State::Silent => {
                 let mut opening = Opening::new(self.key.transport(), way);
                 for way in [Way::Up, Way::Down] {
@@ -252,8 +265,7 @@ impl Connection {
     /// Takes a packet of an opening.
     fn open(&mut self, way: Way, packet: &Packet<'_>, conclude: &mut impl Conclude) -> Change {
         let from_start = self.seen_from_start();
-        let number = self.halves.up.packets.saturating_add(self.halves.down.packets).saturating_sub(1);
-        let number = u32::try_from(number).unwrap_or(u32::MAX);
+        let number = number(&self.halves);
         let State::Opening(opening) = &mut self.state else { return Change::default() };
         let before = opening.weight();
         match packet.header {
@@ -261,12 +273,11 @@ impl Connection {
                 if tcp.syn() {
                     opening.begins_at(way, tcp.sequence.wrapping_add(1));
                 }
-                let origin = Origin { packet: number, acknowledgment: tcp.acknowledgment() };
-                let sequence = tcp.sequence.wrapping_add(u32::from(tcp.syn()));
-                opening.segment(way, Segment { sequence, payload: packet.payload, origin }, from_start);
+                let segment = segment(&tcp, packet.payload, number);
+                opening.segment(way, segment, from_start);
                 if tcp.fin() {
                     let length = u32::try_from(packet.payload.on_wire()).unwrap_or_default();
-                    opening.close(way, Ending::Fin, Some(sequence.wrapping_add(length)));
+                    opening.close(way, Ending::Fin, Some(segment.sequence.wrapping_add(length)));
                 }
                 if tcp.reset() {
                     opening.close(way, Ending::Reset, None);
@@ -278,11 +289,23 @@ impl Connection {
             return Change { held: (before, before), ..Change::default() };
         }
         let settled = self.settle(false, conclude);
-        let after = match &mut self.state {
-            State::Opening(opening) => opening.weigh(),
-            State::Silent | State::Settled(_) | State::Away(_) => 0,
-        };
-        Change { spoke: false, settled, held: (before, after) }
+        if let State::Opening(opening) = &mut self.state {
+            let after = opening.weigh();
+            if !opening.may_wait() {
+                return Change { spoke: false, settled, held: (before, after) };
+            }
+            if let Some(waiting) = Waiting::of(opening) {
+                self.state = State::Waiting(Box::new(waiting));
+            }
+        }
+        Change { spoke: false, settled, held: (before, self.held()) }
+    }
+
+    /// Gives an opening that waits in little room what it needs to be more.
+    fn wake(&mut self) {
+        if let State::Waiting(waiting) = &self.state {
+            self.state = State::Opening(Box::new(waiting.opening()));
+        }
     }
 
     /// Notes a capture point that saw a packet; returns whether several have seen some.
@@ -334,6 +357,7 @@ impl Connection {
     /// Asks the opening for its answer; returns whether there is one now.
     fn settle(&mut self, ended: bool, conclude: &mut impl Conclude) -> bool {
         let from_start = self.seen_from_start();
+        self.wake();
         let State::Opening(opening) = &mut self.state else { return false };
         let roles_known = self.roles == Roles::Known;
         let answer = opening.answer(&mut self.client, roles_known, from_start, self.key, ended);
@@ -385,7 +409,7 @@ impl Connection {
                 opening.shrink();
                 false
             }
-            State::Silent | State::Settled(_) | State::Away(_) => false,
+            State::Waiting(_) | State::Silent | State::Settled(_) | State::Away(_) => false,
         }
     }
 
@@ -397,7 +421,7 @@ impl Connection {
             || (self.ended.by_both()
                 && match &self.state {
                     State::Opening(opening) => opening.whole(),
-                    State::Silent | State::Settled(_) | State::Away(_) => true,
+                    State::Waiting(_) | State::Silent | State::Settled(_) | State::Away(_) => true,
                 })
     }
 
@@ -409,12 +433,32 @@ impl Connection {
         prefetch(&self.halves.down.recent);
     }
 
-    /// Returns its opening, if it is not settled.
+    /// Asks for its opening, as far as that is at hand; returns whether there is one.
     #[inline]
-    pub(crate) fn opening(&self) -> Option<&Opening> {
+    pub(crate) fn prefetch_opening(&self) -> bool {
         match &self.state {
-            State::Opening(opening) => Some(opening),
-            State::Silent | State::Settled(_) | State::Away(_) => None,
+            State::Opening(opening) => opening.prefetch(),
+            State::Waiting(waiting) => waiting.prefetch(),
+            State::Silent | State::Settled(_) | State::Away(_) => return false,
+        }
+        true
+    }
+
+    /// Asks for what its opening's next packet touches behind that.
+    #[inline]
+    pub(crate) fn prefetch_inside(&self) {
+        match &self.state {
+            State::Opening(opening) => opening.prefetch_inside(),
+            State::Waiting(waiting) => waiting.prefetch_end(),
+            State::Silent | State::Settled(_) | State::Away(_) => {}
+        }
+    }
+
+    /// Asks for where what was heard last stands, and what comes next will.
+    #[inline]
+    pub(crate) fn prefetch_ends(&self) {
+        if let State::Opening(opening) = &self.state {
+            opening.prefetch_ends();
         }
     }
 
@@ -422,6 +466,7 @@ impl Connection {
     pub(crate) fn held(&self) -> usize {
         match &self.state {
             State::Opening(opening) => opening.weight(),
+            State::Waiting(waiting) => waiting.weight(),
             State::Silent | State::Settled(_) | State::Away(_) => 0,
         }
     }
@@ -438,14 +483,17 @@ impl Connection {
         }
         match (&self.state, self.key.transport()) {
             (State::Silent, _) => Queue::Silent,
-            (State::Opening(_) | State::Settled(_) | State::Away(_), Transport::Udp) => Queue::Datagram,
-            (State::Opening(_), Transport::Tcp) => Queue::Opening,
+            (State::Opening(_) | State::Waiting(_) | State::Settled(_) | State::Away(_), Transport::Udp) => {
+                Queue::Datagram
+            }
+            (State::Opening(_) | State::Waiting(_), Transport::Tcp) => Queue::Opening,
             (State::Settled(_) | State::Away(_), Transport::Tcp) => Queue::Open,
         }
     }
 
     /// Gives up the opening because the bound on held bytes was reached.
     pub(crate) fn give_up(&mut self, conclude: &mut impl Conclude) -> bool {
+        self.wake();
         if let State::Opening(opening) = &mut self.state {
             opening.give_up();
         }
@@ -472,13 +520,13 @@ impl Connection {
             State::Silent => {
                 Settled { security: Security::Unknown(Reason::NoPayload), protocol: None, upgrade: None }
             }
-            State::Opening(_) | State::Away(_) => {
+            State::Opening(_) | State::Waiting(_) | State::Away(_) => {
                 Settled { security: Security::Unknown(Reason::Incomplete), protocol: None, upgrade: None }
             }
         };
         let away = match self.state {
             State::Away(number) => Some(number),
-            State::Silent | State::Opening(_) | State::Settled(_) => None,
+            State::Silent | State::Opening(_) | State::Waiting(_) | State::Settled(_) => None,
         };
         let (client, server) = (self.halves.of(self.client), self.halves.of(self.client.other()));
         let rare = self.rare.as_deref().cloned().unwrap_or_default();
@@ -502,51 +550,18 @@ impl Connection {
         };
         Report { flow, points: Points::of(self.point, rare.points), away }
     }
+}
 
-    /// Names the handshake by its SYN-ACK. Sequence numbers alone would not do: there are stacks that begin all connections
-    /// with the same few.
-    fn tcp_handshake(&self) -> Option<TcpHandshake> {
-        let (client, server) = (self.client, self.client.other());
-        if self.stamps == 0 || *self.told.of(client) < Told::Answered || *self.told.of(server) < Told::Syn {
-            return None;
-        }
-        let mut named = [0; 12];
-        for (place, part) in named.chunks_exact_mut(4).zip([
-            *self.syns.of(server),
-            self.syns.of(client).wrapping_add(1),
-            self.stamps,
-        ]) {
-            place.copy_from_slice(&part.to_be_bytes());
-        }
-        Some(TcpHandshake(SipHasher13::new().hash(&named).h1))
-    }
+/// Returns the number of the packet that was counted last, from 0.
+fn number(halves: &Both<Half>) -> u32 {
+    let packets = halves.up.packets.saturating_add(halves.down.packets);
+    u32::try_from(packets.saturating_sub(1)).unwrap_or(u32::MAX)
+}
 
-    /// Names the flow, by hashes with a fixed key: the same capture gives the same names everywhere, and captures that
-    /// hold the same opening agree on what names it.
-    pub(crate) fn id(&self) -> FlowId {
-        let (mut named, mut length) = ([0; 2 * 18 + 3 + 12], 0_usize);
-        let mut add = |part: &[u8]| {
-            let after = length.saturating_add(part.len());
-            if let Some(place) = named.get_mut(length..after) {
-                place.copy_from_slice(part);
-                length = after;
-            }
-        };
-        for end in [self.key.sender(Way::Up), self.key.sender(Way::Down)] {
-            match end.ip {
-                std::net::IpAddr::V4(ip) => add(&ip.octets()),
-                std::net::IpAddr::V6(ip) => add(&ip.octets()),
-            }
-            add(&end.port.to_be_bytes());
-        }
-        add(self.key.transport().name().as_bytes());
-        if self.joined {
-            add(&self.start.as_nanos().to_be_bytes());
-        }
-        add(&self.named.to_be_bytes());
-        let hash = SipHasher13::new().hash(named.get(..length).unwrap_or_default());
-        if self.joined { FlowId(hash.as_u128()) } else { FlowId::of_opening(hash.h1, self.start) }
-    }
+/// Returns what a packet of this number adds to its stream.
+fn segment<'a>(tcp: &Tcp, payload: Captured<'a>, packet: u32) -> Segment<'a> {
+    let origin = Origin { packet, acknowledgment: tcp.acknowledgment() };
+    Segment { sequence: tcp.sequence.wrapping_add(u32::from(tcp.syn())), payload, origin }
 }
 
 /// Returns which role sends this way.

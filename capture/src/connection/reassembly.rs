@@ -82,6 +82,25 @@ impl Stream {
         Self { start: Some(sequence), ..Self::default() }
     }
 
+    /// Goes on with a stream of which so many bytes are in order, with nothing missing, and acknowledged up to there.
+    pub(crate) fn resumed(start: u32, length: u32, acknowledged: u32) -> Self {
+        Self {
+            position: u64::from(length),
+            acknowledged: Some((start, acknowledged)),
+            ..Self::starting_at(start)
+        }
+    }
+
+    /// Returns where such a stream starts, and up to where it was acknowledged; `None` of any other.
+    pub(crate) fn in_order(&self) -> Option<(u32, u32)> {
+        let missing = self.gap
+            || self.has_hole()
+            || self.patience > 0
+            || self.lacks_beginning()
+            || self.lacks_acknowledged();
+        if missing { None } else { self.start.zip(self.acknowledged.map(|(_, highest)| highest)) }
+    }
+
     /// Forgets every byte, and begins at this sequence number. What the other side acknowledged stays acknowledged: it
     /// tells what is missing.
     pub(crate) fn begin_anew(&mut self, sequence: u32) {

@@ -67,13 +67,14 @@ use crate::tls::{self, Probe};
 use catalogue::{DETECTORS, Detector, Form};
 pub(crate) use progress::Progress;
 pub(crate) use progress::Read;
+use progress::RuledOut;
 use upgrade::{Turn, UPGRADES};
 
 /// How many opening bytes of a direction the engine keeps at most until a detection settles.
 pub(crate) const OPENING: usize = 16 * 1024;
 
 /// How many bytes (of both directions together) unrecognised traffic shows before it is judged by its look.
-const JUDGED: usize = 1024;
+pub(crate) const JUDGED: usize = 1024;
 
 /// How deep wrappers (PROXY protocol, HTTP CONNECT, SOCKS) may nest.
 const NESTED: u8 = 3;
@@ -237,20 +238,23 @@ fn recognise(opening: &Opening<'_>, nested: u8, progress: &mut Progress) -> Opti
             }
         }
     }
-    if let Some((detector, _)) = progress.exchange()
-        && (detector.probe)(opening) == Probe::Yes
-    {
-        // What was recognised stays so, and the others need not be asked.
-        return Some(settle(detector, opening, nested, progress));
+    if let Some((detector, _)) = progress.exchange() {
+        if (detector.probe)(opening) == Probe::Yes {
+            // What was recognised stays so, and the others need not be asked.
+            return Some(settle(detector, opening, nested, progress));
+        }
+        progress.forget_exchange();
     }
     let mut open = false;
-    // Ports put the likeliest probe first. The order cannot change the answer: no two probes claim the same bytes.
+    // Ports put the likeliest probe first, where all are asked. The order cannot change the answer: no two probes claim the
+    // same bytes.
+    let all = progress.ruled_out == RuledOut::default();
     let (mut left, mut unlikely) = (progress.ruled_out.left(), 0);
     for likely in [true, false] {
         while let Some(detector) = DETECTORS.get(left.trailing_zeros() as usize) {
             let bit = left & left.wrapping_neg();
             left ^= bit;
-            if likely && !detector.ports.contains(&opening.port) {
+            if likely && all && !detector.ports.contains(&opening.port) {
                 unlikely |= bit;
                 continue;
             }
@@ -395,9 +399,9 @@ fn late_tls(opening: &Opening<'_>, progress: &mut Progress) -> Option<Detected> 
         return Some(Detected::TlsMidStream);
     }
     let (in_client, in_server) = &mut progress.without_records;
-    let client = embedded(opening.client, in_client, tls::client_hello)?;
-    let server = embedded(opening.server, in_server, tls::server_answer)?;
-    Some(Detected::Tls { upgrade: None, client, server, protocol: None })
+    let client = embedded(opening.client, in_client, tls::client_hello);
+    let server = embedded(opening.server, in_server, tls::server_answer);
+    Some(Detected::Tls { upgrade: None, client: client?, server: server?, protocol: None })
 }
 
 /// Tells whether the bytes are the server's half of a handshake: a ServerHello, not merely an alert, with which a
@@ -421,6 +425,11 @@ fn embedded(bytes: &[u8], from: &mut usize, probe: fn(&[u8]) -> Probe) -> Option
     }
     *from = open.unwrap_or(bytes.len());
     None
+}
+
+/// Tells whether a record that is looked for anywhere may begin in these bytes, perhaps with the last of them.
+pub(crate) fn may_begin_record(bytes: &[u8]) -> bool {
+    memchr2_iter(21, 22, bytes).any(|at| matches!(bytes.get(at..), Some([_] | [_, 3] | [_, 3, 0..=4, ..])))
 }
 
 /// Judges what no probe recognised.

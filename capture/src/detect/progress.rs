@@ -60,6 +60,16 @@ struct Inner {
 }
 
 impl Progress {
+    /// What is known once every detector has said no, and no record of TLS begins before these offsets.
+    pub(crate) fn without_protocol(without_records: (usize, usize)) -> Self {
+        Self { ruled_out: RuledOut(u64::MAX), without_records, waiting: None }
+    }
+
+    /// Returns the offsets of the client's and of the server's bytes before which no record of TLS begins.
+    pub(crate) const fn without_records(&self) -> (usize, usize) {
+        self.without_records
+    }
+
     /// Tells whether no detector may still say yes.
     pub(crate) const fn all_ruled_out(&self) -> bool {
         self.ruled_out.left() == 0
@@ -73,6 +83,13 @@ impl Progress {
     /// Keeps how far an exchange was read, for as long as more of it is waited for.
     pub(super) fn keep(&mut self, of: &'static Detector, read: Read) {
         self.waiting.get_or_insert_default().exchange = Some((of, read));
+    }
+
+    /// Forgets the exchange, whose detector recognises it no more.
+    pub(super) fn forget_exchange(&mut self) {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.exchange = None;
+        }
     }
 
     /// Returns who spoke first in the opening that begins at these offsets, inside a wrapper, and what is known of it. Who is

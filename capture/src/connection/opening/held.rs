@@ -107,6 +107,18 @@ impl Held {
         prefetch_at(&self.later, self.later.len());
     }
 
+    /// Keeps bytes in which no TLS begins as one piece, of the latest packet that brought some of them.
+    pub(super) fn in_one(bytes: Vec<u8>, packet: u32) -> Self {
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let run = Run { length, packet, acknowledgment: 0, acknowledges: false };
+        Self { first: (length > 0).then_some(run), bytes, ..Self::default() }
+    }
+
+    /// Returns the number of the latest packet that brought some of them; 0 without any.
+    pub(super) fn latest(&self) -> u32 {
+        self.first.iter().chain(&self.later).map(|run| run.packet).max().unwrap_or_default()
+    }
+
     /// Lists the pieces as they came.
     pub(super) fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
         let (mut rest, mut left) = (self.bytes.as_slice(), self.later.len());

@@ -17,6 +17,11 @@ const ASKED_LEAST: u64 = 64;
 /// After how many packets detection has to do with what it has.
 pub(super) const PATIENCE: u32 = 512;
 
+/// Returns of how many bytes detection is asked next, once no protocol is possible any more, after it was asked of so many.
+pub(super) const fn next_asked(asked: u64) -> u64 {
+    asked.saturating_add(asked / 4).saturating_add(ASKED_LEAST)
+}
+
 impl Opening {
     /// Looks for TLS or a protocol, if there is anything new to look at.
     pub(super) fn look(
@@ -53,8 +58,7 @@ impl Opening {
         if !self.fresh || stopped || !self.progress.all_ruled_out() {
             return self.fresh;
         }
-        self.seen() >= self.asked.saturating_add(self.asked / 4).saturating_add(ASKED_LEAST)
-            || self.goes_on_in_records()
+        self.seen() >= next_asked(self.asked) || self.goes_on_in_records()
     }
 
     pub(super) fn detect(

@@ -3,6 +3,7 @@
 mod held;
 mod inside;
 mod look;
+mod waiting;
 
 use flow::{ClientAuth, Protocol, Reason, Security, Transport, Upgrade};
 
@@ -14,10 +15,11 @@ use crate::detect::upgrade::tds::Unwrapper;
 use crate::key::{Both, Key, Way};
 use crate::packet::Captured;
 use crate::prefetch::prefetch;
-use crate::tls::{Ending, Ends, Handshake, Memory};
+use crate::tls::{self, Ending, Ends, Handshake, Memory, Probe};
 use held::Held;
 use inside::{Tls, of_alpn};
 use look::PATIENCE;
+pub(super) use waiting::Waiting;
 
 /// How far from a SYN an acknowledgment points that belongs to another SYN: more bytes than an opening has.
 const FAR: u32 = 1 << 28;
@@ -273,6 +275,32 @@ impl Opening {
         if let Some(tls) = &mut self.tls {
             tls.handshake.shrink();
         }
+    }
+
+    /// Tells whether no protocol is possible any more, so that it may perhaps stand in little room.
+    #[inline]
+    pub(crate) const fn may_wait(&self) -> bool {
+        self.tls.is_none() && self.progress.all_ruled_out()
+    }
+
+    /// Tells whether there is no more to it than the bytes of a TCP connection since both its SYNs, which begin neither way
+    /// like records of TLS.
+    fn is_plain(&self) -> bool {
+        let plain = |way: Way| {
+            let held = self.held.of(way);
+            *self.told.of(way)
+                && !*self.preceded.of(way)
+                && self.closed.of(way).is_none()
+                && self.last.of(way).is_none()
+                && !(held.full || held.cut || held.in_records)
+                && (held.bytes.is_empty() || tls::record_chain(&held.bytes) == Probe::No)
+        };
+        self.may_wait()
+            && self.transport == Transport::Tcp
+            && !(self.late || self.cut_off || self.given_up)
+            && self.rebased == 0
+            && plain(Way::Up)
+            && plain(Way::Down)
     }
 
     /// Returns how many bytes were seen.
