@@ -23,7 +23,7 @@ pub(crate) const DETECTOR: Detector = Detector {
 /// Longest method of the IANA registry (`UPDATEREDIRECTREF`), with room for private ones.
 const METHOD: usize = 24;
 /// How many lines of a head are read: more than servers take.
-const FIELDS: usize = 256;
+const FIELDS: usize = 128;
 /// Longest request line that is waited for.
 const REQUEST_LINE: usize = 8 * 1024;
 

@@ -34,6 +34,10 @@ pub(crate) struct Read {
     pub(crate) stage: Stage,
     /// How often it was gone through.
     pub(crate) rounds: u8,
+    /// Whether what matters in the client's stream has begun, the end of it still being to come.
+    pub(crate) client_begun: bool,
+    /// The same of the server's stream.
+    pub(crate) server_begun: bool,
 }
 
 /// How far an exchange came.

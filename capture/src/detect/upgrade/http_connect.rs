@@ -3,6 +3,7 @@
 use flow::{Protocol, Upgrade};
 
 use super::super::cursor::Cursor;
+use super::super::progress::Stage;
 use super::super::text::{self, find, mentions, word};
 use super::super::{Opening, Read, http1};
 use super::{Known, Turn};
@@ -11,15 +12,19 @@ use crate::tls::{self, Probe};
 pub(super) const KNOWN: Known = Known { protocol: Protocol::Http1, upgrade: Upgrade::HttpConnect, turn };
 
 /// How many lines of a head are read: more than servers take.
-const FIELDS: usize = 256;
+const FIELDS: usize = 128;
 
 /// How often a client may ask again after a refusal, as for credentials.
 const ATTEMPTS: u8 = 4;
 
 /// Reads each refused attempt once.
 fn turn(opening: &Opening<'_>, read: &mut Read) -> Turn {
-    if opening.client.is_empty() && carries_content(opening.server) {
-        return Turn::Past;
+    if opening.client.is_empty() && read.stage == Stage::Begun {
+        match carries_content(opening.server) {
+            Some(true) => return Turn::Past,
+            Some(false) => read.stage = Stage::Awaited,
+            None => {}
+        }
     }
     while read.server <= opening.server.len() {
         if read.rounds == ATTEMPTS {
@@ -60,21 +65,23 @@ fn turn(opening: &Opening<'_>, read: &mut Read) -> Turn {
 
 /// Tells whether the first response is a success with content, which the answer to CONNECT does not have (RFC 9110
 /// section 9.3.6); so that a request that was not captured opened no tunnel. Where the content shows it is no TLS
-/// either, for the sake of a proxy that says otherwise.
-fn carries_content(server: &[u8]) -> bool {
+/// either, for the sake of a proxy that says otherwise. `None` while more may tell.
+fn carries_content(server: &[u8]) -> Option<bool> {
     let head_end = end_of_head(server);
     let head = server.get(..head_end.unwrap_or(server.len())).unwrap_or(server);
     let content = server.get(head.len()..).unwrap_or(&[]);
-    http1::status_line(head) == Some(true)
+    let answer = tls::server_answer(content);
+    let carries = http1::status_line(head) == Some(true)
         && word(head).1.starts_with(b"2")
-        && tls::server_answer(content) != Probe::Yes
+        && answer != Probe::Yes
         && text::lines(head).take(FIELDS).any(|(line, _)| {
             let (name, value) = line.split_at(line.iter().position(|&byte| byte == b':').unwrap_or(0));
             let length = value.iter().any(|&byte| matches!(byte, b'1'..=b'9'));
             name.eq_ignore_ascii_case(b"transfer-encoding")
                 || name.eq_ignore_ascii_case(b"content-type")
                 || (name.eq_ignore_ascii_case(b"content-length") && length)
-        })
+        });
+    (carries || (head_end.is_some() && answer != Probe::More)).then_some(carries)
 }
 
 const fn tunnel(client: usize, server: usize) -> Turn {

@@ -1,7 +1,7 @@
 //! XMPP starttls (RFC 6120 section 5.4): `<starttls/>`, granted by `<proceed/>`.
 
 use flow::{Protocol, Upgrade};
-use memchr::memchr_iter;
+use memchr::{memchr, memchr_iter};
 
 use super::super::progress::Stage;
 use super::super::{Opening, Read};
@@ -16,7 +16,7 @@ fn turn(opening: &Opening<'_>, read: &mut Read) -> Turn {
     if read.stage == Stage::Begun {
         let commits: [&[u8]; 4] = [b"<auth", b"<iq", b"<message", b"<presence"];
         let fresh = opening.client.get(read.client.saturating_sub(NAME)..).unwrap_or(&[]);
-        if !behind(opening.client, b"<starttls", &mut read.client) {
+        if !behind(opening.client, b"<starttls", (&mut read.client, &mut read.client_begun)) {
             return if tag(fresh, &commits).is_some() { Turn::Past } else { Turn::Possible };
         }
         read.stage = Stage::Asked;
@@ -40,29 +40,28 @@ fn turn(opening: &Opening<'_>, read: &mut Read) -> Turn {
     if tag(opening.server.get(read.server.saturating_sub(NAME)..).unwrap_or(&[]), &[b"<failure"]).is_some() {
         return Turn::Refused;
     }
-    let mut server = read.server;
-    if behind(opening.server, b"<proceed", &mut server) {
+    let (mut server, mut server_begun) = (read.server, read.server_begun);
+    if behind(opening.server, b"<proceed", (&mut server, &mut server_begun)) {
         let rest = opening.server.get(server..).unwrap_or(&[]);
         let own_end = if rest.starts_with(b"</proceed>") { 10 } else { 0 };
         return begun(opening, read.client, server.saturating_add(own_end));
     }
-    read.server = server;
+    (read.server, read.server_begun) = (server, server_begun);
     if opening.ended { begun(opening, read.client, opening.server.len()) } else { Turn::Asked }
 }
 
-/// Moves `read` behind the first tag of this name, if it is whole; or else to where it begins, or to the end.
-fn behind(bytes: &[u8], name: &[u8], read: &mut usize) -> bool {
-    let from = read.saturating_sub(NAME);
-    let fresh = bytes.get(from..).unwrap_or(&[]);
-    let Some(at) = tag(fresh, &[name]) else {
-        *read = bytes.len();
-        return false;
-    };
-    *read = from.saturating_add(at);
-    let end = fresh.get(at..).and_then(|element| element.iter().position(|&byte| byte == b'>'));
-    if let Some(end) = end {
-        *read = read.saturating_add(end).saturating_add(1);
+/// Reads on for the first tag of this name; returns whether it is whole, `read` then standing behind it. `begun` tells whether
+/// it has begun.
+fn behind(bytes: &[u8], name: &[u8], (read, begun): (&mut usize, &mut bool)) -> bool {
+    if !*begun {
+        let from = read.saturating_sub(NAME);
+        match tag(bytes.get(from..).unwrap_or(&[]), &[name]) {
+            Some(at) => (*read, *begun) = (from.saturating_add(at), true),
+            None => *read = bytes.len(),
+        }
     }
+    let end = if *begun { memchr(b'>', bytes.get(*read..).unwrap_or(&[])) } else { None };
+    *read = end.map_or(bytes.len(), |end| read.saturating_add(end).saturating_add(1));
     end.is_some()
 }
 
