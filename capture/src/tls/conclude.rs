@@ -3,12 +3,12 @@
 use flow::{ClientAuth, Evidence, Outcome, Presented, Proof, Reason, TlsSession, Withheld};
 
 use super::client_auth::{self, Arithmetic, Reading};
+use super::flight::RecordLengths;
 use super::handshake::{Handshake, MAX_RECORDS};
 use super::hello::{ClientHello, extension};
 use super::ja4::Carrier;
 use super::known::Shown;
 use super::sessions::{TICKET_RECORDS, Tickets};
-use super::stream::Record;
 use super::suites::Lengths;
 use super::{Conclusion, Ends, Memory, Sessions, sessions, suites};
 
@@ -21,33 +21,7 @@ const SMALL_TICKET: usize = 260;
 /// How many client records after the handshake are watched for an authentication that comes late.
 const LATE_WATCH: usize = 32;
 /// How many client records show whether the first one is padded to blocks.
-const DECIDED: usize = 6;
-/// How many records after refused early data may hide the client's flight.
-const EARLY_WATCH: usize = 16;
-
-/// The lengths of some records of one direction.
-struct RecordLengths {
-    lengths: [u32; MAX_RECORDS],
-    count: usize,
-}
-
-impl RecordLengths {
-    fn of(records: &[Record]) -> Self {
-        let mut lengths = [0; MAX_RECORDS];
-        for (length, record) in lengths.iter_mut().zip(records) {
-            *length = u32::from(record.length);
-        }
-        Self { lengths, count: records.len().min(MAX_RECORDS) }
-    }
-}
-
-impl std::ops::Deref for RecordLengths {
-    type Target = [u32];
-
-    fn deref(&self) -> &[u32] {
-        self.lengths.get(..self.count).unwrap_or_default()
-    }
-}
+pub(super) const DECIDED: usize = 6;
 
 /// The answer so far, with how far the handshake came.
 pub(super) struct Answer {
@@ -260,12 +234,12 @@ impl Handshake {
         finished && (certificate || self.client_records.len() >= LATE_WATCH || watched)
     }
 
-    fn offers(&self, kind: u16) -> bool {
+    pub(super) fn offers(&self, kind: u16) -> bool {
         self.hello.as_ref().is_some_and(|hello| hello.offers(kind))
     }
 
     /// Whether the hello offers an extension, or was cut so that it may.
-    fn may_offer(&self, kind: u16) -> bool {
+    pub(super) fn may_offer(&self, kind: u16) -> bool {
         self.hello.as_ref().is_some_and(|hello| hello.may_offer(kind))
     }
 
@@ -364,163 +338,6 @@ impl Handshake {
             }
         };
         Answer { client, outcome: Outcome::Incomplete, resumed: None }
-    }
-
-    /// Where the client's flight starts among its records: with early data, at the first record whose segment
-    /// acknowledges the ServerHello, and where that was accepted, after EndOfEarlyData (RFC 8446 section 4.5).
-    pub(super) fn flight_start(&self, accepted: bool, suite: Lengths) -> Option<usize> {
-        if !self.may_send_early || self.again() {
-            return (!self.client_records.is_empty()).then_some(0);
-        }
-        if accepted {
-            let size = Arithmetic::of(suite);
-            let end_of_early_data = size.overhead.saturating_add(4);
-            let pair = self.client_records.windows(2).position(|pair| {
-                matches!(pair, [end, last] if u32::from(end.length) == end_of_early_data && u32::from(last.length) == size.finished)
-            });
-            if let Some(at) = pair {
-                return Some(at.saturating_add(1));
-            }
-        }
-        let end = self.answer_end?;
-        // The first one of which it is not known what it acknowledges may be the flight's, or may not.
-        let mut records = self.client_records.iter().map(|record| record.mark.acknowledged);
-        let at = records.position(|acknowledged| acknowledged.is_none_or(|seen| u64::from(seen) >= end))?;
-        self.client_records.get(at)?.mark.acknowledged.map(|_| at)
-    }
-
-    fn flight_lengths(&self, accepted: bool, suite: Lengths) -> RecordLengths {
-        let start = self.flight_start(accepted, suite).unwrap_or(self.client_records.len());
-        RecordLengths::of(self.client_records.get(start..).unwrap_or_default())
-    }
-
-    /// Where the first record of the client's flight ends in its stream.
-    pub(super) fn flight_end(&self) -> Option<u64> {
-        let server = self.answer.as_ref()?;
-        let suite = suites::lengths(server.suite)?;
-        let start = self.flight_start(server.selected_identity.is_some(), suite)?;
-        self.client_records.get(start).map(|record| record.end)
-    }
-
-    /// The server's records that can be an answer to the client's flight: what their segments acknowledge tells, not
-    /// their place in the capture, since one direction may be captured later than the other.
-    pub(super) fn reaction(&self) -> impl Iterator<Item = &Record> + Clone {
-        self.reaction_to(self.flight_end())
-    }
-
-    /// The same, to a flight whose first record ends here.
-    fn reaction_to(&self, end: Option<u64>) -> impl Iterator<Item = &Record> + Clone {
-        self.server_records.iter().filter(move |record| {
-            end.is_some_and(|end| record.mark.acknowledged.is_some_and(|seen| u64::from(seen) >= end))
-        })
-    }
-
-    /// Whether the server's records that may hold tickets are all there. Where nothing tells what they acknowledge, they
-    /// are not remembered, and any that came later will do.
-    fn tickets_over(&self, flight: &[Record]) -> bool {
-        let first = flight.first();
-        let unknown = self.server_records.iter().filter(|record| {
-            record.mark.acknowledged.is_none()
-                && first.is_some_and(|first| record.mark.packet > first.mark.packet)
-        });
-        self.reaction_to(first.map(|first| first.end))
-            .chain(unknown)
-            .nth(TICKET_RECORDS.saturating_sub(1))
-            .is_some()
-    }
-
-    /// A full TLS 1.3 handshake.
-    fn flight(&self, suite: Lengths) -> Answer {
-        let resumed = Some(false);
-        let lengths = self.flight_lengths(false, suite);
-        if lengths.is_empty() && self.client_alert {
-            let client = withheld(Withheld::Absent, Proof::Exact, Reason::FlightSize);
-            return Answer { client, outcome: Outcome::Failed, resumed };
-        }
-        let shape = Reason::FlightSize;
-        let reading = client_auth::read(suite, &lengths, self.ended_either());
-        let (client, last) = match self.doubted(reading, suite, &lengths) {
-            Reading::Absent(proof) => (withheld(Withheld::Absent, proof, shape), 0),
-            Reading::Declined { proof, last } => (withheld(Withheld::Declined, proof, shape), last),
-            Reading::Certificate { proof, last } => {
-                (sent(proof, if proof == Proof::Inferred { Reason::Padding } else { shape }), last)
-            }
-            Reading::Aborted => {
-                let client = withheld(Withheld::Absent, Proof::Strong, shape);
-                return Answer { client, outcome: Outcome::Failed, resumed };
-            }
-            Reading::More => {
-                let reason =
-                    if lengths.is_empty() && self.server_alert { Reason::Refused } else { self.blindness() };
-                return Answer { resumed, ..Answer::hidden(reason, self.failed_or(Outcome::Incomplete)) };
-            }
-            Reading::Padded => {
-                return Answer { resumed, ..Answer::hidden(Reason::Padding, Outcome::Established) };
-            }
-            Reading::Shapeless => {
-                return Answer {
-                    resumed,
-                    ..Answer::hidden(Reason::FlightShape, self.failed_or(Outcome::Incomplete))
-                };
-            }
-        };
-        let rejected = self.rejected(suite, last);
-        let outcome = if rejected && !matches!(client, ClientAuth::Refuted(Withheld::Absent, _)) {
-            Outcome::Failed
-        } else {
-            Outcome::Established
-        };
-        let client = match client {
-            ClientAuth::Proved(_, evidence) if rejected => ClientAuth::Proved(Presented::Rejected, evidence),
-            ClientAuth::Refuted(how, Evidence { proof, .. }) if self.may_authenticate_late => {
-                let later = lengths.get(last.saturating_add(1)..).unwrap_or_default();
-                if client_auth::post_handshake(suite, later) {
-                    sent(Proof::Inferred, Reason::PostHandshake)
-                } else if let Some(reason) = self.client.broken {
-                    // What was lost may have been the authentication that came late.
-                    ClientAuth::Hidden(reason)
-                } else {
-                    withheld(how, lowered(proof), Reason::PostHandshake)
-                }
-            }
-            ClientAuth::Proved(..) | ClientAuth::Refuted(..) | ClientAuth::Hidden(_) => client,
-        };
-        Answer { client, outcome, resumed }
-    }
-
-    /// What else may look like a flight of this reading: then its shape tells nothing.
-    fn doubted(&self, reading: Reading, suite: Lengths, lengths: &[u32]) -> Reading {
-        let doubtful = match reading {
-            Reading::Certificate { proof, .. } if proof < Proof::Exact => {
-                self.offers(extension::CHANNEL_ID) || self.after_early_data(suite, lengths)
-            }
-            // Records all as long as a limit that the server may have set are pieces of something longer (RFC 8449).
-            Reading::Absent(proof) | Reading::Declined { proof, .. } if proof < Proof::Exact => {
-                self.may_offer(extension::RECORD_SIZE_LIMIT) && lengths.first() == lengths.get(1)
-            }
-            Reading::Certificate { .. }
-            | Reading::Absent(_)
-            | Reading::Declined { .. }
-            | Reading::Aborted
-            | Reading::More
-            | Reading::Padded
-            | Reading::Shapeless => false,
-        };
-        if doubtful { Reading::Shapeless } else { reading }
-    }
-
-    /// Whether what looks like the flight may be early data that was refused. Its segment may acknowledge a ServerHello
-    /// that the client's system had, but the client had not read; then a Finished comes soon after it.
-    fn after_early_data(&self, suite: Lengths, lengths: &[u32]) -> bool {
-        let size = Arithmetic::of(suite);
-        let open = lengths.len() < DECIDED && !self.ended_either();
-        let later = lengths.get(1..EARLY_WATCH.min(lengths.len())).unwrap_or_default();
-        self.may_send_early
-            && !self.again()
-            && (open
-                || later.iter().any(|length| {
-                    length.checked_sub(size.finished).is_some_and(|more| matches!(more, 0 | 8 | 16 | 24))
-                }))
     }
 
     /// A TLS 1.3 resumption: certificates cannot occur; what the original session did counts (RFC 8446 section 4.3.2).

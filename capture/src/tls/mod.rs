@@ -8,6 +8,7 @@ mod certificate;
 mod client_auth;
 mod conclude;
 pub(crate) mod cursor;
+mod flight;
 pub(crate) mod groups;
 mod handshake;
 pub(crate) mod hello;
