@@ -163,3 +163,25 @@ fn a_host_with_a_namespace_is_for_its_virtual_services() {
         found("GW17", &[&serving, &routes(namespace)], unserved);
     }
 }
+
+/// `virtualservice_host_not_found_gateway.yaml` of Istio's analyzers.
+#[test]
+fn a_gateway_that_serves_none_of_the_hosts_is_bound_for_nothing() {
+    let serving =
+        |name: &str, host: &str| gateway(name, &server(443, "HTTPS", &TLS.replace("a.example.com", host)));
+    let (api, home) = (serving("api", "'*.api.example.com'"), serving("home", "'*.home.example.com'"));
+    let routes = |hosts: &str, gateways: &str| {
+        let to = "http: [{route: [{destination: {host: server}}]}]";
+        spec("VirtualService", "own", "web", &format!("hosts: [{hosts}], gateways: [{gateways}], {to}"))
+    };
+    for (hosts, gateways, nothing) in [
+        ("a.api.example.com", "api", false),
+        ("a.api.example.com", "api, home", true),
+        ("a.api.example.com, a.home.example.com", "api, home", false),
+        ("a.api.example.com", "mesh, api", false),
+        ("a.api.example.com", "mesh, home", true),
+        ("server", "mesh", false),
+    ] {
+        found("GW17", &[&api, &home, &routes(hosts, gateways)], nothing);
+    }
+}

@@ -716,6 +716,39 @@ fn a_sidecar_that_offers_both_is_reached_by_its_own_mtls() {
     }
 }
 
+/// `conversion.go`, `convertWorkloadInstanceToServiceInstance`.
+#[test]
+fn a_service_entry_reaches_the_port_that_a_pod_names_alike() {
+    let ports = "ports: [{name: http, containerPort: 8080}, {name: admin, containerPort: 9000}]";
+    let containers =
+        format!("containers: [{{name: app, {ports}}}, {{name: istio-proxy, args: [proxy, sidecar]}}]");
+    let labels = ", labels: {app: server, security.istio.io/tlsMode: istio}";
+    let server = pod("server-1", "10.0.1.1", labels, &containers);
+    let entry = |port: &str| {
+        let selector = "workloadSelector: {labels: {app: server}}";
+        let rest = format!(
+            "location: MESH_INTERNAL, resolution: STATIC, {selector}, ports: [{{{port}, protocol: HTTP}}]"
+        );
+        spec("ServiceEntry", "own", "web", &format!("hosts: [own.example.com], {rest}"))
+    };
+    for (port, wire) in [
+        ("number: 80, name: http", 8080),
+        ("number: 80, name: http, targetPort: 7777", 8080),
+        ("number: 80, name: web, targetPort: 9000", 9000),
+        ("number: 9000, name: web", 9000),
+    ] {
+        let reached = json!({"client_tls": "ISTIO_MUTUAL", "protocol": "HTTP"});
+        check(&[&client(), &server, &entry(port)], &format!("10.0.1.1:{wire}"), None, &reached);
+    }
+}
+
+#[test]
+fn an_east_west_gateway_of_ztunnels_takes_hbone() {
+    let labels = ", labels: {gateway.networking.k8s.io/gateway-name: ew, gateway.istio.io/managed: istio.io-eastwest-controller}";
+    let gateway = pod("ew-1", "10.0.3.1", labels, "containers: [{name: istio-proxy}]");
+    check(&[&client(), &gateway], "10.0.3.1:15008", None, &json!({"allowed": ["mtls"], "server_mode": null}));
+}
+
 /// `serviceentry_simulation_test.go`, `TestServiceEntry`.
 #[test]
 fn of_overlapping_ranges_the_longest_prefix_is_meant() {

@@ -35,7 +35,7 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
         .map(|gateway| ((&*gateway.meta.namespace, &*gateway.meta.name), gateway))
         .collect();
     let mut problems = Vec::new();
-    for routes in mesh.virtual_services.iter().filter(|routes| !routes.is_for_mesh()) {
+    for routes in &mesh.virtual_services {
         let gateways: Vec<&Gateway> = routes
             .gateways
             .iter()
@@ -43,12 +43,25 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
                 by_name.get(&name.split_once('/').unwrap_or((&routes.meta.namespace, name))).copied()
             })
             .collect();
-        let served = |host: &String| {
-            let mut servers = gateways.iter().flat_map(|gateway| &gateway.servers);
-            servers.any(|server| server.hosts_for(&routes.meta.namespace).any(|own| overlap(own, host)))
+        let serves = |gateway: &Gateway, host: &String| {
+            let mut served =
+                gateway.servers.iter().flat_map(|server| server.hosts_for(&routes.meta.namespace));
+            served.any(|own| overlap(own, host))
         };
-        let unserved: Vec<&String> = routes.hosts.iter().filter(|host| !served(host)).collect();
-        if gateways.is_empty() || unserved.is_empty() {
+        let (idle, busy): (Vec<&Gateway>, Vec<&Gateway>) = gateways
+            .iter()
+            .copied()
+            .partition(|gateway| !routes.hosts.iter().any(|host| serves(gateway, host)));
+        // What sidecars use as well may have hosts for the mesh, and what no Gateway has is said of all of them at once.
+        if routes.is_for_mesh() || !busy.is_empty() {
+            problems.extend(idle.into_iter().map(|gateway| does_nothing(routes, gateway)));
+        }
+        let unserved: Vec<&String> = routes
+            .hosts
+            .iter()
+            .filter(|host| !gateways.iter().any(|gateway| serves(gateway, host)))
+            .collect();
+        if routes.is_for_mesh() || gateways.is_empty() || unserved.is_empty() {
             continue;
         }
         let message = format!(
@@ -68,6 +81,20 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
         });
     }
     problems
+}
+
+/// Reports a Gateway that serves none of the hosts of routes that are bound to it, while others or sidecars use them.
+fn does_nothing(routes: &VirtualService, gateway: &Gateway) -> Problem {
+    let message = format!(
+        "{} is bound to {}, which serves none of {}: the routes do nothing there",
+        routes.meta.id(),
+        gateway.meta.id(),
+        names(routes.hosts.iter().cloned())
+    );
+    let remedy = "Add the hosts to the Gateway's servers, or take it out of the VirtualService.";
+    let problem = Problem::at(&routes.meta, routes.hosts_line, message, remedy);
+    let added = added(routes, &[gateway], &routes.hosts.iter().collect::<Vec<_>>());
+    if added.is_empty() { problem } else { problem.yaml(added) }
 }
 
 /// Corrects hosts that are one slip away from served ones; absent unless all are.

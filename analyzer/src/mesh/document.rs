@@ -29,6 +29,8 @@ pub(crate) fn parse(text: &str) -> Result<Node, (Option<u32>, String)> {
         alias_limits: serde_saphyr::alias_limits! {
             max_total_replayed_events: ALIAS_NODES,
         },
+        // YAML 1.1 takes `y` and `n` for booleans as well, which are names as good as any and are printed without quotes.
+        strict_booleans: true,
         with_snippet: false,
     };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {

@@ -11,7 +11,7 @@ use crate::mesh::Mesh;
 use crate::mesh::meta::Labels;
 use crate::mesh::pod::Pod;
 use crate::mesh::service::{EndpointSlice, Protocol, Service, ServicePort, TargetPort};
-use crate::mesh::service_entry::{Resolution, ServiceEntry, WorkloadEntry};
+use crate::mesh::service_entry::{EntryPort, Resolution, ServiceEntry, WorkloadEntry};
 
 /// What a host of the mesh was declared by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -265,11 +265,7 @@ impl Mesh {
                         tls_mode_istio: pod.tls_mode_istio(),
                         ready: true,
                         labels: pod.meta.labels.clone(),
-                        ports: entry
-                            .ports
-                            .iter()
-                            .map(|port| (port.number, port.target.unwrap_or(port.number)))
-                            .collect(),
+                        ports: entry.ports.iter().map(|port| (port.number, pod_port(pod, port))).collect(),
                     });
                 }
             }
@@ -306,6 +302,13 @@ impl Mesh {
             },
         }
     }
+}
+
+/// Returns the port of a pod behind a ServiceEntry: the one that it names alike, else the target port, else the number.
+///
+/// Istio: `pilot/pkg/serviceregistry/serviceentry/conversion.go`, `convertWorkloadInstanceToServiceInstance`.
+fn pod_port(pod: &Pod, port: &EntryPort) -> u16 {
+    pod.named_port(&port.name).or(port.target).unwrap_or(port.number)
 }
 
 fn of_workload(workload: &WorkloadEntry, ports: BTreeMap<u16, u16>) -> Option<HostEndpoint> {

@@ -91,12 +91,16 @@ impl Node {
         }
     }
 
-    /// Returns the boolean.
+    /// Returns the boolean, also as YAML 1.1 writes it, and as text.
     #[must_use]
     pub fn bool(&self) -> Option<bool> {
         match &self.value {
             Value::Bool(value) => Some(*value),
-            Value::Text(text) => text.parse().ok(),
+            Value::Text(text) => match text.to_ascii_lowercase().as_str() {
+                "true" | "yes" | "on" | "y" => Some(true),
+                "false" | "no" | "off" | "n" => Some(false),
+                _ => None,
+            },
             Value::Null | Value::Number(_) | Value::Float(_) | Value::List(_) | Value::Map(_) => None,
         }
     }
@@ -279,6 +283,28 @@ mod tests {
         });
         let read: Node = serde_saphyr::from_str(&value.to_string()).unwrap();
         assert_eq!(Node::on_line(1, &value), read);
+    }
+
+    #[test]
+    fn booleans_are_read_where_one_is_asked_for() {
+        let read = |text: &str| crate::mesh::document::parse(text).unwrap();
+        for (text, value) in [
+            ("true", Some(true)),
+            ("'true'", Some(true)),
+            ("yes", Some(true)),
+            ("On", Some(true)),
+            ("false", Some(false)),
+            ("OFF", Some(false)),
+            ("n", Some(false)),
+            ("1", None),
+            ("web", None),
+        ] {
+            assert_eq!(read(&format!("field: {text}")).get("field").unwrap().bool(), value, "{text}");
+        }
+        // Elsewhere they are names, without quotes as well.
+        for text in ["y", "n", "yes", "off"] {
+            assert_eq!(read(&format!("{text}: {text}")).get(text).unwrap().scalar().as_deref(), Some(text));
+        }
     }
 
     #[test]

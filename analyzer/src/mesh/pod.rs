@@ -242,10 +242,12 @@ fn host_ports(status: Option<&Node>, containers: &[Node]) -> Vec<(IpAddr, u16, u
 fn kind(labels: &Labels, istio_proxy: bool, router: bool, ambient: bool) -> PartyKind {
     let managed = labels.get("gateway.istio.io/managed");
     let gateway = managed.is_some() || labels.contains_key("gateway.networking.k8s.io/gateway-name");
-    let waypoint = managed.is_some_and(|value| value.contains("mesh-controller"))
+    // ztunnels' east-west gateways are waypoints as well: they take HBONE alone.
+    let waypoint = managed
+        .is_some_and(|value| value.contains("mesh-controller") || value.contains("eastwest-controller"))
         || labels
             .get("gateway.networking.k8s.io/gateway-class-name")
-            .is_some_and(|class| class == "istio-waypoint");
+            .is_some_and(|class| matches!(class.as_str(), "istio-waypoint" | "istio-east-west"));
     match (istio_proxy, router || gateway, ambient) {
         (true, true, _) | (false, true, false) if waypoint => PartyKind::Waypoint,
         (true, true, _) | (false, true, false) => PartyKind::Gateway,
