@@ -54,6 +54,7 @@ impl Served {
                 Coverage { packets: 9, from_start: 3, mid_stream: 1, ..Coverage::default() },
             )]
             .into(),
+            ..Batch::default()
         };
         store.record(batch).await.unwrap();
         let bind =

@@ -160,7 +160,7 @@ async fn fill(place: &str, flows: u64) -> Done<()> {
                 start + toIntervalSecond(1) AS finish, toIPv6('10.0.0.2') AS server, 32000 + number % 28000 AS client_port,
                 'fin' AS close, 3 AS packets_client, 2 AS packets_server, 30 AS bytes_client, number % 4096 AS bytes_server,
                 shapes[1 + sipHash64(number, 1) % length(shapes)] AS shape, 1 AS sign, NULL AS tcp_handshake, NULL AS translated,
-                sipHash64(shape, client_port) AS community_id
+                sipHash64(shape, client_port) AS community_id, now() AS at
              FROM numbers({flows}) AS numbers CROSS JOIN (SELECT groupArray(hash) AS shapes FROM shape) AS known
              SETTINGS max_partitions_per_insert_block = 0"
         ))

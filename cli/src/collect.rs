@@ -2,19 +2,22 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use analyzer::report::Judged;
 use analyzer::translation;
-use api::{Collector, Unavailable};
+use api::{Collector, Swept, Unavailable};
 use flow::delivery::Heading;
 use flow::merge::{self, merge};
 use flow::{Coverage, Flow, FlowId};
-use store::sightings::Sought;
+use store::sightings::{Contested, Sought};
 use store::{Batch, Store};
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{Mutex, oneshot};
 
 use crate::in_force::InForce;
+use crate::sweep::Plan;
 
 /// How many flows are kept at once, where more than one delivery waits.
 const TOGETHER: usize = 20_000;
@@ -28,6 +31,14 @@ pub(crate) struct Intake {
     /// Whoever holds it compares the flows of all deliveries that wait with those that are kept, and records them. A store
     /// takes few large batches much faster than many small ones.
     turn: Mutex<()>,
+    swept: Mended,
+}
+
+/// What [`crate::sweep`] came to.
+#[derive(Default)]
+pub(crate) struct Mended {
+    pub(crate) flows: AtomicU64,
+    pub(crate) failures: AtomicU64,
 }
 
 /// A judged delivery, and who waits for it to be kept.
@@ -39,7 +50,56 @@ struct Delivery {
 
 impl Intake {
     pub(crate) fn new(in_force: Arc<InForce>, store: Arc<dyn Store>) -> Self {
-        Self { in_force, store, waiting: std::sync::Mutex::default(), turn: Mutex::default() }
+        Self {
+            in_force,
+            store,
+            waiting: std::sync::Mutex::default(),
+            turn: Mutex::default(),
+            swept: Mended::default(),
+        }
+    }
+
+    /// Looks once more at what was recorded within a time, until now, and mends what another collector recorded at the same moment.
+    pub(crate) async fn sweep(&self, within: Duration) -> Result<(), Unavailable> {
+        if self.contested(within).await?.is_empty() {
+            return Ok(());
+        }
+        // Deliveries to this collector wait from here on.
+        let _turn = self.turn.lock().await;
+        let contested = self.contested(within).await?;
+        let Plan { whole, mut gone } = Plan::of(contested);
+        let flows = whole.iter().map(|whole| whole.judged.flow.clone()).collect();
+        let mut judged = self.judge(flows).await?;
+        translation::join(&mut judged);
+        let flows: Vec<Judged> = whole
+            .iter()
+            .zip(judged)
+            .filter(|(before, now)| before.differs_from(now))
+            .map(|(_, now)| now)
+            .collect();
+        gone.sort_by_key(|judged| judged.flow.id);
+        if flows.is_empty() && gone.is_empty() {
+            return Ok(());
+        }
+        let count = flows.len().max(gone.len());
+        let batch = Batch { flows, gone, ..Batch::default() };
+        self.store
+            .record(batch)
+            .await
+            .map_err(|error| unavailable("what was mended could not be kept", &error))?;
+        self.swept.flows.fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
+        tracing::info!(flows = count, "joined with what another collector recorded at the same moment");
+        Ok(())
+    }
+
+    async fn contested(&self, within: Duration) -> Result<Vec<Contested>, Unavailable> {
+        let contested = self.store.contested(within).await;
+        contested
+            .map_err(|error| unavailable("what was recorded of late could not be looked at again", &error))
+    }
+
+    pub(crate) fn mended(&self) -> &Mended {
+        &self.swept
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, VecDeque<Delivery>> {
@@ -186,6 +246,11 @@ impl Known {
 
 #[async_trait::async_trait]
 impl Collector for Intake {
+    fn swept(&self) -> Swept {
+        let Mended { flows, failures } = &self.swept;
+        Swept { mended: flows.load(Ordering::Relaxed), failed: failures.load(Ordering::Relaxed) }
+    }
+
     async fn collect(&self, heading: Heading, mut flows: Vec<Flow>) -> Result<(), Unavailable> {
         for flow in &mut flows {
             merge::place(flow, &heading.agent);

@@ -20,6 +20,7 @@ mod render;
 mod replay;
 mod serve;
 mod store;
+mod sweep;
 
 use std::process::ExitCode;
 

@@ -20,7 +20,7 @@ use crate::certificate::Files;
 use crate::collect::Intake;
 use crate::exit::{Fatal, Status};
 use crate::in_force::InForce;
-use crate::{input, store};
+use crate::{input, store, sweep};
 
 /// How many flows go to the store at once: one transaction.
 const BATCH: usize = 20_000;
@@ -84,6 +84,7 @@ pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
         let observed_status = audit(&options.input, &in_force, &*store).await?;
         tokio::spawn(keep(Arc::clone(&store), options.keep));
         let intake = Arc::new(Intake::new(Arc::clone(&in_force), Arc::clone(&store)));
+        tokio::spawn(sweep::forever(Arc::clone(&intake)));
         let mut state = api::State::new(store, None, bind).watching(in_force).collecting(intake, agents);
         if files.as_ref().is_some_and(Files::ask_clients) {
             state = state.certified();

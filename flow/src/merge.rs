@@ -3,6 +3,7 @@
 //! Inside one capture the engine sees to that. Between captures a connection is known by its opening
 //! ([`Flow::opening`]): the ends, the client's initial sequence number, and starts that lie within [`WINDOW`].
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::{
@@ -29,6 +30,27 @@ pub fn same(known: &Flow, new: &Flow, agent: &str) -> bool {
         && (known.client, known.server) == (new.client, new.server)
         && apart <= WINDOW.unsigned_abs()
         && (!seen_by(known, agent) || (!seen_by_none_but(known, agent) && new.start <= known.end))
+}
+
+/// Tells whether two flows that are kept under names of their own, each with what one or several agents saw, are one connection: the
+/// same opening, and no agent that names both; of what an agent shares with others it may have seen a part under a name of its own, which
+/// began no later than the whole ended. Whichever of the two is asked about.
+#[must_use]
+pub fn same_kept(one: &Flow, other: &Flow) -> bool {
+    let (first, second) =
+        if (one.start, one.id) <= (other.start, other.id) { (one, other) } else { (other, one) };
+    let agents = |flow: &Flow| -> BTreeSet<String> {
+        let agent = |point: &String| point.split('/').next().unwrap_or_default().to_owned();
+        flow.seen_at.iter().map(agent).collect()
+    };
+    let (of_first, of_second) = (agents(first), agents(second));
+    first.id == second.id
+        || (first.opening().is_some()
+            && first.opening() == second.opening()
+            && (first.client, first.server) == (second.client, second.server)
+            && first.start.as_nanos().abs_diff(second.start.as_nanos()) <= WINDOW.unsigned_abs()
+            && (of_first.is_disjoint(&of_second)
+                || (of_first.len() + of_second.len() > 2 && second.start <= first.end)))
 }
 
 /// Tells whether two flows are one connection before and after its addresses were translated (a Service's address, a node
@@ -307,6 +329,54 @@ mod tests {
             Class::Plaintext | Class::Opaque => 1,
             Class::Tls => 2,
             Class::Mtls => 3,
+        }
+    }
+
+    #[test]
+    fn flows_that_are_kept_apart_are_one_where_no_agent_named_both() {
+        let at = |seconds: i64| Timestamp::from_nanos(seconds * 1_000_000_000);
+        let kept = |start: i64, end: i64, points: &[&str]| {
+            let id = FlowId::of_opening(7, at(start));
+            let seen_at = points.iter().map(|point| (*point).to_owned()).collect();
+            Flow { id, start: at(start), end: at(end), seen_at, ..blank() }
+        };
+        for (first, second, one) in [
+            (kept(1, 2, &["a/eth0"]), kept(3, 4, &["b"]), true),
+            (kept(1, 2, &["a/eth0"]), kept(7, 8, &["b"]), false),
+            (kept(1, 9, &["a/eth0"]), kept(3, 4, &["a/eth1"]), false),
+            (kept(1, 3, &["a", "b"]), kept(3, 4, &["b"]), true),
+            (kept(1, 2, &["a", "b"]), kept(3, 4, &["b"]), false),
+        ] {
+            assert_eq!(
+                [same_kept(&first, &second), same_kept(&second, &first)],
+                [one; 2],
+                "{first:?} {second:?}"
+            );
+            assert!(same_kept(&first, &first));
+            let elsewhere = Flow { server: Endpoint { port: 81, ..second.server }, ..second.clone() };
+            assert!(!same_kept(&first, &elsewhere));
+        }
+    }
+
+    fn blank() -> Flow {
+        let end = |host: u8, port| Endpoint { ip: [10, 0, 0, host].into(), port };
+        Flow {
+            id: FlowId(0),
+            start: Timestamp::from_nanos(0),
+            end: Timestamp::from_nanos(0),
+            transport: Transport::Tcp,
+            client: end(1, 40_000),
+            server: end(2, 80),
+            tunnel: Vec::new(),
+            seen_at: Vec::new(),
+            security: Security::Plaintext(Evidence::WIRE),
+            protocol: None,
+            upgrade: None,
+            from_start: true,
+            tcp_handshake: None,
+            close: Close::Fin,
+            packets: PerSide::default(),
+            bytes: PerSide::default(),
         }
     }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a suite of tests stops where an answer is missing")]
 
 mod community_id;
+mod gone;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ where
     an_empty_store_answers(&*fresh().await).await;
     a_flow_recorded_again_counts_once(&*fresh().await).await;
     a_flow_that_changes_moves(&*fresh().await).await;
+    gone::what_is_gone_counts_no_more(&*fresh().await).await;
     other_sightings_are_found(&*fresh().await).await;
     other_sides_are_found_and_kept(&*fresh().await).await;
     a_connection_counts_on_one_side_of_a_translation(&*fresh().await).await;
@@ -277,7 +279,11 @@ async fn a_connection_counts_on_one_side_of_a_translation(store: &dyn Store) {
     datagrams.flow.transport = Transport::Udp;
     let seen = |packets| Coverage { packets, flows: 3, from_start: 2, mid_stream: 1, ..Coverage::default() };
     let seen = [("a".to_owned(), seen(1)), ("b".to_owned(), seen(2))];
-    let batch = Batch { flows: vec![late.clone(), aside.clone(), datagrams], coverage: seen.into() };
+    let batch = Batch {
+        flows: vec![late.clone(), aside.clone(), datagrams],
+        coverage: seen.into(),
+        ..Batch::default()
+    };
     store.record(batch).await.expect("a batch is kept");
     let coverage = store.coverage().await.expect("coverage");
     assert_eq!((told(&coverage.total), coverage.translated), ((5, 3, 1), 3));

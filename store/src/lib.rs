@@ -27,13 +27,15 @@ use crate::answer::{
 };
 use crate::error::StoreError;
 use crate::query::{Paging, Query};
-use crate::sightings::Sought;
+use crate::sightings::{Contested, Sought};
 
 /// What is recorded at once, of one source (a run over a capture, or an agent) or of several.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
     /// Judged flows. A report of a flow that is already there replaces it, as a later one in the batch does: counts never double.
     pub flows: Vec<Judged>,
+    /// Flows that are to be there no more, by name and start: another flow has become what they were. None of `flows`.
+    pub gone: Vec<Judged>,
     /// All that a source has covered so far (not what is new), by the name that the source has for good: it replaces what was
     /// recorded of the source before. Of sources that are not named nothing changes.
     pub coverage: BTreeMap<String, Coverage>,
@@ -91,6 +93,19 @@ pub trait Store: Send + Sync {
     ///
     /// When the backend cannot read.
     async fn sightings(&self, sought: &[Sought]) -> Result<Vec<Judged>, StoreError>;
+
+    /// Returns what programs that record into one store may have recorded at the same moment, without knowing of each other: reports
+    /// recorded within this time, until now, of which another one has the same opening, or the same handshake without naming the other
+    /// side, and reports that are not there once. At most some thousands, with all that may belong to them.
+    ///
+    /// A store into which one program records has none.
+    ///
+    /// # Errors
+    ///
+    /// When the backend cannot read.
+    async fn contested(&self, _within: Duration) -> Result<Vec<Contested>, StoreError> {
+        Ok(Vec::new())
+    }
 
     /// Returns edges that have a flow that fits, latest first appearance first. Counts are of the whole edge.
     ///

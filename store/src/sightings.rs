@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use analyzer::report::Judged;
 use flow::merge::WINDOW;
 use flow::{Flow, FlowId, TcpHandshake, Timestamp};
 
@@ -20,6 +21,15 @@ impl From<&Flow> for Sought {
     fn from(flow: &Flow) -> Self {
         Self { opening: flow.opening(), tcp_handshake: flow.tcp_handshake, start: flow.start }
     }
+}
+
+/// A report of a flow that another program may have recorded as well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contested {
+    /// The report.
+    pub judged: Judged,
+    /// How often it is there: once, if all is well; less than that where it was taken out too often.
+    pub times: i64,
 }
 
 /// Openings and handshakes, and when flows with them begin.

@@ -200,6 +200,8 @@ async fn a_server_that_is_killed_in_the_middle_loses_and_doubles_nothing() {
 async fn a_server_that_hangs_is_given_up_after_the_patience() {
     let Some(server) = Server::own("hanging") else { return };
     let patience = Duration::from_secs(2);
+    // To make the tables may take longer than the patience that is tried here.
+    open(&server, "wireproof").await;
     let store = Clickhouse::open(server.address("wireproof"), patience).await.expect("it opens");
     server.signal("-STOP");
     let asked = store.flow(FlowId(1)).await;
@@ -247,6 +249,64 @@ async fn a_disk_without_room_refuses_the_batch_and_keeps_what_was_there() {
         server.run(&set("0")).await;
         store.record(batch(3..5)).await.expect("there is room again");
         assert_eq!(conforming(&store).await, 5);
+    })
+    .await;
+}
+
+/// As two collectors leave it that record at the same moment: what each of them wrote, written again past the store.
+#[tokio::test]
+async fn what_was_written_twice_is_found_and_counts_once_again() {
+    let Some(server) = Server::shared() else { return };
+    with_database(&server, "contested", async |name| {
+        let store = open(&server, &name).await;
+        let contested = async || {
+            let found = store.contested(Duration::from_secs(600)).await.expect("it answers");
+            found.into_iter().map(|found| (found.judged.flow.id.0 >> 64, found.times)).collect::<Vec<_>>()
+        };
+        // The first half of each name is its own.
+        let batch = |ids: std::ops::Range<u128>| {
+            let flows = ids.map(|id| sample(id << 64, 100, Class::Mtls, None));
+            Batch { flows: flows.collect(), ..Batch::default() }
+        };
+        store.record(batch(0..5)).await.expect("a batch is kept");
+        assert_eq!(contested().await, []);
+        let again = |id: u8| {
+            format!("INSERT INTO {name}.flow SELECT * FROM {name}.flow WHERE bitShiftRight(id, 64) = {id}")
+        };
+        server.run(&again(1)).await;
+        assert_eq!((contested().await, conforming(&store).await), (vec![(1, 2)], 6));
+        let gone = |ids| Batch { gone: batch(ids).flows, ..Batch::default() };
+        store.record(gone(2..3)).await.expect("it is taken out");
+        // Once more, as another collector would that did not see it gone.
+        server.run(&format!("{} AND sign < 0", again(2))).await;
+        assert_eq!((contested().await, conforming(&store).await), (vec![(1, 2), (2, -1)], 4));
+        for _ in 0..2 {
+            store.record(batch(1..2)).await.expect("a batch is kept");
+            store.record(gone(2..3)).await.expect("it is taken out");
+            assert_eq!((contested().await, conforming(&store).await), (vec![], 4));
+        }
+        // Two names of one opening, and two sides of a handshake until they name each other.
+        let opened = |second: i64| {
+            let mut judged = sample(0, second, Class::Mtls, None);
+            judged.flow.id = FlowId::of_opening(77, judged.flow.start);
+            judged
+        };
+        let side = |id: u128, other: Option<u128>| {
+            let mut judged = sample(id << 64, 400, Class::Mtls, None);
+            judged.flow.tcp_handshake = Some(flow::TcpHandshake(5));
+            judged.translated = other.map(|id| (&sample(id << 64, 400, Class::Mtls, None).flow).into());
+            judged
+        };
+        let record = async |flows| {
+            store.record(Batch { flows, ..Batch::default() }).await.expect("a batch is kept");
+        };
+        record(vec![opened(300), side(8, None)]).await;
+        assert_eq!(contested().await, []);
+        record(vec![opened(302), side(9, None)]).await;
+        assert_eq!(contested().await, [77, 77, 8, 9].map(|id| (id, 1)));
+        record(vec![side(8, Some(9)), side(9, Some(8))]).await;
+        store.record(Batch { gone: vec![opened(302)], ..Batch::default() }).await.expect("it is taken out");
+        assert_eq!(contested().await, []);
     })
     .await;
 }
@@ -479,7 +539,7 @@ async fn flows_are_spread_over_shards_and_counted_together() {
         }
         let client = server.client().with_database(shard);
         client
-            .query_raw("INSERT INTO wireproof_schema (version) VALUES (6)")
+            .query_raw("INSERT INTO wireproof_schema (version) VALUES (7)")
             .execute()
             .await
             .expect("it runs");
@@ -507,6 +567,13 @@ async fn flows_are_spread_over_shards_and_counted_together() {
         .await
         .expect("flows");
     assert_eq!(page.rows.len(), 40);
+    // Their names have one first half.
+    let contested = store.contested(Duration::from_secs(600)).await.expect("it answers");
+    assert_eq!(contested.iter().filter(|found| found.times == 1).count(), 40);
+    let gone = page.rows.iter().take(1).cloned().collect();
+    store.record(Batch { gone, ..Batch::default() }).await.expect("a batch is kept");
+    assert_eq!(conforming(&store).await, 39);
+    store.record(Batch { flows: page.rows.clone(), ..Batch::default() }).await.expect("a batch is kept");
     let community_id = page.rows.iter().take(3).map(|judged| judged.flow.community_id()).collect();
     let named = Query { community_id, class: vec![Class::Mtls], ..Query::default() };
     assert_eq!(store.flows(&named, &Paging::first(100)).await.expect("flows").rows.len(), 3);

@@ -34,6 +34,20 @@ pub trait Collector: Send + Sync {
     ///
     /// When the store does not answer, or no policies are known yet; why is in the log.
     async fn collect(&self, heading: Heading, flows: Vec<Flow>) -> Result<(), Unavailable>;
+
+    /// Tells what was found, since this process began, that other collectors had recorded at the same moment.
+    fn swept(&self) -> Swept {
+        Swept::default()
+    }
+}
+
+/// What looks for flows that several collectors recorded at the same moment came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Flows that were joined with another one, or brought back to counting once.
+    pub mended: u64,
+    /// Looks that failed, because the store did not answer.
+    pub failed: u64,
 }
 
 /// A delivery was not kept, because the store does not answer or no policies are known yet; the agent sends it again.

@@ -75,6 +75,18 @@ pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, ApiError
     kept(&app, &mut registry).await?;
     watched(&app, &mut registry);
     app.metrics.register(&mut registry);
+    if let Some(collector) = &app.collector {
+        let swept = collector.swept();
+        let (mended, failed) = (Counter::<u64>::default(), Counter::<u64>::default());
+        mended.inc_by(swept.mended);
+        failed.inc_by(swept.failed);
+        registry.register(
+            "sweep_mended_flows",
+            "Flows that another collector had recorded at the same moment",
+            mended,
+        );
+        registry.register("sweep_failures", "Looks for such flows that failed", failed);
+    }
     registry.register("build", "The running program", Info::new(vec![("version", VERSION)]));
     let mut text = String::new();
     if encode(&mut text, &registry).is_err() {

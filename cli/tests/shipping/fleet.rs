@@ -246,13 +246,13 @@ fn agree(collector: &Collector, made: &Made) {
     }
 }
 
-/// A ClickHouse server of the test's own.
-struct Server;
+/// A ClickHouse server of a test's own, by its name.
+pub(crate) struct Server(&'static str);
 
 impl Server {
-    fn script(verb: &str) -> String {
+    fn script(&self, verb: &str) -> String {
         let out = Command::new("bash")
-            .args(["scripts/clickhouse.sh", verb, "fleet"])
+            .args(["scripts/clickhouse.sh", verb, self.0])
             .current_dir(format!("{TESTDATA}/.."))
             .output()
             .unwrap();
@@ -260,17 +260,23 @@ impl Server {
         String::from_utf8(out.stdout).unwrap()
     }
 
-    /// Returns it and the store's address.
-    fn start() -> (Self, String) {
-        let said = Self::script("up");
+    /// Returns it and the store's address; absent where such tests are to be skipped.
+    pub(crate) fn start(name: &'static str) -> Option<(Self, String)> {
+        if std::env::var_os("WIREPROOF_SKIP_CLICKHOUSE").is_some_and(|skip| skip == "1") {
+            eprintln!("skipped: WIREPROOF_SKIP_CLICKHOUSE is set");
+            return None;
+        }
+        let server = Self(name);
+        let said = server.script("up");
         let url = said.lines().find_map(|line| line.strip_prefix("CLICKHOUSE_URL=")).unwrap();
-        (Self, format!("{url}/fleet"))
+        let store = format!("{url}/{name}");
+        Some((server, store))
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        Self::script("down");
+        self.script("down");
     }
 }
 
@@ -338,14 +344,10 @@ fn what_a_fleet_says_is_what_was_connected() {
     let mut mesh = Mesh::start(&envoy, &out);
     let file = folder.path().join("store.sqlite");
     survive(&mut mesh, &out, &folder.path().join("spools"), file.to_str().unwrap(), &mut |round| round());
-    if std::env::var_os("WIREPROOF_SKIP_CLICKHOUSE").is_some_and(|skip| skip == "1") {
-        eprintln!("skipped: WIREPROOF_SKIP_CLICKHOUSE is set");
-        return;
-    }
-    let (_server, store) = Server::start();
+    let Some((server, store)) = Server::start("fleet") else { return };
     survive(&mut mesh, &out, &folder.path().join("other-spools"), &store, &mut |round| {
-        Server::script("kill");
+        server.script("kill");
         round();
-        Server::script("up");
+        server.script("up");
     });
 }

@@ -4,6 +4,7 @@
 #![expect(clippy::print_stderr, reason = "says why it was skipped")]
 
 mod fleet;
+mod moment;
 #[path = "../processes/mod.rs"]
 mod processes;
 mod translated;

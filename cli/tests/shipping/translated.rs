@@ -21,7 +21,7 @@ const NODE_AT_POD: &str = "198.51.100.1";
 const POD: &str = "198.51.100.2";
 const SERVICE: &str = "203.0.113.7";
 
-const MESH: &str = "
+pub(crate) const MESH: &str = "
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication
 metadata: {name: default, namespace: pay}

@@ -33,7 +33,7 @@ use crate::answer::{
 use crate::error::StoreError;
 use crate::query::{Paging, Query};
 use crate::shape::Names;
-use crate::sightings::{Sightings, Sought};
+use crate::sightings::{Contested, Sightings, Sought};
 use crate::{Batch, Status, Store};
 
 /// How long an answer may take, and how long a batch is tried for while the server is away.
@@ -237,6 +237,10 @@ impl Store for Clickhouse {
 
     async fn sightings(&self, sought: &[Sought]) -> Result<Vec<Judged>, StoreError> {
         self.all_sightings(&Sightings::of(sought)).await
+    }
+
+    async fn contested(&self, within: Duration) -> Result<Vec<Contested>, StoreError> {
+        self.all_contested(within).await
     }
 
     async fn edges(&self, query: &Query, paging: &Paging) -> Result<Page<Edge>, StoreError> {

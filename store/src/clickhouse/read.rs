@@ -1,5 +1,6 @@
 //! Questions to SQL, rows to answers.
 
+mod contested;
 mod counts;
 mod edges;
 mod findings;

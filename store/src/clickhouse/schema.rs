@@ -47,9 +47,12 @@ const FLOW: &str = "
     bytes_server UInt64 CODEC(T64, LZ4),
     shape UInt128";
 
+/// The version of a row of `arrival` by which a flow is to be there no more. No report has it: a version is a hash.
+pub(super) const GONE: u64 = 0;
+
 /// One step from each schema version to the next; the version is how many were taken. Each may be taken twice.
 const STEPS: &[fn(&Layout) -> Vec<String>] =
-    &[flows, declarations, forgetting, translations, reasons, looked_up];
+    &[flows, declarations, forgetting, translations, reasons, looked_up, swept];
 
 impl Layout {
     pub(super) fn on(&self) -> String {
@@ -145,7 +148,7 @@ fn flows(layout: &Layout) -> Vec<String> {
             layout.sharded("flow", "VersionedCollapsingMergeTree", "sign, version")
         ),
         format!("CREATE TABLE IF NOT EXISTS {arrival}{on} ({FLOW}) ENGINE = Null"),
-        format!("CREATE MATERIALIZED VIEW IF NOT EXISTS arrive{on} TO {flow} AS {}", difference(layout, &[])),
+        format!("CREATE MATERIALIZED VIEW IF NOT EXISTS arrive{on} TO {flow} AS {}", difference(layout, &[], false)),
         format!(
             "CREATE TABLE IF NOT EXISTS source{on} (
                 name String, at DateTime64(9, 'UTC') DEFAULT now64(9), coverage String
@@ -159,19 +162,25 @@ fn flows(layout: &Layout) -> Vec<String> {
 }
 
 /// What the view writes: the difference between the rows that come and those that are there. `later` are columns that flows
-/// have since a later version.
-fn difference(layout: &Layout, later: &[&str]) -> String {
+/// have since a later version; from the one that is `swept` on, rows say when they were written and may want a flow gone. Columns
+/// that are excepted need not be there: a step may be taken again when later ones were.
+fn difference(layout: &Layout, later: &[&str], swept: bool) -> String {
     let (flow, arrival) = (layout.part("flow"), layout.part("arrival"));
     let later: String = later.iter().map(|column| format!("any({column}) AS {column}, ")).collect();
+    let (wanted, written) = if swept {
+        (format!("toInt64(version != {GONE})"), "now() AS at, ")
+    } else {
+        ("toInt64(1)".to_owned(), "")
+    };
     format!(
         "SELECT start, id, version, any(finish) AS finish, any(server) AS server, any(client_port) AS client_port,
             any(close) AS close, any(packets_client) AS packets_client, any(packets_server) AS packets_server,
-            any(bytes_client) AS bytes_client, any(bytes_server) AS bytes_server, any(shape) AS shape, {later}
+            any(bytes_client) AS bytes_client, any(bytes_server) AS bytes_server, any(shape) AS shape, {later}{written}
             arrayJoin(arrayWithConstant(toUInt64(abs(sum(wanted))), toInt8(sign(sum(wanted))))) AS sign
          FROM (
-            SELECT *, toInt64(1) AS wanted FROM {arrival}
+            SELECT *, {wanted} AS wanted FROM {arrival}
             UNION ALL
-            SELECT * EXCEPT (sign), -toInt64(sign) AS wanted FROM {flow}
+            SELECT * EXCEPT (sign, at), -toInt64(sign) AS wanted FROM {flow}
             WHERE (start, id) IN (SELECT start, id FROM {arrival})
          )
          GROUP BY start, id, version"
@@ -196,7 +205,7 @@ fn translations(layout: &Layout) -> Vec<String> {
             statements.push(format!("ALTER TABLE {table}{on} {}", whole.join(", ")));
         }
     }
-    let query = difference(layout, &columns.map(|(name, ..)| name));
+    let query = difference(layout, &columns.map(|(name, ..)| name), false);
     statements.push(format!("ALTER TABLE arrive{on} MODIFY QUERY {query}"));
     statements
 }
@@ -234,7 +243,7 @@ fn looked_up(layout: &Layout) -> Vec<String> {
     for table in ["flow", "arrival"].into_iter().filter(|table| layout.whole(table).is_some()) {
         statements.push(format!("ALTER TABLE {table}{on} {column}"));
     }
-    let query = difference(layout, &["tcp_handshake", "translated", "community_id"]);
+    let query = difference(layout, &["tcp_handshake", "translated", "community_id"], false);
     statements.push(format!("ALTER TABLE arrive{on} MODIFY QUERY {query}"));
     // Of a shape: which end comes first, the server's port, then what is hashed before the ports.
     let ip = |end: &str| {
@@ -258,10 +267,27 @@ fn looked_up(layout: &Layout) -> Vec<String> {
                 if(startsWith(ends, '<') OR (startsWith(ends, '=') AND from <= to), concat(from, to), concat(to, from)))),
                 [transform(toString(shape), {hashes}, {ends}, '') AS known], [char(intDiv(client_port, 256), client_port % 256)],
                 [substring(known, 2, 2)]))[1]
-         WHERE community_id = 0 SETTINGS allow_nondeterministic_mutations = 1",
+         WHERE community_id = 0
+         SETTINGS allow_nondeterministic_mutations = 1, alter_sync = 0, mutations_sync = 0",
         hashes = known(1),
         ends = known(2),
     ));
+    statements
+}
+
+/// When rows were written, by the server's clock, so that collectors find what they wrote at the same moment; those that are there
+/// already were written long ago. From now on a flow can be taken out, too.
+fn swept(layout: &Layout) -> Vec<String> {
+    let (on, flow) = (layout.on(), layout.part("flow"));
+    let column = "ADD COLUMN IF NOT EXISTS at DateTime DEFAULT toDateTime(0)";
+    let mut statements = vec![format!(
+        "ALTER TABLE {flow}{on} {column} CODEC(Delta, ZSTD), ADD INDEX IF NOT EXISTS by_at at TYPE minmax GRANULARITY 1"
+    )];
+    if layout.whole("flow").is_some() {
+        statements.push(format!("ALTER TABLE flow{on} {column}"));
+    }
+    let query = difference(layout, &["tcp_handshake", "translated", "community_id"], true);
+    statements.push(format!("ALTER TABLE arrive{on} MODIFY QUERY {query}"));
     statements
 }
 

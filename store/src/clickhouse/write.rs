@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::fault::{may_pass, told};
 use super::rows::{FlowRow, ShapeRow, SourceRow};
-use super::schema::{self, keeping};
+use super::schema::{self, GONE, keeping};
 use super::{Clickhouse, nothing, within};
 use crate::Batch;
 use crate::error::StoreError;
@@ -46,7 +46,12 @@ struct Rows {
     shapes: Vec<ShapeRow>,
 }
 
-fn rows(flows: Vec<Judged>, names: &Names, sent: &std::sync::Mutex<Sent>) -> Result<Rows, StoreError> {
+fn rows(
+    flows: Vec<Judged>,
+    gone: Vec<Judged>,
+    names: &Names,
+    sent: &std::sync::Mutex<Sent>,
+) -> Result<Rows, StoreError> {
     // Of several reports of one flow the last one counts.
     let last: HashMap<u128, usize> =
         flows.iter().enumerate().map(|(place, judged)| (judged.flow.id.0, place)).collect();
@@ -65,6 +70,11 @@ fn rows(flows: Vec<Judged>, names: &Names, sent: &std::sync::Mutex<Sent>) -> Res
         }
         rows.flows.push(FlowRow::new(own, name, server, community_id)?);
     }
+    for mut judged in gone {
+        let (server, community_id) = (judged.flow.server.ip, judged.flow.community_id());
+        let row = FlowRow::new(Own::take(&mut judged), 0, server, community_id)?;
+        rows.flows.push(FlowRow { version: GONE, ..row });
+    }
     Ok(rows)
 }
 
@@ -74,9 +84,9 @@ fn lock(sent: &std::sync::Mutex<Sent>) -> MutexGuard<'_, Sent> {
 
 impl Clickhouse {
     pub(super) async fn write(&self, batch: Batch) -> Result<(), StoreError> {
-        let Batch { flows, coverage } = batch;
+        let Batch { flows, gone, coverage } = batch;
         let base = Arc::clone(&self.base);
-        let rows = spawn_blocking(move || rows(flows, &base.names, &base.sent))
+        let rows = spawn_blocking(move || rows(flows, gone, &base.names, &base.sent))
             .await
             .map_err(|_| StoreError::Stopped)??;
         // A flow's reports stay in order, and two batches never compare themselves with what is there at once.

@@ -7,7 +7,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use analyzer::report::{Judged, Judgement, SetAside, finding_key};
-use flow::Timestamp;
+use flow::{FlowId, Timestamp};
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use crate::Batch;
@@ -21,6 +21,13 @@ pub(super) fn batch(transaction: &Transaction<'_>, batch: Batch, names: &Names) 
     let mut changes = Changes::default();
     for judged in batch.flows {
         flow(transaction, judged, names, &mut changes)?;
+    }
+    for gone in &batch.gone {
+        let before = kept(transaction, gone.flow.start, gone.flow.id)?;
+        if let Some(before) = before {
+            transaction.prepare_cached("DELETE FROM flow WHERE row = ?1")?.execute([before.row])?;
+            changes.less(&before, true);
+        }
     }
     changes.settle(transaction)?;
     for (source, coverage) in &batch.coverage {
@@ -88,6 +95,14 @@ impl Kept {
     }
 }
 
+/// Finds a flow that is there.
+fn kept(transaction: &Transaction<'_>, start: Timestamp, id: FlowId) -> Result<Option<Kept>, StoreError> {
+    let found = transaction
+        .prepare_cached(&format!("SELECT {KEPT} FROM flow WHERE start = ?1 AND id = ?2"))?
+        .query_row(params![start.as_nanos(), id.0.to_be_bytes()], Kept::read);
+    Ok(found.optional()?)
+}
+
 fn flow(
     transaction: &Transaction<'_>,
     mut judged: Judged,
@@ -102,10 +117,7 @@ fn flow(
         Entry::Vacant(place) => *place.insert(shape_row(transaction, name, &judged)?),
     };
     let id = own.id.0.to_be_bytes();
-    let before = transaction
-        .prepare_cached(&format!("SELECT {KEPT} FROM flow WHERE start = ?1 AND id = ?2"))?
-        .query_row(params![own.start.as_nanos(), id], Kept::read)
-        .optional()?;
+    let before = kept(transaction, own.start, own.id)?;
     let counts = [own.packets.client, own.packets.server, own.bytes.client, own.bytes.server].map(whole);
     let mut now = Kept {
         row: before.as_ref().map_or(0, |before| before.row),

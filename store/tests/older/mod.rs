@@ -8,7 +8,7 @@ use store::contract::many;
 
 pub(crate) fn kept() -> Batch {
     let coverage = Coverage { packets: 9, ..Coverage::default() };
-    Batch { flows: many(), coverage: [("node-a".to_owned(), coverage)].into() }
+    Batch { flows: many(), coverage: [("node-a".to_owned(), coverage)].into(), ..Batch::default() }
 }
 
 /// Flows that are told again with what no older version knew.

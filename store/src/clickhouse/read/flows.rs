@@ -86,6 +86,14 @@ impl Clickhouse {
         &self,
         sightings: &Sightings,
     ) -> Result<Vec<Judged>, StoreError> {
+        let mut rows = survivors(self.sighted(sightings).await?);
+        rows.retain(|row| sightings.fit(FlowId(row.id), row.start, row.tcp_handshake));
+        self.judged(rows).await
+    }
+
+    /// Reads all rows of flows that begin near a sighting and have its opening or handshake, those that are taken out included: the rows of
+    /// a flow stand together.
+    pub(super) async fn sighted(&self, sightings: &Sightings) -> Result<Vec<SignedRow>, StoreError> {
         let mut rows = Vec::new();
         let openings = numbers("UInt64", sightings.openings());
         let handshakes = numbers("UInt64", sightings.handshakes());
@@ -101,14 +109,13 @@ impl Clickhouse {
                  ORDER BY start, id",
                 times.join(" OR ")
             );
-            rows.extend(survivors(self.ask::<SignedRow>(&sql, &nothing()).await?));
+            rows.extend(self.ask::<SignedRow>(&sql, &nothing()).await?);
         }
-        rows.retain(|row| sightings.fit(FlowId(row.id), row.start, row.tcp_handshake));
-        self.judged(rows).await
+        Ok(rows)
     }
 
     /// Puts flows together again from their own parts and their shapes.
-    async fn judged(&self, rows: Vec<SignedRow>) -> Result<Vec<Judged>, StoreError> {
+    pub(super) async fn judged(&self, rows: Vec<SignedRow>) -> Result<Vec<Judged>, StoreError> {
         let shapes = self.shapes(rows.iter().map(|row| row.shape)).await?;
         let mut all = Vec::with_capacity(rows.len());
         for row in rows {
