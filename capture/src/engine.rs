@@ -229,10 +229,11 @@ impl Engine {
         for (ahead, opening) in batch.iter().zip(&mut openings) {
             if let What::Packet(packet, Place { part, hint: Some(hint), .. }) = &ahead.what
                 && let Some(connection) = self.parts.get(*part).and_then(|part| part.table().get(*hint))
-                && connection.prefetch_opening()
+                && let Some(found) = connection.opening()
             {
+                found.prefetch();
                 // Without payload, it is only acknowledged what is there.
-                *opening = (!packet.payload.bytes.is_empty()).then_some(connection);
+                *opening = (!packet.payload.bytes.is_empty()).then_some(found);
             }
         }
         for opening in openings.iter().flatten() {

@@ -20,6 +20,7 @@ use crate::partition::Report;
 use crate::prefetch::prefetch;
 use crate::tls::{Ending, Ends, Memory};
 use ended::Ended;
+pub(crate) use opening::Unsettled;
 use opening::{Opening, Waiting};
 use points::{Points, Rare};
 use reassembly::{Origin, Segment};
@@ -433,32 +434,13 @@ impl Connection {
         prefetch(&self.halves.down.recent);
     }
 
-    /// Asks for its opening, as far as that is at hand; returns whether there is one.
+    /// Returns its opening, if it is not settled.
     #[inline]
-    pub(crate) fn prefetch_opening(&self) -> bool {
+    pub(crate) fn opening(&self) -> Option<Unsettled<'_>> {
         match &self.state {
-            State::Opening(opening) => opening.prefetch(),
-            State::Waiting(waiting) => waiting.prefetch(),
-            State::Silent | State::Settled(_) | State::Away(_) => return false,
-        }
-        true
-    }
-
-    /// Asks for what its opening's next packet touches behind that.
-    #[inline]
-    pub(crate) fn prefetch_inside(&self) {
-        match &self.state {
-            State::Opening(opening) => opening.prefetch_inside(),
-            State::Waiting(waiting) => waiting.prefetch_end(),
-            State::Silent | State::Settled(_) | State::Away(_) => {}
-        }
-    }
-
-    /// Asks for where what was heard last stands, and what comes next will.
-    #[inline]
-    pub(crate) fn prefetch_ends(&self) {
-        if let State::Opening(opening) = &self.state {
-            opening.prefetch_ends();
+            State::Opening(opening) => Some(Unsettled::Opening(opening)),
+            State::Waiting(waiting) => Some(Unsettled::Waiting(waiting)),
+            State::Silent | State::Settled(_) | State::Away(_) => None,
         }
     }
 

@@ -82,6 +82,41 @@ pub(crate) struct Opening {
     last: Both<Option<u32>>,
 }
 
+/// An opening, in either of its forms.
+#[derive(Clone, Copy)]
+pub(crate) enum Unsettled<'a> {
+    Opening(&'a Opening),
+    Waiting(&'a Waiting),
+}
+
+impl Unsettled<'_> {
+    /// Asks for what its next packet touches, as far as that is at hand.
+    #[inline]
+    pub(crate) fn prefetch(self) {
+        match self {
+            Self::Opening(opening) => opening.prefetch(),
+            Self::Waiting(waiting) => waiting.prefetch(),
+        }
+    }
+
+    /// Asks for what its next packet touches behind that.
+    #[inline]
+    pub(crate) fn prefetch_inside(self) {
+        match self {
+            Self::Opening(opening) => opening.prefetch_inside(),
+            Self::Waiting(waiting) => waiting.prefetch_end(),
+        }
+    }
+
+    /// Asks for where what was heard last stands, and what comes next will.
+    #[inline]
+    pub(crate) fn prefetch_ends(self) {
+        if let Self::Opening(opening) = self {
+            opening.prefetch_ends();
+        }
+    }
+}
+
 impl Opening {
     pub(crate) fn new(transport: Transport, first: Way) -> Self {
         Self {
@@ -310,7 +345,7 @@ impl Opening {
 
     /// Asks for what its next packet touches, as far as that is at hand.
     #[inline]
-    pub(crate) fn prefetch(&self) {
+    fn prefetch(&self) {
         prefetch(&self.streams.up);
         prefetch(&self.streams.down);
         prefetch(&self.datagrams);
@@ -319,7 +354,7 @@ impl Opening {
 
     /// Asks for what its next packet touches behind that.
     #[inline]
-    pub(crate) fn prefetch_inside(&self) {
+    fn prefetch_inside(&self) {
         match &self.tls {
             Some(tls) => tls.prefetch(),
             None => {
@@ -331,7 +366,7 @@ impl Opening {
 
     /// Asks for where what was heard last stands, and what comes next will.
     #[inline]
-    pub(crate) fn prefetch_ends(&self) {
+    fn prefetch_ends(&self) {
         match &self.tls {
             Some(tls) => tls.handshake.prefetch_ends(),
             None => {

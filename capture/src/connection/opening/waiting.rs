@@ -197,13 +197,13 @@ impl Waiting {
 
     /// Asks for itself.
     #[inline]
-    pub(crate) fn prefetch(&self) {
+    pub(super) fn prefetch(&self) {
         prefetch(self);
     }
 
     /// Asks for where what is said next goes.
     #[inline]
-    pub(crate) fn prefetch_end(&self) {
+    pub(super) fn prefetch_end(&self) {
         prefetch_at(&self.said, self.said.len());
     }
 }
