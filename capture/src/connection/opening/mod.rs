@@ -5,19 +5,18 @@ mod inside;
 mod look;
 mod waiting;
 
-use flow::{ClientAuth, Protocol, Reason, Security, Transport, Upgrade};
+use flow::{Security, Transport};
 
 use super::datagrams::Datagrams;
 use super::reassembly::{Origin, Piece, Segment, Stream, after, may_precede};
 use super::{Settled, side};
 use crate::detect::Progress;
-use crate::detect::upgrade::tds::Unwrapper;
 use crate::key::{Both, Key, Way};
 use crate::packet::Captured;
 use crate::prefetch::prefetch;
-use crate::tls::{self, Ending, Ends, Handshake, Memory, Probe};
+use crate::tls::{self, Ending, Probe};
 use held::Held;
-use inside::{Tls, of_alpn};
+use inside::Tls;
 use look::PATIENCE;
 pub(super) use waiting::Waiting;
 
@@ -525,100 +524,12 @@ impl Opening {
             }
         }
     }
-
-    fn begin_tls(
-        &mut self,
-        client: Way,
-        start: Both<usize>,
-        unwrap: Option<Box<Both<Unwrapper>>>,
-        upgrade: Option<Upgrade>,
-        protocol: Option<Protocol>,
-    ) {
-        let mut tls = Box::new(Tls {
-            handshake: Handshake::default(),
-            client,
-            start,
-            position: Both::default(),
-            unwrap,
-            upgrade,
-            protocol,
-            gap_told: Both::default(),
-            close_told: Both::default(),
-        });
-        let held = std::mem::take(&mut self.held);
-        let start = Both { up: self.streams.up.start, down: self.streams.down.start };
-        if held.of(client.other()).first.is_none() {
-            for piece in held.of(client).pieces() {
-                tls.feed(client, *start.of(client.other()), &piece);
-            }
-        } else {
-            // Both directions as their bytes became readable: causality is judged by it, and neither stream is reordered.
-            let mut pieces = Vec::new();
-            for way in [Way::Up, Way::Down] {
-                // A piece that overtook those before it in the stream waits for them.
-                let mut latest = 0;
-                for piece in held.of(way).pieces() {
-                    latest = piece.origin.packet.max(latest);
-                    pieces.push((latest, way, piece));
-                }
-            }
-            pieces.sort_by_key(|(packet, ..)| *packet);
-            for (_, way, piece) in pieces {
-                tls.feed(way, *start.of(way.other()), &piece);
-            }
-        }
-        for way in [Way::Up, Way::Down] {
-            if held.of(way).full && !held.of(way).cut && self.streams.of(way).begun() {
-                // What came after the bound was not kept.
-                let kept = held.of(way).bytes.len() as u64;
-                if self.streams.of(way).position() > kept {
-                    self.streams.of_mut(way).gap = true;
-                }
-            }
-            if held.of(way).cut {
-                let kept = held
-                    .of(way)
-                    .pieces()
-                    .fold(0_u64, |sum, piece| sum.saturating_add(piece.payload.on_wire() as u64));
-                if self.streams.of(way).position() > kept {
-                    self.streams.of_mut(way).gap = true;
-                }
-            }
-        }
-        self.tls = Some(tls);
-    }
-
-    /// Concludes what the handshake says; called once.
-    pub(crate) fn conclude(&self, ends: Ends, memory: &mut Memory) -> Settled {
-        if let Some(datagrams) = &self.datagrams {
-            return datagrams.conclude(ends, memory);
-        }
-        let Some(tls) = &self.tls else {
-            return Settled {
-                security: Security::Unknown(Reason::Incomplete),
-                protocol: None,
-                upgrade: None,
-            };
-        };
-        let mut conclusion = tls.handshake.settle(ends, memory);
-        if self.late && conclusion.client == ClientAuth::Hidden(Reason::MidStream) {
-            // The capture did not begin late: it lost the opening.
-            conclusion.client = ClientAuth::Hidden(Reason::Gap);
-        }
-        if let ClientAuth::Hidden(reason) = conclusion.client {
-            conclusion.client = ClientAuth::Hidden(self.or_the_bound(reason));
-        }
-        let protocol = tls.protocol.or_else(|| conclusion.session.alpn.as_deref().and_then(of_alpn));
-        Settled {
-            security: Security::Tls(conclusion.session, conclusion.client),
-            protocol,
-            upgrade: tls.upgrade,
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use flow::Reason;
+
     use super::*;
 
     #[test]
