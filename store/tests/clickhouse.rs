@@ -81,9 +81,12 @@ impl Server {
 
     /// Waits until the server has changed the rows of a database as statements told it to.
     async fn changed(&self, database: &str) {
-        let left =
-            format!("SELECT count() FROM system.mutations WHERE database = '{database}' AND NOT is_done");
+        let mutations = format!("FROM system.mutations WHERE database = '{database}' AND NOT is_done");
+        let (left, failed) =
+            (format!("SELECT count() {mutations}"), format!("SELECT any(latest_fail_reason) {mutations}"));
         while self.client().query(&left).fetch_one::<u64>().await.expect("a count") > 0 {
+            let reason = self.client().query(&failed).fetch_one::<String>().await.expect("a reason");
+            assert_eq!(reason, "", "a change of rows failed");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

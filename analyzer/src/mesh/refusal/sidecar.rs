@@ -69,11 +69,13 @@ fn listener(entry: &Node, own: &Node, path: &str, numbers: &mut Vec<i64>, found:
 }
 
 fn tls(block: &Node, path: &str, found: &mut Refusals) {
-    for field in ["subjectAltNames", "credentialName", "httpsRedirect"] {
-        let set = block.get(field).filter(|node| node.bool() != Some(false));
-        if let Some(node) = set {
-            found.add(node, format!("{path}.{field} has no meaning in a Sidecar"));
-        }
+    let set = [
+        ("subjectAltNames", block.get("subjectAltNames").is_some_and(|names| !names.items().is_empty())),
+        ("credentialName", text(block, "credentialName").is_some()),
+        ("httpsRedirect", block.get("httpsRedirect").and_then(Node::bool) == Some(true)),
+    ];
+    for (field, _) in set.into_iter().filter(|(_, set)| *set) {
+        found.add(block, format!("{path}.{field} has no meaning in a Sidecar"));
     }
     if let Some(mode) =
         text(block, "mode").filter(|mode| matches!(mode.as_str(), "ISTIO_MUTUAL" | "AUTO_PASSTHROUGH"))

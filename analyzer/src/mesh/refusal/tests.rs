@@ -221,6 +221,8 @@ fn sidecars() {
     check(&tls("{mode: ISTIO_MUTUAL}"), &["for Gateways"]);
     check(&tls("{mode: SIMPLE, credentialName: c}"), &["credentialName has no meaning"]);
     check(&tls("{mode: SIMPLE}"), &["SIMPLE needs"]);
+    check(&tls("{subjectAltNames: [a], httpsRedirect: true}"), &["subjectAltNames", "httpsRedirect"]);
+    check(&tls("{subjectAltNames: [], credentialName: '', httpsRedirect: false}"), &[]);
 }
 
 #[test]
