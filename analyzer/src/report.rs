@@ -131,7 +131,7 @@ pub struct Expected {
     pub server_mode_from: String,
     /// The TLS the client's proxy originates; absent where nothing decides.
     pub client_tls: Option<ClientTls>,
-    /// `DestinationRule/namespace/name`, `BackendTLSPolicy/..`, `auto-mtls`, `hbone` or `default`.
+    /// `DestinationRule/namespace/name`, `BackendTLSPolicy/..`, `XBackend/..`, `auto-mtls`, `hbone` or `default`.
     pub client_tls_from: String,
     /// Wire classes the destination accepts by declaration.
     pub allowed: Vec<Class>,

@@ -696,6 +696,13 @@ fn hbone_takes_the_place_of_istio_mtls_where_the_client_has_endpoints() {
         from(&[client, &ambient, &service(HTTP), &mutual], "ISTIO_MUTUAL", "hbone");
     }
     found("XC02", &[&client(), &ambient, &service(HTTP), &mutual], false);
+    for (version, from, conflict) in [("1.24.6", "DestinationRule/web/own", true), ("1.25.0", "hbone", false)]
+    {
+        let documents = [&*client(), &ambient, &service(HTTP), &mutual, &istiod(version, "")];
+        let expected = json!({"client_tls": "ISTIO_MUTUAL", "client_tls_from": from, "conflict": conflict});
+        check(&documents, "10.0.1.1:8080", None, &expected);
+        found("XC02", &documents, conflict);
+    }
     // The address that the client dialled leads to no endpoint that tells of HBONE.
     from(&[&client(), &ambient, &headless], "DISABLE", "auto-mtls");
     from(&[&client(), &ambient, &headless, &mutual], "ISTIO_MUTUAL", "DestinationRule/web/own");

@@ -27,6 +27,10 @@ const fn istio(group: &'static str, kind: &'static str, plural: &'static str) ->
     Kind { group, versions: &["v1", "v1beta1"], kind, plural, custom: true, declares: true }
 }
 
+const fn experiment(kind: &'static str, plural: &'static str) -> Kind {
+    Kind { versions: &["v1alpha1"], ..istio("gateway.networking.x-k8s.io", kind, plural) }
+}
+
 /// The kinds that are watched in every namespace.
 pub const KINDS: &[Kind] = &[
     Kind { declares: true, ..built_in("", "Namespace", "namespaces") },
@@ -49,6 +53,10 @@ pub const KINDS: &[Kind] = &[
         versions: &["v1", "v1alpha3"],
         ..istio("gateway.networking.k8s.io", "BackendTLSPolicy", "backendtlspolicies")
     },
+    // Came with Gateway API 1.5; before, it was an experiment by another name.
+    Kind { versions: &["v1"], ..istio("gateway.networking.k8s.io", "ListenerSet", "listenersets") },
+    experiment("XListenerSet", "xlistenersets"),
+    experiment("XBackend", "xbackends"),
 ];
 
 /// What holds MeshConfig. Only ConfigMaps named in [`MeshConfigs`] are watched, each by its name.

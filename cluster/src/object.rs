@@ -134,7 +134,7 @@ fn container(container: &Value) -> Value {
         Some("istio-proxy") => {
             matches!(name, "ISTIO_META_TLS_CLIENT_CERT_CHAIN" | "ISTIO_META_UNPRIVILEGED_POD")
         }
-        Some("discovery") => name.starts_with("PILOT_") || name.starts_with("ENABLE_"),
+        Some("discovery") => name == "REVISION" || name.starts_with("PILOT_") || name.starts_with("ENABLE_"),
         Some(_) | None => false,
     };
     let environment: Vec<Value> = entries(&container["env"])

@@ -46,6 +46,12 @@ impl IstioVersion {
         self >= Self::new(1, 12)
     }
 
+    /// Tells whether HBONE takes the place of a rule's ISTIO_MUTUAL (istio/istio pull request 54914, issue 53526).
+    #[must_use]
+    pub fn replaces_istio_mutual_by_hbone(self) -> bool {
+        self >= Self::new(1, 25)
+    }
+
     /// Tells whether a Sidecar's egress hides the PeerAuthentications of other namespaces from its clients.
     #[must_use]
     pub fn hides_peer_authentications(self) -> bool {
@@ -91,6 +97,9 @@ impl FromStr for IstioVersion {
     }
 }
 
+/// The label that names a revision of istiod: its own, or the one that an object is for.
+pub(crate) const REVISION: &str = "istio.io/rev";
+
 /// What is declared of istiod: by its pods, or by the workload that makes them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ControlPlane {
@@ -112,23 +121,11 @@ pub struct ControlPlane {
 impl ControlPlane {
     /// Reads istiod's Pod, or the Deployment that makes it; absent for anything else.
     pub(crate) fn read(meta: &Meta, document: &Node) -> Option<Self> {
-        let pod = match &*meta.kind {
-            "Pod" => document,
-            _ => document.at(&["spec", "template"])?,
-        };
-        let container = pod.at(&["spec", "containers"]).map(Node::items).unwrap_or_default().iter().find(
-            |container| {
-                container.get("name").and_then(Node::text) == Some("discovery")
-                    && container
-                        .get("image")
-                        .and_then(Node::text)
-                        .is_some_and(|image| image.contains("pilot"))
-            },
-        )?;
+        let container = discovery(meta, document)?;
         // An image may be pinned by its digest behind the tag.
         let image = container.get("image").and_then(Node::text).and_then(|image| image.split('@').next());
         let tag = image.and_then(|image| image.rsplit_once(':'));
-        let revision = meta.labels.get("istio.io/rev").map(String::as_str);
+        let revision = meta.labels.get(REVISION).map(String::as_str);
         let version = tag
             .map(|(_, tag)| tag)
             .into_iter()
@@ -147,6 +144,26 @@ impl ControlPlane {
             without_ambient: set("PILOT_ENABLE_AMBIENT", false),
         })
     }
+}
+
+/// Returns the revision of istiod by its Pod, or the Deployment that makes it: its setting `REVISION`, else its label; empty
+/// where it has none. Absent for anything else.
+pub(crate) fn revision(meta: &Meta, document: &Node) -> Option<String> {
+    let set = environment(discovery(meta, document)?, "REVISION");
+    Some(set.or_else(|| meta.labels.get(REVISION).cloned()).unwrap_or_default())
+}
+
+/// Finds istiod's container.
+fn discovery<'a>(meta: &Meta, document: &'a Node) -> Option<&'a Node> {
+    let pod = match &*meta.kind {
+        "Pod" => document,
+        _ => document.at(&["spec", "template"])?,
+    };
+    let containers = pod.at(&["spec", "containers"]).map(Node::items).unwrap_or_default();
+    containers.iter().find(|container| {
+        let text = |field: &str| container.get(field).and_then(Node::text);
+        text("name") == Some("discovery") && text("image").is_some_and(|image| image.contains("pilot"))
+    })
 }
 
 /// Returns the value of a container's environment variable, as written; absent for one that is taken from elsewhere.

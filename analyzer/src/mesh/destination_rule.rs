@@ -7,7 +7,7 @@ use crate::report::ClientTls;
 /// A DestinationRule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DestinationRule {
-    /// Metadata. A BackendTLSPolicy stands here as a rule of its own kind.
+    /// Metadata. A BackendTLSPolicy, or an XBackend, stands here as a rule of its own kind.
     pub meta: Meta,
     /// The host it is for, as written.
     pub host: String,
@@ -117,10 +117,10 @@ impl DestinationRule {
         })
     }
 
-    /// Tells whether a BackendTLSPolicy stands here.
+    /// Tells whether a BackendTLSPolicy or an XBackend stands here.
     #[must_use]
     pub fn is_backend_policy(&self) -> bool {
-        &*self.meta.kind == "BackendTLSPolicy"
+        matches!(&*self.meta.kind, "BackendTLSPolicy" | "XBackend")
     }
 
     /// Tells whether the rule is for its own namespace only: exported to `.`, or bound to workloads.

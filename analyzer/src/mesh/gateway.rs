@@ -1,6 +1,8 @@
 //! Gateway (networking.istio.io), and what a Kubernetes Gateway API Gateway becomes.
 
-use crate::mesh::meta::{Labels, Meta, labels, port, texts};
+use std::sync::Arc;
+
+use crate::mesh::meta::{Age, Labels, Meta, labels, port, texts};
 use crate::mesh::node::Node;
 use crate::mesh::service::Protocol;
 
@@ -27,6 +29,8 @@ flow::named! {
 pub struct Gateway {
     /// Metadata.
     pub meta: Meta,
+    /// Namespace of its pods and Services where it is bound to one: its own, of a ListenerSet its parent's.
+    pub namespace: Arc<str>,
     /// Labels of the gateway pods that it configures.
     pub selector: Labels,
     /// Line of the selector, else of the document.
@@ -147,8 +151,15 @@ impl Gateway {
                 .map(|list| list.split(',').map(|name| name.trim().to_owned()).collect())
                 .unwrap_or_default(),
             servers,
+            namespace: meta.namespace.clone(),
             meta,
         }
+    }
+
+    /// What it competes by with others: the listeners of a ListenerSet come after a Gateway's own.
+    #[must_use]
+    pub fn age(&self) -> (bool, Age<'_>) {
+        (self.meta.kind.ends_with("ListenerSet"), self.meta.age())
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::mesh::destination_rule::{DestinationRule, PortPolicy, TlsSettings, TrafficPolicy};
 use crate::mesh::gateway::{Gateway, Server, ServerTls, ServerTlsMode};
 use crate::mesh::meta::{Labels, Meta, port};
+use crate::mesh::network_policy::Selector;
 use crate::mesh::node::Node;
 use crate::mesh::service::Protocol;
 use crate::report::ClientTls;
@@ -11,10 +12,60 @@ use crate::report::ClientTls;
 ///
 /// Rule `gateway.gateway-api-listener`. Istio: `pilot/pkg/config/kube/gateway`, `buildTLS`.
 pub(crate) fn gateway(meta: Meta, document: &Node) -> Gateway {
-    let spec = document.get("spec");
-    let listeners = spec.and_then(|spec| spec.get("listeners")).map(Node::items).unwrap_or_default();
-    let east_west = meta.labels.contains_key("topology.istio.io/network").then(|| {
-        meta.labels.get("networking.istio.io/gatewayPort").and_then(|port| port.parse().ok()).unwrap_or(15443)
+    of_pods(meta.clone(), document, &meta, document)
+}
+
+/// Turns a ListenerSet into a Gateway for the pods of its parent, a Gateway of the Gateway API. The error says why the parent
+/// takes none of its listeners.
+///
+/// Rule `gateway.listener-set`. Istio: `pilot/pkg/config/kube/gateway`, `ListenerSetCollection`.
+pub(crate) fn listener_set(
+    meta: Meta,
+    document: &Node,
+    parent: Option<(&Meta, &Node)>,
+    namespace: Option<&Labels>,
+) -> Result<Gateway, &'static str> {
+    let (of, declared) = parent.ok_or("its parent is no Gateway that is here")?;
+    if is_waypoint(declared) {
+        return Err("its parent is a waypoint, which takes no listeners");
+    }
+    let allowed = declared.at(&["spec", "allowedListeners", "namespaces"]);
+    let takes = match allowed.and_then(|allowed| allowed.get("from")).and_then(Node::text) {
+        Some("All") => true,
+        Some("Same") => of.namespace == meta.namespace,
+        Some("Selector") => {
+            let selector = Selector::read(allowed.and_then(|allowed| allowed.get("selector")));
+            namespace.is_some_and(|labels| selector.selects(labels))
+        }
+        // None is what no word means.
+        Some(_) | None => false,
+    };
+    if !takes {
+        return Err("spec.allowedListeners of its parent does not let its namespace in");
+    }
+    Ok(of_pods(meta, document, of, declared))
+}
+
+/// Names the Gateway that a ListenerSet is for: namespace and name.
+pub(crate) fn parent_of(meta: &Meta, document: &Node) -> Option<(String, String)> {
+    let parent = document.at(&["spec", "parentRef"])?;
+    let text = |field: &str| parent.get(field).and_then(Node::scalar);
+    (text("kind").is_none_or(|kind| kind == "Gateway"))
+        .then(|| Some((text("namespace").unwrap_or_else(|| meta.namespace.to_string()), text("name")?)))?
+}
+
+/// Tells whether a Gateway of the Gateway API is a waypoint.
+pub(crate) fn is_waypoint(document: &Node) -> bool {
+    document.at(&["spec", "gatewayClassName"]).and_then(Node::text) == Some("istio-waypoint")
+}
+
+/// Makes a Gateway of the listeners of a document, for the pods of `parent`: itself, unless it is a ListenerSet.
+fn of_pods(meta: Meta, document: &Node, parent: &Meta, declared: &Node) -> Gateway {
+    let spec = declared.get("spec");
+    let listeners = document.at(&["spec", "listeners"]).map(Node::items).unwrap_or_default();
+    let east_west = parent.labels.contains_key("topology.istio.io/network").then(|| {
+        let label = parent.labels.get("networking.istio.io/gatewayPort");
+        label.and_then(|port| port.parse().ok()).unwrap_or(15443)
     });
     let servers = listeners
         .iter()
@@ -46,14 +97,15 @@ pub(crate) fn gateway(meta: Meta, document: &Node) -> Gateway {
         })
         .collect();
     let selector =
-        Labels::from([("gateway.networking.k8s.io/gateway-name".to_owned(), meta.name.to_string())]);
+        Labels::from([("gateway.networking.k8s.io/gateway-name".to_owned(), parent.name.to_string())]);
     let addresses = spec.and_then(|spec| spec.get("addresses")).map(Node::items).unwrap_or_default();
     let services = addresses
         .iter()
         .filter(|address| address.get("type").and_then(Node::text) == Some("Hostname"))
         .filter_map(|address| address.get("value").and_then(Node::scalar))
         .collect();
-    Gateway { selector, selector_line: meta.line, services, servers, meta }
+    let namespace = parent.namespace.clone();
+    Gateway { namespace, selector, selector_line: meta.line, services, servers, meta }
 }
 
 fn tls(
@@ -155,17 +207,7 @@ pub(crate) fn backend_tls_policy(meta: &Meta, document: &Node) -> Vec<(Target, D
     }
     let validation = spec.get("validation");
     let hostname = validation.and_then(|validation| validation.get("hostname")).and_then(Node::scalar);
-    let tls = TlsSettings {
-        mode: ClientTls::Simple,
-        mode_written: true,
-        line: validation.map_or(spec.line, |validation| validation.line),
-        sni: hostname,
-        credential_name: None,
-        client_certificate: false,
-        ca_certificates: true,
-        insecure_skip_verify: false,
-        subject_alt_names: Vec::new(),
-    };
+    let tls = simple(validation.map_or(spec.line, |validation| validation.line), hostname);
     spec.get("targetRefs")
         .map(Node::items)
         .unwrap_or_default()
@@ -198,4 +240,50 @@ pub(crate) fn backend_tls_policy(meta: &Meta, document: &Node) -> Vec<(Target, D
             Some((target, rule))
         })
         .collect()
+}
+
+/// Turns an XBackend into the rule that it comes to: SIMPLE for the port of its host. None without tls, nor with a client
+/// certificate, which Istio refuses there.
+///
+/// Rule `destination-rule.backend-tls-policy`. Istio: `pilot/pkg/config/kube/gateway/testdata/xbackend.yaml`.
+pub(crate) fn backend(meta: Meta, document: &Node) -> Option<DestinationRule> {
+    let spec = document.get("spec")?;
+    let block = spec.get("tls")?;
+    if block.get("mode").and_then(Node::text).is_some_and(|mode| mode != "ServerOnly") {
+        return None;
+    }
+    let hostname = spec.at(&["externalHostname", "hostname"])?;
+    let host = hostname.scalar()?;
+    let validated = block.at(&["validation", "hostname"]).and_then(Node::scalar);
+    let tls = simple(block.line, validated.unwrap_or_else(|| host.clone()));
+    let entry = PortPolicy {
+        port: port(spec.at(&["port", "port"])),
+        tls: Some(tls),
+        passthrough: false,
+        line: block.line,
+    };
+    Some(DestinationRule {
+        host,
+        host_line: hostname.line,
+        export_to: Vec::new(),
+        workload_selector: None,
+        policy: Some(TrafficPolicy { ports: vec![entry], ..TrafficPolicy::default() }),
+        subsets: Vec::new(),
+        meta,
+    })
+}
+
+/// SIMPLE as the Gateway API declares it, always with a CA.
+fn simple(line: u32, sni: impl Into<Option<String>>) -> TlsSettings {
+    TlsSettings {
+        mode: ClientTls::Simple,
+        mode_written: true,
+        line,
+        sni: sni.into(),
+        credential_name: None,
+        client_certificate: false,
+        ca_certificates: true,
+        insecure_skip_verify: false,
+        subject_alt_names: Vec::new(),
+    }
 }

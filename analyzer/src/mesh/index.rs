@@ -180,12 +180,15 @@ impl Mesh {
         for pod in mesh.pods.iter_mut().filter(|pod| pod.proxy == PartyKind::Gateway) {
             // The pods of a Gateway carry its name; its class is in the Gateway alone in older versions.
             if let Some(name) = pod.meta.labels.get("gateway.networking.k8s.io/gateway-name")
-                && resources.waypoints.contains(&(pod.meta.namespace.to_string(), name.clone()))
+                && resources
+                    .parents
+                    .get(&(pod.meta.namespace.to_string(), name.clone()))
+                    .is_some_and(|(_, gateway)| gateway_api::is_waypoint(gateway))
             {
                 pod.proxy = PartyKind::Waypoint;
             }
         }
-        mesh.gateways.sort_by(|a, b| a.meta.age().cmp(&b.meta.age()));
+        mesh.gateways.sort_by(|a, b| a.age().cmp(&b.age()));
         mesh.virtual_services.sort_by(|a, b| a.meta.age().cmp(&b.meta.age()));
         mesh.service_entries.sort_by(|a, b| a.meta.age().cmp(&b.meta.age()));
         mesh.sidecars.sort_by(|a, b| a.meta.age().cmp(&b.meta.age()));
@@ -197,9 +200,8 @@ impl Mesh {
             }
         }
         mesh.destination_rules.sort_by(|a, b| {
-            let rank = |rule: &DestinationRule| &*rule.meta.kind == "BackendTLSPolicy";
-            (rank(a), a.workload_selector.is_none(), a.meta.age()).cmp(&(
-                rank(b),
+            (a.is_backend_policy(), a.workload_selector.is_none(), a.meta.age()).cmp(&(
+                b.is_backend_policy(),
                 b.workload_selector.is_none(),
                 b.meta.age(),
             ))

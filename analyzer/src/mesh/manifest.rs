@@ -1,10 +1,10 @@
 //! Text to resources: every document of every file, each on its own, so that a bad one stops nothing.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::mesh::authorization_policy::AuthorizationPolicy;
-use crate::mesh::control_plane::ControlPlane;
+use crate::mesh::control_plane::{self, ControlPlane};
 use crate::mesh::destination_rule::DestinationRule;
 use crate::mesh::document::{DOCUMENT_BYTES, documents_of, parse};
 use crate::mesh::gateway::Gateway;
@@ -17,6 +17,7 @@ use crate::mesh::notes::Notes;
 use crate::mesh::peer_authentication::PeerAuthentication;
 use crate::mesh::pod::Pod;
 use crate::mesh::refusal::{self, Refusal};
+use crate::mesh::revision::Revisions;
 use crate::mesh::schema;
 use crate::mesh::service::{EndpointSlice, Service};
 use crate::mesh::service_entry::{ServiceEntry, WorkloadEntry};
@@ -61,6 +62,9 @@ pub const KINDS: &[(&str, &str)] = &[
     ("networking.istio.io", "Sidecar"),
     ("gateway.networking.k8s.io", "Gateway"),
     ("gateway.networking.k8s.io", "BackendTLSPolicy"),
+    ("gateway.networking.k8s.io", "ListenerSet"),
+    ("gateway.networking.x-k8s.io", "XListenerSet"),
+    ("gateway.networking.x-k8s.io", "XBackend"),
 ];
 
 /// An object as it was read. A mesh is made of such objects again and again without reading them again.
@@ -101,7 +105,9 @@ pub(crate) struct Resources {
     pub(crate) destination_rules: Vec<DestinationRule>,
     pub(crate) backend_tls: Vec<(Meta, Node)>,
     pub(crate) gateways: Vec<Gateway>,
-    pub(crate) waypoints: HashSet<(String, String)>,
+    /// The Gateways of the Gateway API as written, by namespace and name.
+    pub(crate) parents: HashMap<(String, String), (Meta, Node)>,
+    pub(crate) listener_sets: Vec<(Meta, Node)>,
     pub(crate) virtual_services: Vec<VirtualService>,
     pub(crate) service_entries: Vec<ServiceEntry>,
     pub(crate) workload_entries: Vec<WorkloadEntry>,
@@ -113,7 +119,8 @@ pub(crate) struct Resources {
     pub(crate) control_plane: Option<ControlPlane>,
     /// What has no effect, for the findings that say so.
     pub(crate) refused: Option<Refused>,
-    notes: Notes,
+    pub(super) revisions: Revisions,
+    pub(super) notes: Notes,
     seen: HashMap<String, (File, u32)>,
 }
 
@@ -149,6 +156,7 @@ impl Resources {
                 resources.notes.add(&file, None, false, "holds no document".to_owned());
             }
         }
+        resources.settle();
         resources
     }
 
@@ -158,7 +166,28 @@ impl Resources {
         for Declared(object) in objects {
             resources.take(object);
         }
+        resources.settle();
         resources
+    }
+
+    /// Settles what takes all objects together.
+    fn settle(&mut self) {
+        self.leave_out_other_revisions();
+        self.attach_listener_sets();
+    }
+
+    /// Gives Gateways of the Gateway API the listeners that ListenerSets add to them.
+    fn attach_listener_sets(&mut self) {
+        for (meta, node) in std::mem::take(&mut self.listener_sets) {
+            let name = gateway_api::parent_of(&meta, &node);
+            let parent = name.and_then(|name| self.parents.get(&name)).map(|(meta, node)| (meta, node));
+            let own = self.namespaces.iter().find(|(own, _)| own.name == meta.namespace);
+            let (id, file, line) = (meta.id(), meta.file.clone(), meta.line);
+            match gateway_api::listener_set(meta, &node, parent, own.map(|(_, labels)| labels)) {
+                Ok(gateway) => self.gateways.push(gateway),
+                Err(why) => self.notes.add(&file, Some(line), false, format!("{id} has no effect: {why}")),
+            }
+        }
     }
 
     /// Takes what another one holds, behind its own: nothing of what declares again what is declared already.
@@ -179,7 +208,8 @@ impl Resources {
             destination_rules,
             backend_tls,
             gateways,
-            waypoints,
+            parents,
+            listener_sets,
             virtual_services,
             service_entries,
             workload_entries,
@@ -189,6 +219,7 @@ impl Resources {
             config,
             control_plane,
             refused,
+            revisions,
             notes,
             seen,
         } = other;
@@ -202,7 +233,8 @@ impl Resources {
         self.destination_rules.extend_from_slice(destination_rules);
         self.backend_tls.extend_from_slice(backend_tls);
         self.gateways.extend_from_slice(gateways);
-        self.waypoints.extend(waypoints.iter().cloned());
+        self.parents.extend(parents.iter().map(|(name, gateway)| (name.clone(), gateway.clone())));
+        self.listener_sets.extend_from_slice(listener_sets);
         self.virtual_services.extend_from_slice(virtual_services);
         self.service_entries.extend_from_slice(service_entries);
         self.workload_entries.extend_from_slice(workload_entries);
@@ -219,6 +251,7 @@ impl Resources {
             own.findings.extend(findings.iter().map(|(id, found)| (id.clone(), found.clone())));
         }
         self.seen.extend(seen.iter().map(|(identity, place)| (identity.clone(), place.clone())));
+        self.revisions.take(revisions);
         self.notes.take(notes);
     }
 
@@ -302,10 +335,21 @@ impl Resources {
         }
         let group = version.rsplit_once('/').map_or("", |(group, _)| group).to_owned();
         if !is_read(&group, &kind) {
-            if group.ends_with("istio.io") || group == "gateway.networking.k8s.io" {
+            if group.ends_with("istio.io") || group.starts_with("gateway.networking.") {
                 self.unread(file, line, &group, &kind);
             }
             return;
+        }
+        let number = ["name", "namespace"].into_iter().find_map(|field| {
+            let value = node.at(&["metadata", field])?;
+            matches!(value.value, crate::mesh::node::Value::Float(_)).then_some((field, value.line))
+        });
+        if let Some((field, line)) = number {
+            // As a number it is no longer what was written.
+            let message = format!(
+                "{kind}: metadata.{field} is a number, as 1e3 is without quotes, and Kubernetes takes text alone; write it in quotes; left out"
+            );
+            return self.notes.add(file, Some(line), true, message);
         }
         let Some(meta) = Meta::read(&kind, node, file) else {
             return self.notes.add(file, Some(line), true, format!("{kind} without metadata.name; left out"));
@@ -384,7 +428,7 @@ impl Resources {
             "IstioOperator",
             "Istio",
             "IstioRevision",
-            "XListenerSet",
+            "XBackendTrafficPolicy",
         ];
         let message = if kind == "EnvoyFilter" {
             "EnvoyFilter is not read: it can change listeners behind every declaration".to_owned()
@@ -423,12 +467,10 @@ impl Resources {
                 self.nodes.push((meta, ips));
             }
             ("", "Pod") => {
-                self.control_plane = self.control_plane.or_else(|| ControlPlane::read(&meta, node));
+                self.istiod(&meta, node);
                 self.pods.push(Pod::read(meta, node));
             }
-            ("apps", "Deployment") => {
-                self.control_plane = self.control_plane.or_else(|| ControlPlane::read(&meta, node));
-            }
+            ("apps", "Deployment") => self.istiod(&meta, node),
             ("", "Service") => self.services.push(Service::read(meta, node)),
             ("", "Endpoints") => self.endpoints.extend(EndpointSlice::read_endpoints(&meta, node)),
             ("", "ConfigMap") => self.config_map(&meta, node, notes),
@@ -467,14 +509,21 @@ impl Resources {
                 self.authorization_policies.push(AuthorizationPolicy::read(meta, node));
             }
             ("gateway.networking.k8s.io", "Gateway") => {
-                if node.at(&["spec", "gatewayClassName"]).and_then(Node::text) == Some("istio-waypoint") {
-                    self.waypoints.insert((meta.namespace.to_string(), meta.name.to_string()));
-                }
+                let name = (meta.namespace.to_string(), meta.name.to_string());
+                self.parents.insert(name, (meta.clone(), node.clone()));
                 self.gateways.push(gateway_api::gateway(meta, node));
             }
+            (_, "ListenerSet" | "XListenerSet") => self.listener_sets.push((meta, node.clone())),
+            (_, "XBackend") => self.destination_rules.extend(gateway_api::backend(meta, node)),
             ("gateway.networking.k8s.io", "BackendTLSPolicy") => self.backend_tls.push((meta, node.clone())),
             _ => {}
         }
+    }
+
+    /// Takes what an object says of istiod, if it is istiod's.
+    fn istiod(&mut self, meta: &Meta, node: &Node) {
+        self.control_plane = self.control_plane.or_else(|| ControlPlane::read(meta, node));
+        self.revisions.istiods.extend(control_plane::revision(meta, node));
     }
 
     fn config_map(&mut self, meta: &Meta, node: &Node, notes: &mut Vec<(u32, String)>) {
@@ -493,6 +542,7 @@ impl Resources {
                 }
                 let source = Some(Arc::new(node.json()));
                 config.meta = Some(Meta { source, ..meta.clone() });
+                self.revisions.configured(&meta.name);
                 self.configure(config);
             }
             None => {}

@@ -8,6 +8,7 @@ mod lookup;
 mod manifest;
 mod notes;
 mod refusal;
+mod revision;
 mod schema;
 pub(crate) mod spelling;
 

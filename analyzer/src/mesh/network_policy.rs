@@ -73,7 +73,7 @@ enum Operator {
 }
 
 impl Selector {
-    fn read(node: Option<&Node>) -> Self {
+    pub(crate) fn read(node: Option<&Node>) -> Self {
         let expressions =
             node.and_then(|node| node.get("matchExpressions")).map(Node::items).unwrap_or_default();
         Self {

@@ -203,6 +203,7 @@ pub(super) fn versions(group: &str) -> &'static [&'static str] {
         "security.istio.io" => &["v1", "v1beta1"],
         "networking.istio.io" => &["v1", "v1beta1", "v1alpha3"],
         "gateway.networking.k8s.io" => &["v1", "v1beta1", "v1alpha3", "v1alpha2"],
+        "gateway.networking.x-k8s.io" => &["v1alpha1"],
         "discovery.k8s.io" => &["v1", "v1beta1"],
         _ => &["v1"],
     }

@@ -58,14 +58,14 @@ pub fn configures(mesh: &Mesh, gateway: &Gateway, pod: &Pod) -> bool {
         return mesh.hosts_of(pod).any(|host| names(gateway, host));
     }
     // Else it configures the pods that were made for it, in its own namespace.
-    let elsewhere = gateway.meta.namespace != pod.meta.namespace;
+    let elsewhere = gateway.namespace != pod.meta.namespace;
     let bound = mesh.control_plane.gateways_in_namespace || gateway.selector.contains_key(GATEWAY_NAME);
     selects(&gateway.selector, &pod.meta.labels) && !(bound && elsewhere)
 }
 
 /// Tells whether a Gateway names a Service: one of its own namespace.
 fn names(gateway: &Gateway, host: &HostService) -> bool {
-    host.namespace == gateway.meta.namespace
+    *host.namespace == *gateway.namespace
         && gateway.services.iter().any(|name| {
             *name == host.host || (!name.contains('.') && host.host.split('.').next() == Some(name))
         })

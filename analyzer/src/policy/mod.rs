@@ -67,8 +67,12 @@ pub const RULES: &[(&str, &str)] = &[
         "a TCP ServiceEntry without addresses takes every connection to its port that has no other owner, unless proxies answer DNS with addresses that Istio assigns",
     ),
     (
+        "control-plane.revision",
+        "istiod reads the objects without a revision, and those that its own is written on",
+    ),
+    (
         "destination-rule.backend-tls-policy",
-        "a BackendTLSPolicy acts as a rule of its own, under the user's rules",
+        "a BackendTLSPolicy, or an XBackend with tls, acts as a rule of its own, under the user's rules",
     ),
     (
         "destination-rule.credential-name",
@@ -98,6 +102,10 @@ pub const RULES: &[(&str, &str)] = &[
     ),
     ("destination-rule.without-certificate", "MUTUAL without a client certificate and key is no TLS at all"),
     ("gateway.gateway-api-listener", "what a Gateway API listener becomes"),
+    (
+        "gateway.listener-set",
+        "a ListenerSet adds listeners to a Gateway of the Gateway API that lets its namespace in",
+    ),
     (
         "gateway.port",
         "a server's port is looked up in the Services of the pod; what is bound to loopback or a socket takes no call, unprivileged proxies open none below 1024",

@@ -294,14 +294,17 @@ fn to_host(
     let passthrough = acting
         .as_ref()
         .is_some_and(|acting| destination_rule::load_balancer_passthrough(acting, port, subset.as_deref()));
-    if target.is_some_and(|target| takes_hbone(mesh, pod, behind, target, passthrough)) {
+    let version = mesh.control_plane.version;
+    // Before, endpoints of a rule's ISTIO_MUTUAL were told that they take it.
+    let mutual = block.as_ref().is_some_and(|block| block.tls.mode == ClientTls::IstioMutual)
+        && !version.replaces_istio_mutual_by_hbone();
+    if !mutual && target.is_some_and(|target| takes_hbone(mesh, pod, behind, target, passthrough)) {
         return hbone(target, trace);
     }
     let application = application_wire(behind.port.protocol);
     if let Some(block) = block {
         return by_rule(pod, behind, &block, subset.as_deref(), trace);
     }
-    let version = mesh.control_plane.version;
     let circumstances = Circumstances {
         passthrough,
         // Behind an east-west gateway stand only endpoints that take Istio mTLS: another network's.

@@ -1,6 +1,7 @@
 //! The changes that several rules propose: each to the very resource, with what else it holds.
 
 use crate::mesh::Owner;
+use crate::mesh::control_plane::REVISION;
 use crate::mesh::destination_rule::{DestinationRule, PortPolicy, TrafficPolicy};
 use crate::mesh::gateway::ServerTlsMode;
 use crate::mesh::meta::Meta;
@@ -134,8 +135,8 @@ pub(super) fn inject(case: &Case<'_>, party: &Party) -> Option<Change> {
         let yaml = Patch::create("v1", "Namespace", "", namespace).set(&pointer, "enabled").yaml();
         return Some(Change::new(format!("Namespace/{namespace}"), yaml));
     };
-    let asked = labels.get("istio-injection").is_some_and(|own| own == "enabled")
-        || labels.contains_key("istio.io/rev");
+    let asked =
+        labels.get("istio-injection").is_some_and(|own| own == "enabled") || labels.contains_key(REVISION);
     (!asked).then(|| Change::of(meta, meta.line, Patch::of(meta).set(&pointer, "enabled").yaml()))
 }
 

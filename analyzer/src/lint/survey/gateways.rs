@@ -59,7 +59,7 @@ pub(crate) fn terminates(server: &Server) -> bool {
 
 /// Tells whether a Gateway came from the Gateway API, where istiod keeps pods, Service and redirects itself.
 pub(crate) fn from_gateway_api(gateway: &Gateway) -> bool {
-    gateway.meta.version.starts_with("gateway.networking.k8s.io/")
+    gateway.meta.version.starts_with("gateway.networking.")
 }
 
 /// Returns the place of a field of a server in its Gateway: `/tls`, `/hosts` and the like.

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::mesh::Mesh;
+use crate::mesh::control_plane::REVISION;
 use crate::mesh::meta::Labels;
 use crate::mesh::pod::Pod;
 use crate::patch::{Patch, PodPatch, part};
 use crate::report::PartyKind;
 
 const INJECTION: &str = "istio-injection";
-const REVISION: &str = "istio.io/rev";
 const DATAPLANE: &str = "istio.io/dataplane-mode";
 const INJECT: &str = "sidecar.istio.io/inject";
 

@@ -1,0 +1,144 @@
+//! Objects for one revision of istiod: `pkg/config/model.go`, `LabelsInRevision`.
+
+mod meshes;
+
+use analyzer::mesh::{Manifest, Mesh};
+use analyzer::report::InputError;
+use serde_json::json;
+
+use meshes::{BARE, HTTP, PROXY, ask, client, pod, server, service, spec};
+
+/// A policy that holds wherever istiod reads it.
+fn strict(revision: &str) -> String {
+    spec("PeerAuthentication", "own", "web", "mtls: {mode: STRICT}")
+        .replace("name: own,", &format!("name: own, labels: {{istio.io/rev: {revision}}},"))
+}
+
+fn istiod(name: &str, label: &str, env: &str) -> String {
+    let container =
+        format!("containers: [{{name: discovery, image: docker.io/istio/pilot:1.30.3, env: [{env}]}}]");
+    pod(name, "10.0.9.1", &format!(", labels: {{{label}}}"), &container)
+}
+
+fn config(name: &str) -> String {
+    format!(
+        "\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: istio-system}}\ndata: {{mesh: 'trustDomain: a'}}\n"
+    )
+}
+
+fn load(documents: &[&str]) -> (Mesh, Vec<InputError>) {
+    Mesh::load(vec![Manifest { file: "mesh.yaml".into(), text: documents.join("---") }])
+}
+
+#[track_caller]
+fn check(declares: &[&str], revision: &str, counts: bool, said: Option<&str>) {
+    let policy = strict(revision);
+    let (client, server, service) = (client(), server(1), service(HTTP));
+    let mut documents = vec![&*client, &*server, &*service, &*policy];
+    documents.extend(declares);
+    let (mesh, errors) = load(&documents);
+    let (mode, from) =
+        if counts { ("STRICT", "PeerAuthentication/web/own") } else { ("PERMISSIVE", "default") };
+    let expected = json!({"server_mode": mode, "server_mode_from": from});
+    ask(&mesh, "10.0.0.1", "10.0.1.1:8080", None, &expected);
+    let words: Vec<&str> = errors.iter().map(|error| error.message.as_str()).collect();
+    assert_eq!(words.len(), usize::from(said.is_some()), "{words:?}");
+    assert!(words.iter().all(|word| said.is_some_and(|said| word.contains(said))), "{words:?}");
+    assert!(errors.iter().all(|error| !error.fatal), "{errors:?}");
+}
+
+#[test]
+fn istiod_reads_what_is_written_for_its_own_revision() {
+    let of = |revision: &str| istiod("istiod-1", "", &format!("{{name: REVISION, value: {revision}}}"));
+    let left_out = Some("istiod is of revision default, which does not read it; left out");
+    check(&[&of("default")], "default", true, None);
+    check(&[&of("default")], "canary", false, left_out);
+    check(&[&of("canary")], "canary", true, None);
+    check(&[&of("1-30-3")], "stable", false, Some("of revision 1-30-3"));
+    check(&[&istiod("istiod-1", "istio.io/rev: canary", "")], "canary", true, None);
+    check(&[&istiod("istiod-1", "istio.io/rev: canary", "")], "default", false, Some("left out"));
+}
+
+#[test]
+fn istiod_without_a_revision_reads_all() {
+    check(&[&istiod("istiod-1", "app: istiod", "")], "canary", true, None);
+}
+
+#[test]
+fn without_istiod_its_configuration_tells_the_revision() {
+    check(&[&config("istio")], "default", true, None);
+    check(&[&config("istio")], "canary", false, Some("left out"));
+    check(&[&config("istio-canary")], "canary", true, None);
+    let istiod = istiod("istiod-1", "istio.io/rev: canary", "");
+    check(&[&config("istio"), &istiod], "canary", true, None);
+}
+
+#[test]
+fn where_the_input_does_not_tell_an_object_counts_and_is_named() {
+    check(&[], "canary", true, Some("nothing here tells which revisions there are, so it counts"));
+    let both = [config("istio"), config("istio-canary")];
+    let both: Vec<&str> = both.iter().map(String::as_str).collect();
+    check(&both, "canary", true, Some("taken to count for the proxies of all"));
+    check(&both, "old", false, Some("of revision canary and default"));
+}
+
+#[test]
+fn every_kind_that_istiod_reads_is_for_a_revision() {
+    let client = client();
+    let bare = pod("server-1", "10.0.1.1", ", labels: {app: server}", BARE);
+    let labelled = |kind: &str, more: &str| {
+        spec(kind, "own", "web", more).replace("name: own,", "name: own, labels: {istio.io/rev: canary},")
+    };
+    let gateway =
+        "selector: {app: edge}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]";
+    let documents = [
+        labelled("DestinationRule", "host: server"),
+        labelled("VirtualService", "hosts: [server], http: [{route: [{destination: {host: server}}]}]"),
+        labelled("ServiceEntry", "hosts: [a.example.com], ports: [{number: 80, name: http, protocol: HTTP}]"),
+        labelled("WorkloadEntry", "address: 10.1.0.1, serviceAccount: vm"),
+        labelled("Sidecar", "egress: [{hosts: ['./*']}]"),
+        labelled("Gateway", gateway),
+        labelled("PeerAuthentication", "selector: {matchLabels: {app: server}}, mtls: {mode: STRICT}"),
+    ];
+    let config = config("istio");
+    let mut all = vec![&*client, &*bare, &*config];
+    all.extend(documents.iter().map(String::as_str));
+    let (mesh, errors) = load(&all);
+    assert_eq!(errors.len(), documents.len(), "{errors:?}");
+    assert!(mesh.destination_rules.is_empty() && mesh.virtual_services.is_empty());
+    assert!(mesh.service_entries.is_empty() && mesh.workload_entries.is_empty());
+    assert!(mesh.sidecars.is_empty() && mesh.gateways.is_empty() && mesh.peer_authentications.is_empty());
+    // The label of the Gateway API's own Gateway says who manages it.
+    let managed = "\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: own, namespace: web, labels: {istio.io/rev: canary}}\nspec: {gatewayClassName: istio, listeners: [{name: a, port: 80, protocol: HTTP}]}\n";
+    let (mesh, errors) = load(&[&config, managed]);
+    assert_eq!((mesh.gateways.len(), errors), (1, Vec::new()));
+}
+
+#[test]
+fn a_refused_object_of_another_revision_is_in_no_finding() {
+    let proxy = pod("server-1", "10.0.1.1", ", labels: {app: server}", PROXY);
+    let policy = spec("PeerAuthentication", "own", "web", "portLevelMtls: {8080: {mode: STRICT}}");
+    let other = policy.replace("name: own,", "name: own, labels: {istio.io/rev: canary},");
+    for (policy, found) in [(&policy, true), (&other, false)] {
+        let (mesh, _) = load(&[&proxy, policy, &config("istio")]);
+        let ids: Vec<String> = analyzer::lint::lint(&mesh).into_iter().map(|finding| finding.id).collect();
+        assert_eq!(ids.iter().any(|id| id == "PA01"), found, "{ids:?}");
+    }
+}
+
+#[test]
+fn a_name_that_is_a_number_is_not_read_as_another_one() {
+    let named = |name: &str, namespace: &str| {
+        format!(
+            "\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec: {{mtls: {{mode: STRICT}}}}\n"
+        )
+    };
+    for (name, namespace, field) in [("1e3", "web", "name"), ("own", "6.0", "namespace")] {
+        let (mesh, errors) = load(&[&named(name, namespace)]);
+        let [error] = &errors[..] else { panic!("{errors:?}") };
+        assert!(error.fatal && error.message.contains(&format!("metadata.{field} is a number")), "{error:?}");
+        assert!(mesh.peer_authentications.is_empty());
+    }
+    let (mesh, errors) = load(&[&named("'1e3'", "web")]);
+    assert_eq!((errors, &*mesh.peer_authentications[0].meta.name), (Vec::new(), "1e3"));
+}
