@@ -9,7 +9,7 @@ use capture::engine::{Engine, Frame, Limits};
 use capture::internals::{self, Handshake};
 use capture::source::file::Reader;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use flow::{Close, Side, Timestamp};
+use flow::{Close, JsonWriter, Side, Timestamp};
 
 /// Flows in the traffic.
 const FLOWS: u32 = 2_000;
@@ -143,8 +143,13 @@ fn json(criterion: &mut Criterion) {
     let flow = flows.next().expect("a flow");
     let mut group = criterion.benchmark_group("json");
     group.throughput(Throughput::Elements(1));
+    let (mut writer, mut line) = (JsonWriter::default(), Vec::new());
     group.bench_function("a flow with both certificates", |bencher| {
-        bencher.iter(|| serde_json::to_vec(black_box(&flow)).expect("a flow is written"));
+        bencher.iter(|| {
+            line.clear();
+            writer.write(black_box(&flow), &mut line);
+            line.len()
+        });
     });
     group.finish();
 }

@@ -6,7 +6,7 @@ use bench::{Trace, conversations};
 use capture::engine::{Engine, Limits};
 use capture::source::file::Reader;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use flow::Close;
+use flow::{Close, JsonWriter};
 
 fn whole(criterion: &mut Criterion) {
     let conversations = conversations();
@@ -20,12 +20,12 @@ fn whole(criterion: &mut Criterion) {
                 let mut reader = Reader::new(file.as_slice()).expect("a capture");
                 let mut engine = Engine::new(Limits::default());
                 let mut written = 0;
-                let mut line = Vec::new();
+                let (mut writer, mut line) = (JsonWriter::default(), Vec::new());
                 let mut write = |engine: &mut Engine| {
                     while let Some(flow) = engine.poll() {
                         if flow.close != Close::Open {
                             line.clear();
-                            serde_json::to_writer(&mut line, &flow).expect("a flow is written");
+                            writer.write(&flow, &mut line);
                             written += line.len();
                         }
                     }

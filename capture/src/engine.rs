@@ -226,20 +226,25 @@ impl Engine {
             }
         }
         let mut openings = [None; BATCH];
-        for (ahead, opening) in batch.iter().zip(&mut openings) {
+        let mut places = openings.iter_mut();
+        for ahead in batch.iter() {
             if let What::Packet(packet, Place { part, hint: Some(hint), .. }) = &ahead.what
                 && let Some(connection) = self.parts.get(*part).and_then(|part| part.table().get(*hint))
                 && let Some(found) = connection.opening()
             {
                 found.prefetch();
                 // Without payload, it is only acknowledged what is there.
-                *opening = (!packet.payload.bytes.is_empty()).then_some(found);
+                if !packet.payload.bytes.is_empty()
+                    && let Some(place) = places.next()
+                {
+                    *place = Some(found);
+                }
             }
         }
-        for opening in openings.iter().flatten() {
+        for opening in openings.iter().map_while(Option::as_ref) {
             opening.prefetch_inside();
         }
-        for opening in openings.iter().flatten() {
+        for opening in openings.iter().map_while(Option::as_ref) {
             opening.prefetch_ends();
         }
     }
@@ -253,8 +258,8 @@ impl Engine {
             What::Packet(packet, Place { part, hash, hint }) => {
                 if let Some(part) = parts.get_mut(*part) {
                     part.packet((*hash, *hint), packet, Context { at, point, tunnels: &[] }, now, memory);
-                    if !part.out.is_empty() {
-                        out.extend(part.out.drain(..));
+                    if !part.out().is_empty() {
+                        out.extend(part.out().drain(..));
                     }
                 }
             }
@@ -263,8 +268,8 @@ impl Engine {
                 if let Some(part) = parts.get_mut(number) {
                     let hash = part.hash(&packet.key);
                     part.packet((hash, None), packet, Context { at, point, tunnels }, now, memory);
-                    if !part.out.is_empty() {
-                        out.extend(part.out.drain(..));
+                    if !part.out().is_empty() {
+                        out.extend(part.out().drain(..));
                     }
                 }
             }),
@@ -299,7 +304,7 @@ impl Engine {
             }
             if let Some(part) = self.parts.get_mut(number) {
                 part.settle_overdue(place, what, now, &mut self.memory);
-                self.out.extend(part.out.drain(..));
+                self.out.extend(part.out().drain(..));
             }
         }
         self.intake.expire(now);
@@ -326,7 +331,7 @@ impl Engine {
             && let Some(part) = self.parts.get_mut(usize::from(number))
         {
             part.end(place, Close::CaptureEnd, &mut self.memory);
-            self.out.extend(part.out.drain(..));
+            self.out.extend(part.out().drain(..));
         }
         let Report { mut flow, points, .. } = self.out.pop_front()?;
         flow.seen_at = self.intake.seen_at(&points);
@@ -338,7 +343,7 @@ impl Engine {
     pub fn coverage(&self) -> Coverage {
         let mut counts = Counts::default();
         for part in &self.parts {
-            counts.add(part.counts);
+            counts.add(part.counts());
         }
         self.intake.coverage(counts, self.memory.sessions.forgotten())
     }

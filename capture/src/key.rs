@@ -142,7 +142,10 @@ impl Key {
     #[inline]
     pub(crate) fn part(&self, count: usize) -> usize {
         let ([a, b], [c, d]) = (self.low, self.high);
-        let mixed = u64::from(mix([a ^ c, b.rotate_left(32) ^ d, self.ports]));
+        // An odd constant with its bits well spread: digits of the golden ratio. The upper half of the product depends on
+        // every bit below.
+        let words = a ^ c ^ b.rotate_left(32) ^ d ^ self.ports.rotate_left(16);
+        let mixed = words.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         (mixed.wrapping_mul(count as u64) >> 32) as usize
     }
 }

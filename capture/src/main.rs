@@ -220,10 +220,10 @@ fn settings(arguments: Arguments) -> anyhow::Result<Settings> {
             let pipe = Piped::new(BufWriter::new(io::stdout().lock()));
             Box::new(Outbox::new(pipe, name(&arguments.shipping)?, run_name()))
         }
-        None => Box::new(Lines(BufWriter::new(io::stdout().lock()))),
+        None => Box::new(Lines::to(BufWriter::new(io::stdout().lock()))),
         Some(path) => {
             let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
-            Box::new(Lines(BufWriter::new(file.with_context(|| path.display().to_string())?)))
+            Box::new(Lines::to(BufWriter::new(file.with_context(|| path.display().to_string())?)))
         }
     };
     let source = match arguments.read {

@@ -6,7 +6,7 @@
 use flow::{Close, Flow, FlowId, Timestamp, Transport};
 
 use crate::connection::points::Points;
-use crate::connection::table::{Queue, Table};
+use crate::connection::table::{Queue, Slot, Table};
 use crate::connection::{Conclude, Connection, Context};
 use crate::engine::Limits;
 use crate::key::Key;
@@ -66,17 +66,36 @@ impl Counts {
 /// A part of the table.
 #[derive(Debug)]
 pub(crate) struct Partition {
-    limits: Limits,
     table: Table,
+    account: Account,
+}
+
+/// What is known of the connections of a part taken together, and what is to be said of some.
+#[derive(Debug)]
+struct Account {
+    limits: Limits,
+    /// How many payload bytes their openings hold.
     held: usize,
-    pub(crate) counts: Counts,
-    pub(crate) out: Vec<Report>,
+    counts: Counts,
+    out: Vec<Report>,
 }
 
 impl Partition {
     /// Makes a part with these bounds, which are its own share.
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, table: Table::default(), held: 0, counts: Counts::default(), out: Vec::new() }
+        let account = Account { limits, held: 0, counts: Counts::default(), out: Vec::new() };
+        Self { table: Table::default(), account }
+    }
+
+    /// Returns what it came to so far.
+    pub(crate) const fn counts(&self) -> Counts {
+        self.account.counts
+    }
+
+    /// Returns what has become known, to be taken.
+    #[inline]
+    pub(crate) const fn out(&mut self) -> &mut Vec<Report> {
+        &mut self.account.out
     }
 
     /// Hashes a key as this part of the table does.
@@ -101,7 +120,31 @@ impl Partition {
         now: Timestamp,
         conclude: &mut impl Conclude,
     ) {
-        let place = match self.current(hash, hint, &packet.key) {
+        let Self { table, account } = self;
+        if let Some(place) = hint
+            && let Some(slot) = table.slot_mut(place)
+            && slot.connection.key == packet.key
+            && !packet.begins()
+        {
+            if let Some(queue) = account.take(slot, packet, context, now, conclude) {
+                table.touch(place, queue, now);
+            }
+            return;
+        }
+        self.search(hash, packet, context, now, conclude);
+    }
+
+    /// Takes a packet that may begin a connection, or whose connection stands elsewhere than it was thought to.
+    #[inline(never)]
+    fn search(
+        &mut self,
+        hash: u64,
+        packet: &Packet<'_>,
+        context: Context<'_>,
+        now: Timestamp,
+        conclude: &mut impl Conclude,
+    ) {
+        let place = match self.table.find(hash, &packet.key) {
             Some(place) if !self.is_replaced(place, packet) => place,
             Some(place) => {
                 self.end(place, Close::Reused, conclude);
@@ -109,60 +152,13 @@ impl Partition {
             }
             None => self.track(packet, context, now, conclude),
         };
-        let Some(slot) = self.table.slot_mut(place) else { return };
-        if slot.connection.count(packet, context) {
-            self.look(place, packet, now, conclude);
-            return;
-        }
-        let queue = slot.connection.queue();
-        if slot.is_stale(queue, now) {
-            self.table.touch(place, queue, now);
+        let Self { table, account } = self;
+        let Some(slot) = table.slot_mut(place) else { return };
+        if let Some(queue) = account.take(slot, packet, context, now, conclude) {
+            table.touch(place, queue, now);
         }
     }
 
-    /// Lets a connection look at a packet, and notes what that did to it.
-    #[inline(never)]
-    fn look(&mut self, place: u32, packet: &Packet<'_>, now: Timestamp, conclude: &mut impl Conclude) {
-        let Some(slot) = self.table.slot_mut(place) else { return };
-        let connection = &mut slot.connection;
-        let mut change = connection.look(packet, conclude);
-        let (before, after) = change.held;
-        if before != after {
-            let mut total = self.held.saturating_sub(before).saturating_add(after);
-            if total > self.limits.held_bytes {
-                total = total.saturating_sub(after);
-                change.settled |= connection.give_up(conclude);
-                self.counts.given_up = self.counts.given_up.saturating_add(1);
-            }
-            self.held = total;
-        }
-        if change.settled && self.limits.report_settled {
-            self.out.push(connection.report(Close::Open));
-        }
-        if change.spoke {
-            self.counts.flows = self.counts.flows.saturating_add(1);
-            if connection.key.transport() == Transport::Tcp {
-                let count = if connection.seen_from_start() {
-                    &mut self.counts.from_start
-                } else {
-                    &mut self.counts.mid_stream
-                };
-                *count = count.saturating_add(1);
-            }
-        }
-        let queue = connection.queue();
-        if slot.is_stale(queue, now) {
-            self.table.touch(place, queue, now);
-        }
-    }
-
-    /// Finds a connection, at the place where it was found a moment ago if it still stands there.
-    #[inline]
-    fn current(&self, hash: u64, hint: Option<u32>, key: &Key) -> Option<u32> {
-        hint.filter(|place| self.table.is_at(*place, key)).or_else(|| self.table.find(hash, key))
-    }
-
-    #[inline]
     fn is_replaced(&self, place: u32, packet: &Packet<'_>) -> bool {
         packet.begins() && self.table.get(place).is_some_and(|connection| connection.replaced_by(packet))
     }
@@ -174,13 +170,13 @@ impl Partition {
         now: Timestamp,
         conclude: &mut impl Conclude,
     ) -> u32 {
-        while self.table.len() >= self.limits.connections.max(1) {
+        while self.table.len() >= self.account.limits.connections.max(1) {
             let Some((oldest, _)) = Queue::ALL.into_iter().find_map(|queue| self.table.oldest(queue)) else {
                 break;
             };
             self.evict(oldest, conclude);
         }
-        while self.table.count(Queue::Silent) >= self.limits.silent.max(1) {
+        while self.table.count(Queue::Silent) >= self.account.limits.silent.max(1) {
             let Some((oldest, _)) = self.table.oldest(Queue::Silent) else { break };
             self.evict(oldest, conclude);
         }
@@ -188,7 +184,7 @@ impl Partition {
     }
 
     fn evict(&mut self, place: u32, conclude: &mut impl Conclude) {
-        self.counts.evicted = self.counts.evicted.saturating_add(1);
+        self.account.counts.evicted = self.account.counts.evicted.saturating_add(1);
         self.end(place, Close::Evicted, conclude);
     }
 
@@ -200,7 +196,7 @@ impl Partition {
         conclude: &mut impl Conclude,
     ) -> Vec<(Timestamp, u32, Overdue)> {
         let empty = self.idle(Queue::Silent);
-        while !self.limits.report_empty
+        while !self.account.limits.report_empty
             && let Some((place, last)) = self.table.oldest(Queue::Silent)
             && now.since(last) > empty
         {
@@ -238,9 +234,9 @@ impl Partition {
                 let connection = &mut slot.connection;
                 let held = connection.held();
                 if connection.rest(conclude) {
-                    self.held = self.held.saturating_sub(held);
-                    if self.limits.report_settled {
-                        self.out.push(connection.report(Close::Open));
+                    self.account.held = self.account.held.saturating_sub(held);
+                    if self.account.limits.report_settled {
+                        self.account.out.push(connection.report(Close::Open));
                     }
                 }
                 // Asked once: its next packet brings it back.
@@ -251,7 +247,7 @@ impl Partition {
 
     /// Counts and drops what will not be reported at the end.
     pub(crate) fn drop_unreported(&mut self, conclude: &mut impl Conclude) {
-        if !self.limits.report_empty {
+        if !self.account.limits.report_empty {
             let silent = |place: &u32| self.table.get(*place).is_some_and(Connection::silent);
             let empty: Vec<u32> = self.table.places().filter(silent).collect();
             for place in empty {
@@ -272,23 +268,75 @@ impl Partition {
 
     pub(crate) fn end(&mut self, place: u32, close: Close, conclude: &mut impl Conclude) {
         let Some(connection) = self.table.remove(place) else { return };
-        self.held = self.held.saturating_sub(connection.held());
+        self.account.held = self.account.held.saturating_sub(connection.held());
         if connection.silent() {
-            self.counts.empty = self.counts.empty.saturating_add(1);
-            if !self.limits.report_empty {
+            self.account.counts.empty = self.account.counts.empty.saturating_add(1);
+            if !self.account.limits.report_empty {
                 return;
             }
         }
-        self.out.push(connection.finish(close, conclude));
+        self.account.out.push(connection.finish(close, conclude));
     }
 
     fn idle(&self, queue: Queue) -> i64 {
         let seconds = |seconds: u32| i64::from(seconds).saturating_mul(1_000_000_000);
         match queue {
-            Queue::Silent => seconds(self.limits.silent_idle),
+            Queue::Silent => seconds(self.account.limits.silent_idle),
             Queue::Closed => LINGER,
-            Queue::Datagram => seconds(self.limits.udp_idle),
-            Queue::Opening | Queue::Open => seconds(self.limits.tcp_idle),
+            Queue::Datagram => seconds(self.account.limits.udp_idle),
+            Queue::Opening | Queue::Open => seconds(self.account.limits.tcp_idle),
+        }
+    }
+}
+
+impl Account {
+    /// Gives a connection a packet; returns the queue that it is to go to the end of, if it is.
+    #[inline(always)]
+    fn take(
+        &mut self,
+        slot: &mut Slot,
+        packet: &Packet<'_>,
+        context: Context<'_>,
+        now: Timestamp,
+        conclude: &mut impl Conclude,
+    ) -> Option<Queue> {
+        if slot.connection.count(packet, context) {
+            self.look(&mut slot.connection, packet, conclude);
+        } else if packet.turns() == 0 && slot.is_recent(now) {
+            // Nothing that says which queue it belongs to has changed.
+            return None;
+        }
+        let queue = slot.connection.queue();
+        slot.is_stale(queue, now).then_some(queue)
+    }
+
+    /// Lets a connection look at a packet, and notes what that did to it.
+    #[inline(never)]
+    fn look(&mut self, connection: &mut Connection, packet: &Packet<'_>, conclude: &mut impl Conclude) {
+        let mut change = connection.look(packet, conclude);
+        let (before, after) = change.held;
+        if before != after {
+            let mut total = self.held.saturating_sub(before).saturating_add(after);
+            if total > self.limits.held_bytes {
+                total = total.saturating_sub(after);
+                change.settled |= connection.give_up(conclude);
+                self.counts.given_up = self.counts.given_up.saturating_add(1);
+            }
+            self.held = total;
+        }
+        if change.settled && self.limits.report_settled {
+            self.out.push(connection.report(Close::Open));
+        }
+        if change.spoke {
+            self.counts.flows = self.counts.flows.saturating_add(1);
+            if connection.key.transport() == Transport::Tcp {
+                let count = if connection.seen_from_start() {
+                    &mut self.counts.from_start
+                } else {
+                    &mut self.counts.mid_stream
+                };
+                *count = count.saturating_add(1);
+            }
         }
     }
 }
@@ -323,7 +371,7 @@ mod tests {
             let packet = packet::alone(&frame).unwrap();
             let context = Context { at: now, point: 0, tunnels: &[] };
             part.packet((part.hash(&packet.key), None), &packet, context, now, &mut memory);
-            assert!(part.held > 0);
+            assert!(part.account.held > 0);
             let later = Timestamp::from_nanos(now.as_nanos() + 2_000_000_000);
             let resting = part.overdue(later, &mut memory);
             assert!(matches!(resting.as_slice(), [(_, _, Overdue::Rest)]));
@@ -335,6 +383,6 @@ mod tests {
         for place in places {
             part.end(place, Close::CaptureEnd, &mut memory);
         }
-        assert_eq!(part.held, 0);
+        assert_eq!(part.account.held, 0);
     }
 }

@@ -388,7 +388,7 @@ impl Conclude for Outbox {
 impl Outbox {
     fn reports(&mut self, part: &mut Partition) {
         let moment = self.moment;
-        self.events.extend(part.out.drain(..).map(|report| (moment, Event::Report(Box::new(report)))));
+        self.events.extend(part.out().drain(..).map(|report| (moment, Event::Report(Box::new(report)))));
     }
 }
 
@@ -421,7 +421,7 @@ fn answer(
 ) -> bool {
     let mut counts = Counts::default();
     for part in parts {
-        counts.add(part.counts);
+        counts.add(part.counts());
     }
     done.send(Answer { events: std::mem::take(&mut outbox.events), counts, spare, over }).is_ok()
 }
@@ -502,7 +502,7 @@ impl Held {
         let context = Context { at: self.at, point: self.point, tunnels };
         let hash = part.hash(&packet.key);
         part.packet((hash, None), &packet, context, self.now, outbox);
-        if !part.out.is_empty() {
+        if !part.out().is_empty() {
             outbox.reports(part);
         }
     }

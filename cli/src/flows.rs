@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use analyzer::translation::other_sides;
 use capture::engine::Limits;
-use flow::Flow;
+use flow::{Flow, JsonWriter};
 
 use crate::args::{Flows, FlowsOutput};
 use crate::exit::{Fatal, Status};
@@ -37,14 +37,14 @@ pub(crate) fn run(options: &Flows) -> Result<Status, Fatal> {
 fn ndjson(files: &[PathBuf], limits: Limits, threads: usize) -> Result<Status, Fatal> {
     let out = BufWriter::with_capacity(BLOCK, io::stdout().lock());
     let out = RefCell::new(out);
-    let mut line = Vec::new();
+    let (mut writer, mut line) = (JsonWriter::default(), Vec::new());
     let (mut coverage, status) = input::observe(
         files,
         limits,
         threads,
         |flow| -> io::Result<()> {
             line.clear();
-            flow.write_json(&mut line);
+            writer.write(&flow, &mut line);
             line.push(b'\n');
             out.borrow_mut().write_all(&line)
         },

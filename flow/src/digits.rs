@@ -1,4 +1,4 @@
-//! Decimal digits, two at a time.
+//! Digits, two at a time.
 
 use std::net::Ipv4Addr;
 
@@ -12,6 +12,24 @@ const PAIRS: [[u8; 2]; 100] = {
     }
     pairs
 };
+
+/// The hex digits of every byte.
+const HEX: [[u8; 2]; 256] = {
+    let digits = *b"0123456789abcdef";
+    let mut pairs = [[b'0'; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [digits[byte >> 4], digits[byte & 0x0f]];
+        byte += 1;
+    }
+    pairs
+};
+
+/// Returns the two hex digits of a byte.
+#[inline]
+pub(crate) fn hex(byte: u8) -> [u8; 2] {
+    HEX.get(usize::from(byte)).copied().unwrap_or_default()
+}
 
 /// Returns the two digits of a number below 100.
 #[inline]

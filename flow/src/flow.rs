@@ -6,7 +6,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::wire_form::WireForm;
-use crate::{CommunityId, Endpoint, Protocol, Security, Timestamp, TlsSession, Transport, Tunnel, Upgrade};
+use crate::{
+    CommunityId, Endpoint, Protocol, Security, Timestamp, TlsSession, Transport, Tunnel, Upgrade, digits,
+};
 
 /// One TCP connection or UDP flow, as observed.
 ///
@@ -163,10 +165,8 @@ impl TcpHandshake {
 
 /// Writes bytes as twice as many hex digits.
 fn hex(bytes: &[u8], text: &mut [u8]) {
-    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
-        for (digit, value) in pair.iter_mut().zip([byte >> 4, byte & 0x0f]) {
-            *digit = value + if value < 10 { b'0' } else { b'a' - 10 };
-        }
+    for (pair, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
+        *pair = digits::hex(*byte);
     }
 }
 

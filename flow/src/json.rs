@@ -5,13 +5,69 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::digits::{Digits, Dotted};
 use crate::{Certificate, Endpoint, Evidence, Flow, Security, TlsSession, Tunnel};
 
+/// How many sessions a writer remembers the text of, at most: a power of two.
+const SESSIONS: usize = 512;
+
+/// Writes flows as JSON. What the engine found many times is one in memory, and its text is made once.
+#[derive(Debug, Default)]
+pub struct JsonWriter {
+    sessions: Vec<Option<Known>>,
+}
+
+/// A session, and its text up to the word on the client's certificate, which is each flow's own, and from there on.
+#[derive(Debug)]
+struct Known {
+    /// Kept, so that nothing else comes to stand where it does.
+    session: Arc<TlsSession>,
+    text: Vec<u8>,
+    split: usize,
+}
+
+impl JsonWriter {
+    /// Appends a flow's JSON to `out`, without a line break.
+    pub fn write(&mut self, flow: &Flow, out: &mut Vec<u8>) {
+        flow.write(out, |json, session, client_auth| {
+            let (before, after) = self.session(session);
+            json.0.extend_from_slice(before);
+            json.raw(client_auth);
+            json.0.extend_from_slice(after);
+        });
+    }
+
+    /// Returns both parts of a session's text.
+    fn session(&mut self, session: &Arc<TlsSession>) -> (&[u8], &[u8]) {
+        if self.sessions.is_empty() {
+            self.sessions.resize_with(SESSIONS, || None);
+        }
+        // Multiplied by digits of the golden ratio, the upper bits depend on all of where it stands.
+        let mixed = (Arc::as_ptr(session).addr() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let place = (mixed >> 32) as usize % SESSIONS;
+        let Some(known) = self.sessions.get_mut(place) else { return (&[], &[]) };
+        if known.as_ref().is_some_and(|known| !Arc::ptr_eq(&known.session, session)) {
+            *known = None;
+        }
+        let Known { text, split, .. } = known.get_or_insert_with(|| {
+            let (mut text, mut split) = (Vec::new(), 0);
+            Json(&mut text).session(session, |json| split = json.0.len());
+            Known { session: session.clone(), text, split }
+        });
+        text.split_at_checked(*split).unwrap_or_default()
+    }
+}
+
 impl Flow {
-    /// Appends the flow's JSON to `out`, without a line break.
+    /// Appends the flow's JSON to `out`, without a line break. A [`JsonWriter`] is quicker for many.
     pub fn write_json(&self, out: &mut Vec<u8>) {
+        self.write(out, |json, session, client_auth| json.session(session, |json| json.raw(client_auth)));
+    }
+
+    /// Writes the flow, and its session of TLS, if it has one, as is said with the word on the client's certificate.
+    fn write(&self, out: &mut Vec<u8>, write: impl FnOnce(&mut Json<'_>, &Arc<TlsSession>, &str)) {
         let Evidence { proof, reason } = self.security.evidence();
         let mut json = Json(out);
         let mut head = *HEAD;
@@ -52,7 +108,7 @@ impl Flow {
         json.optional(self.upgrade, |json, upgrade| json.name(upgrade.name()));
         json.raw(",\"tls\":");
         match &self.security {
-            Security::Tls(session, client) => json.session(session, client.word().name()),
+            Security::Tls(session, client) => write(&mut json, session, client.word().name()),
             Security::Plaintext(_) | Security::Opaque(_) | Security::Unknown(_) => json.raw("null"),
         }
         json.raw(if self.from_start { ",\"from_start\":true" } else { ",\"from_start\":false" });
@@ -178,7 +234,8 @@ impl Json<'_> {
         self.raw("]");
     }
 
-    fn session(&mut self, session: &TlsSession, client_auth: &str) {
+    /// Appends a session, and where it is due, what is said of the client's certificate.
+    fn session(&mut self, session: &TlsSession, client_auth: impl FnOnce(&mut Self)) {
         self.raw("{\"version\":");
         self.optional(session.version, |json, version| json.name(version.name()));
         self.raw(",\"quic\":");
@@ -198,7 +255,7 @@ impl Json<'_> {
         self.raw(",\"outcome\":\"");
         self.raw(session.outcome.name());
         self.raw("\",\"client_auth\":\"");
-        self.raw(client_auth);
+        client_auth(self);
         self.raw("\",\"ja4\":");
         self.optional(session.ja4.as_deref(), Self::text);
         self.raw(",\"ech\":");

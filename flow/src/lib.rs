@@ -28,6 +28,7 @@ pub use community_id::CommunityId;
 pub use coverage::Coverage;
 pub use endpoint::{Endpoint, Transport};
 pub use flow::{Close, Flow, FlowId, LOOPBACK, PerSide, Side, TcpHandshake};
+pub use json::JsonWriter;
 pub use protocol::{Protocol, Upgrade};
 pub use security::{AuthWord, Class, ClientAuth, Evidence, Presented, Proof, Security, Withheld};
 pub use time::Timestamp;

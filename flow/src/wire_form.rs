@@ -200,6 +200,7 @@ impl<'a> TlsForm<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::JsonWriter;
     use crate::{Protocol, Reason};
 
     fn sample(security: Security) -> Flow {
@@ -296,6 +297,29 @@ mod tests {
         flow.seen_at = vec!["eth0".into(), "\"".into()];
         (flow.protocol, flow.upgrade, flow.from_start, flow.tcp_handshake) = (None, None, false, None);
         assert_eq!(line(&flow), serde_json::to_string(&flow).unwrap());
+    }
+
+    #[test]
+    fn a_writer_says_the_same_of_every_flow_however_many_sessions_there_are() {
+        let session = |number: usize| {
+            let sni = Some(format!("host-{number}.example"));
+            Arc::new(TlsSession { sni, ..TlsSession::default() })
+        };
+        // More than it remembers, some of them gone when others come to stand in their places.
+        let kept: Vec<_> = (0..800).map(session).collect();
+        let mut writer = JsonWriter::default();
+        for number in 0..4_000 {
+            let session = if number % 3 == 0 { session(number) } else { kept[number % 800].clone() };
+            let client = if number % 2 == 0 {
+                ClientAuth::Hidden(Reason::Resumed)
+            } else {
+                ClientAuth::Proved(Presented::Sent, Evidence::WIRE)
+            };
+            let flow = sample(Security::Tls(session, client));
+            let mut text = Vec::new();
+            writer.write(&flow, &mut text);
+            assert_eq!(String::from_utf8(text).unwrap(), line(&flow));
+        }
     }
 
     #[test]

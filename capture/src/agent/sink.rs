@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use flow::{Coverage, Flow};
+use flow::{Coverage, Flow, JsonWriter};
 
 /// What waits for the collector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,15 +54,29 @@ pub trait Sink {
 
 /// One JSON object a line: standard output, or a file.
 #[derive(Debug)]
-pub struct Lines<W>(pub W);
+pub struct Lines<W> {
+    out: W,
+    writer: JsonWriter,
+    line: Vec<u8>,
+}
+
+impl<W: Write> Lines<W> {
+    /// Writes to this.
+    #[must_use]
+    pub fn to(out: W) -> Self {
+        Self { out, writer: JsonWriter::default(), line: Vec::new() }
+    }
+}
 
 impl<W: Write> Sink for Lines<W> {
     fn flow(&mut self, flow: &Flow) -> io::Result<()> {
-        serde_json::to_writer(&mut self.0, flow)?;
-        self.0.write_all(b"\n")
+        self.line.clear();
+        self.writer.write(flow, &mut self.line);
+        self.line.push(b'\n');
+        self.out.write_all(&self.line)
     }
 
     fn flush(&mut self, _: &Coverage) -> io::Result<()> {
-        self.0.flush()
+        self.out.flush()
     }
 }

@@ -358,7 +358,9 @@ impl Connection {
     /// Asks the opening for its answer; returns whether there is one now.
     fn settle(&mut self, ended: bool, conclude: &mut impl Conclude) -> bool {
         let from_start = self.seen_from_start();
-        self.wake();
+        if let State::Waiting(_) = self.state {
+            self.wake();
+        }
         let State::Opening(opening) = &mut self.state else { return false };
         let roles_known = self.roles == Roles::Known;
         let answer = opening.answer(&mut self.client, roles_known, from_start, self.key, ended);

@@ -73,7 +73,13 @@ impl Slot {
     /// Tells whether the connection belongs at the end of a queue and is not near it.
     #[inline]
     pub(crate) fn is_stale(&self, queue: Queue, now: Timestamp) -> bool {
-        self.queue != Some(queue) || self.queued_at != Moment::of(now)
+        self.queue != Some(queue) || !self.is_recent(now)
+    }
+
+    /// Tells whether the connection was put at the end of its queue a moment ago.
+    #[inline]
+    pub(crate) fn is_recent(&self, now: Timestamp) -> bool {
+        self.queued_at == Moment::of(now)
     }
 }
 

@@ -428,9 +428,17 @@ fn embedded(bytes: &[u8], from: &mut usize, probe: fn(&[u8]) -> Probe) -> Option
 }
 
 /// Tells whether a record that is looked for anywhere may begin in these bytes, perhaps with the last of them.
+#[inline]
 pub(crate) fn may_begin_record(bytes: &[u8]) -> bool {
+    // Most messages have neither byte; few are so long that a search pays.
+    if bytes.len() < SEARCHED && !bytes.iter().fold(false, |found, byte| found | matches!(byte, 21 | 22)) {
+        return false;
+    }
     memchr2_iter(21, 22, bytes).any(|at| matches!(bytes.get(at..), Some([_] | [_, 3] | [_, 3, 0..=4, ..])))
 }
+
+/// From how many bytes on a search by SIMD is quicker than looking at each.
+const SEARCHED: usize = 32;
 
 /// Judges what no probe recognised.
 fn unrecognised(opening: &Opening<'_>) -> Detected {

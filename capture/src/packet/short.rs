@@ -41,17 +41,18 @@ pub(crate) fn plain<'a>(frame: &Frame<'a>) -> Option<Packet<'a>> {
     if frame.link != LinkType::ETHERNET || frame.original_len as usize != frame.bytes.len() {
         return None;
     }
-    let (&[.., 0x08, 0x00], bytes) = frame.bytes.split_first_chunk::<14>()? else { return None };
-    let (ip, bytes) = bytes.split_first_chunk::<20>()?;
+    let (ethernet, bytes) = frame.bytes.split_first_chunk::<14>()?;
+    let (heads, options) = bytes.split_first_chunk::<40>()?;
+    let (ip, header) = heads.split_first_chunk::<20>()?;
+    let header = header.first_chunk::<20>()?;
     let &[0x45, _, l0, l1, i0, i1, place, 0, _, TCP, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = ip else {
         return None;
     };
     // Neither more fragments nor an offset.
-    if place & 0x3f != 0 {
+    if !ethernet.ends_with(&[0x08, 0x00]) || place & 0x3f != 0 {
         return None;
     }
-    let bytes = bytes.get(..usize::from(u16::from_be_bytes([l0, l1])).checked_sub(20)?)?;
-    let (header, options) = bytes.split_first_chunk::<20>()?;
+    let options = options.get(..usize::from(u16::from_be_bytes([l0, l1])).checked_sub(40)?)?;
     let (tcp, length) = tcp_fields(header, options)?;
     let &[p0, p1, q0, q1, ..] = header;
     let (key, way) = Key::of_tcp4(

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use flow::delivery::{Heading, VERSION};
-use flow::{Coverage, Flow};
+use flow::{Coverage, Flow, JsonWriter};
 
 use super::sender::Sender;
 use super::spool::Writer;
@@ -32,6 +32,7 @@ pub struct Outbox<C> {
     carrier: C,
     agent: String,
     run: String,
+    writer: JsonWriter,
     lines: Vec<u8>,
     flows: u64,
     /// The account as it was last told.
@@ -82,8 +83,8 @@ impl<C: Carrier> Outbox<C> {
     /// Takes what carries deliveries, and the names of the agent and of this run.
     #[must_use]
     pub fn new(carrier: C, agent: String, run: String) -> Self {
-        let (lines, coverage) = (Vec::new(), Coverage::default());
-        Self { carrier, agent, run, lines, flows: 0, coverage, delivered: None }
+        let (writer, lines, coverage) = (JsonWriter::default(), Vec::new(), Coverage::default());
+        Self { carrier, agent, run, writer, lines, flows: 0, coverage, delivered: None }
     }
 
     /// Delivers what was gathered, with all that this run has covered so far.
@@ -106,7 +107,7 @@ impl<C: Carrier> Outbox<C> {
 
 impl<C: Carrier> Sink for Outbox<C> {
     fn flow(&mut self, flow: &Flow) -> io::Result<()> {
-        serde_json::to_writer(&mut self.lines, flow)?;
+        self.writer.write(flow, &mut self.lines);
         self.lines.push(b'\n');
         self.flows = self.flows.saturating_add(1);
         // At an agent's end every open flow comes at once: more than a collector takes in one delivery.
