@@ -816,6 +816,47 @@ fn routes_of_a_namespace_that_is_not_imported_lead_to_no_subset() {
     }
 }
 
+/// `sidecar.go`, `serviceMatchingVirtualServicePorts`.
+#[test]
+fn a_virtual_service_brings_the_ports_that_it_names() {
+    let far =
+        |kind: &str, name: &str, more: &str| object(kind, name, "far", "", &format!("spec: {{{more}}}"));
+    let server =
+        pod("server-1", "10.0.1.1", ", labels: {app: server, security.istio.io/tlsMode: istio}", PROXY)
+            .replace("namespace: web", "namespace: far");
+    let ports = format!("{HTTP}, {{name: tcp, port: 90, targetPort: 9090}}");
+    let service = far(
+        "Service",
+        "server",
+        &format!("clusterIP: 10.96.0.2, selector: {{app: server}}, ports: [{ports}]"),
+    );
+    let sidecar = |port: &str| spec("Sidecar", "own", "web", &format!("egress: [{{hosts: ['./*']{port}}}]"));
+    let routes = |port: &str| {
+        let to = format!("destination: {{host: server.far.svc.cluster.local{port}}}");
+        spec(
+            "VirtualService",
+            "own",
+            "web",
+            &format!("hosts: [own.example.com], http: [{{route: [{{{to}}}]}}]"),
+        )
+    };
+    let entry = ", port: {number: 90, name: tcp, protocol: TCP}";
+    for (listener, port, http, tcp) in [
+        ("", "", true, true),
+        ("", ", port: {number: 80}", true, false),
+        ("", ", port: {number: 90}", false, true),
+        (entry, "", false, true),
+        (entry, ", port: {number: 80}", false, true),
+    ] {
+        let documents = [client(), server.clone(), service.clone(), sidecar(listener), routes(port)];
+        let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
+        for (wire, known) in [(8080, http), (9090, tcp)] {
+            let tls = if known { json!("ISTIO_MUTUAL") } else { json!(null) };
+            check(&documents, &format!("10.0.1.1:{wire}"), None, &json!({"client_tls": tls}));
+        }
+    }
+}
+
 #[test]
 fn a_backend_tls_policy_lies_under_rules_that_are_exported_alike() {
     let policy = backend_policy("group: '', kind: Service, name: server");

@@ -43,6 +43,8 @@ pub struct HostService {
     pub endpoints: Vec<HostEndpoint>,
     /// Namespaces it is visible in; empty for all.
     pub export_to: Vec<String>,
+    /// Whether istiod does not know it.
+    pub undiscovered: bool,
 }
 
 /// One port of a host.
@@ -218,6 +220,7 @@ impl Mesh {
             addresses: service.cluster_ips.iter().copied().map(IpNet::from).collect(),
             ports,
             endpoints,
+            undiscovered: service.undiscovered,
             export_to: service.export_to.clone().unwrap_or_else(|| self.config.service_export_to.clone()),
         }
     }
@@ -295,6 +298,7 @@ impl Mesh {
             addresses: entry.addresses.clone(),
             ports,
             endpoints,
+            undiscovered: false,
             export_to: if entry.export_to.is_empty() {
                 self.config.service_export_to.clone()
             } else {

@@ -16,8 +16,8 @@ use crate::mesh::node::Node;
 use crate::mesh::notes::Notes;
 use crate::mesh::peer_authentication::PeerAuthentication;
 use crate::mesh::pod::Pod;
+use crate::mesh::reading::Revisions;
 use crate::mesh::refusal::{self, Refusal};
-use crate::mesh::revision::Revisions;
 use crate::mesh::schema;
 use crate::mesh::service::{EndpointSlice, Service};
 use crate::mesh::service_entry::{ServiceEntry, WorkloadEntry};
@@ -172,7 +172,7 @@ impl Resources {
 
     /// Settles what takes all objects together.
     fn settle(&mut self) {
-        self.leave_out_other_revisions();
+        self.leave_out_unread();
         self.attach_listener_sets();
     }
 

@@ -1,6 +1,7 @@
 //! MeshConfig: the `istio` ConfigMap.
 
 use crate::mesh::meta::{Meta, texts};
+use crate::mesh::network_policy::Selector;
 use crate::mesh::node::{Node, Value};
 
 /// The settings that change an answer, with Istio's defaults.
@@ -32,6 +33,8 @@ pub struct MeshConfig {
     pub tls_min_version: Option<String>,
     /// Suites of gateways and of originated TLS other than the mesh's own, by OpenSSL name; empty for Istio's own.
     pub tls_cipher_suites: Vec<String>,
+    /// Which namespaces istiod takes, by their labels: one of these selects them. Empty for all.
+    pub discovery_selectors: Vec<Selector>,
     /// Default visibility of Services.
     pub service_export_to: Vec<String>,
     /// Default visibility of VirtualServices.
@@ -60,6 +63,7 @@ impl Default for MeshConfig {
             mesh_cipher_suites: Vec::new(),
             tls_min_version: None,
             tls_cipher_suites: Vec::new(),
+            discovery_selectors: Vec::new(),
             service_export_to: Vec::new(),
             virtual_service_export_to: Vec::new(),
             destination_rule_export_to: Vec::new(),
@@ -72,6 +76,14 @@ impl Default for MeshConfig {
 impl MeshConfig {
     /// Reads the YAML of `data.mesh`, whose first line stands at `first_line` of its file.
     pub(crate) fn read(mesh: &Node, first_line: u32) -> Self {
+        // Kubernetes' own form, whose labels are names of the user's.
+        let selectors = mesh.get("discoverySelectors").or_else(|| mesh.get("discovery_selectors"));
+        let discovery_selectors = selectors
+            .map(Node::items)
+            .unwrap_or_default()
+            .iter()
+            .map(|one| Selector::read(Some(one)))
+            .collect();
         let mut mesh = mesh.clone();
         json_names(&mut mesh);
         let line = |field: &str| {
@@ -107,6 +119,7 @@ impl MeshConfig {
             mesh_cipher_suites: texts(mesh.at(&["meshMTLS", "cipherSuites"])),
             tls_min_version: version(&["tlsDefaults", "minProtocolVersion"]),
             tls_cipher_suites: texts(mesh.at(&["tlsDefaults", "cipherSuites"])),
+            discovery_selectors,
             service_export_to: texts(mesh.get("defaultServiceExportTo")),
             virtual_service_export_to: texts(mesh.get("defaultVirtualServiceExportTo")),
             destination_rule_export_to: texts(mesh.get("defaultDestinationRuleExportTo")),

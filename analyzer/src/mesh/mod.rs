@@ -7,8 +7,8 @@ mod index;
 mod lookup;
 mod manifest;
 mod notes;
+mod reading;
 mod refusal;
-mod revision;
 mod schema;
 pub(crate) mod spelling;
 

@@ -24,6 +24,8 @@ pub struct Service {
     pub ports: Vec<ServicePort>,
     /// Namespaces it is exported to (annotation `networking.istio.io/exportTo`); absent for the mesh's default.
     pub export_to: Option<Vec<String>>,
+    /// Whether istiod does not know it: its namespace is in none of MeshConfig's `discoverySelectors`.
+    pub undiscovered: bool,
 }
 
 /// One port of a Service.
@@ -193,6 +195,7 @@ impl Service {
                 .filter(|labels| !labels.is_empty()),
             ports,
             export_to,
+            undiscovered: false,
             meta,
         }
     }

@@ -66,6 +66,7 @@ pub const RULES: &[(&str, &str)] = &[
         "client.whole-port",
         "a TCP ServiceEntry without addresses takes every connection to its port that has no other owner, unless proxies answer DNS with addresses that Istio assigns",
     ),
+    ("control-plane.discovery", "istiod takes the namespaces that MeshConfig selects, and nothing in others"),
     (
         "control-plane.revision",
         "istiod reads the objects without a revision, and those that its own is written on",

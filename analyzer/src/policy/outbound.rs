@@ -244,6 +244,14 @@ fn unknown_destination(
         Some((Hidden::NotExported(None), behind)) => {
             format!("{} is not exported to the client", behind.host.host)
         }
+        Some((Hidden::Undiscovered, behind)) => {
+            let why = format!("{} is in no namespace of discoverySelectors", behind.host.host);
+            if let Some(config) = &mesh.config.meta {
+                let field = Some("data.mesh.discoverySelectors");
+                trace.cite("control-plane.discovery", config, field, config.line, why.clone());
+            }
+            why
+        }
         Some((Hidden::NotReady, behind)) => {
             if let Some(meta) = mesh.declaration(behind.host) {
                 trace.cite("client.ready-endpoints", meta, None, meta.line, "the endpoint is not ready");

@@ -64,6 +64,9 @@ pub fn visible<'a>(
     host: &HostService,
     port: u16,
 ) -> Result<(), Hidden<'a>> {
+    if host.undiscovered {
+        return Err(Hidden::Undiscovered);
+    }
     if !exported(&host.export_to, &host.namespace, namespace) {
         return Err(Hidden::NotExported(mesh.declaration(host)));
     }
@@ -77,11 +80,16 @@ pub fn visible<'a>(
             && covers(name, &host.host)
             && entry.port.is_none_or(|own| own == port)
     });
-    // With a VirtualService come the hosts that it leads to.
+    // With a VirtualService come the hosts that it leads to, by the ports that it names for them.
     let routed = || {
         mesh.routes_to(&host.host)
             .filter(|service| service.is_for_mesh() && routes_seen(mesh, service, namespace))
-            .any(|service| routes_imported(mesh, pod, service))
+            .any(|service| {
+                importing(mesh, pod, hosts, service).any(|entry| match entry.port {
+                    Some(own) => own == port,
+                    None => leads_to(mesh, service, host, port),
+                })
+            })
     };
     if listed || routed() { Ok(()) } else { Err(Hidden::NotImported(sidecar)) }
 }
@@ -92,15 +100,36 @@ pub fn visible<'a>(
 /// Rule `sidecar.routes`. Istio: `sidecar_simulation_test.go`, `TestSidecarRoutes`; `sidecar.go`, `VSMatches`.
 #[must_use]
 pub fn routes_imported(mesh: &Mesh, pod: &Pod, service: &VirtualService) -> bool {
-    let Some(hosts) = sidecar_for(mesh, pod).and_then(|sidecar| imported(pod, sidecar)) else { return true };
+    let hosts = sidecar_for(mesh, pod).and_then(|sidecar| imported(pod, sidecar));
+    hosts.is_none_or(|hosts| importing(mesh, pod, hosts, service).next().is_some())
+}
+
+/// The hosts that a Sidecar lists by which the routes of a VirtualService come to its client.
+fn importing<'a>(
+    mesh: &Mesh,
+    pod: &Pod,
+    hosts: &'a [Egress],
+    service: &VirtualService,
+) -> impl Iterator<Item = &'a Egress> {
     let own = &*service.meta.namespace;
-    hosts.iter().any(|entry| {
+    hosts.iter().filter(move |entry| {
         let (in_namespace, name) = namespaced(&entry.host);
         covers_namespace(in_namespace, own, &pod.meta.namespace)
             && service.hosts.iter().any(|host| {
                 let host = full_name(host, own, &mesh.config.domain);
                 covers(name, &host) || covers(&host, name)
             })
+    })
+}
+
+/// Tells whether a VirtualService leads to a host by a port: one of the destinations there names the port, or none.
+///
+/// Istio: `push_context.go`, `virtualServiceDestinations`; `sidecar.go`, `serviceMatchingVirtualServicePorts`.
+fn leads_to(mesh: &Mesh, service: &VirtualService, host: &HostService, port: u16) -> bool {
+    let own = &service.meta.namespace;
+    let mut destinations = service.routes.iter().flat_map(|route| &route.destinations);
+    destinations.any(|to| {
+        to.port.is_none_or(|own| own == port) && full_name(&to.host, own, &mesh.config.domain) == host.host
     })
 }
 
@@ -151,6 +180,8 @@ pub enum Hidden<'a> {
     NotExported(Option<&'a Meta>),
     /// A Sidecar whose egress does not list it.
     NotImported(&'a Sidecar),
+    /// `discoverySelectors` of MeshConfig, which leave its namespace out.
+    Undiscovered,
     /// The endpoint's own readiness.
     NotReady,
 }

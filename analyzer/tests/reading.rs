@@ -1,4 +1,4 @@
-//! Objects for one revision of istiod: `pkg/config/model.go`, `LabelsInRevision`.
+//! What istiod reads: `pkg/config/model.go`, `LabelsInRevision`; `pkg/kube/namespace/filter.go`.
 
 mod meshes;
 
@@ -141,4 +141,54 @@ fn a_name_that_is_a_number_is_not_read_as_another_one() {
     }
     let (mesh, errors) = load(&[&named("'1e3'", "web")]);
     assert_eq!((errors, &*mesh.peer_authentications[0].meta.name), (Vec::new(), "1e3"));
+}
+
+/// MeshConfig that takes the namespaces labelled `mesh: in`, or of a team.
+fn selecting() -> String {
+    let selectors = "discoverySelectors: [{matchLabels: {mesh: in}}, {matchExpressions: [{key: the_team, operator: Exists}]}]";
+    config("istio").replace("trustDomain: a", selectors)
+}
+
+fn namespace(name: &str, labels: &str) -> String {
+    format!("\napiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}, labels: {{{labels}}}}}\n")
+}
+
+#[test]
+fn istiod_knows_the_namespaces_that_are_selected() {
+    let policy = spec("PeerAuthentication", "own", "web", "mtls: {mode: STRICT}");
+    let documents = [client(), server(1), service(HTTP), policy, selecting()];
+    let inside =
+        json!({"server_mode": "STRICT", "client_tls": "ISTIO_MUTUAL", "client_tls_from": "auto-mtls"});
+    let outside = json!({"server_mode": "PERMISSIVE", "client_tls": null, "client_tls_from": "default"});
+    let said = |errors: &[InputError], word: &str| {
+        errors.iter().filter(|error| error.message.contains(word)).count()
+    };
+    for (labels, expected) in
+        [("mesh: in", &inside), ("the_team: a", &inside), ("mesh: out", &outside), ("", &outside)]
+    {
+        let own = namespace("web", labels);
+        let mut all: Vec<&str> = documents.iter().map(String::as_str).collect();
+        all.push(&own);
+        let (mesh, errors) = load(&all);
+        ask(&mesh, "10.0.0.1", "10.0.1.1:8080", None, expected);
+        let left_out = "Namespace/web is in none of MeshConfig's discoverySelectors";
+        assert_eq!(said(&errors, left_out), usize::from(expected == &outside), "{errors:?}");
+        assert!(errors.iter().all(|error| !error.fatal), "{errors:?}");
+    }
+    let all: Vec<&str> = documents.iter().map(String::as_str).collect();
+    let (mesh, errors) = load(&all);
+    ask(&mesh, "10.0.0.1", "10.0.1.1:8080", None, &inside);
+    assert_eq!(said(&errors, "Namespace/web is not here to tell its labels"), 1, "{errors:?}");
+}
+
+#[test]
+fn the_control_plane_s_own_namespace_is_selected_like_any_other() {
+    let policy = spec("PeerAuthentication", "own", "istio-system", "mtls: {mode: STRICT}");
+    for (labels, mode) in [("mesh: in", "STRICT"), ("mesh: out", "PERMISSIVE")] {
+        let spaces = [namespace("web", "mesh: in"), namespace("istio-system", labels)];
+        let documents = [server(1), policy.clone(), selecting()];
+        let all: Vec<&str> = documents.iter().chain(&spaces).map(String::as_str).collect();
+        let (mesh, _) = load(&all);
+        ask(&mesh, "10.0.0.1", "10.0.1.1:8080", None, &json!({"server_mode": mode}));
+    }
 }
