@@ -52,6 +52,39 @@ fn services_tell_of_gateways_whose_pods_are_not_declared() {
 }
 
 #[test]
+fn a_deployment_tells_of_the_pods_that_it_makes() {
+    let other = object("Pod", "other-0", "web", CREATED, "spec: {containers: [{name: app}]}");
+    let makes = |namespace: &str| {
+        let template =
+            "template: {metadata: {labels: {app: a, tier: front}}, spec: {containers: [{name: app}]}}";
+        spec("Deployment", "a", namespace, &format!("selector: {{matchLabels: {{app: a}}}}, {template}"))
+    };
+    let policy = |label: &str| {
+        let spec = format!("spec: {{selector: {{matchLabels: {{{label}}}}}, mtls: {{mode: STRICT}}}}");
+        object("PeerAuthentication", "x", "web", CREATED, &spec)
+    };
+    let gateway = |label: &str| {
+        let server = "{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}";
+        object(
+            "Gateway",
+            "g",
+            "web",
+            CREATED,
+            &format!("spec: {{selector: {{{label}}}, servers: [{server}]}}"),
+        )
+    };
+    for (label, namespace, of_namespace, anywhere) in [
+        ("app: a", "web", true, true),
+        ("tier: front", "web", true, true),
+        ("app: b", "web", false, false),
+        ("app: a", "far", false, true),
+    ] {
+        found("PA05", &[&other, &makes(namespace), &policy(label)], !of_namespace);
+        found("GW09", &[&other, &makes(namespace), &gateway(label)], !anywhere);
+    }
+}
+
+#[test]
 fn the_same_selector_finds_the_same_pods() {
     let service = |name: &str, namespace: &str, app: &str, target: u16| {
         let ports = format!("ports: [{{name: {name}, port: 80, targetPort: {target}}}]");

@@ -35,6 +35,9 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
     let listens = |gateway: &&Gateway| {
         survey.gateway_pods.iter().copied().chain(&mesh.pods).any(|pod| configures(mesh, gateway, pod))
             || (mesh.pods.is_empty() && !fronts(survey, gateway).is_empty())
+            || (!from_gateway_api(gateway)
+                && gateway.services.is_empty()
+                && mesh.makes_pods_with(None, &gateway.selector))
     };
     mesh.gateways
         .iter()

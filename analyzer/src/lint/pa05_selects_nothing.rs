@@ -60,6 +60,7 @@ fn has_workload(mesh: &Mesh, policy: &PeerAuthentication) -> bool {
     let mut pods = mesh.pods.iter().filter(|pod| &*pod.meta.namespace == namespace);
     let hosts = mesh.hosts.iter().filter(|host| &*host.namespace == namespace);
     pods.any(|pod| selects(selector, &pod.meta.labels))
+        || mesh.makes_pods_with(Some(namespace), selector)
         || mesh.workload_entries_with(namespace, selector).next().is_some()
         || hosts.flat_map(|host| &host.endpoints).any(|endpoint| selects(selector, &endpoint.labels))
 }

@@ -158,6 +158,14 @@ impl Mesh {
             .filter(|(_, pod)| selects(selector, &pod.meta.labels))
     }
 
+    /// Tells whether a Deployment makes pods that have all these labels: in this namespace, or where none is named anywhere.
+    #[must_use]
+    pub fn makes_pods_with(&self, namespace: Option<&str>, selector: &Labels) -> bool {
+        self.templates.iter().any(|(own, labels)| {
+            namespace.is_none_or(|namespace| **own == *namespace) && selects(selector, labels)
+        })
+    }
+
     /// Returns the WorkloadEntries of a namespace that have all these labels.
     pub fn workload_entries_with<'a>(
         &'a self,

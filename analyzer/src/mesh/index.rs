@@ -39,6 +39,8 @@ pub struct Mesh {
     pub namespaces: BTreeMap<Arc<str>, (Meta, Labels)>,
     /// Pods.
     pub pods: Vec<Pod>,
+    /// Namespace and labels of the pods that Deployments make, whether or not there are any.
+    pub templates: Vec<(Arc<str>, Labels)>,
     /// Services of Kubernetes, as declared.
     pub services: Vec<Service>,
     /// PeerAuthentications, oldest first.
@@ -153,6 +155,7 @@ impl Mesh {
                 .map(|(meta, labels)| (meta.name.clone(), (meta, labels)))
                 .collect(),
             pods: resources.pods,
+            templates: resources.templates,
             services: resources.services,
             peer_authentications: resources.peer_authentications,
             destination_rules: resources.destination_rules,

@@ -10,7 +10,7 @@ use crate::mesh::document::{DOCUMENT_BYTES, documents_of, parse};
 use crate::mesh::gateway::Gateway;
 use crate::mesh::gateway_api;
 use crate::mesh::mesh_config::MeshConfig;
-use crate::mesh::meta::{File, Labels, Meta};
+use crate::mesh::meta::{File, Labels, Meta, labels};
 use crate::mesh::network_policy::NetworkPolicy;
 use crate::mesh::node::Node;
 use crate::mesh::notes::Notes;
@@ -98,6 +98,7 @@ pub(crate) struct Resources {
     pub(crate) namespaces: Vec<(Meta, Labels)>,
     pub(crate) nodes: Vec<(Meta, Vec<std::net::IpAddr>)>,
     pub(crate) pods: Vec<Pod>,
+    pub(crate) templates: Vec<(Arc<str>, Labels)>,
     pub(crate) services: Vec<Service>,
     pub(crate) slices: Vec<EndpointSlice>,
     pub(crate) endpoints: Vec<EndpointSlice>,
@@ -201,6 +202,7 @@ impl Resources {
             namespaces,
             nodes,
             pods,
+            templates,
             services,
             slices,
             endpoints,
@@ -226,6 +228,7 @@ impl Resources {
         self.namespaces.extend_from_slice(namespaces);
         self.nodes.extend_from_slice(nodes);
         self.pods.extend_from_slice(pods);
+        self.templates.extend_from_slice(templates);
         self.services.extend_from_slice(services);
         self.slices.extend_from_slice(slices);
         self.endpoints.extend_from_slice(endpoints);
@@ -470,7 +473,11 @@ impl Resources {
                 self.istiod(&meta, node);
                 self.pods.push(Pod::read(meta, node));
             }
-            ("apps", "Deployment") => self.istiod(&meta, node),
+            ("apps", "Deployment") => {
+                self.istiod(&meta, node);
+                let template = node.at(&["spec", "template", "metadata", "labels"]);
+                self.templates.push((meta.namespace, labels(template)));
+            }
             ("", "Service") => self.services.push(Service::read(meta, node)),
             ("", "Endpoints") => self.endpoints.extend(EndpointSlice::read_endpoints(&meta, node)),
             ("", "ConfigMap") => self.config_map(&meta, node, notes),
