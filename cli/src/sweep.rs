@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use analyzer::report::Judged;
 use flow::Flow;
@@ -20,22 +20,31 @@ use crate::collect::Intake;
 /// How long is waited between two looks, at least, and how much longer at most, in milliseconds.
 const PAUSE: u64 = 5_000;
 
-/// How far a look goes back: more than a delivery may take to be looked up and recorded, twice.
+/// How many times longer than a look took is waited before the next one, so that looking stays a small part of the work.
+const SHARE: u32 = 10;
+
+/// How long is waited at most, so that no moment between two looks is older than [`BACK`] at the second.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// How far a look goes back: more than a delivery may take to be looked up and recorded, and the longest pause.
 const BACK: Duration = Duration::from_secs(60);
 
 /// How far the first one goes back: to what was recorded before a collector went away.
 const FIRST: Duration = Duration::from_secs(600);
 
 /// Looks again and again, for as long as the process runs.
+#[expect(clippy::disallowed_methods, reason = "what a look takes decides when the next one is")]
 pub(crate) async fn forever(intake: Arc<Intake>) {
     let random = RandomState::new();
     let mut within = FIRST;
     for look in 0_u64.. {
+        let began = Instant::now();
         if intake.sweep(within).await.is_err() {
             intake.mended().failures.fetch_add(1, Ordering::Relaxed);
         }
         within = BACK;
-        tokio::time::sleep(Duration::from_millis(PAUSE + random.hash_one(look) % PAUSE)).await;
+        let pause = Duration::from_millis(PAUSE + random.hash_one(look) % PAUSE);
+        tokio::time::sleep(pause.max(began.elapsed().saturating_mul(SHARE).min(LONGEST))).await;
     }
 }
 

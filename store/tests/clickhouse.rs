@@ -215,6 +215,14 @@ async fn a_server_that_hangs_is_given_up_after_the_patience() {
     }
     store.record(batch(0..1)).await.expect("it answers again");
     assert_eq!(conforming(&store).await, 1);
+    // An insert that was given up may still come to be, beside the ones that follow it: these are two who write.
+    server.signal("-STOP");
+    store.record(batch(1..2)).await.expect_err("it hangs");
+    server.signal("-CONT");
+    store.record(batch(2..3)).await.expect("it answers again");
+    let writers = "SELECT uniqExact(writer) FROM wireproof.flow";
+    let writers: u64 = server.client().query(writers).fetch_one().await.expect("a count");
+    assert_eq!(writers, 2);
 }
 
 #[tokio::test]
@@ -274,7 +282,9 @@ async fn what_was_written_twice_is_found_and_counts_once_again() {
         store.record(batch(0..5)).await.expect("a batch is kept");
         assert_eq!(contested().await, []);
         let again = |id: u8| {
-            format!("INSERT INTO {name}.flow SELECT * FROM {name}.flow WHERE bitShiftRight(id, 64) = {id}")
+            format!(
+                "INSERT INTO {name}.flow SELECT * REPLACE (1 AS writer) FROM {name}.flow WHERE bitShiftRight(id, 64) = {id}"
+            )
         };
         server.run(&again(1)).await;
         assert_eq!((contested().await, conforming(&store).await), (vec![(1, 2)], 6));
@@ -300,16 +310,39 @@ async fn what_was_written_twice_is_found_and_counts_once_again() {
             judged.translated = other.map(|id| (&sample(id << 64, 400, Class::Mtls, None).flow).into());
             judged
         };
-        let record = async |flows| {
+        let other = open(&server, &name).await;
+        let record = async |store: &Clickhouse, flows| {
             store.record(Batch { flows, ..Batch::default() }).await.expect("a batch is kept");
         };
-        record(vec![opened(300), side(8, None)]).await;
+        record(&store, vec![opened(300), side(8, None)]).await;
         assert_eq!(contested().await, []);
-        record(vec![opened(302), side(9, None)]).await;
+        record(&other, vec![opened(302), side(9, None)]).await;
         assert_eq!(contested().await, [77, 77, 8, 9].map(|id| (id, 1)));
-        record(vec![side(8, Some(9)), side(9, Some(8))]).await;
+        record(&other, vec![side(8, Some(9)), side(9, Some(8))]).await;
         store.record(Batch { gone: vec![opened(302)], ..Batch::default() }).await.expect("it is taken out");
         assert_eq!(contested().await, []);
+    })
+    .await;
+}
+
+/// The second batch is ready long before the first one is.
+#[tokio::test]
+async fn batches_that_are_handed_over_at_once_are_written_in_their_order() {
+    let Some(server) = Server::shared() else { return };
+    with_database(&server, "order", async |name| {
+        let store = open(&server, &name).await;
+        let told = |bytes: u64| {
+            let mut judged = sample(7 << 64, 100, Class::Mtls, None);
+            judged.flow.bytes.server = bytes;
+            judged
+        };
+        let mut large = batch(100..20_000);
+        large.flows.push(told(1));
+        let small = Batch { flows: vec![told(2)], ..Batch::default() };
+        let (large, small) = futures::join!(store.record(large), store.record(small));
+        large.and(small).expect("the batches are kept");
+        let found = store.flow(FlowId(7 << 64)).await.expect("it answers").expect("it is there");
+        assert_eq!(found.flow.bytes.server, 2);
     })
     .await;
 }
@@ -542,7 +575,7 @@ async fn flows_are_spread_over_shards_and_counted_together() {
         }
         let client = server.client().with_database(shard);
         client
-            .query_raw("INSERT INTO wireproof_schema (version) VALUES (7)")
+            .query_raw("INSERT INTO wireproof_schema (version) VALUES (8)")
             .execute()
             .await
             .expect("it runs");
@@ -557,7 +590,8 @@ async fn flows_are_spread_over_shards_and_counted_together() {
         };
         Batch { flows: (0..40).map(one).collect(), ..Batch::default() }
     };
-    for bytes in [1, 70, 70] {
+    let other = open(&server, shards[0]).await;
+    for (store, bytes) in [(&other, 1), (&store, 70), (&store, 70)] {
         store.record(flows(bytes)).await.expect("a batch is kept");
     }
     // The other shard has the shapes by replication, which there is none of here.
@@ -570,7 +604,7 @@ async fn flows_are_spread_over_shards_and_counted_together() {
         .await
         .expect("flows");
     assert_eq!(page.rows.len(), 40);
-    // Their names have one first half.
+    // Their names have one first half, and two wrote them.
     let contested = store.contested(Duration::from_secs(600)).await.expect("it answers");
     assert_eq!(contested.iter().filter(|found| found.times == 1).count(), 40);
     let gone = page.rows.iter().take(1).cloned().collect();

@@ -14,6 +14,7 @@ mod write;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use analyzer::mesh::Manifest;
@@ -55,6 +56,11 @@ struct Base {
     patience: Duration,
     names: Names,
     sent: std::sync::Mutex<Sent>,
+    /// By what rows say who wrote them: a number drawn by lot. 0 while it is not known how an insert ended: it may yet be written, beside the
+    /// one that says the same again, so the next one goes by another number.
+    writer: AtomicU32,
+    /// Whoever holds it makes a batch ready, and waits for its turn.
+    ready: tokio::sync::Mutex<()>,
     /// Whoever holds it writes.
     turn: tokio::sync::Mutex<()>,
 }
@@ -112,6 +118,8 @@ impl Clickhouse {
             patience,
             names: Names::default(),
             sent: std::sync::Mutex::default(),
+            writer: AtomicU32::default(),
+            ready: tokio::sync::Mutex::default(),
             turn: tokio::sync::Mutex::default(),
         };
         Ok(Self { base: Arc::new(base) })

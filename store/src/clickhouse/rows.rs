@@ -1,9 +1,13 @@
 //! Rows as they go to the server and come back; the columns are those of `schema`.
 
+use std::error::Error;
 use std::net::{IpAddr, Ipv6Addr};
 
 use analyzer::report::{Judged, Judgement, SetAside, finding_key};
 use clickhouse::Row;
+use clickhouse::native::builder::BlockBuilder;
+use clickhouse::native::encode::{Encode, ValueWriter};
+use clickhouse::native::{Block, DataTypeNode};
 use flow::{CommunityId, FlowId, PerSide, TcpHandshake, Timestamp};
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
@@ -12,17 +16,17 @@ use std::hash::Hasher as _;
 use crate::error::StoreError;
 use crate::shape::{self, Own};
 
-/// A flow's own part. `start` and `finish` are nanoseconds since the Unix epoch.
-#[derive(Debug, Clone, PartialEq, Eq, Row, Serialize, Deserialize)]
+/// A flow's own part.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FlowRow {
-    pub(super) start: i64,
+    pub(super) start: Moment,
     pub(super) id: u128,
     /// A hash of everything else in the row: another report of the flow is another version.
     pub(super) version: u64,
-    pub(super) finish: i64,
+    pub(super) finish: Moment,
     pub(super) server: Ipv6Addr,
     pub(super) client_port: u16,
-    pub(super) close: String,
+    pub(super) close: &'static str,
     pub(super) packets_client: u64,
     pub(super) packets_server: u64,
     pub(super) bytes_client: u64,
@@ -32,6 +36,21 @@ pub(super) struct FlowRow {
     pub(super) translated: Option<String>,
     /// By which flows with a Community ID are found; it follows from the rest.
     pub(super) community_id: u64,
+}
+
+/// A time, in nanoseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Moment(i64);
+
+impl Encode for Moment {
+    fn produces() -> DataTypeNode {
+        // It always reads; else the first value would be refused.
+        DataTypeNode::new("DateTime64(9, 'UTC')").unwrap_or(DataTypeNode::String)
+    }
+
+    fn encode(&self, writer: &mut ValueWriter<'_>) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(writer.write_fixed(&self.0.to_le_bytes())?)
+    }
 }
 
 /// A row of the log: a report (1), or what takes one out (-1).
@@ -65,16 +84,16 @@ impl FlowRow {
         community_id: CommunityId,
     ) -> Result<Self, StoreError> {
         let mut row = Self {
-            start: own.start.as_nanos(),
+            start: Moment(own.start.as_nanos()),
             id: own.id.0,
             version: 0,
-            finish: own.end.as_nanos(),
+            finish: Moment(own.end.as_nanos()),
             server: match server {
                 IpAddr::V4(address) => address.to_ipv6_mapped(),
                 IpAddr::V6(address) => address,
             },
             client_port: own.client_port,
-            close: own.close.name().into(),
+            close: own.close.name(),
             packets_client: own.packets.client,
             packets_server: own.packets.server,
             bytes_client: own.bytes.client,
@@ -85,7 +104,7 @@ impl FlowRow {
             community_id: community_id.folded(),
         };
         let mut hasher = SipHasher13::new();
-        hasher.write_i64(row.finish);
+        hasher.write_i64(row.finish.0);
         hasher.write_u16(row.client_port);
         hasher.write(row.close.as_bytes());
         for count in [row.packets_client, row.packets_server, row.bytes_client, row.bytes_server] {
@@ -102,6 +121,35 @@ impl FlowRow {
         row.version = hasher.finish128().h1;
         Ok(row)
     }
+}
+
+/// Makes a block of rows, by column, as the server keeps them. There must be one at least.
+pub(super) fn block(rows: &[FlowRow]) -> Result<Block, Box<dyn Error + Send + Sync>> {
+    fn column<T: Encode>(
+        block: &mut BlockBuilder,
+        name: &str,
+        values: impl Iterator<Item = T>,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        block.upsert_column(name)?.add_all(values)?;
+        Ok(())
+    }
+    let mut block = BlockBuilder::new();
+    column(&mut block, "start", rows.iter().map(|row| row.start))?;
+    column(&mut block, "id", rows.iter().map(|row| row.id))?;
+    column(&mut block, "version", rows.iter().map(|row| row.version))?;
+    column(&mut block, "finish", rows.iter().map(|row| row.finish))?;
+    column(&mut block, "server", rows.iter().map(|row| row.server))?;
+    column(&mut block, "client_port", rows.iter().map(|row| row.client_port))?;
+    column(&mut block, "close", rows.iter().map(|row| row.close))?;
+    column(&mut block, "packets_client", rows.iter().map(|row| row.packets_client))?;
+    column(&mut block, "packets_server", rows.iter().map(|row| row.packets_server))?;
+    column(&mut block, "bytes_client", rows.iter().map(|row| row.bytes_client))?;
+    column(&mut block, "bytes_server", rows.iter().map(|row| row.bytes_server))?;
+    column(&mut block, "shape", rows.iter().map(|row| row.shape))?;
+    column(&mut block, "tcp_handshake", rows.iter().map(|row| row.tcp_handshake))?;
+    column(&mut block, "translated", rows.iter().map(|row| row.translated.as_deref()))?;
+    column(&mut block, "community_id", rows.iter().map(|row| row.community_id))?;
+    Ok(block.build()?)
 }
 
 impl SignedRow {

@@ -50,9 +50,18 @@ const FLOW: &str = "
 /// The version of a row of `arrival` by which a flow is to be there no more. No report has it: a version is a hash.
 pub(super) const GONE: u64 = 0;
 
+/// The columns that a flow has since later versions.
+const LATER: &[&str] = &["tcp_handshake", "translated", "community_id"];
+
+/// When a row was written, by the server's clock.
+const AT: &str = "now() AS at";
+
+/// Who wrote it, as the insert says of itself: rows that take others out have no other way to tell.
+const WRITER: &str = "toUInt32OrZero(getSetting('log_comment')) AS writer";
+
 /// One step from each schema version to the next; the version is how many were taken. Each may be taken twice.
 const STEPS: &[fn(&Layout) -> Vec<String>] =
-    &[flows, declarations, forgetting, translations, reasons, looked_up, swept];
+    &[flows, declarations, forgetting, translations, reasons, looked_up, swept, signed];
 
 impl Layout {
     pub(super) fn on(&self) -> String {
@@ -148,7 +157,7 @@ fn flows(layout: &Layout) -> Vec<String> {
             layout.sharded("flow", "VersionedCollapsingMergeTree", "sign, version")
         ),
         format!("CREATE TABLE IF NOT EXISTS {arrival}{on} ({FLOW}) ENGINE = Null"),
-        format!("CREATE MATERIALIZED VIEW IF NOT EXISTS arrive{on} TO {flow} AS {}", difference(layout, &[], false)),
+        format!("CREATE MATERIALIZED VIEW IF NOT EXISTS arrive{on} TO {flow} AS {}", difference(layout, &[], &[])),
         format!(
             "CREATE TABLE IF NOT EXISTS source{on} (
                 name String, at DateTime64(9, 'UTC') DEFAULT now64(9), coverage String
@@ -162,28 +171,29 @@ fn flows(layout: &Layout) -> Vec<String> {
 }
 
 /// What the view writes: the difference between the rows that come and those that are there. `later` are columns that flows
-/// have since a later version; from the one that is `swept` on, rows say when they were written and may want a flow gone. Columns
+/// have since a later version, `written` what a row says of its writing since then; from then on rows may want a flow gone. Columns
 /// that are excepted need not be there: a step may be taken again when later ones were.
-fn difference(layout: &Layout, later: &[&str], swept: bool) -> String {
+///
+/// Equal rows of both stand together in a window, which their sum of signs tells apart: grouping them took the server twice as long.
+fn difference(layout: &Layout, later: &[&str], written: &[&str]) -> String {
     let (flow, arrival) = (layout.part("flow"), layout.part("arrival"));
-    let later: String = later.iter().map(|column| format!("any({column}) AS {column}, ")).collect();
-    let (wanted, written) = if swept {
-        (format!("toInt64(version != {GONE})"), "now() AS at, ")
-    } else {
-        ("toInt64(1)".to_owned(), "")
-    };
+    let columns: String = later.iter().chain(written).map(|column| format!("{column}, ")).collect();
+    let wanted =
+        if written.is_empty() { "toInt64(1)".to_owned() } else { format!("toInt64(version != {GONE})") };
     format!(
-        "SELECT start, id, version, any(finish) AS finish, any(server) AS server, any(client_port) AS client_port,
-            any(close) AS close, any(packets_client) AS packets_client, any(packets_server) AS packets_server,
-            any(bytes_client) AS bytes_client, any(bytes_server) AS bytes_server, any(shape) AS shape, {later}{written}
-            arrayJoin(arrayWithConstant(toUInt64(abs(sum(wanted))), toInt8(sign(sum(wanted))))) AS sign
+        "SELECT start, id, version, finish, server, client_port, close, packets_client, packets_server, bytes_client, bytes_server, shape,
+            {columns}arrayJoin(arrayWithConstant(toUInt64(abs(net)), toInt8(sign(net)))) AS sign
          FROM (
-            SELECT *, {wanted} AS wanted FROM {arrival}
-            UNION ALL
-            SELECT * EXCEPT (sign, at), -toInt64(sign) AS wanted FROM {flow}
-            WHERE (start, id) IN (SELECT start, id FROM {arrival})
+            SELECT *, sum(wanted) OVER alike AS net, row_number() OVER alike AS place
+            FROM (
+                SELECT *, {wanted} AS wanted FROM {arrival}
+                UNION ALL
+                SELECT * EXCEPT (sign, at, writer), -toInt64(sign) AS wanted FROM {flow}
+                WHERE (start, id) IN (SELECT start, id FROM {arrival})
+            )
+            WINDOW alike AS (PARTITION BY start, id, version)
          )
-         GROUP BY start, id, version"
+         WHERE place = 1"
     )
 }
 
@@ -205,7 +215,7 @@ fn translations(layout: &Layout) -> Vec<String> {
             statements.push(format!("ALTER TABLE {table}{on} {}", whole.join(", ")));
         }
     }
-    let query = difference(layout, &columns.map(|(name, ..)| name), false);
+    let query = difference(layout, &columns.map(|(name, ..)| name), &[]);
     statements.push(format!("ALTER TABLE arrive{on} MODIFY QUERY {query}"));
     statements
 }
@@ -243,7 +253,7 @@ fn looked_up(layout: &Layout) -> Vec<String> {
     for table in ["flow", "arrival"].into_iter().filter(|table| layout.whole(table).is_some()) {
         statements.push(format!("ALTER TABLE {table}{on} {column}"));
     }
-    let query = difference(layout, &["tcp_handshake", "translated", "community_id"], false);
+    let query = difference(layout, LATER, &[]);
     statements.push(format!("ALTER TABLE arrive{on} MODIFY QUERY {query}"));
     // Of a shape: which end comes first, the server's port, then what is hashed before the ports.
     let ip = |end: &str| {
@@ -286,7 +296,20 @@ fn swept(layout: &Layout) -> Vec<String> {
     if layout.whole("flow").is_some() {
         statements.push(format!("ALTER TABLE flow{on} {column}"));
     }
-    let query = difference(layout, &["tcp_handshake", "translated", "community_id"], true);
+    let query = difference(layout, LATER, &[AT]);
+    statements.push(format!("ALTER TABLE arrive{on} MODIFY QUERY {query}"));
+    statements
+}
+
+/// Who wrote rows: where one program alone did, nothing can have come between its looks and its records.
+fn signed(layout: &Layout) -> Vec<String> {
+    let (on, flow) = (layout.on(), layout.part("flow"));
+    let column = "ADD COLUMN IF NOT EXISTS writer UInt32";
+    let mut statements = vec![format!("ALTER TABLE {flow}{on} {column} CODEC(ZSTD)")];
+    if layout.whole("flow").is_some() {
+        statements.push(format!("ALTER TABLE flow{on} {column}"));
+    }
+    let query = difference(layout, LATER, &[AT, WRITER]);
     statements.push(format!("ALTER TABLE arrive{on} MODIFY QUERY {query}"));
     statements
 }

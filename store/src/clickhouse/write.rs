@@ -1,17 +1,20 @@
 //! One batch to the server: the shapes that it does not have yet, then the flows, then what the source covered.
 
-use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use analyzer::report::Judged;
+use clickhouse::native::Block;
 use clickhouse::{Row, RowWrite};
+use hashbrown::{HashMap, HashSet};
 use serde::Deserialize;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use super::fault::{may_pass, told};
-use super::rows::{FlowRow, ShapeRow, SourceRow};
+use super::rows::{FlowRow, ShapeRow, SourceRow, block};
 use super::schema::{self, GONE, keeping};
 use super::{Clickhouse, nothing, within};
 use crate::Batch;
@@ -40,9 +43,12 @@ impl Sent {
     }
 }
 
-/// A batch as rows.
+/// How many flows a block has at most: what is larger is sent in several, one after the other.
+const BLOCK: usize = 200_000;
+
+/// A batch as the server takes it.
 struct Rows {
-    flows: Vec<FlowRow>,
+    flows: Vec<Block>,
     shapes: Vec<ShapeRow>,
 }
 
@@ -55,7 +61,8 @@ fn rows(
     // Of several reports of one flow the last one counts.
     let last: HashMap<u128, usize> =
         flows.iter().enumerate().map(|(place, judged)| (judged.flow.id.0, place)).collect();
-    let mut rows = Rows { flows: Vec::with_capacity(last.len()), shapes: Vec::new() };
+    let mut rows = Vec::with_capacity(last.len());
+    let mut shapes = Vec::new();
     let mut met = HashSet::new();
     lock(sent).refresh();
     for (place, mut judged) in flows.into_iter().enumerate() {
@@ -66,38 +73,48 @@ fn rows(
         let own = Own::take(&mut judged);
         let name = names.of(&judged)?;
         if met.insert(name) && !lock(sent).names.contains(&name) {
-            rows.shapes.push(ShapeRow::new(name, &judged)?);
+            shapes.push(ShapeRow::new(name, &judged)?);
         }
-        rows.flows.push(FlowRow::new(own, name, server, community_id)?);
+        rows.push(FlowRow::new(own, name, server, community_id)?);
     }
     for mut judged in gone {
         let (server, community_id) = (judged.flow.server.ip, judged.flow.community_id());
         let row = FlowRow::new(Own::take(&mut judged), 0, server, community_id)?;
-        rows.flows.push(FlowRow { version: GONE, ..row });
+        rows.push(FlowRow { version: GONE, ..row });
     }
-    Ok(rows)
+    let flows = rows.chunks(BLOCK).map(block).collect::<Result<_, _>>();
+    Ok(Rows { flows: flows.map_err(|error| StoreError::Word(error.to_string()))?, shapes })
 }
 
 fn lock(sent: &std::sync::Mutex<Sent>) -> MutexGuard<'_, Sent> {
     sent.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Draws a number; not 0, which is that of programs that do not say who they are.
+fn drawn() -> u32 {
+    let [_, _, _, _, drawn @ ..] = RandomState::new().hash_one(()).to_le_bytes();
+    u32::from_le_bytes(drawn).max(1)
+}
+
 impl Clickhouse {
     pub(super) async fn write(&self, batch: Batch) -> Result<(), StoreError> {
         let Batch { flows, gone, coverage } = batch;
         let base = Arc::clone(&self.base);
+        // A batch is made ready while the one before it is written, and they stay in order.
+        let ready = self.base.ready.lock().await;
         let rows = spawn_blocking(move || rows(flows, gone, &base.names, &base.sent))
             .await
             .map_err(|_| StoreError::Stopped)??;
         // A flow's reports stay in order, and two batches never compare themselves with what is there at once.
         let _turn = self.base.turn.lock().await;
+        drop(ready);
         // A shape may be there that no flow has, never a flow whose shape is missing.
         if !rows.shapes.is_empty() {
             self.insert("shape", &rows.shapes).await?;
             lock(&self.base.sent).names.extend(rows.shapes.iter().map(ShapeRow::name));
         }
         if !rows.flows.is_empty() {
-            self.insert("arrival", &rows.flows).await?;
+            self.insert_flows(&rows.flows).await?;
         }
         if !coverage.is_empty() {
             let row = |(name, coverage)| Ok(SourceRow { name, coverage: serde_json::to_string(&coverage)? });
@@ -105,6 +122,37 @@ impl Clickhouse {
             self.insert("source", &rows).await?;
         }
         Ok(())
+    }
+
+    async fn insert_flows(&self, blocks: &[Block]) -> Result<(), StoreError> {
+        let (base, place) = (&self.base, self.base.address.to_string());
+        let fault = |error| told(&place, &error);
+        self.again(|| {
+            let writer = match base.writer.swap(0, Ordering::Relaxed) {
+                0 => drawn(),
+                known => known,
+            };
+            within(base.patience, &place, async move {
+                let mut insert = base
+                    .client
+                    .insert_native("arrival")
+                    // A capture may span more days than one insert usually may.
+                    .with_setting("max_partitions_per_insert_block", "0")
+                    // An equal block is no mistake: a flow may come back to what it was.
+                    .with_setting("insert_deduplicate", "0")
+                    .with_setting("distributed_foreground_insert", "1")
+                    // To share so few rows out among threads takes more than it saves.
+                    .with_setting("max_threads", "1")
+                    .with_setting("log_comment", writer.to_string());
+                for block in blocks {
+                    insert.write(block).await.map_err(fault)?;
+                }
+                insert.end().await.map_err(fault)?;
+                base.writer.store(writer, Ordering::Relaxed);
+                Ok(())
+            })
+        })
+        .await
     }
 
     pub(super) async fn insert<T>(&self, table: &str, rows: &[T]) -> Result<(), StoreError>
@@ -120,11 +168,8 @@ impl Clickhouse {
                     .insert::<T>(table)
                     .await
                     .map_err(fault)?
-                    // A capture may span more days than one insert usually may.
-                    .with_setting("max_partitions_per_insert_block", "0")
-                    // An equal block is no mistake: a flow may come back to what it was.
-                    .with_setting("insert_deduplicate", "0")
-                    .with_setting("distributed_foreground_insert", "1");
+                    // An equal block is no mistake: a declaration may come back to what it was.
+                    .with_setting("insert_deduplicate", "0");
                 for row in rows {
                     insert.write(row).await.map_err(fault)?;
                 }
