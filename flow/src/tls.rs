@@ -23,7 +23,7 @@ pub struct TlsSession {
     /// The key-exchange group's IANA name; absent where none was negotiated or seen.
     pub group: Option<Cow<'static, str>>,
     /// Whether an earlier session was resumed; absent before a ServerHello. In TLS 1.3 this says that the server took
-    /// a pre-shared key by a name as long as a ticket's; a shorter one is a key from outside, and no session's.
+    /// a pre-shared key, which need not come from a session.
     pub resumed: Option<bool>,
     /// How far the handshake came.
     pub outcome: Outcome,

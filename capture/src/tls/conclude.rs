@@ -353,7 +353,7 @@ impl Handshake {
         if length < SMALLEST_TICKET {
             // A key from outside is no earlier session.
             let client = withheld(Withheld::Absent, Proof::Inferred, Reason::ExternalPsk);
-            return Answer { resumed: Some(false), ..answer(client) };
+            return answer(client);
         }
         if let Some(original) = sessions.find(ends, sni, identity) {
             return answer(linked(original));

@@ -14,8 +14,6 @@ pub(crate) struct Label {
     pub(crate) client: Endpoint,
     pub(crate) server: Endpoint,
     pub(crate) truth: Truth,
-    /// Whether it resumes a session; absent where there is none.
-    pub(crate) resumed: Option<bool>,
     /// Whether an intact capture shows the truth; absent where nobody has said so.
     pub(crate) decidable: Option<bool>,
     pub(crate) note: String,
@@ -74,7 +72,6 @@ pub(crate) fn read(folder: &Path) -> BTreeMap<String, Vec<Label>> {
             client: end("client"),
             server: end("server"),
             truth,
-            resumed: value["resumed"].as_bool(),
             decidable: value["decidable"].as_bool(),
             note: word("note").to_owned(),
         });
