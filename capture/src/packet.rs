@@ -165,15 +165,6 @@ impl Packet<'_> {
         self.key.port(self.way.other())
     }
 
-    /// Returns the flags that begin or end a connection, as a number: 0 for most packets.
-    #[inline]
-    pub(crate) const fn turns(&self) -> u32 {
-        match self.header {
-            Header::Tcp(tcp) => tcp.turns(),
-            Header::Udp { .. } => 0,
-        }
-    }
-
     /// Tells whether it is a SYN that answers none, which may open a connection.
     #[inline]
     pub(crate) const fn begins(&self) -> bool {

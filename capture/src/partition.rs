@@ -7,7 +7,7 @@ use flow::{Close, Flow, FlowId, Timestamp, Transport};
 
 use crate::connection::points::Points;
 use crate::connection::table::{Queue, Slot, Table};
-use crate::connection::{Conclude, Connection, Context};
+use crate::connection::{Conclude, Connection, Context, Counted, Whose};
 use crate::engine::Limits;
 use crate::key::Key;
 use crate::packet::Packet;
@@ -125,6 +125,7 @@ impl Partition {
             && let Some(slot) = table.slot_mut(place)
             && slot.connection.key == packet.key
             && !packet.begins()
+            && !slot.connection.has_begun()
         {
             if let Some(queue) = account.take(slot, packet, context, now, conclude) {
                 table.touch(place, queue, now);
@@ -144,13 +145,33 @@ impl Partition {
         now: Timestamp,
         conclude: &mut impl Conclude,
     ) {
-        let place = match self.table.find(hash, &packet.key) {
-            Some(place) if !self.is_replaced(place, packet) => place,
-            Some(place) => {
-                self.end(place, Close::Reused, conclude);
-                self.track(packet, context, now, conclude)
+        let found = self.table.find(hash, &packet.key);
+        let place = match found.zip(found.and_then(|place| self.table.get(place)).map(|it| it.whose(packet)))
+        {
+            Some((place, Whose::Own)) => place,
+            Some((place, Whose::Perhaps)) => {
+                let slot = self.table.slot_mut(place);
+                if let Some(mut other) = slot.and_then(|slot| slot.connection.hold(packet, context)) {
+                    self.account.close(&mut other, Close::Reused, conclude);
+                }
+                return;
             }
-            None => self.track(packet, context, now, conclude),
+            Some((place, Whose::Next)) => {
+                let begun = self.table.slot_mut(place).and_then(|slot| slot.connection.take_begun());
+                self.end(place, Close::Reused, conclude);
+                match begun {
+                    Some(begun) if !(packet.begins() && begun.replaced_by(packet)) => {
+                        self.track(*begun, now, conclude)
+                    }
+                    other => {
+                        if let Some(mut other) = other {
+                            self.account.close(&mut other, Close::Reused, conclude);
+                        }
+                        self.track(Connection::new(packet, context), now, conclude)
+                    }
+                }
+            }
+            None => self.track(Connection::new(packet, context), now, conclude),
         };
         let Self { table, account } = self;
         let Some(slot) = table.slot_mut(place) else { return };
@@ -159,17 +180,7 @@ impl Partition {
         }
     }
 
-    fn is_replaced(&self, place: u32, packet: &Packet<'_>) -> bool {
-        packet.begins() && self.table.get(place).is_some_and(|connection| connection.replaced_by(packet))
-    }
-
-    fn track(
-        &mut self,
-        packet: &Packet<'_>,
-        context: Context<'_>,
-        now: Timestamp,
-        conclude: &mut impl Conclude,
-    ) -> u32 {
+    fn track(&mut self, connection: Connection, now: Timestamp, conclude: &mut impl Conclude) -> u32 {
         while self.table.len() >= self.account.limits.connections.max(1) {
             let Some((oldest, _)) = Queue::ALL.into_iter().find_map(|queue| self.table.oldest(queue)) else {
                 break;
@@ -180,7 +191,7 @@ impl Partition {
             let Some((oldest, _)) = self.table.oldest(Queue::Silent) else { break };
             self.evict(oldest, conclude);
         }
-        self.table.insert(Connection::new(packet, context), Queue::Silent, now)
+        self.table.insert(connection, Queue::Silent, now)
     }
 
     fn evict(&mut self, place: u32, conclude: &mut impl Conclude) {
@@ -269,13 +280,12 @@ impl Partition {
     pub(crate) fn end(&mut self, place: u32, close: Close, conclude: &mut impl Conclude) {
         let Some(connection) = self.table.remove(place) else { return };
         self.account.held = self.account.held.saturating_sub(connection.held());
-        if connection.silent() {
-            self.account.counts.empty = self.account.counts.empty.saturating_add(1);
-            if !self.account.limits.report_empty {
-                return;
-            }
+        let begun = connection.take_begun();
+        self.account.close(connection, close, conclude);
+        // A SYN that nobody answered.
+        if let Some(mut begun) = begun {
+            self.account.close(&mut begun, close, conclude);
         }
-        self.account.out.push(connection.finish(close, conclude));
     }
 
     fn idle(&self, queue: Queue) -> i64 {
@@ -290,6 +300,17 @@ impl Partition {
 }
 
 impl Account {
+    /// Counts and reports a connection that is over.
+    fn close(&mut self, connection: &mut Connection, close: Close, conclude: &mut impl Conclude) {
+        if connection.silent() {
+            self.counts.empty = self.counts.empty.saturating_add(1);
+            if !self.limits.report_empty {
+                return;
+            }
+        }
+        self.out.push(connection.finish(close, conclude));
+    }
+
     /// Gives a connection a packet; returns the queue that it is to go to the end of, if it is.
     #[inline(always)]
     fn take(
@@ -300,11 +321,11 @@ impl Account {
         now: Timestamp,
         conclude: &mut impl Conclude,
     ) -> Option<Queue> {
-        if slot.connection.count(packet, context) {
-            self.look(&mut slot.connection, packet, conclude);
-        } else if packet.turns() == 0 && slot.is_recent(now) {
+        match slot.connection.count(packet, context) {
+            Counted::Look => self.look(&mut slot.connection, packet, conclude),
             // Nothing that says which queue it belongs to has changed.
-            return None;
+            Counted::Nothing if slot.is_recent(now) => return None,
+            Counted::Turn | Counted::Nothing => {}
         }
         let queue = slot.connection.queue();
         slot.is_stale(queue, now).then_some(queue)

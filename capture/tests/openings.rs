@@ -15,13 +15,23 @@ enum Carries<'a> {
     Syn(u32, Option<u32>),
     /// A RST, by its sequence number.
     Reset(u32),
+    /// No packet, but so many seconds without one.
+    Silence(i64),
 }
 
-use Carries::{Datagram, Reset, Segment, Syn};
+use Carries::{Datagram, Reset, Segment, Silence, Syn};
 
 /// Shows the engine packets, each from the client or not, of one connection.
 fn observe(packets: &[(bool, Carries<'_>)]) -> Flow {
-    let mut engine = Engine::new(Limits::default());
+    let mut flows = observe_all(packets, Limits::default());
+    assert_eq!(flows.len(), 1);
+    flows.remove(0)
+}
+
+/// Shows the engine packets, each from the client or not, between the same ends.
+fn observe_all(packets: &[(bool, Carries<'_>)], limits: Limits) -> Vec<Flow> {
+    let mut engine = Engine::new(limits);
+    let mut silent = 0;
     for (number, (client, carries)) in (1..).zip(packets) {
         let (near, far, source, destination) =
             if *client { (1, 2, 40_000, 5432) } else { (2, 1, 5432, 40_000) };
@@ -45,16 +55,17 @@ fn observe(packets: &[(bool, Carries<'_>)]) -> Flow {
                 };
                 tcp.write(&mut bytes, &[]).unwrap();
             }
+            Silence(seconds) => {
+                silent += seconds;
+                continue;
+            }
         }
-        let at = Timestamp::from_nanos(number * 1_000_000);
+        let at = Timestamp::from_nanos(number * 1_000_000 + silent * 1_000_000_000);
         let original_len = u32::try_from(bytes.len()).unwrap();
         engine.frame(&Frame { at, link: LinkType::ETHERNET, interface: 0, original_len, bytes: &bytes });
     }
     engine.finish();
-    let mut flows: Vec<_> =
-        std::iter::from_fn(|| engine.poll()).filter(|flow| flow.close != Close::Open).collect();
-    assert_eq!(flows.len(), 1);
-    flows.remove(0)
+    std::iter::from_fn(|| engine.poll()).filter(|flow| flow.close != Close::Open).collect()
 }
 
 /// A ClientHello message with one suite and no extension.
@@ -141,6 +152,74 @@ fn a_syn_captured_after_the_connection_has_settled_opens_no_second_one() {
         (false, Segment(1, b"HTTP/1.1 204 No Content\r\n\r\n", false)),
     ]);
     assert_eq!((flow.security.class(), flow.packets.client), (Class::Plaintext, 2));
+}
+
+const ANSWER: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
+
+/// A connection that is open, and how far both sides are.
+fn exchange() -> Vec<(bool, Carries<'static>)> {
+    vec![
+        (true, Syn(999, None)),
+        (false, Syn(0, Some(1000))),
+        (true, Segment(1000, REQUEST, false)),
+        (false, Segment(1, ANSWER, false)),
+    ]
+}
+
+#[test]
+fn a_syn_that_nobody_answers_ends_no_connection() {
+    let mut packets = exchange();
+    packets.extend([
+        (true, Syn(700_000_000, None)),
+        (true, Syn(700_000_000, None)),
+        (true, Segment(1027, REQUEST, false)),
+    ]);
+    let flow = observe(&packets);
+    assert_eq!((flow.close, flow.packets.client, flow.packets.server), (Close::CaptureEnd, 3, 2));
+    // Nor is it lost.
+    let all = observe_all(&packets, Limits { report_empty: true, ..Limits::default() });
+    let packets: Vec<_> = all.iter().map(|flow| (flow.packets.client, flow.bytes.client)).collect();
+    assert_eq!(packets, [(3, 54), (2, 0)]);
+}
+
+#[test]
+fn a_syn_that_is_answered_begins_the_next_connection() {
+    let next: [(bool, Carries<'_>); 3] = [
+        (false, Syn(5000, Some(700_000_001))),
+        (true, Segment(700_000_001, REQUEST, false)),
+        (false, Segment(5001, ANSWER, false)),
+    ];
+    // Seen from both sides, and from either alone.
+    for sides in [[true, false], [true, true], [false, false]] {
+        let mut packets = exchange();
+        packets.push((true, Syn(700_000_000, None)));
+        packets.extend(next.iter().map(|(client, carries)| match carries {
+            Syn(sequence, number) => (*client, Syn(*sequence, *number)),
+            Segment(sequence, bytes, fin) => (*client, Segment(*sequence, bytes, *fin)),
+            Datagram(_) | Reset(_) | Silence(_) => unreachable!(),
+        }));
+        packets
+            .retain(|(client, carries)| sides.contains(client) || matches!(carries, Syn(700_000_000, None)));
+        let flows = observe_all(&packets, Limits::default());
+        let closes: Vec<_> = flows.iter().map(|flow| flow.close).collect();
+        assert_eq!(closes, [Close::Reused, Close::CaptureEnd], "{sides:?}");
+        // It began with its SYN, not with what told that it did.
+        assert!(flows[1].from_start && flows[0].end < flows[1].start, "{sides:?}: {flows:?}");
+        assert_eq!(flows[1].client.port, 40_000, "{sides:?}");
+    }
+}
+
+#[test]
+fn a_reset_ends_no_connection_that_goes_on_beyond_it() {
+    let going_on = |after: Carries<'static>| {
+        let mut packets = exchange();
+        packets.extend([(true, Reset(1027)), (false, Silence(1)), (true, after), (false, Silence(60))]);
+        packets.push((false, Segment(28, ANSWER, false)));
+        observe_all(&packets, Limits::default()).into_iter().map(|flow| flow.close).collect::<Vec<_>>()
+    };
+    assert_eq!(going_on(Segment(1027, REQUEST, false)), [Close::CaptureEnd]);
+    // A straggler from before it shows nothing.
+    assert_eq!(going_on(Segment(1000, &REQUEST[..20], false)), [Close::Reset, Close::CaptureEnd]);
 }
 
 #[test]

@@ -40,6 +40,20 @@ enum Change {
     OneWay { opener: bool },
     /// Frames are cut to this length.
     Snap(usize),
+    /// Behind the segment at this share (of 256) of those with payload comes one that its receiver does not take.
+    Stray { what: Stray, behind: u8 },
+}
+
+/// A segment that its receiver does not take.
+#[derive(Debug, Clone, Copy)]
+enum Stray {
+    /// A SYN, or an answer to one, of a connection that does not come about.
+    Syn,
+    SynAck,
+    /// Flags and payload so far from where the stream is.
+    At(u8, u32, &'static [u8]),
+    /// An acknowledgment of what is that far ahead.
+    Acknowledges(u32),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +76,9 @@ impl Change {
             | Self::Split { .. }
             | Self::Join { .. }
             | Self::Wrap(_) => true,
+            // A reset that may have been taken: only what its sender says beyond it shows that it was not.
+            Self::Stray { what: Stray::At(RST, by, _), .. } => *by >= 1 << 30,
+            Self::Stray { .. } => true,
             Self::Reorder { .. }
             | Self::Delay { .. }
             | Self::Lose { .. }
@@ -124,8 +141,43 @@ impl Change {
             }
             Self::OneWay { opener } => recorded::Fault::OneWay { from_opener: opener }.applied(packets),
             Self::Snap(length) => recorded::Fault::Snap(length).applied(packets),
+            Self::Stray { what, behind } => {
+                let saying = packets.iter().filter(|packet| said(packet).is_some()).count();
+                let chosen = saying * usize::from(behind) / 256;
+                let mut seen = 0..;
+                packets
+                    .iter()
+                    .flat_map(|packet| {
+                        let here = said(packet).is_some() && seen.next() == Some(chosen);
+                        [Some(packet.clone()), here.then(|| stray(packet, what))]
+                    })
+                    .flatten()
+                    .collect()
+            }
         }
     }
+}
+
+/// A segment beside a real one, of another packet.
+fn stray(packet: &Packet, what: Stray) -> Packet {
+    let (sequence, _, acknowledgment, payload) = said(packet).unwrap();
+    let next = sequence.wrapping_add(u32::try_from(payload.len()).unwrap());
+    let mut stray = match what {
+        Stray::Syn => segment(packet, next.wrapping_add(0x5000_0000), b"", SYN),
+        Stray::SynAck => segment(packet, next.wrapping_add(0x5000_0000), b"", SYN | ACK),
+        Stray::At(flags, by, payload) => segment(packet, next.wrapping_add(by), payload, flags),
+        Stray::Acknowledges(_) => segment(packet, next, b"", ACK),
+    };
+    let layout = layout(&stray).unwrap();
+    if let Stray::Acknowledges(by) = what {
+        let far = acknowledgment.wrapping_add(by);
+        stray.bytes[layout.header + 8..layout.header + 12].copy_from_slice(&far.to_be_bytes());
+    }
+    if !layout.six {
+        // The identification of IPv4, by which copies are told from others.
+        stray.bytes[layout.ip + 4] ^= 0x55;
+    }
+    stray
 }
 
 fn later(at: Timestamp, by: i64) -> Timestamp {
@@ -185,6 +237,7 @@ const FIN: u8 = 1;
 const SYN: u8 = 2;
 const RST: u8 = 4;
 const PSH: u8 = 8;
+const ACK: u8 = 16;
 
 fn split(packet: &Packet, dice: &mut Dice) -> Vec<Packet> {
     match said(packet) {
@@ -421,6 +474,29 @@ fn a_single_change_leaves_verdicts_the_same_or_weaker() {
 #[test]
 fn changes_on_top_of_changes_leave_verdicts_the_same_or_weaker() {
     check(4_000, prop::collection::vec(change(), 2..5));
+}
+
+#[test]
+fn what_its_receiver_does_not_take_changes_no_verdict() {
+    use Stray::{Acknowledges, At, Syn, SynAck};
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
+    // Beyond the largest window, and long received.
+    let (ahead, behind) = (0x5000_0000, 100_000_u32.wrapping_neg());
+    let kinds = vec![
+        Syn,
+        SynAck,
+        Acknowledges(ahead),
+        At(RST, ahead, b""),
+        At(RST, behind, b""),
+        // Within the window, but not where the receiver is: it asks, and goes on (RFC 5961 section 3.2).
+        At(RST, 7, b""),
+        At(FIN | ACK, ahead, b""),
+        At(FIN | ACK, behind, b""),
+        At(PSH | ACK, ahead, REQUEST),
+        At(PSH | ACK, behind, REQUEST),
+    ];
+    let stray = (prop::sample::select(kinds), any::<u8>());
+    check(3_000, stray.prop_map(|(what, behind)| vec![Change::Stray { what, behind }]));
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod naming;
 pub(crate) mod opening;
 pub(crate) mod points;
 pub(crate) mod reassembly;
+mod stray;
 pub(crate) mod table;
 
 use flow::{Close, Flow, PerSide, Protocol, Reason, Security, Side, Timestamp, Transport, Tunnel, Upgrade};
@@ -24,6 +25,7 @@ pub(crate) use opening::Unsettled;
 use opening::{Opening, Waiting};
 use points::{Points, Rare};
 use reassembly::{Origin, Segment};
+pub(crate) use stray::Whose;
 use table::Queue;
 
 /// How many packets back a copy from another capture point is recognised, in each direction.
@@ -123,6 +125,8 @@ pub(crate) struct Connection {
     /// client's initial sequence number, which every capture that holds the opening tells, or where the connection was
     /// joined late the first packet's own.
     named: u32,
+    /// Where the latest reset stands in its sender's stream.
+    reset_at: u32,
     /// The number of the first capture point.
     point: u16,
     told: Both<Told>,
@@ -134,6 +138,16 @@ pub(crate) struct Connection {
 }
 
 const _: () = assert!(std::mem::offset_of!(Connection, end) == 64, "a line of memory");
+
+/// What is to be done about a packet that was counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counted {
+    Nothing,
+    /// It began or ended something: the connection may belong to another queue.
+    Turn,
+    /// It is to be looked at.
+    Look,
+}
 
 /// What a packet did to its connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -172,59 +186,49 @@ impl Connection {
             told: Both::default(),
             ended: Ended::default(),
             stamps: 0,
+            reset_at: 0,
             state: State::Silent,
         }
     }
 
-    /// Tells whether a SYN belongs to a later connection between the same ends.
-    pub(crate) fn replaced_by(&self, packet: &Packet<'_>) -> bool {
-        let way = packet.way;
-        let Header::Tcp(tcp) = packet.header else { return false };
-        let own = tcp.sequence.wrapping_add(1);
-        let (told, syn) = (*self.told.of(way), *self.syns.of(way));
-        match told {
-            Told::Syn | Told::Answered => syn != tcp.sequence,
-            // Without a SYN so far, this may be the connection's own, captured after the segment it precedes.
-            Told::Nothing | Told::Guessed => match &self.state {
-                State::Opening(opening) => !opening.may_begin_at(way, own),
-                State::Waiting(waiting) => !waiting.may_begin_at(way, own),
-                State::Settled(_) | State::Away(_) => {
-                    told == Told::Nothing || !reassembly::may_precede(tcp.sequence, syn)
-                }
-                State::Silent => false,
-            },
-        }
-    }
-
-    /// Counts a packet; returns whether it is one to look at, which those are not that were seen before, nor those after
-    /// the security is settled.
+    /// Counts a packet; says what is to be done about it. What was seen before is not looked at, nor what comes after the
+    /// security is settled, nor what ends nothing because it stands where its receiver takes none.
     #[inline]
-    pub(crate) fn count(&mut self, packet: &Packet<'_>, context: Context<'_>) -> bool {
+    pub(crate) fn count(&mut self, packet: &Packet<'_>, context: Context<'_>) -> Counted {
         let way = packet.way;
         let several = self.note(context.point);
         self.end = self.end.max(context.at);
         let half = self.halves.of_mut(way);
         let (fingerprint, telling) = fingerprint(packet);
         if (telling || several) && half.recent.contains(&fingerprint) {
-            return false;
+            return Counted::Nothing;
         }
         let [first, second, third, _] = half.recent;
         half.recent = [fingerprint, first, second, third];
         half.packets = half.packets.saturating_add(1);
         half.bytes = half.bytes.saturating_add(packet.payload.on_wire() as u64);
 
+        let mut turned = false;
         if let Header::Tcp(tcp) = &packet.header {
             if tcp.turns() != 0 {
+                if self.is_stray(way, tcp, packet.payload.on_wire()) {
+                    return Counted::Nothing;
+                }
                 self.flags(way, tcp);
+                turned = true;
+            } else if self.ended.by_reset() && packet.payload.on_wire() > 0 {
+                self.go_on(way, tcp, packet.payload.on_wire());
+                turned = true;
             }
             if !tcp.reset() && (self.told.up == Told::Nothing || self.told.down == Told::Nothing) {
                 self.guess(way, tcp);
             }
         }
         match self.state {
-            State::Settled(_) | State::Away(_) => false,
-            State::Silent => packet.payload.on_wire() > 0,
-            State::Opening(_) | State::Waiting(_) => true,
+            State::Opening(_) | State::Waiting(_) => Counted::Look,
+            State::Silent if packet.payload.on_wire() > 0 => Counted::Look,
+            State::Silent | State::Settled(_) | State::Away(_) if turned => Counted::Turn,
+            State::Silent | State::Settled(_) | State::Away(_) => Counted::Nothing,
         }
     }
 
@@ -351,7 +355,8 @@ impl Connection {
             self.ended.fin(way);
         }
         if tcp.reset() {
-            self.ended.reset();
+            self.ended.reset(way);
+            self.reset_at = tcp.sequence;
         }
     }
 
@@ -513,7 +518,7 @@ impl Connection {
             State::Silent | State::Opening(_) | State::Waiting(_) | State::Settled(_) => None,
         };
         let (client, server) = (self.halves.of(self.client), self.halves.of(self.client.other()));
-        let rare = self.rare.as_deref().cloned().unwrap_or_default();
+        let rare = self.rare.as_deref();
         let flow = Flow {
             id: self.id(),
             start: self.start,
@@ -521,7 +526,7 @@ impl Connection {
             transport: self.key.transport(),
             client: self.key.sender(self.client),
             server: self.key.sender(self.client.other()),
-            tunnel: rare.tunnels.into_vec(),
+            tunnel: rare.map_or_else(Vec::new, |rare| rare.tunnels.to_vec()),
             seen_at: Vec::new(),
             security: settled.security,
             protocol: settled.protocol,
@@ -532,7 +537,8 @@ impl Connection {
             packets: PerSide { client: client.packets, server: server.packets },
             bytes: PerSide { client: client.bytes, server: server.bytes },
         };
-        Report { flow, points: Points::of(self.point, rare.points), away }
+        let others = rare.map_or_else(Vec::new, |rare| rare.points.clone());
+        Report { flow, points: Points::of(self.point, others), away }
     }
 }
 

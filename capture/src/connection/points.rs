@@ -2,6 +2,8 @@
 
 use flow::Tunnel;
 
+use super::Connection;
+
 /// The most capture points that one flow remembers.
 const MOST: usize = 16;
 
@@ -22,17 +24,19 @@ impl Points {
     }
 }
 
-/// What few connections have: capture points beside the first, and encapsulations.
-#[derive(Debug, Clone, Default)]
+/// What few connections have: capture points beside the first, encapsulations, and a SYN between the same ends that may begin
+/// the next one.
+#[derive(Debug, Default)]
 pub(super) struct Rare {
     pub(super) points: Vec<u16>,
     pub(super) tunnels: Box<[Tunnel]>,
+    pub(super) begun: Option<Box<Connection>>,
 }
 
 impl Rare {
     /// Keeps the encapsulations, if there are any.
     pub(super) fn of(tunnels: &[Tunnel]) -> Option<Box<Self>> {
-        (!tunnels.is_empty()).then(|| Box::new(Self { points: Vec::new(), tunnels: tunnels.into() }))
+        (!tunnels.is_empty()).then(|| Box::new(Self { tunnels: tunnels.into(), ..Self::default() }))
     }
 
     /// Notes a point other than the first.

@@ -15,6 +15,9 @@ const WAITING_SEGMENTS: usize = 256;
 /// count as lost. Captures of several queues or interfaces deliver packets a little out of order.
 const PATIENCE: u32 = 64;
 
+/// How far ahead of what its receiver has no sender is: the largest window there is (RFC 7323 section 2.3).
+const WINDOW: u32 = 1 << 30;
+
 /// A TCP segment with payload.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Segment<'a> {
@@ -51,6 +54,12 @@ pub(crate) struct Stream {
     /// The lowest and the highest acknowledgment that the other side sent.
     acknowledged: Option<(u32, u32)>,
     patience: u32,
+    /// Whether the other side's SYN came by here, so that what it sends does.
+    pub(crate) heard: bool,
+    /// Whether a segment, and an acknowledgment, came that was too far ahead of the other side. The first one says nothing; where
+    /// more come, as much was lost on the way to the capture.
+    strayed: bool,
+    overshot: bool,
     /// Whether bytes are known to be lost: nothing more comes out.
     pub(crate) gap: bool,
 }
@@ -96,6 +105,8 @@ impl Stream {
         let missing = self.gap
             || self.has_hole()
             || self.patience > 0
+            || self.strayed
+            || self.overshot
             || self.lacks_beginning()
             || self.lacks_acknowledged();
         if missing { None } else { self.start.zip(self.acknowledged.map(|(_, highest)| highest)) }
@@ -139,7 +150,9 @@ impl Stream {
 
     /// Notes an acknowledgment by the other side, and whether it has been ahead of the bytes here for too long.
     pub(crate) fn acknowledge(&mut self, acknowledgment: Option<u32>) {
-        if let Some(number) = acknowledgment {
+        if let Some(number) = acknowledgment
+            && (!self.is_beyond(number) || std::mem::replace(&mut self.overshot, true))
+        {
             let (lowest, highest) = self.acknowledged.get_or_insert((number, number));
             if after(number, *highest) {
                 *highest = number;
@@ -155,6 +168,29 @@ impl Stream {
         } else {
             self.patience = 0;
         }
+    }
+
+    /// Tells whether the other side acknowledged anything of it, be it only its SYN.
+    pub(crate) const fn is_acknowledged(&self) -> bool {
+        self.acknowledged.is_some()
+    }
+
+    /// Tells whether a sequence number is further ahead than any window goes.
+    fn is_beyond(&self, sequence: u32) -> bool {
+        self.next().is_some_and(|next| after(sequence, next) && sequence.wrapping_sub(next) >= WINDOW)
+    }
+
+    /// Tells whether a segment is too far ahead for its receiver, where anything tells how far that is. Says so once.
+    fn is_far(&mut self, sequence: u32) -> bool {
+        (self.heard || self.acknowledged.is_some())
+            && self.is_beyond(sequence)
+            && !std::mem::replace(&mut self.strayed, true)
+    }
+
+    /// Tells whether a stream cannot end here: its receiver has more of it, or is not nearly there.
+    pub(crate) fn is_stray_end(&mut self, end: u32) -> bool {
+        let received = self.acknowledged.map(|(_, highest)| highest).or(self.start);
+        received.is_some_and(|received| after(received, end.wrapping_add(1))) || self.is_far(end)
     }
 
     /// Tells whether the receiver has acknowledged bytes that did not come by here.
@@ -195,6 +231,9 @@ impl Stream {
 
     /// Puts a segment that is not simply the next one where it belongs.
     fn put(&mut self, start: u32, segment: Segment<'_>, out: &mut impl FnMut(Piece<'_>)) {
+        if self.is_far(segment.sequence) {
+            return;
+        }
         let next = start.wrapping_add(low_half(self.position));
         let ahead = i64::from(segment.sequence.wrapping_sub(next).cast_signed());
         let place = i64::try_from(self.position).unwrap_or(i64::MAX).saturating_add(ahead);

@@ -157,7 +157,7 @@ impl Opening {
     fn restart(&mut self, way: Way, acknowledged: u32) {
         let stream = self.streams.of_mut(way);
         let far = stream.start.is_some_and(|start| acknowledged.wrapping_sub(start) >= FAR);
-        if far && !stream.begun() && !stream.has_hole() {
+        if far && !stream.begun() && !stream.has_hole() && !stream.is_acknowledged() {
             *stream = Stream::starting_at(acknowledged);
         }
     }
@@ -165,6 +165,7 @@ impl Opening {
     /// Notes where a SYN says that a stream begins.
     pub(crate) fn begins_at(&mut self, way: Way, sequence: u32) {
         *self.told.of_mut(way) = true;
+        self.streams.of_mut(way.other()).heard = true;
         match self.streams.of(way).start {
             None => self.streams.of_mut(way).start = Some(sequence),
             Some(start) if start == sequence => {}
@@ -269,6 +270,24 @@ impl Opening {
         }
         self.fresh = true;
         self.stirred = true;
+    }
+
+    /// Tells whether a direction does not begin here, since it has begun elsewhere by a SYN, and went on from there.
+    pub(crate) fn is_stray_beginning(&self, way: Way, sequence: u32) -> bool {
+        let stream = self.streams.of(way);
+        *self.told.of(way) && stream.start != Some(sequence) && (stream.begun() || stream.is_acknowledged())
+    }
+
+    /// Tells whether a direction cannot end here.
+    pub(crate) fn is_stray_end(&mut self, way: Way, end: u32) -> bool {
+        self.streams.of_mut(way).is_stray_end(end)
+    }
+
+    /// Forgets the reset that seemed to end a direction.
+    pub(crate) fn go_on(&mut self, way: Way) {
+        self.closed.of_mut(way).take_if(|ending| *ending == Ending::Reset);
+        *self.last.of_mut(way) = None;
+        self.cut_off = false;
     }
 
     /// Notes that the bound on held bytes ends it: what is missing then is missing for that. Called before the last
