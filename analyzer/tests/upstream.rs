@@ -723,6 +723,43 @@ fn a_sidecar_that_offers_both_is_reached_by_its_own_mtls() {
     }
 }
 
+/// `cluster_waypoint.go`, `buildWaypointTLSContext`; `endpoint_builder.go`, `buildEnvoyLbEndpoint`.
+#[test]
+fn a_waypoint_speaks_hbone_or_what_a_rule_originates() {
+    let labels = ", labels: {gateway.networking.k8s.io/gateway-name: way, gateway.networking.k8s.io/gateway-class-name: istio-waypoint}";
+    let waypoint =
+        pod("client-0", "10.0.0.1", labels, "containers: [{name: istio-proxy, args: [proxy, waypoint]}]");
+    let sidecar = |tunnel: &str| {
+        let labels = format!(", labels: {{app: server, security.istio.io/tlsMode: istio{tunnel}}}");
+        pod("server-1", "10.0.1.1", &labels, PROXY)
+    };
+    let rule = |mode: &str, more: &str| {
+        spec(
+            "DestinationRule",
+            "own",
+            "web",
+            &format!("host: server, trafficPolicy: {{tls: {{mode: {mode}{more}}}}}"),
+        )
+    };
+    let strict = spec("PeerAuthentication", "own", "web", "mtls: {mode: STRICT}");
+    let service = service(HTTP);
+    let says = |documents: &[&str], tls: Value, from: &str, wire: Value, conflict: bool| {
+        let expected =
+            json!({"client_tls": tls, "client_tls_from": from, "client_wire": wire, "conflict": conflict});
+        let all: Vec<&str> =
+            [&*waypoint, &service, &strict].into_iter().chain(documents.iter().copied()).collect();
+        check(&all, "10.0.1.1:8080", None, &expected);
+    };
+    let own = "DestinationRule/web/own";
+    let (plain, tunnel) = (sidecar(""), sidecar(", networking.istio.io/tunnel: http"));
+    says(&[&plain], json!(null), "default", json!(["plaintext"]), true);
+    says(&[&tunnel], json!("ISTIO_MUTUAL"), "hbone", json!(["mtls"]), false);
+    says(&[&tunnel, &rule("ISTIO_MUTUAL", "")], json!("ISTIO_MUTUAL"), "hbone", json!(["mtls"]), false);
+    says(&[&plain, &rule("ISTIO_MUTUAL", "")], json!("DISABLE"), own, json!(["plaintext"]), true);
+    says(&[&plain, &rule("SIMPLE", ", credentialName: ca")], json!("SIMPLE"), own, json!(["tls"]), true);
+    says(&[&plain, &rule("MUTUAL", ", credentialName: own")], json!("MUTUAL"), own, json!(["mtls"]), false);
+}
+
 /// `conversion.go`, `convertWorkloadInstanceToServiceInstance`.
 #[test]
 fn a_service_entry_reaches_the_port_that_a_pod_names_alike() {

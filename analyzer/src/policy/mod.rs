@@ -28,7 +28,7 @@ pub const RULES: &[(&str, &str)] = &[
     ),
     (
         "ambient.no-sidecar-mtls",
-        "ztunnel never speaks the sidecars' mTLS: other destinations get the application's bytes",
+        "ztunnel and waypoints never speak the sidecars' mTLS: other destinations get the application's bytes",
     ),
     (
         "ambient.peer-authentication",

@@ -147,9 +147,10 @@ pub fn decide(
     to_host(mesh, pod, behind, target, sni, trace)
 }
 
-/// Tells whether a client's proxy reaches a pod by HBONE where istiod knows it: a pod that offers it, and not the sidecars'
-/// mTLS unless that is to come second. It takes the place of Istio mTLS, be that a rule's own; another rule's TLS goes
-/// inside. Where the client's own destination is kept there is no endpoint to tell of it.
+/// Tells whether a client's proxy reaches a pod by HBONE where istiod knows it: a pod that offers it, and not the
+/// sidecars' mTLS as well unless that is to come second, or the client is a waypoint, which does not speak it. It takes
+/// the place of Istio mTLS, be that a rule's own; another rule's TLS goes inside. Where the client's own destination is
+/// kept there is no endpoint to tell of it.
 ///
 /// Rule `ambient.hbone`. Istio: `endpoint_builder.go`, `buildEnvoyLbEndpoint`; `cluster_tls.go`,
 /// `applyHBONETransportSocketMatches`; istio/istio pull request 54914 (1.25) and issue 54921.
@@ -159,7 +160,8 @@ fn takes_hbone(mesh: &Mesh, client: &Pod, behind: &Behind<'_>, target: &Pod, pas
     if istiod.without_ambient || behind.host.external || keeps_destination {
         return false;
     }
-    target.hbone() && (istiod.prefers_hbone || !target.tls_mode_istio())
+    let alone = client.proxy == PartyKind::Waypoint || !target.tls_mode_istio();
+    target.hbone() && (istiod.prefers_hbone || alone)
 }
 
 /// Tells whether proxies send to this endpoint: not to one that is not ready, except where the client's own destination is
@@ -313,6 +315,11 @@ fn to_host(
     if let Some(block) = block {
         return by_rule(pod, behind, &block, subset.as_deref(), trace);
     }
+    if pod.proxy == PartyKind::Waypoint && !behind.host.external {
+        let effect = "the destination has no HBONE: the waypoint passes the application's bytes on";
+        trace.cite("ambient.no-sidecar-mtls", &pod.meta, None, pod.meta.line, effect);
+        return undecided(OutboundKind::AmbientPlain, &application);
+    }
     let circumstances = Circumstances {
         passthrough,
         // Behind an east-west gateway stand only endpoints that take Istio mTLS: another network's.
@@ -343,9 +350,9 @@ fn to_host(
 
 /// What the client sends by a rule's tls block.
 ///
-/// Rules `destination-rule.mode`, `destination-rule.credential-name`, `destination-rule.own-certificates`,
-/// `destination-rule.without-certificate`. Istio: `cluster_tls.go`, `buildUpstreamTLSSettings`,
-/// `buildUpstreamClusterTLSContext`, `constructUpstreamTLS`.
+/// Rules `destination-rule.mode`, `ambient.no-sidecar-mtls`, `destination-rule.credential-name`,
+/// `destination-rule.own-certificates`, `destination-rule.without-certificate`. Istio: `cluster_tls.go`,
+/// `buildUpstreamTLSSettings`, `buildUpstreamClusterTLSContext`, `constructUpstreamTLS`; `cluster_waypoint.go`, `buildWaypointTLSContext`.
 fn by_rule(
     pod: &Pod,
     behind: &Behind<'_>,
@@ -359,8 +366,9 @@ fn by_rule(
     let mut cite = |rule: &'static str, effect: String| {
         trace.cite_at(rule, &block.rule.meta, block.field.clone(), tls.line, effect);
     };
+    let waypoint = pod.proxy == PartyKind::Waypoint;
     let mutual = matches!(tls.mode, ClientTls::Mutual | ClientTls::IstioMutual);
-    if mutual && pod.own_certificates && !behind.host.external {
+    if mutual && !waypoint && pod.own_certificates && !behind.host.external {
         cite(
             "destination-rule.own-certificates",
             format!("{}: MUTUAL with the certificates of the client's proxy", tls.mode),
@@ -377,8 +385,12 @@ fn by_rule(
         && pod.proxy == PartyKind::Sidecar
         && block.rule.workload_selector.is_none();
     let without = tls.mode == ClientTls::Mutual && tls.credential_name.is_none() && !tls.client_certificate;
-    if skipped || without {
-        if skipped {
+    let unspoken = waypoint && tls.mode == ClientTls::IstioMutual;
+    if skipped || without || unspoken {
+        if unspoken {
+            let effect = "ISTIO_MUTUAL is skipped: waypoints do not speak the sidecars' mTLS".to_owned();
+            cite("ambient.no-sidecar-mtls", effect);
+        } else if skipped {
             cite(
                 "destination-rule.credential-name",
                 format!(
