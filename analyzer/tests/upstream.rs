@@ -791,6 +791,23 @@ fn an_east_west_gateway_of_ztunnels_takes_hbone() {
     let labels = ", labels: {gateway.networking.k8s.io/gateway-name: ew, gateway.istio.io/managed: istio.io-eastwest-controller}";
     let gateway = pod("ew-1", "10.0.3.1", labels, "containers: [{name: istio-proxy}]");
     check(&[&client(), &gateway], "10.0.3.1:15008", None, &json!({"allowed": ["mtls"], "server_mode": null}));
+    // `pilot/pkg/config/kube/gateway/testdata`, `east-west-ambient.yaml`: other listeners are like any gateway's.
+    let listeners = "{name: mesh, port: 15008, protocol: HBONE, tls: {mode: Terminate}}, {name: tls, port: 6443, protocol: TLS, tls: {mode: Passthrough}}";
+    let declared = |class: &str| {
+        format!(
+            "\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: ew, namespace: web}}\nspec: {{gatewayClassName: {class}, listeners: [{listeners}]}}\n"
+        )
+    };
+    let waypoint = gateway.replace("eastwest-controller", "mesh-controller");
+    for (pod, class, port, allowed) in [
+        (&gateway, "istio-east-west", 15008, json!(["mtls"])),
+        (&gateway, "istio-east-west", 6443, json!(["tls", "mtls"])),
+        (&gateway, "istio-east-west", 6444, json!([])),
+        (&waypoint, "istio-waypoint", 6443, json!([])),
+    ] {
+        let documents = [&*client(), pod, &declared(class)];
+        check(&documents, &format!("10.0.3.1:{port}"), Some("a.example.com"), &json!({"allowed": allowed}));
+    }
 }
 
 /// `serviceentry_simulation_test.go`, `TestServiceEntry`.

@@ -64,6 +64,12 @@ impl Pod {
             .or_else(|| self.meta.labels.iter().next())
     }
 
+    /// Tells whether it is ztunnels' gateway to other networks.
+    #[must_use]
+    pub fn is_east_west(&self) -> bool {
+        east_west(&self.meta.labels)
+    }
+
     /// Reads a Pod.
     pub(crate) fn read(meta: Meta, document: &Node) -> Self {
         let spec = document.get("spec");
@@ -239,15 +245,22 @@ fn host_ports(status: Option<&Node>, containers: &[Node]) -> Vec<(IpAddr, u16, u
     found
 }
 
+/// The label that names the class of a pod's Gateway.
+const GATEWAY_CLASS: &str = "gateway.networking.k8s.io/gateway-class-name";
+
+fn east_west(labels: &Labels) -> bool {
+    let managed = labels.get("gateway.istio.io/managed");
+    managed.is_some_and(|value| value.contains("eastwest-controller"))
+        || labels.get(GATEWAY_CLASS).is_some_and(|class| class == "istio-east-west")
+}
+
 fn kind(labels: &Labels, istio_proxy: bool, router: bool, ambient: bool) -> PartyKind {
     let managed = labels.get("gateway.istio.io/managed");
     let gateway = managed.is_some() || labels.contains_key("gateway.networking.k8s.io/gateway-name");
-    // ztunnels' east-west gateways are waypoints as well: they take HBONE alone.
-    let waypoint = managed
-        .is_some_and(|value| value.contains("mesh-controller") || value.contains("eastwest-controller"))
-        || labels
-            .get("gateway.networking.k8s.io/gateway-class-name")
-            .is_some_and(|class| matches!(class.as_str(), "istio-waypoint" | "istio-east-west"));
+    // ztunnels' east-west gateways are waypoints as well: they take HBONE.
+    let waypoint = managed.is_some_and(|value| value.contains("mesh-controller"))
+        || labels.get(GATEWAY_CLASS).is_some_and(|class| class == "istio-waypoint")
+        || east_west(labels);
     match (istio_proxy, router || gateway, ambient) {
         (true, true, _) | (false, true, false) if waypoint => PartyKind::Waypoint,
         (true, true, _) | (false, true, false) => PartyKind::Gateway,

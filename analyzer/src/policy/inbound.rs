@@ -58,19 +58,18 @@ pub fn at_pod(mesh: &Mesh, pod: &Pod, port: u16, sni: Option<&str>, trace: &mut 
             if listener.server.is_none() && interception::NEVER_INTERCEPTED.contains(&port) {
                 return own_port(port, trace);
             }
-            Inbound {
-                mode: Decided::default(None),
-                allowed: listener.allowed,
-                istio_mtls: listener.istio_mtls,
-                protocol: None,
-                gateway_server: listener.server,
-                kind: InboundKind::Gateway,
-            }
+            at_listener(listener)
         }
         PartyKind::Sidecar | PartyKind::Ambient if interception::REDIRECT_TARGETS.contains(&port) => {
             redirect_target(pod, port, trace)
         }
         PartyKind::Ambient => ambient(mesh, pod, port, trace),
+        // Beside HBONE, an east-west gateway has listeners like any other.
+        PartyKind::Waypoint
+            if pod.is_east_west() && port != HBONE && !gateway::servers_on(mesh, pod, port).is_empty() =>
+        {
+            at_listener(gateway::listener(mesh, pod, port, sni, trace))
+        }
         PartyKind::Waypoint => waypoint(pod, port, trace),
         PartyKind::Sidecar => sidecar(mesh, pod, port, trace),
         PartyKind::NoProxy
@@ -98,6 +97,17 @@ pub fn at_pod(mesh: &Mesh, pod: &Pod, port: u16, sni: Option<&str>, trace: &mut 
 pub fn outside(behind: Option<&Behind<'_>>, trace: &mut Trace) -> Inbound {
     trace.built_in("inbound.no-proxy", "the destination has no proxy of this mesh");
     Inbound { protocol: behind.map(|behind| behind.port.protocol), ..open(InboundKind::Outside) }
+}
+
+fn at_listener(listener: gateway::Listener) -> Inbound {
+    Inbound {
+        mode: Decided::default(None),
+        allowed: listener.allowed,
+        istio_mtls: listener.istio_mtls,
+        protocol: None,
+        gateway_server: listener.server,
+        kind: InboundKind::Gateway,
+    }
 }
 
 fn open(kind: InboundKind) -> Inbound {
