@@ -870,6 +870,43 @@ fn routes_of_a_namespace_that_is_not_imported_lead_to_no_subset() {
     }
 }
 
+/// `tls_test.go`, `TestMatchTLS` and `TestMatchTCP`; `route.go`, `sourceMatchHTTP`.
+#[test]
+fn a_route_for_other_clients_leads_nowhere() {
+    let rule = spec(
+        "DestinationRule",
+        "own",
+        "web",
+        "host: server, subsets: [{name: v1, labels: {app: server}, trafficPolicy: {tls: {mode: DISABLE}}}]",
+    );
+    let (off, auto) = ("DISABLE", "ISTIO_MUTUAL");
+    for (kind, ports, matches, tls) in [
+        ("http", HTTP, "sourceNamespace: web", off),
+        ("http", HTTP, "sourceNamespace: other", auto),
+        ("http", HTTP, "sourceLabels: {app: client}", off),
+        ("http", HTTP, "sourceLabels: {app: client, tier: front}", auto),
+        ("http", HTTP, "sourceLabels: {app: other}}, {sourceNamespace: web", off),
+        ("http", HTTP, "sourceLabels: {app: other}}, {uri: {prefix: /}", off),
+        ("http", HTTP, "sourceLabels: {app: other}, gateways: [mesh]", off),
+        ("tcp", "{name: tcp, port: 80, targetPort: 8080}", "sourceNamespace: web", off),
+        ("tcp", "{name: tcp, port: 80, targetPort: 8080}", "sourceNamespace: other, gateways: [mesh]", auto),
+        (
+            "tls",
+            "{name: tls, port: 80, targetPort: 8080}",
+            "sniHosts: [server], sourceNamespace: other",
+            auto,
+        ),
+    ] {
+        let route = format!(
+            "{kind}: [{{match: [{{{matches}}}], route: [{{destination: {{host: server, subset: v1}}}}]}}]"
+        );
+        let routes = spec("VirtualService", "own", "web", &format!("hosts: [server], {route}"));
+        let documents = [client(), server(1), service(ports), rule.clone(), routes];
+        let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
+        check(&documents, "10.0.1.1:8080", None, &json!({"client_tls": tls}));
+    }
+}
+
 /// `sidecar.go`, `serviceMatchingVirtualServicePorts`.
 #[test]
 fn a_virtual_service_brings_the_ports_that_it_names() {

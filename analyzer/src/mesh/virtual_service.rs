@@ -1,6 +1,6 @@
 //! VirtualService (networking.istio.io): which hosts are routed where, and by which kind of route.
 
-use crate::mesh::meta::{Meta, port, texts};
+use crate::mesh::meta::{Labels, Meta, labels, port, selects, texts};
 use crate::mesh::node::Node;
 
 flow::named! {
@@ -43,12 +43,36 @@ pub struct Route {
     pub gateways: Vec<String>,
     /// The ports that its matches name; empty for all.
     pub ports: Vec<u16>,
+    /// The clients that its matches are for; empty for all.
+    pub sources: Vec<Source>,
     /// Where it leads.
     pub destinations: Vec<Destination>,
     /// Its place in the document's list of routes of its kind.
     pub place: usize,
     /// Line of the route.
     pub line: u32,
+}
+
+/// Clients that a route is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Their namespace; absent for any.
+    pub namespace: Option<String>,
+    /// The labels that they have.
+    pub labels: Labels,
+}
+
+impl Route {
+    /// Tells whether a route is for the clients of a namespace that have these labels.
+    ///
+    /// Istio: `route.go`, `sourceMatchHTTP`; `tls.go`, `matchTLS` and `matchTCP`.
+    #[must_use]
+    pub fn is_for(&self, namespace: &str, labels: &Labels) -> bool {
+        let fits = |source: &Source| {
+            source.namespace.as_deref().is_none_or(|own| own == namespace) && selects(&source.labels, labels)
+        };
+        self.sources.is_empty() || self.sources.iter().any(fits)
+    }
 }
 
 /// Where a route leads.
@@ -120,13 +144,27 @@ fn route(kind: RouteKind, place: usize, entry: &Node) -> Route {
             })
         })
         .collect();
+    // Of an http match that names gateways these alone decide.
+    let for_all = |entry: &Node| {
+        let by_gateway = kind == RouteKind::Http && !texts(entry.get("gateways")).is_empty();
+        by_gateway || (source(entry).namespace.is_none() && source(entry).labels.is_empty())
+    };
+    let sources = if matches.iter().any(for_all) { Vec::new() } else { matches.iter().map(source).collect() };
     Route {
         kind,
+        sources,
         sni_hosts: matches.iter().flat_map(|entry| texts(entry.get("sniHosts"))).collect(),
         gateways: matches.iter().flat_map(|entry| texts(entry.get("gateways"))).collect(),
         ports: matches.iter().filter_map(|entry| port(entry.get("port"))).collect(),
         destinations,
         place,
         line: entry.line,
+    }
+}
+
+fn source(entry: &Node) -> Source {
+    Source {
+        namespace: entry.get("sourceNamespace").and_then(Node::scalar).filter(|name| !name.is_empty()),
+        labels: labels(entry.get("sourceLabels")),
     }
 }

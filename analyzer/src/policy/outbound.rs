@@ -501,6 +501,7 @@ fn routed_subset(
         .iter()
         .flat_map(|service| service.routes.iter().map(move |route| (service, route)))
         .filter(|(service, route)| route.gateways.is_empty() || counts(service, &route.gateways))
+        .filter(|(_, route)| route.is_for(&pod.meta.namespace, &pod.meta.labels))
         .flat_map(|(service, route)| route.destinations.iter().map(move |to| (service, to)))
         .filter(|(service, to)| full(&to.host, service) == behind.host.host)
         .filter(|(_, to)| to.port.is_none_or(|port| port == behind.port.number))
