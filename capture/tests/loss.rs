@@ -6,15 +6,16 @@ mod recorded;
 
 use std::collections::BTreeMap;
 
-use flow::{Class, Flow, Security};
+use flow::{Class, Flow, Reason, Security};
 use recorded::{Packet, Pair, observe, pair, stronger, testdata, whole};
 
 /// Each capture with the class of its flows by the client's port, as `testdata/wire/README.md` tells it.
-const CAPTURES: [(&str, &[(u16, Class)]); 7] = [
+const CAPTURES: [(&str, &[(u16, Class)]); 8] = [
     ("tls13-none", &[(52320, Class::Tls)]),
     ("tls13-declined-resumed", &[(37160, Class::Tls), (37168, Class::Tls)]),
     ("tls13-certificate-resumed", &[(33068, Class::Mtls), (33076, Class::Mtls)]),
     ("tls12-certificate", &[(55800, Class::Mtls)]),
+    ("tls12-null", &[(49854, Class::Mtls), (41474, Class::Tls)]),
     ("tls12-rejected", &[(56122, Class::Mtls)]),
     ("istio-mtls", &[(50126, Class::Mtls), (50142, Class::Mtls)]),
     ("postgres-declined", &[(56808, Class::Plaintext)]),
@@ -41,6 +42,13 @@ fn whole_captures_are_read_right() {
             assert!(classes.contains(flow), "{name}: {flow:?} is not among {classes:?}");
         }
         assert_eq!(classes.len(), truth.len(), "{name}");
+    }
+}
+
+#[test]
+fn a_suite_that_encrypts_nothing_is_told() {
+    for flow in observe(&packets("tls12-null")) {
+        assert_eq!(flow.security.evidence().reason, Some(Reason::NullCipher), "{flow:?}");
     }
 }
 

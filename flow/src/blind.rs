@@ -56,5 +56,7 @@ crate::named! {
         UpgradeRefused = "upgrade-refused",
         /// Other full handshakes at the same server port all went the same way.
         Siblings = "siblings",
+        /// The cipher suite encrypts nothing: the content is in plaintext, whatever the handshake proved.
+        NullCipher = "null-cipher",
     }
 }

@@ -42,6 +42,16 @@ pub struct TlsSession {
 }
 
 impl TlsSession {
+    /// Tells whether the session came about under a suite that encrypts nothing (RFC 5246 appendix A.5, RFC 9150): its content
+    /// is as readable as without TLS.
+    #[must_use]
+    pub fn encrypts_nothing(&self) -> bool {
+        self.outcome == Outcome::Established
+            && self.cipher.as_deref().is_some_and(|name| {
+                name.contains("_WITH_NULL_") || matches!(name, "TLS_SHA256_SHA256" | "TLS_SHA384_SHA384")
+            })
+    }
+
     /// Tells whether the ClientHello offers one of Istio's own ALPN names: the client's intent, not what happened.
     #[must_use]
     pub fn offers_istio_alpn(&self) -> bool {

@@ -43,6 +43,7 @@ impl<'a> Case<'a> {
     pub(crate) fn possible(&self) -> &'static [Class] {
         match &self.flow.security {
             Security::Plaintext(_) => &[Class::Plaintext],
+            Security::Tls(session, _) if session.encrypts_nothing() => &[Class::Plaintext],
             Security::Tls(_, ClientAuth::Proved(..)) if self.is_foreign_certificate() => &[Class::Tls],
             Security::Tls(_, ClientAuth::Proved(..)) => &[Class::Mtls],
             Security::Tls(_, ClientAuth::Refuted(..)) => &[Class::Tls],
@@ -64,9 +65,9 @@ impl<'a> Case<'a> {
         self.flow.tls()
     }
 
-    /// Tells whether the bytes were readable.
+    /// Tells whether the bytes were readable: without TLS, or under a cipher suite that encrypts nothing.
     pub(crate) fn is_plaintext(&self) -> bool {
-        self.flow.security.class() == Class::Plaintext
+        self.flow.security.class() == Class::Plaintext || self.tls().is_some_and(TlsSession::encrypts_nothing)
     }
 
     /// Tells whether the destination accepts none of the classes that the flow may be of.

@@ -33,6 +33,17 @@ fn ob01_plaintext_accepted_under_strict() {
 }
 
 #[test]
+fn tls_that_encrypts_nothing_is_plaintext_where_mtls_is_due() {
+    let cipher = Some("TLS_ECDHE_ECDSA_WITH_NULL_SHA".into());
+    let null = TlsSession { cipher, outcome: Outcome::Established, ..istio(TO_ORDERS) };
+    exactly("OB01", &clean(), &flow(FRONT, ORDERS, mutual(null.clone())));
+    // What came to nothing carried nothing.
+    let failed = TlsSession { outcome: Outcome::Failed, ..null };
+    let judged = judge(&clean(), &flow(FRONT, ORDERS, mutual(failed)));
+    assert_ne!(judged.judgement, Judgement::Violates);
+}
+
+#[test]
 fn ob02_plaintext_refused_by_strict() {
     let found = exactly("OB02", &clean(), &unanswered(flow(JOB, ORDERS, PLAIN)));
     assert_eq!(found.certainty, Certainty::Certain);

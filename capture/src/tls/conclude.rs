@@ -59,6 +59,16 @@ pub(super) const fn lowered(proof: Proof) -> Proof {
     }
 }
 
+/// Says beside an answer that nothing is encrypted, where it does not say something else.
+fn in_plaintext(client: ClientAuth) -> ClientAuth {
+    let noted = |Evidence { proof, reason }| Evidence { proof, reason: reason.or(Some(Reason::NullCipher)) };
+    match client {
+        ClientAuth::Proved(how, evidence) => ClientAuth::Proved(how, noted(evidence)),
+        ClientAuth::Refuted(how, evidence) => ClientAuth::Refuted(how, noted(evidence)),
+        ClientAuth::Hidden(_) => client,
+    }
+}
+
 impl Handshake {
     /// Concludes from what was read so far. Never stronger than a conclusion from more bytes of the same connection.
     pub(crate) fn conclude(&self, ends: Ends, memory: &mut Memory) -> Conclusion {
@@ -93,6 +103,7 @@ impl Handshake {
             }
             known @ (ClientAuth::Proved(..) | ClientAuth::Refuted(..)) => known,
         };
+        let client = if session.encrypts_nothing() { in_plaintext(client) } else { client };
         Conclusion { session, client }
     }
 
