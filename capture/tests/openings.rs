@@ -13,13 +13,15 @@ enum Carries<'a> {
     Segment(u32, &'a [u8], bool),
     /// A SYN: sequence number, and what it acknowledges.
     Syn(u32, Option<u32>),
+    /// A SYN with payload: its sequence number.
+    FastOpen(u32, &'a [u8]),
     /// A RST, by its sequence number.
     Reset(u32),
     /// No packet, but so many seconds without one.
     Silence(i64),
 }
 
-use Carries::{Datagram, Reset, Segment, Silence, Syn};
+use Carries::{Datagram, FastOpen, Reset, Segment, Silence, Syn};
 
 /// Shows the engine packets, each from the client or not, of one connection.
 fn observe(packets: &[(bool, Carries<'_>)]) -> Flow {
@@ -43,6 +45,9 @@ fn observe_all(packets: &[(bool, Carries<'_>)], limits: Limits) -> Vec<Flow> {
                 let tcp = ip.tcp(source, destination, *sequence, 1024).ack(1);
                 let tcp = if *fin { tcp.fin() } else { tcp };
                 tcp.write(&mut bytes, payload).unwrap();
+            }
+            FastOpen(sequence, payload) => {
+                ip.tcp(source, destination, *sequence, 1024).syn().write(&mut bytes, payload).unwrap();
             }
             Reset(sequence) => {
                 ip.tcp(source, destination, *sequence, 0).rst().write(&mut bytes, &[]).unwrap();
@@ -196,7 +201,7 @@ fn a_syn_that_is_answered_begins_the_next_connection() {
         packets.extend(next.iter().map(|(client, carries)| match carries {
             Syn(sequence, number) => (*client, Syn(*sequence, *number)),
             Segment(sequence, bytes, fin) => (*client, Segment(*sequence, bytes, *fin)),
-            Datagram(_) | Reset(_) | Silence(_) => unreachable!(),
+            Datagram(_) | FastOpen(..) | Reset(_) | Silence(_) => unreachable!(),
         }));
         packets
             .retain(|(client, carries)| sides.contains(client) || matches!(carries, Syn(700_000_000, None)));
@@ -207,6 +212,16 @@ fn a_syn_that_is_answered_begins_the_next_connection() {
         assert!(flows[1].from_start && flows[0].end < flows[1].start, "{sides:?}: {flows:?}");
         assert_eq!(flows[1].client.port, 40_000, "{sides:?}");
     }
+}
+
+#[test]
+fn a_syn_with_payload_begins_the_next_connection_at_once() {
+    let hello = record(&hello());
+    let mut packets = exchange();
+    packets.extend([(true, FastOpen(700_000_000, &hello)), (false, Syn(5000, Some(700_000_051)))]);
+    let flows = observe_all(&packets, Limits::default());
+    let classes: Vec<_> = flows.iter().map(|flow| (flow.security.class(), flow.bytes.client)).collect();
+    assert_eq!(classes, [(Class::Plaintext, 27), (Class::Tls, 50)]);
 }
 
 #[test]

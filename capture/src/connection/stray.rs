@@ -33,7 +33,12 @@ impl Connection {
         }
         if !self.replaced_by(packet) {
             Whose::Own
-        } else if self.silent() || self.ended.by_either() || self.ended.by_reset() {
+        } else if self.silent()
+            || self.ended.by_either()
+            || self.ended.by_reset()
+            // Its payload (RFC 7413) does not wait.
+            || packet.payload.on_wire() > 0
+        {
             Whose::Next
         } else {
             Whose::Perhaps
