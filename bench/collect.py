@@ -4,8 +4,8 @@
     wireproof serve --mesh testdata/boutique/mesh.yaml --store PLACE &
     wireproof flows testdata/boutique/capture.pcap -o ndjson | bench/collect.py 127.0.0.1:8480 [AGENTS [DELIVERIES]]
 
-Each agent (8 of them) sends its deliveries (25) of 5,000 flows one after another. Flows are those of the input, drawn at random and given other ids, times
-and client ports. Making them takes a while, and none of the time that is told.
+Each agent (8 of them) sends its deliveries (25) of 5,000 flows one after another. Flows are those of the input, drawn at random and given other ids, times,
+handshakes and client ports. Making them takes a while, and none of the time that is told.
 """
 
 import datetime
@@ -40,6 +40,8 @@ def delivery(agent, run, sequence, seen):
         # The opening, which no other flow has, and the start.
         flow["id"] = f"{random.getrandbits(63):016x}{start:016x}"
         flow["client"] = dict(flow["client"], port=random.randrange(32_000, 60_000))
+        if flow["tcp_handshake"]:
+            flow["tcp_handshake"] = f"{random.getrandbits(64):016x}"
         lines.append(flow)
     text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
     return gzip.compress(text.encode(), 1)

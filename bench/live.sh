@@ -2,7 +2,7 @@
 # The agent at the end of a veth pair: what it loses and what it costs. Root, tcpreplay and iperf3 are needed.
 #   bench/live.sh replay FILE PPS [agent options]     a capture sent at so many packets a second, five times
 #   bench/live.sh iperf SECONDS [agent options]       one TCP connection as fast as it goes, in super-packets
-# AGENT=path names the program (target/release/wireproof-agent), PEER=1 measures tcpdump instead.
+# IPERF="-Z -P 4" gives iperf3 more options (then several connections). AGENT=path names the program (target/release/wireproof-agent), PEER=1 measures tcpdump instead.
 set -euo pipefail
 
 mode=${1:?replay or iperf}; what=${2:?a file, or seconds}; shift 2
@@ -36,7 +36,7 @@ if [ "$mode" = replay ]; then
 else
     ip netns exec $right iperf3 -s -1 >/dev/null &
     sleep 1
-    ip netns exec $left iperf3 -c 198.18.0.2 -t "$what" -f g | grep -E 'receiver'
+    ip netns exec $left iperf3 -c 198.18.0.2 -t "$what" -f g ${IPERF:-} | grep -E 'receiver'
 fi
 sleep 1
 after=$(ticks)

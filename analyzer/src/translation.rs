@@ -17,6 +17,19 @@ use crate::report::{Judged, Judgement, OtherSide, Party, PartyKind, SetAside};
 /// side is not among them stay as they are.
 pub fn join<'a>(judged: impl IntoIterator<Item = &'a mut Judged>) {
     let mut judged: Vec<&mut Judged> = judged.into_iter().collect();
+    // Few are sides of a translation: the rest is told apart by its handshake alone.
+    let mut handshakes: Vec<u64> =
+        judged.iter().filter_map(|judged| judged.flow.tcp_handshake).map(|handshake| handshake.0).collect();
+    handshakes.sort_unstable();
+    let twice = |pair: &[u64]| match pair {
+        [one, other] if one == other => Some(*one),
+        _ => None,
+    };
+    let mut shared: Vec<u64> = handshakes.windows(2).filter_map(twice).collect();
+    shared.dedup();
+    judged.retain(|judged| {
+        judged.flow.tcp_handshake.is_some_and(|handshake| shared.binary_search(&handshake.0).is_ok())
+    });
     let found = sides(judged.iter().map(|judged| Side {
         flow: &judged.flow,
         named: Named { server: rank(judged.server.kind), client: rank(judged.client.kind) },

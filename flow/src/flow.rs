@@ -178,7 +178,7 @@ impl Serialize for FlowId {
 
 impl<'de> Deserialize<'de> for FlowId {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        crate::text::parsed(deserializer)
     }
 }
 
@@ -211,7 +211,7 @@ impl Serialize for TcpHandshake {
 
 impl<'de> Deserialize<'de> for TcpHandshake {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        crate::text::parsed(deserializer)
     }
 }
 

@@ -17,6 +17,7 @@ mod json;
 pub mod merge;
 pub mod protocol;
 pub mod security;
+pub mod text;
 pub mod time;
 pub mod tls;
 pub mod tunnel;

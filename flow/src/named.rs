@@ -49,8 +49,7 @@ macro_rules! named {
 
         impl<'de> ::serde::Deserialize<'de> for $type {
             fn deserialize<D: ::serde::Deserializer<'de>>(deserializer: D) -> ::core::result::Result<Self, D::Error> {
-                let text = <::std::borrow::Cow<'_, str> as ::serde::Deserialize<'_>>::deserialize(deserializer)?;
-                text.parse().map_err(::serde::de::Error::custom)
+                $crate::text::parsed(deserializer)
             }
         }
     };

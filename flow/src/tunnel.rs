@@ -86,6 +86,6 @@ impl Serialize for Tunnel {
 
 impl<'de> Deserialize<'de> for Tunnel {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        crate::text::parsed(deserializer)
     }
 }

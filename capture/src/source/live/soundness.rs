@@ -9,7 +9,7 @@ use crate::frame::LinkType;
 pub const HANDSHAKE: i32 = 4096;
 
 /// A ring below this does not hold a tenth of a second of a busy interface.
-const RING: i32 = 8 * 1024 * 1024;
+pub(super) const RING: i32 = 8 * 1024 * 1024;
 
 /// In immediate mode the ring has slots of one size each, and below this many the shortest pause loses frames.
 const SLOTS: i32 = 2048;
