@@ -497,6 +497,26 @@ fn a_service_selects_workloads_outside_kubernetes_too() {
 }
 
 #[test]
+fn labels_of_a_workload_entry_come_before_those_of_its_spec() {
+    let entry = |outer: &str, inner: &str| {
+        let spec = format!("spec: {{address: 10.1.0.1, labels: {{{inner}}}}}");
+        object("WorkloadEntry", "vm-0", "web", &format!(", labels: {{{outer}}}"), &spec)
+    };
+    let mutual = json!({"client_tls": "ISTIO_MUTUAL", "client_tls_from": "auto-mtls"});
+    let plain = json!({"client_tls": "DISABLE", "client_tls_from": "auto-mtls"});
+    let unknown = json!({"client_tls": null, "client_tls_from": "default"});
+    let (on, off) = ("security.istio.io/tlsMode: istio", "security.istio.io/tlsMode: disabled");
+    for (outer, inner, expected) in [
+        (format!("app: server, {on}"), "app: other".to_owned(), &mutual),
+        (on.to_owned(), format!("app: server, {off}"), &mutual),
+        (off.to_owned(), format!("app: server, {on}"), &plain),
+        ("app: other".to_owned(), format!("app: server, {on}"), &unknown),
+    ] {
+        check(&[&client(), &service(HTTP), &entry(&outer, &inner)], "10.1.0.1:8080", None, expected);
+    }
+}
+
+#[test]
 fn a_virtual_address_promises_what_every_pod_keeps() {
     let bare = pod("server-2", "10.0.1.2", ", labels: {app: server}", BARE);
     let strict = spec("PeerAuthentication", "strict", "web", "mtls: {mode: STRICT}");

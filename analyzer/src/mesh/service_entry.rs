@@ -167,10 +167,8 @@ impl WorkloadEntry {
     /// Reads a WorkloadEntry.
     pub(crate) fn read(meta: Meta, document: &Node) -> Option<Self> {
         let mut endpoint = Endpoint::read(document.get("spec")?);
-        // Labels of the object count as those of the endpoint.
-        for (key, value) in &meta.labels {
-            endpoint.labels.entry(key.clone()).or_insert_with(|| value.clone());
-        }
+        // Labels of the object count as those of the endpoint, and before them. Istio: `convertWorkloadEntry`.
+        endpoint.labels.extend(meta.labels.clone());
         Some(Self { meta, endpoint })
     }
 }
