@@ -968,6 +968,99 @@ fn a_virtual_service_brings_the_ports_that_it_names() {
     }
 }
 
+/// `push_context.go`, `virtualServiceDestinationsFilteredBySourceNamespace`.
+#[test]
+fn a_virtual_service_brings_what_it_mirrors_to_and_what_its_routes_for_the_client_lead_to() {
+    let far =
+        |kind: &str, name: &str, more: &str| object(kind, name, "far", "", &format!("spec: {{{more}}}"));
+    let server =
+        pod("server-1", "10.0.1.1", ", labels: {app: server, security.istio.io/tlsMode: istio}", PROXY)
+            .replace("namespace: web", "namespace: far");
+    let service = far(
+        "Service",
+        "server",
+        &format!("clusterIP: 10.96.0.2, selector: {{app: server}}, ports: [{HTTP}]"),
+    );
+    let sidecar = spec("Sidecar", "own", "web", "egress: [{hosts: ['./*']}]");
+    let to = |host: &str| format!("route: [{{destination: {{host: {host}}}}}]");
+    let server_name = "server.far.svc.cluster.local";
+    for (route, known) in [
+        (to("own"), false),
+        (format!("{}, mirror: {{host: {server_name}}}", to("own")), true),
+        (format!("{}, mirrors: [{{destination: {{host: {server_name}}}}}]", to("own")), true),
+        (format!("match: [{{sourceNamespace: web}}], {}", to(server_name)), true),
+        (format!("match: [{{sourceNamespace: far}}], {}", to(server_name)), false),
+        (format!("match: [{{sourceNamespace: far}}, {{}}], {}", to(server_name)), false),
+        (format!("match: [{{sourceLabels: {{app: other}}}}], {}", to(server_name)), true),
+    ] {
+        let routes =
+            spec("VirtualService", "own", "web", &format!("hosts: [own.example.com], http: [{{{route}}}]"));
+        let tls = if known { json!("ISTIO_MUTUAL") } else { json!(null) };
+        check(
+            &[&client(), &server, &service, &sidecar, &routes],
+            "10.0.1.1:8080",
+            None,
+            &json!({"client_tls": tls}),
+        );
+    }
+}
+
+#[test]
+fn a_mirror_has_a_subset_like_any_destination() {
+    let rule = spec(
+        "DestinationRule",
+        "own",
+        "web",
+        "host: server, subsets: [{name: v1, labels: {app: server}, trafficPolicy: {tls: {mode: DISABLE}}}]",
+    );
+    let route = "hosts: [other], http: [{route: [{destination: {host: other}}]";
+    for (mirror, tls) in [
+        ("", "ISTIO_MUTUAL"),
+        (", mirror: {host: server, subset: v1}", "DISABLE"),
+        (", mirrors: [{destination: {host: server, subset: v1}, percentage: {value: 5}}]", "DISABLE"),
+    ] {
+        let routes = spec("VirtualService", "own", "web", &format!("{route}{mirror}}}]"));
+        check(
+            &[&client(), &server(1), &service(HTTP), &rule, &routes],
+            "10.0.1.1:8080",
+            None,
+            &json!({"client_tls": tls}),
+        );
+    }
+}
+
+#[test]
+fn lint_asks_for_the_clients_that_routes_are_for() {
+    let rule = spec(
+        "DestinationRule",
+        "own",
+        "web",
+        "host: server, subsets: [{name: v1, labels: {app: server}, trafficPolicy: {tls: {mode: DISABLE}}}]",
+    );
+    let strict = spec("PeerAuthentication", "strict", "web", "mtls: {mode: STRICT}");
+    let one = |number: u8, namespace: &str, app: &str| {
+        let labels = format!(", labels: {{app: {app}, security.istio.io/tlsMode: istio}}");
+        pod(&format!("{app}-{number}"), &format!("10.0.2.{number}"), &labels, PROXY)
+            .replace("namespace: web", &format!("namespace: {namespace}"))
+    };
+    let clients = [one(1, "any", "client"), one(2, "any", "odd"), one(3, "zone", "client")];
+    for (matches, expected) in [
+        ("sourceLabels: {app: odd}", true),
+        ("sourceLabels: {app: none}", false),
+        ("sourceNamespace: zone", true),
+        ("sourceNamespace: none", false),
+    ] {
+        let name = "server.web.svc.cluster.local";
+        let to = format!("route: [{{destination: {{host: {name}, subset: v1}}}}]");
+        let routes = format!("hosts: [{name}], http: [{{match: [{{{matches}}}], {to}}}]");
+        let routes = spec("VirtualService", "own", "web", &routes);
+        let mut documents = vec![server(1), service(HTTP), rule.clone(), strict.clone(), routes];
+        documents.extend(clients.clone());
+        let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
+        found("XC01", &documents, expected);
+    }
+}
+
 #[test]
 fn a_backend_tls_policy_lies_under_rules_that_are_exported_alike() {
     let policy = backend_policy("group: '', kind: Service, name: server");

@@ -43,9 +43,9 @@ pub struct Route {
     pub gateways: Vec<String>,
     /// The ports that its matches name; empty for all.
     pub ports: Vec<u16>,
-    /// The clients that its matches are for; empty for all.
+    /// The clients that its matches are for, each; empty for all.
     pub sources: Vec<Source>,
-    /// Where it leads.
+    /// Where it leads, where it copies requests to as well.
     pub destinations: Vec<Destination>,
     /// Its place in the document's list of routes of its kind.
     pub place: usize,
@@ -72,6 +72,16 @@ impl Route {
             source.namespace.as_deref().is_none_or(|own| own == namespace) && selects(&source.labels, labels)
         };
         self.sources.is_empty() || self.sources.iter().any(fits)
+    }
+
+    /// Tells whether a route brings the hosts that it leads to past the Sidecars of a namespace: an http route whose matches
+    /// name namespaces, if that one is among them.
+    ///
+    /// Istio: `push_context.go`, `virtualServiceDestinationsFilteredBySourceNamespace`.
+    #[must_use]
+    pub fn brings_to(&self, namespace: &str) -> bool {
+        let mut named = self.sources.iter().filter_map(|source| source.namespace.as_deref()).peekable();
+        self.kind != RouteKind::Http || named.peek().is_none() || named.any(|named| named == namespace)
     }
 }
 
@@ -130,26 +140,24 @@ impl VirtualService {
 
 fn route(kind: RouteKind, place: usize, entry: &Node) -> Route {
     let matches = entry.get("match").map(Node::items).unwrap_or_default();
-    let destinations = entry
-        .get("route")
-        .map(Node::items)
-        .unwrap_or_default()
+    let targets = |name: &str| entry.get(name).map(Node::items).unwrap_or_default();
+    let copies = targets("mirrors").iter().filter(|_| kind == RouteKind::Http);
+    let copy = entry.get("mirror").filter(|_| kind == RouteKind::Http);
+    let destinations = targets("route")
         .iter()
-        .filter_map(|target| {
-            let destination = target.get("destination")?;
-            Some(Destination {
-                host: destination.get("host").and_then(Node::scalar)?,
-                subset: destination.get("subset").and_then(Node::scalar),
-                port: port(destination.at(&["port", "number"])),
-            })
+        .chain(copies)
+        .filter_map(|target| target.get("destination"))
+        .chain(copy)
+        .filter_map(destination)
+        .collect();
+    let sources = matches
+        .iter()
+        .map(|entry| {
+            // Of an http match that names gateways these alone decide.
+            let by_gateway = kind == RouteKind::Http && !texts(entry.get("gateways")).is_empty();
+            if by_gateway { Source { namespace: None, labels: Labels::new() } } else { source(entry) }
         })
         .collect();
-    // Of an http match that names gateways these alone decide.
-    let for_all = |entry: &Node| {
-        let by_gateway = kind == RouteKind::Http && !texts(entry.get("gateways")).is_empty();
-        by_gateway || (source(entry).namespace.is_none() && source(entry).labels.is_empty())
-    };
-    let sources = if matches.iter().any(for_all) { Vec::new() } else { matches.iter().map(source).collect() };
     Route {
         kind,
         sources,
@@ -160,6 +168,14 @@ fn route(kind: RouteKind, place: usize, entry: &Node) -> Route {
         place,
         line: entry.line,
     }
+}
+
+fn destination(node: &Node) -> Option<Destination> {
+    Some(Destination {
+        host: node.get("host").and_then(Node::scalar)?,
+        subset: node.get("subset").and_then(Node::scalar),
+        port: port(node.at(&["port", "number"])),
+    })
 }
 
 fn source(entry: &Node) -> Source {

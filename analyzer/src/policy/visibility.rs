@@ -87,7 +87,7 @@ pub fn visible<'a>(
             .any(|service| {
                 importing(mesh, pod, hosts, service).any(|entry| match entry.port {
                     Some(own) => own == port,
-                    None => leads_to(mesh, service, host, port),
+                    None => leads_to(mesh, pod, service, host, port),
                 })
             })
     };
@@ -125,9 +125,10 @@ fn importing<'a>(
 /// Tells whether a VirtualService leads to a host by a port: one of the destinations there names the port, or none.
 ///
 /// Istio: `push_context.go`, `virtualServiceDestinations`; `sidecar.go`, `serviceMatchingVirtualServicePorts`.
-fn leads_to(mesh: &Mesh, service: &VirtualService, host: &HostService, port: u16) -> bool {
+fn leads_to(mesh: &Mesh, pod: &Pod, service: &VirtualService, host: &HostService, port: u16) -> bool {
     let own = &service.meta.namespace;
-    let mut destinations = service.routes.iter().flat_map(|route| &route.destinations);
+    let routes = service.routes.iter().filter(|route| route.brings_to(&pod.meta.namespace));
+    let mut destinations = routes.flat_map(|route| &route.destinations);
     destinations.any(|to| {
         to.port.is_none_or(|own| own == port) && full_name(&to.host, own, &mesh.config.domain) == host.host
     })

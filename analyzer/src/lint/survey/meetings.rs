@@ -11,6 +11,7 @@ use crate::lint::{Problem, names};
 use crate::mesh::meta::Meta;
 use crate::mesh::pod::Pod;
 use crate::mesh::service::Protocol;
+use crate::mesh::virtual_service::{Source, VirtualService};
 use crate::mesh::{HostPort, HostService, Mesh};
 use crate::policy::destination_rule::full_host;
 use crate::policy::inbound::InboundKind;
@@ -186,6 +187,7 @@ fn kinds(mesh: &Mesh) -> Vec<Kind<'_>> {
         .iter()
         .filter_map(|rule| rule.workload_selector.as_ref())
         .chain(mesh.sidecars.iter().filter_map(|sidecar| sidecar.selector.as_ref()))
+        .chain(mesh.virtual_services.iter().flat_map(sources).map(|source| &source.labels))
         .flat_map(BTreeMap::keys)
         .collect();
     let mut kinds: BTreeMap<_, BTreeMap<&str, Client<'_>>> = BTreeMap::new();
@@ -248,7 +250,7 @@ fn known(mesh: &Mesh, kind: &Kind<'_>) -> Option<HashSet<usize>> {
 }
 
 /// For each host, by its place, the namespaces whose clients may see it otherwise than all others: its own, those that it
-/// or a rule or route for it is exported to, and those with a rule or a private route for it.
+/// or a rule or route for it is exported to, those with a rule or a private route for it, and those that a route is for.
 pub(crate) fn apart<'a>(mesh: &'a Mesh, hosts: &Hosts<'a>) -> Vec<BTreeSet<&'a str>> {
     let mut apart: Vec<BTreeSet<&str>> = mesh
         .hosts
@@ -269,16 +271,25 @@ pub(crate) fn apart<'a>(mesh: &'a Mesh, hosts: &Hosts<'a>) -> Vec<BTreeSet<&'a s
     for service in &mesh.virtual_services {
         let to = &service.export_to;
         let export_to = if to.is_empty() { &mesh.config.virtual_service_export_to } else { to };
-        if export_to.iter().all(|to| to == "*") {
+        let clients: Vec<&str> = sources(service).filter_map(|source| source.namespace.as_deref()).collect();
+        if export_to.iter().all(|to| to == "*") && clients.is_empty() {
             continue;
         }
         let targets = service.routes.iter().flat_map(|route| &route.destinations).map(|to| &to.host);
         for host in targets.chain(&service.hosts) {
             let host = full_name(host, &service.meta.namespace, &mesh.config.domain);
             add(&host, &service.meta.namespace, export_to);
+            for client in &clients {
+                add(&host, client, &[]);
+            }
         }
     }
     apart
+}
+
+/// The clients that a VirtualService's matches name.
+fn sources(service: &VirtualService) -> impl Iterator<Item = &Source> {
+    service.routes.iter().flat_map(|route| &route.sources)
 }
 
 /// Meetings with one id, grouped by what decided on both sides.
