@@ -32,7 +32,7 @@ pub struct Contested {
     pub times: i64,
 }
 
-/// Openings and handshakes, and when flows with them begin.
+/// Openings and handshakes, and when flows with them begin, in order: there may be many of one where somebody makes them so.
 pub(crate) struct Sightings {
     openings: HashMap<u64, Vec<i64>>,
     handshakes: HashMap<u64, Vec<i64>>,
@@ -50,13 +50,18 @@ impl Sightings {
                 sightings.handshakes.entry(handshake).or_default().push(start);
             }
         }
+        for starts in sightings.openings.values_mut().chain(sightings.handshakes.values_mut()) {
+            starts.sort_unstable();
+        }
         sightings
     }
 
     /// Tells whether a flow of this name, start and handshake may be one of the connections.
     pub(crate) fn fit(&self, id: FlowId, start: i64, handshake: Option<u64>) -> bool {
-        let near =
-            |starts: &Vec<i64>| starts.iter().any(|other| other.abs_diff(start) <= WINDOW.unsigned_abs());
+        let near = |starts: &Vec<i64>| {
+            let first = starts.partition_point(|other| *other < start.saturating_sub(WINDOW));
+            starts.get(first).is_some_and(|other| *other <= start.saturating_add(WINDOW))
+        };
         let [opening, own] = id.halves();
         (own.cast_signed() == start && self.openings.get(&opening).is_some_and(near))
             || handshake.and_then(|handshake| self.handshakes.get(&handshake)).is_some_and(near)
@@ -110,6 +115,8 @@ mod tests {
             fit(opening(1, 2 * WINDOW), 2 * WINDOW, None) && !fit(opening(1, 3 * WINDOW), 3 * WINDOW, None)
         );
         assert!(!fit(opening(2, 0), 0, None) && !fit(opening(2, 0), 0, Some(1)));
+        assert!(fit(FlowId(0), -WINDOW, Some(2)) && !fit(FlowId(0), -WINDOW - 1, Some(2)));
+        assert!(fit(FlowId(0), 8 * WINDOW, Some(2)) && !fit(FlowId(0), 8 * WINDOW + 1, Some(2)));
         assert!(fit(FlowId(0), 2 * WINDOW, Some(2)) && !fit(FlowId(0), 3 * WINDOW, Some(2)));
     }
 }
