@@ -94,6 +94,19 @@ impl Server {
     fn signal(&self, signal: &str) {
         let done = Command::new("kill").args([signal, &self.pid]).status().expect("kill runs");
         assert!(done.success());
+        // The thread that takes the signal stops the others once it runs; until then they answer.
+        while signal == "-STOP" && !self.has_stopped() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Tells whether every thread of the server has stopped.
+    fn has_stopped(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid)).expect("the server runs");
+        threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("stat")).ok()).all(
+            // The state stands behind the name, which is in parentheses.
+            |stat| stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T')),
+        )
     }
 }
 
