@@ -46,9 +46,11 @@ impl TlsSession {
     /// is as readable as without TLS.
     #[must_use]
     pub fn encrypts_nothing(&self) -> bool {
+        // The cipher stands before the hash, which the name ends with. Asked of every flow that is judged, and more than once.
+        let cipher = self.cipher.as_deref().and_then(|name| name.rsplit_once('_'));
         self.outcome == Outcome::Established
-            && self.cipher.as_deref().is_some_and(|name| {
-                name.contains("_WITH_NULL_") || matches!(name, "TLS_SHA256_SHA256" | "TLS_SHA384_SHA384")
+            && cipher.is_some_and(|(before, _)| {
+                before.ends_with("_NULL") || matches!(before, "TLS_SHA256" | "TLS_SHA384")
             })
     }
 
