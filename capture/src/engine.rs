@@ -27,7 +27,7 @@ const AHEAD: usize = 8;
 /// The bounds of the engine. Each is counted in coverage when it is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// The most connections tracked at a time.
+    /// The most connections tracked at a time. Beside each, one SYN between the same ends may wait to be answered.
     pub connections: usize,
     /// The most of them that may be without a payload byte.
     pub silent: usize,

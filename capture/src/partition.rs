@@ -146,6 +146,12 @@ impl Partition {
         conclude: &mut impl Conclude,
     ) {
         let found = self.table.find(hash, &packet.key);
+        let unanswered = found
+            .and_then(|place| self.table.slot_mut(place))
+            .and_then(|slot| slot.connection.give_up_begun(context.at));
+        if let Some(mut unanswered) = unanswered {
+            self.account.close(&mut unanswered, Close::Idle, conclude);
+        }
         let place = match found.zip(found.and_then(|place| self.table.get(place)).map(|it| it.whose(packet)))
         {
             Some((place, Whose::Own)) => place,

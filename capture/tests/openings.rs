@@ -215,6 +215,18 @@ fn a_syn_that_is_answered_begins_the_next_connection() {
 }
 
 #[test]
+fn whoever_passes_by_a_syn_that_nobody_answered_begins_no_connection() {
+    // Just behind the SYN, and, long after, where its answer would be.
+    for (pause, sequence) in [(0, 700_000_010), (11, 700_000_001)] {
+        let mut packets = exchange();
+        packets.extend([(true, Syn(700_000_000, None)), (true, Silence(pause))]);
+        packets.push((true, Segment(sequence, REQUEST, false)));
+        let flow = observe(&packets);
+        assert_eq!((flow.close, flow.packets.client), (Close::CaptureEnd, 3));
+    }
+}
+
+#[test]
 fn a_syn_with_payload_begins_the_next_connection_at_once() {
     let hello = record(&hello());
     let mut packets = exchange();

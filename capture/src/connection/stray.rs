@@ -4,12 +4,15 @@
 //! answers with what it expects, and goes on (RFC 9293 section 3.10.7.4, RFC 5961 section 4.2). So it waits beside the
 //! connection until another packet tells which of the two goes on.
 
+use flow::Timestamp;
+
 use super::{Connection, Context, State, Told, reassembly};
 use crate::key::Way;
 use crate::packet::{Header, Packet, Tcp};
 
-/// How far behind a SYN a packet may be that goes on with it: more than an opening has before both sides answer.
-const SOON: u32 = 1 << 20;
+/// How long a SYN waits to be answered after it was last sent, in nanoseconds. Whoever sends much passes by every sequence
+/// number in time, also by that of a SYN that nobody answers.
+const PATIENCE: i64 = 10_000_000_000;
 
 /// Whose a packet is that comes between the ends of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,17 +67,22 @@ impl Connection {
         other
     }
 
+    /// Takes the connection out that a SYN beside it began, if nobody has answered that for long.
+    pub(crate) fn give_up_begun(&mut self, now: Timestamp) -> Option<Box<Self>> {
+        self.rare.as_mut()?.begun.take_if(|begun| now.since(begun.end) > PATIENCE)
+    }
+
     /// Takes the connection out that a SYN beside it began.
     pub(crate) fn take_begun(&mut self) -> Option<Box<Self>> {
         self.rare.as_mut()?.begun.take()
     }
 
-    /// Tells whether a packet answers the SYN that began this, or follows it.
+    /// Tells whether a packet answers the SYN that began this, or is the first to follow it.
     fn is_answered_by(&self, packet: &Packet<'_>) -> bool {
         let Header::Tcp(tcp) = packet.header else { return false };
         let first = self.syns.of(self.client).wrapping_add(1);
         let number = if packet.way == self.client { Some(tcp.sequence) } else { tcp.acknowledgment() };
-        number.is_some_and(|number| number.wrapping_sub(first) < SOON)
+        number == Some(first)
     }
 
     /// Tells whether a SYN belongs to a later connection between the same ends.
