@@ -1079,3 +1079,61 @@ fn a_backend_tls_policy_lies_under_rules_that_are_exported_alike() {
         );
     }
 }
+
+#[test]
+fn a_name_that_several_namespaces_declare_is_known_by_one() {
+    let entry = |namespace: &str, age: u8, ip: &str, more: &str| {
+        let created = format!(", creationTimestamp: '2026-01-{age:02}T00:00:00Z'");
+        let ports = "ports: [{number: 8000, name: http, protocol: HTTP}]";
+        let rest = format!(
+            "spec: {{hosts: [api.example.com], {ports}, location: MESH_INTERNAL, resolution: STATIC, endpoints: [{{address: {ip}, serviceAccount: vm}}]{more}}}"
+        );
+        object("ServiceEntry", "api", namespace, &created, &rest)
+    };
+    let sidecar = |egress: &str| spec("Sidecar", "default", "web", &format!("egress: [{egress}]"));
+    let (known, unknown) = (json!({"client_tls": "ISTIO_MUTUAL"}), json!({"client_tls": null}));
+    let (own, old, young) =
+        (entry("web", 9, "10.1.0.1", ""), entry("b", 1, "10.1.0.2", ""), entry("a", 2, "10.1.0.3", ""));
+    let near = entry("a", 2, "10.1.0.3", ", exportTo: [web]");
+    let none = "\n".to_owned();
+    for (entries, sidecar, expected) in [
+        // The client's own namespace comes first, with a Sidecar that lists all or without one.
+        ([&own, &old, &young], none.clone(), "10.1.0.1"),
+        ([&own, &old, &young], sidecar("{hosts: ['*/*']}"), "10.1.0.1"),
+        // Then the oldest, but before what all see what few do.
+        ([&none, &old, &young], none.clone(), "10.1.0.2"),
+        ([&none, &old, &near], none.clone(), "10.1.0.3"),
+        // What the Sidecar leaves out displaces nothing.
+        ([&own, &old, &young], sidecar("{hosts: ['a/*', 'b/*']}"), "10.1.0.2"),
+        ([&own, &old, &young], sidecar("{hosts: ['a/*']}"), "10.1.0.3"),
+        // Of a Sidecar's entries the first that lists the name counts.
+        (
+            [&none, &old, &young],
+            sidecar("{port: {number: 8000}, hosts: ['a/*']}, {hosts: ['*/*']}"),
+            "10.1.0.3",
+        ),
+        ([&none, &old, &young], sidecar("{port: {number: 1}, hosts: ['a/*']}, {hosts: ['*/*']}"), "10.1.0.2"),
+    ] {
+        let mesh = load(&[&client(), entries[0], entries[1], entries[2], &sidecar]);
+        for ip in ["10.1.0.1", "10.1.0.2", "10.1.0.3"] {
+            let answer = if ip == expected { &known } else { &unknown };
+            ask(&mesh, "10.0.0.1", &format!("{ip}:8000"), None, answer);
+        }
+    }
+}
+
+#[test]
+fn a_service_of_kubernetes_comes_before_entries_of_its_name() {
+    let squatter = |namespace: &str| {
+        let created = ", creationTimestamp: '2026-01-01T00:00:00Z'";
+        let rest = "spec: {hosts: [server.web.svc.cluster.local], ports: [{number: 80, name: http, protocol: HTTP}], location: MESH_INTERNAL, resolution: STATIC, endpoints: [{address: 10.1.0.1, serviceAccount: vm}]}";
+        object("ServiceEntry", "squatter", namespace, created, rest)
+    };
+    let other = "\napiVersion: v1\nkind: Pod\nmetadata: {name: client-9, namespace: far, labels: {security.istio.io/tlsMode: istio}}\nspec: {containers: [{name: app}, {name: istio-proxy, args: [proxy, sidecar]}]}\nstatus: {podIP: 10.0.9.9}\n";
+    let (known, unknown) = (json!({"client_tls": "ISTIO_MUTUAL"}), json!({"client_tls": null}));
+    for (namespace, at_service, at_entry) in [("shop", &known, &unknown), ("far", &unknown, &known)] {
+        let mesh = load(&[other, &server(1), &service(HTTP), &squatter(namespace)]);
+        ask(&mesh, "10.0.9.9", "10.0.1.1:8080", None, at_service);
+        ask(&mesh, "10.0.9.9", "10.1.0.1:80", None, at_entry);
+    }
+}

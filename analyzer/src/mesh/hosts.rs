@@ -1,6 +1,6 @@
 //! Every host that a client can name: Services and ServiceEntries, made alike.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -45,6 +45,8 @@ pub struct HostService {
     pub export_to: Vec<String>,
     /// Whether istiod does not know it.
     pub undiscovered: bool,
+    /// Whether another namespace declares a host of this very name.
+    pub rivalled: bool,
 }
 
 /// One port of a host.
@@ -145,7 +147,17 @@ impl Mesh {
         hosts.sort_by(|a, b| {
             (a.0, &a.1, &a.2.host, &a.2.namespace).cmp(&(b.0, &b.1, &b.2.host, &b.2.namespace))
         });
-        hosts.into_iter().map(|(_, _, host)| host).collect()
+        let mut hosts: Vec<HostService> = hosts.into_iter().map(|(_, _, host)| host).collect();
+        let mut namespaces: HashMap<&str, BTreeSet<&str>> = HashMap::new();
+        for host in &hosts {
+            namespaces.entry(&host.host).or_default().insert(&host.namespace);
+        }
+        let rivalled: Vec<bool> =
+            hosts.iter().map(|host| namespaces.get(&*host.host).is_some_and(|all| all.len() > 1)).collect();
+        for (host, rivalled) in hosts.iter_mut().zip(rivalled) {
+            host.rivalled = rivalled;
+        }
+        hosts
     }
 
     fn service_host(&self, index: usize, service: &Service, slices: &[&EndpointSlice]) -> HostService {
@@ -221,6 +233,7 @@ impl Mesh {
             ports,
             endpoints,
             undiscovered: service.undiscovered,
+            rivalled: false,
             export_to: service.export_to.clone().unwrap_or_else(|| self.config.service_export_to.clone()),
         }
     }
@@ -299,6 +312,7 @@ impl Mesh {
             ports,
             endpoints,
             undiscovered: false,
+            rivalled: false,
             export_to: if entry.export_to.is_empty() {
                 self.config.service_export_to.clone()
             } else {

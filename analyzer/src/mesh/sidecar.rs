@@ -22,6 +22,8 @@ pub struct Sidecar {
 /// Hosts that a workload knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Egress {
+    /// The place of its entry in the document's list.
+    pub place: usize,
     /// Their pattern, `namespace/host`.
     pub host: String,
     /// The port they are known by; absent for all.
@@ -67,7 +69,7 @@ impl Sidecar {
         });
         let egress = field("egress")
             .filter(|list| !list.items().is_empty())
-            .map(|list| list.items().iter().flat_map(egress_of).collect());
+            .map(|list| list.items().iter().enumerate().flat_map(egress_of).collect());
         let registry_only = spec
             .and_then(|spec| spec.get("outboundTrafficPolicy"))
             // No mode is REGISTRY_ONLY, the zero value.
@@ -85,11 +87,11 @@ impl Sidecar {
 }
 
 /// An HTTP proxy's listener takes every port of its hosts; any other takes its own.
-fn egress_of(entry: &Node) -> impl Iterator<Item = Egress> {
+fn egress_of((place, entry): (usize, &Node)) -> impl Iterator<Item = Egress> {
     let proxy = entry
         .at(&["port", "protocol"])
         .and_then(Node::text)
         .is_some_and(|protocol| protocol.eq_ignore_ascii_case("HTTP_PROXY"));
     let port = port(entry.at(&["port", "number"])).filter(|_| !proxy);
-    texts(entry.get("hosts")).into_iter().map(move |host| Egress { host, port })
+    texts(entry.get("hosts")).into_iter().map(move |host| Egress { place, host, port })
 }

@@ -152,6 +152,10 @@ pub const RULES: &[(&str, &str)] = &[
         "ingress.tls acts where the mode is DISABLE and istiod has ENABLE_TLS_ON_SIDECAR_INGRESS",
     ),
     (
+        "sidecar.one-namespace",
+        "of a host that several namespaces declare a client knows one: its own namespace's, then a Service of Kubernetes, then the oldest",
+    ),
+    (
         "sidecar.peer-authentications",
         "a client does not know the policies of a namespace that its Sidecar hides",
     ),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use flow::Class;
 
-use crate::mesh::meta::selects;
+use crate::mesh::meta::{Meta, selects};
 use crate::mesh::pod::Pod;
 use crate::mesh::service::Protocol;
 use crate::mesh::virtual_service::VirtualService;
@@ -251,6 +251,14 @@ fn unknown_destination(
             if let Some(config) = &mesh.config.meta {
                 let field = Some("data.mesh.discoverySelectors");
                 trace.cite("control-plane.discovery", config, field, config.line, why.clone());
+            }
+            why
+        }
+        Some((Hidden::Displaced(known), behind)) => {
+            let by = known.map_or_else(|| "another declaration".to_owned(), Meta::id);
+            let why = format!("the client knows {} by {by}", behind.host.host);
+            if let Some(meta) = known {
+                trace.cite("sidecar.one-namespace", meta, None, meta.line, why.clone());
             }
             why
         }

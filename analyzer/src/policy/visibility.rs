@@ -4,7 +4,7 @@ use crate::mesh::meta::Meta;
 use crate::mesh::pod::Pod;
 use crate::mesh::sidecar::{Egress, Sidecar};
 use crate::mesh::virtual_service::VirtualService;
-use crate::mesh::{HostService, Mesh};
+use crate::mesh::{HostService, Mesh, Owner};
 use crate::report::PartyKind;
 
 /// Tells whether something exported to `export_to` (empty: to all) by `own` is visible in `namespace`. `~` hides it from
@@ -70,16 +70,17 @@ pub fn visible<'a>(
     if !exported(&host.export_to, &host.namespace, namespace) {
         return Err(Hidden::NotExported(mesh.declaration(host)));
     }
-    let Some((pod, sidecar)) = client.and_then(|pod| Some((pod, sidecar_for(mesh, pod)?))) else {
-        return Ok(());
-    };
-    let Some(hosts) = imported(pod, sidecar) else { return Ok(()) };
-    let listed = hosts.iter().any(|entry| {
-        let (in_namespace, name) = namespaced(&entry.host);
-        covers_namespace(in_namespace, &host.namespace, namespace)
-            && covers(name, &host.host)
-            && entry.port.is_none_or(|own| own == port)
+    let limited = client.and_then(|pod| {
+        let sidecar = sidecar_for(mesh, pod)?;
+        Some((pod, sidecar, imported(pod, sidecar)?))
     });
+    let hosts = limited.map_or(&[][..], |(_, _, hosts)| hosts);
+    if let Some(known) = known_instead(mesh, client, namespace, hosts, host) {
+        return Err(Hidden::Displaced(mesh.declaration(known)));
+    }
+    let Some((pod, sidecar, _)) = limited else { return Ok(()) };
+    let listed =
+        hosts.iter().any(|entry| lists(entry, host, namespace) && entry.port.is_none_or(|own| own == port));
     // With a VirtualService come the hosts that it leads to, by the ports that it names for them.
     let routed = || {
         mesh.routes_to(&host.host)
@@ -92,6 +93,62 @@ pub fn visible<'a>(
             })
     };
     if listed || routed() { Ok(()) } else { Err(Hidden::NotImported(sidecar)) }
+}
+
+/// Returns the host of this name that a client knows instead of this one. Of a name that several namespaces declare it knows one
+/// namespace's alone: its own before all, then that of a Service of Kubernetes, else of the oldest that it sees. Each entry of a
+/// Sidecar's egress chooses so for itself, and of entries the first counts; what only a VirtualService leads to comes after them, by
+/// the order of the alphabet.
+///
+/// Rule `sidecar.one-namespace`. Istio: `sidecar.go`, `selectServices`, `appendSidecarServices`, `pickFirstVisibleNamespace`.
+fn known_instead<'a>(
+    mesh: &'a Mesh,
+    client: Option<&Pod>,
+    namespace: &str,
+    hosts: &[Egress],
+    host: &HostService,
+) -> Option<&'a HostService> {
+    if !host.rivalled {
+        return None;
+    }
+    let gateway = client.is_some_and(|pod| pod.proxy != PartyKind::Sidecar);
+    let to_all =
+        |rival: &HostService| rival.export_to.is_empty() || rival.export_to.iter().any(|to| to == "*");
+    let mut rivals: Vec<&HostService> = mesh
+        .hosts_named(&host.host)
+        .filter(|rival| !rival.undiscovered && exported(&rival.export_to, &rival.namespace, namespace))
+        .collect();
+    // What is exported to few is asked before what is exported to all.
+    rivals.sort_by_key(|rival| to_all(rival));
+    let own = |rival: &HostService| !gateway && *rival.namespace == *namespace;
+    let kubernetes = |rival: &HostService| matches!(rival.owner, Owner::Service(_));
+    // The first of equals is the smallest.
+    let first =
+        |of: &[&'a HostService]| of.iter().copied().min_by_key(|rival| (!own(rival), !kubernetes(rival)));
+    let chosen = if hosts.is_empty() {
+        first(&rivals)
+    } else {
+        let by_entry = hosts.chunk_by(|one, next| one.place == next.place).filter_map(|entries| {
+            let listed = rivals.iter().copied().filter(|rival| {
+                entries.iter().any(|entry| {
+                    let has = |port| rival.ports.iter().any(|own| own.number == port);
+                    lists(entry, rival, namespace) && entry.port.is_none_or(has)
+                })
+            });
+            first(&listed.collect::<Vec<_>>())
+        });
+        // Across entries a Service of Kubernetes takes the place of any other.
+        by_entry
+            .min_by_key(|chosen| !kubernetes(chosen))
+            .or_else(|| rivals.iter().copied().min_by_key(|rival| (!own(rival), rival.namespace.clone())))
+    };
+    chosen.filter(|chosen| chosen.namespace != host.namespace)
+}
+
+/// Tells whether a Sidecar's entry lists a host, by whatever port.
+fn lists(entry: &Egress, host: &HostService, client: &str) -> bool {
+    let (in_namespace, name) = namespaced(&entry.host);
+    covers_namespace(in_namespace, &host.namespace, client) && covers(name, &host.host)
 }
 
 /// Tells whether a client's Sidecar imports the routes of a VirtualService: one of the hosts that it lists covers one of the
@@ -181,6 +238,8 @@ pub enum Hidden<'a> {
     NotExported(Option<&'a Meta>),
     /// A Sidecar whose egress does not list it.
     NotImported(&'a Sidecar),
+    /// Another namespace's host of the same name; with its declaration.
+    Displaced(Option<&'a Meta>),
     /// `discoverySelectors` of MeshConfig, which leave its namespace out.
     Undiscovered,
     /// The endpoint's own readiness.

@@ -249,8 +249,9 @@ fn known(mesh: &Mesh, kind: &Kind<'_>) -> Option<HashSet<usize>> {
     Some(listed.map(|(place, _)| place).collect())
 }
 
-/// For each host, by its place, the namespaces whose clients may see it otherwise than all others: its own, those that it
-/// or a rule or route for it is exported to, those with a rule or a private route for it, and those that a route is for.
+/// For each host, by its place, the namespaces whose clients may see it otherwise than all others: its own, those that declare
+/// its name too, those that it or a rule or route for it is exported to, those with a rule or a private route for it, and those
+/// that a route is for.
 pub(crate) fn apart<'a>(mesh: &'a Mesh, hosts: &Hosts<'a>) -> Vec<BTreeSet<&'a str>> {
     let mut apart: Vec<BTreeSet<&str>> = mesh
         .hosts
@@ -265,6 +266,9 @@ pub(crate) fn apart<'a>(mesh: &'a Mesh, hosts: &Hosts<'a>) -> Vec<BTreeSet<&'a s
             }
         }
     };
+    for host in mesh.hosts.iter().filter(|host| host.rivalled) {
+        add(&host.host, &host.namespace, &host.export_to);
+    }
     for rule in &mesh.destination_rules {
         add(&full_host(rule, &mesh.config.domain), &rule.meta.namespace, &rule.export_to);
     }
