@@ -238,7 +238,7 @@ fn a_sidecar_s_ingress_tls_takes_the_switch_and_the_mode() {
     let sidecar = |mode: &str| {
         let tls =
             format!("tls: {{mode: {mode}, serverCertificate: /c, privateKey: /k, caCertificates: /ca}}");
-        let port = "port: {number: 8080, protocol: HTTP, name: http}";
+        let port = "port: {number: 8080, protocol: HTTPS, name: https}";
         spec(
             "Sidecar",
             "server",
@@ -253,8 +253,8 @@ fn a_sidecar_s_ingress_tls_takes_the_switch_and_the_mode() {
     for (env, mode, tls, allowed, istio) in [
         (on, "DISABLE", "SIMPLE", json!(["tls"]), "none"),
         (on, "DISABLE", "MUTUAL", json!(["mtls"]), "none"),
-        (on, "PERMISSIVE", "SIMPLE", json!(["plaintext", "mtls"]), "accepted"),
-        ("", "DISABLE", "SIMPLE", json!(["plaintext"]), "unterminated"),
+        (on, "PERMISSIVE", "SIMPLE", all(), "accepted"),
+        ("", "DISABLE", "SIMPLE", all(), "unterminated"),
     ] {
         let documents = [client(), server(1), sidecar(tls), policy(mode), istiod("1.30.3", env)];
         let documents: Vec<&str> = documents.iter().map(String::as_str).collect();

@@ -180,6 +180,9 @@ impl Mesh {
                 pod.proxy = PartyKind::Gateway;
             }
         }
+        for pod in &mut mesh.pods {
+            pod.redirected.get_or_insert(mesh.config.redirected);
+        }
         for pod in mesh.pods.iter_mut().filter(|pod| pod.proxy == PartyKind::Gateway) {
             // The pods of a Gateway carry its name; its class is in the Gateway alone in older versions.
             if let Some(name) = pod.meta.labels.get("gateway.networking.k8s.io/gateway-name")

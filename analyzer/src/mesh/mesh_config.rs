@@ -43,6 +43,8 @@ pub struct MeshConfig {
     pub destination_rule_export_to: Vec<String>,
     /// Whether sidecars answer DNS themselves (`ISTIO_META_DNS_CAPTURE`): then Istio assigns addresses to names that have none.
     pub dns_capture: bool,
+    /// Whether connections are redirected to the sidecars of pods that do not say: not with the interception mode NONE.
+    pub redirected: bool,
     /// The cluster's DNS domain.
     pub domain: String,
 }
@@ -68,6 +70,7 @@ impl Default for MeshConfig {
             virtual_service_export_to: Vec::new(),
             destination_rule_export_to: Vec::new(),
             dns_capture: false,
+            redirected: true,
             domain: "cluster.local".to_owned(),
         }
     }
@@ -125,6 +128,12 @@ impl MeshConfig {
             destination_rule_export_to: texts(mesh.get("defaultDestinationRuleExportTo")),
             dns_capture: text(&["defaultConfig", "proxyMetadata", "ISTIO_META_DNS_CAPTURE"]).as_deref()
                 == Some("true"),
+            redirected: word(
+                mesh.at(&["defaultConfig", "interceptionMode"]),
+                &["REDIRECT", "TPROXY", "NONE"],
+            )
+            .as_deref()
+                != Some("NONE"),
             domain: default.domain,
         }
     }

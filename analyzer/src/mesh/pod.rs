@@ -30,6 +30,9 @@ pub struct Pod {
     pub lone_proxy: bool,
     /// Whether its proxy has client certificates of its own, besides the mesh's: `TLS_CLIENT_CERT_CHAIN` in its metadata.
     pub own_certificates: bool,
+    /// Whether its connections are redirected to its proxy at all: not with the interception mode NONE. Absent where the pod
+    /// does not say.
+    pub redirected: Option<bool>,
     /// Whether its proxy says that it cannot bind to ports below 1024.
     pub unprivileged: bool,
     /// Declared container ports, with their names.
@@ -139,6 +142,7 @@ impl Pod {
         let metadata = |name: &str| proxy_metadata(&meta, istio_proxy, &format!("ISTIO_META_{name}"));
         Self {
             own_certificates: metadata("TLS_CLIENT_CERT_CHAIN").is_some(),
+            redirected: interception_mode(&meta, istio_proxy).map(|mode| mode != "NONE"),
             unprivileged: metadata("UNPRIVILEGED_POD").is_some_and(|value| value == "true"),
             ips,
             host_network,
@@ -179,6 +183,7 @@ impl Pod {
             both_proxies: false,
             lone_proxy: false,
             own_certificates: false,
+            redirected: None,
             unprivileged: false,
             ports: Vec::new(),
             host_ports: Vec::new(),
@@ -276,6 +281,18 @@ fn proxy_metadata(meta: &Meta, istio_proxy: Option<&Node>, name: &str) -> Option
         let text = meta.annotations.get("proxy.istio.io/config")?;
         parse(text).ok()?.at(&["proxyMetadata", name])?.scalar().filter(|value| !value.is_empty())
     })
+}
+
+/// Returns how connections come to the proxy: by the pod's annotation, else by what the injector wrote into the proxy's
+/// environment.
+///
+/// Rule `interception.inbound`. Istio: `injection-template.yaml`, `ISTIO_META_INTERCEPTION_MODE`.
+fn interception_mode(meta: &Meta, istio_proxy: Option<&Node>) -> Option<String> {
+    let own = |name: &str| meta.annotations.get(name).filter(|value| !value.is_empty());
+    own("sidecar.istio.io/interceptionMode")
+        .cloned()
+        .or_else(|| environment(istio_proxy?, "ISTIO_META_INTERCEPTION_MODE"))
+        .or_else(|| parse(own("proxy.istio.io/config")?).ok()?.get("interceptionMode")?.scalar())
 }
 
 /// Finds the controller: a ReplicaSet whose name ends in a hash is a Deployment's.

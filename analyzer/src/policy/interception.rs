@@ -19,7 +19,8 @@ const POD_INTERFACE: &str = "eth0";
 /// Tells whether inbound connections to a container port reach the sidecar.
 ///
 /// Rule `interception.inbound`. Istio: annotations `traffic.sidecar.istio.io/includeInboundPorts`, `excludeInboundPorts`,
-/// `excludeInterfaces`, and `sidecar.istio.io/interceptionMode`.
+/// `excludeInterfaces`, and `sidecar.istio.io/interceptionMode`, else `interceptionMode` of `proxy.istio.io/config` or of
+/// MeshConfig's `defaultConfig`.
 pub fn inbound(pod: &Pod, port: u16) -> Result<(), String> {
     if let Some(why) = no_redirection(pod) {
         return Err(why);
@@ -94,7 +95,7 @@ pub fn outbound(pod: &Pod, dialled: &[(IpAddr, u16)]) -> Result<(), String> {
 
 /// What takes the whole pod out: no redirection at all, or none on the interface that its address belongs to.
 fn no_redirection(pod: &Pod) -> Option<String> {
-    if pod.meta.annotations.get("sidecar.istio.io/interceptionMode").is_some_and(|mode| mode == "NONE") {
+    if pod.redirected == Some(false) {
         return Some("interceptionMode is NONE".to_owned());
     }
     annotation(pod, "excludeInterfaces")

@@ -8,6 +8,7 @@ pub mod inbound;
 pub mod interception;
 pub mod outbound;
 pub mod peer_authentication;
+mod routing;
 pub mod visibility;
 
 use std::borrow::Cow;

@@ -4,16 +4,14 @@ use std::net::IpAddr;
 
 use flow::Class;
 
-use crate::mesh::meta::{Meta, selects};
+use crate::mesh::meta::Meta;
 use crate::mesh::pod::Pod;
 use crate::mesh::service::Protocol;
-use crate::mesh::virtual_service::VirtualService;
 use crate::mesh::{Behind, Mesh, Owner};
 use crate::policy::auto_mtls::{self, AutoMtls, Circumstances};
-use crate::policy::gateway::configures;
 use crate::policy::inbound::{ALL, HBONE};
-use crate::policy::visibility::{self, Hidden, full_name};
-use crate::policy::{Decided, Trace, destination_rule, interception};
+use crate::policy::visibility::{self, Hidden};
+use crate::policy::{Decided, Trace, destination_rule, interception, routing};
 use crate::report::{ClientTls, PartyKind};
 
 /// What the client's side sends.
@@ -305,7 +303,7 @@ fn to_host(
     let subset = sni
         .and_then(istio_sni)
         .and_then(|(_, subset, _)| subset.map(str::to_owned))
-        .or_else(|| routed_subset(mesh, pod, behind, acting.as_ref()));
+        .or_else(|| routing::subset(mesh, pod, behind, acting.as_ref()));
     let block = acting
         .as_ref()
         .and_then(|acting| destination_rule::tls_block(acting, port, subset.as_deref(), trace));
@@ -319,9 +317,10 @@ fn to_host(
     if !mutual && target.is_some_and(|target| takes_hbone(mesh, pod, behind, target, passthrough)) {
         return hbone(target, trace);
     }
-    let application = application_wire(behind.port.protocol);
+    let application =
+        routing::brought(mesh, pod, behind, target).unwrap_or_else(|| application_wire(behind.port.protocol));
     if let Some(block) = block {
-        return by_rule(pod, behind, &block, subset.as_deref(), trace);
+        return by_rule(pod, behind, &block, subset.as_deref(), application, trace);
     }
     if pod.proxy == PartyKind::Waypoint && !behind.host.external {
         let effect = "the destination has no HBONE: the waypoint passes the application's bytes on";
@@ -356,7 +355,7 @@ fn to_host(
     Outbound { tls, wire, sni, kind: OutboundKind::Auto }
 }
 
-/// What the client sends by a rule's tls block.
+/// What the client sends by a rule's tls block, or of the application's own where that is no TLS.
 ///
 /// Rules `destination-rule.mode`, `ambient.no-sidecar-mtls`, `destination-rule.credential-name`,
 /// `destination-rule.own-certificates`, `destination-rule.without-certificate`. Istio: `cluster_tls.go`,
@@ -366,11 +365,11 @@ fn by_rule(
     behind: &Behind<'_>,
     block: &destination_rule::TlsBlock<'_>,
     subset: Option<&str>,
+    application: Vec<Class>,
     trace: &mut Trace,
 ) -> Outbound {
     let tls = block.tls;
     let from = block.rule.meta.id();
-    let application = application_wire(behind.port.protocol);
     let mut cite = |rule: &'static str, effect: String| {
         trace.cite_at(rule, &block.rule.meta, block.field.clone(), tls.line, effect);
     };
@@ -460,69 +459,6 @@ pub fn application_wire(protocol: Protocol) -> Vec<Class> {
     } else {
         ALL.to_vec()
     }
-}
-
-/// Returns the subset that every route by which the client may reach this endpoint leads to; absent when there is no such
-/// route, or they differ.
-///
-/// A sidecar takes the routes of the VirtualService for the host, else those by which other hosts lead here, as they do to
-/// an egress gateway. A gateway takes the routes that are bound to it.
-fn routed_subset(
-    mesh: &Mesh,
-    pod: &Pod,
-    behind: &Behind<'_>,
-    acting: Option<&destination_rule::Acting<'_>>,
-) -> Option<String> {
-    let full =
-        |host: &str, service: &VirtualService| full_name(host, &service.meta.namespace, &mesh.config.domain);
-    let gateway = pod.proxy == PartyKind::Gateway;
-    let own: Vec<_> = mesh.gateways.iter().filter(|one| gateway && configures(mesh, one, pod)).collect();
-    let counts = |service: &VirtualService, names: &[String]| {
-        if !gateway {
-            return names.is_empty() || names.iter().any(|name| name == "mesh");
-        }
-        own.iter().any(|one| {
-            names.iter().any(|name| match name.split_once('/') {
-                Some((namespace, name)) => *namespace == *one.meta.namespace && *name == *one.meta.name,
-                None => *name == *one.meta.name && service.meta.namespace == one.meta.namespace,
-            })
-        })
-    };
-    let known = |service: &&VirtualService| {
-        visibility::routes_seen(mesh, service, &pod.meta.namespace)
-            && visibility::routes_imported(mesh, pod, service)
-            && counts(service, &service.gateways)
-    };
-    let mut services: Vec<&VirtualService> = mesh.routes_to(&behind.host.host).filter(known).collect();
-    // The host itself is nearer than a pattern; of equals the oldest counts.
-    let nearest = |service: &VirtualService| {
-        let hosts = service.hosts.iter().map(|host| full(host, service));
-        let covering = hosts.filter(|host| visibility::covers(host, &behind.host.host));
-        covering.map(|host| (!host.starts_with('*'), host.len())).max()
-    };
-    let for_host = mesh.routes_for(&behind.host.host).rev().filter(known);
-    let for_host = for_host.filter(|service| !gateway && nearest(service).is_some());
-    if let Some(service) = for_host.max_by_key(|service| nearest(service)) {
-        services = vec![service];
-    }
-    let mut subsets = services
-        .iter()
-        .flat_map(|service| service.routes.iter().map(move |route| (service, route)))
-        .filter(|(service, route)| route.gateways.is_empty() || counts(service, &route.gateways))
-        .filter(|(_, route)| route.is_for(&pod.meta.namespace, &pod.meta.labels))
-        .flat_map(|(service, route)| route.destinations.iter().map(move |to| (service, to)))
-        .filter(|(service, to)| full(&to.host, service) == behind.host.host)
-        .filter(|(_, to)| to.port.is_none_or(|port| port == behind.port.number))
-        .map(|(_, to)| to.subset.clone())
-        .filter(|subset| {
-            let subset = subset.as_ref().and_then(|name| acting?.subset(name)).map(|(_, subset)| subset);
-            match (subset, behind.endpoint) {
-                (Some(subset), Some(endpoint)) => selects(&subset.labels, &endpoint.labels),
-                _ => true,
-            }
-        });
-    let first = subsets.next()??;
-    subsets.all(|subset| subset.as_deref() == Some(&first)).then_some(first)
 }
 
 fn ambient(

@@ -228,6 +228,7 @@ impl Assumption<'_> {
             both_proxies: false,
             lone_proxy: false,
             own_certificates: false,
+            redirected: None,
             unprivileged: false,
             ports,
             host_ports: Vec::new(),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::lint::survey::interception::{MODE, REDIRECT};
 use crate::mesh::Mesh;
 use crate::mesh::control_plane::REVISION;
 use crate::mesh::meta::Labels;
@@ -92,12 +93,10 @@ pub(crate) fn intercept(pod: &Pod, ports: &BTreeSet<u16>) -> PodPatch {
                 patch = patch.set(&place(name), all.join(","));
             }
             Some("excludeInterfaces") => patch = patch.remove(&place(name)),
-            Some(_) => {}
-            None if name == "sidecar.istio.io/interceptionMode" => patch = patch.remove(&place(name)),
-            None => {}
+            Some(_) | None => {}
         }
     }
-    patch
+    if pod.redirected == Some(false) { patch.set(&place(MODE), REDIRECT) } else { patch }
 }
 
 /// Asks for a proxy in a pod's template, which also makes its pods anew: for a sidecar, or for ztunnel where the namespace

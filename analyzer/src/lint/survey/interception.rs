@@ -8,6 +8,12 @@ use serde_json::Value;
 use crate::mesh::pod::Pod;
 use crate::patch::{Patch, PodPatch, part};
 
+/// The annotation that says how connections come to a pod's proxy, before all other settings.
+pub(crate) const MODE: &str = "sidecar.istio.io/interceptionMode";
+
+/// Its value in an ordinary pod.
+pub(crate) const REDIRECT: &str = "REDIRECT";
+
 /// Makes the sidecar take what the application dials: the destinations leave the exclusions, or join the inclusions.
 pub(crate) fn intercept_outbound(pod: &Pod, dialled: &[(IpAddr, u16)]) -> String {
     let mut patch = whole(pod);
@@ -39,9 +45,8 @@ pub(crate) fn intercept_outbound(pod: &Pod, dialled: &[(IpAddr, u16)]) -> String
 /// Starts with what takes the whole pod out.
 fn whole(pod: &Pod) -> PodPatch {
     let mut patch = Patch::of_pod(pod);
-    let mode = "sidecar.istio.io/interceptionMode";
-    if pod.meta.annotations.get(mode).is_some_and(|mode| mode == "NONE") {
-        patch = patch.set(&pointer(mode), Value::Null);
+    if pod.redirected == Some(false) {
+        patch = patch.set(&pointer(MODE), REDIRECT);
     }
     match annotation(pod, "excludeInterfaces") {
         Some(list) => set(patch, "excludeInterfaces", without(list, |entry| entry == "eth0")),

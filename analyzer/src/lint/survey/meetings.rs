@@ -202,15 +202,13 @@ fn kinds(mesh: &Mesh) -> Vec<Kind<'_>> {
             .meta
             .annotations
             .iter()
-            .filter(|(key, _)| {
-                ["Outbound", "interceptionMode", "excludeInterfaces"].iter().any(|name| key.contains(name))
-            })
+            .filter(|(key, _)| ["Outbound", "excludeInterfaces"].iter().any(|name| key.contains(name)))
             .collect();
         let sidecar = sidecars.entry((&pod.meta.namespace, labels.clone())).or_insert_with(|| {
             let listing = sidecar_for(mesh, pod).filter(|sidecar| sidecar.egress.is_some());
             listing.map(|sidecar| sidecar.meta.id())
         });
-        let key = (pod.proxy.name(), labels, notes, sidecar.clone());
+        let key = (pod.proxy.name(), labels, notes, (pod.redirected, pod.own_certificates), sidecar.clone());
         kinds.entry(key).or_default().entry(&pod.meta.namespace).or_insert(Client { pod, ip });
     }
     kinds.into_values().map(|clients| clients.into_values().collect()).collect()

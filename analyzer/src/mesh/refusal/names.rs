@@ -65,7 +65,7 @@ pub(super) fn wildcard(name: &str) -> Result<(), String> {
 pub(super) fn with_namespace(text: &str, gateway: bool) -> Result<(), String> {
     let Some((namespace, name)) = text.split_once('/') else {
         return if gateway {
-            wildcard(text)
+            listed(text, gateway)
         } else {
             Err(format!("the host '{text}' is not of the form namespace/host"))
         };
@@ -77,7 +77,24 @@ pub(super) fn with_namespace(text: &str, gateway: bool) -> Result<(), String> {
     if !special && !is_label(namespace) {
         return Err(format!("the host '{text}' has the namespace '{namespace}', which is no DNS label"));
     }
-    wildcard(name)
+    listed(name, gateway)
+}
+
+/// Checks the host itself: no short name, and no wildcard but a whole label. A Gateway's may be an address.
+///
+/// Istio: `validateSidecarOrGatewayHostnamePart`, `ValidatePartialWildCard`.
+fn listed(name: &str, gateway: bool) -> Result<(), String> {
+    if gateway && is_address(name) {
+        return Ok(());
+    }
+    wildcard(name)?;
+    if name != "*" && !name.contains('.') {
+        return Err(format!("the host '{name}' is a short name"));
+    }
+    if name.contains('*') && name != "*" && !name.starts_with("*.") {
+        return Err(format!("the host '{name}' has a wildcard that is no whole label"));
+    }
+    Ok(())
 }
 
 /// Tells whether a text is an address.
@@ -129,15 +146,31 @@ mod tests {
 
     #[test]
     fn a_namespace_stands_in_front_of_a_host() {
-        for good in ["*/*", "./a.b", "shop/*.a.b"] {
+        for good in ["*/*", "./a.b", "shop/*.a.b", "*/*.b"] {
             assert_eq!(with_namespace(good, true), Ok(()), "{good}");
             assert_eq!(with_namespace(good, false), Ok(()), "{good}");
         }
         assert_eq!(with_namespace("a.b", true), Ok(()));
         assert!(with_namespace("a.b", false).is_err());
         assert_eq!(with_namespace("~/*", false), Ok(()));
-        for bad in ["/a.b", "shop/", "sh_op/a", "~/*", "shop/a/b"] {
+        for bad in [
+            "/a.b",
+            "shop/",
+            "sh_op/a.b",
+            "~/*",
+            "shop/a/b.c",
+            "a",
+            "shop/a",
+            "*a.b",
+            "shop/*-a.b",
+            "10.0.0.300",
+        ] {
             assert!(with_namespace(bad, true).is_err(), "{bad}");
         }
+        for address in ["10.0.0.1", "*/10.0.0.1", "2001:db8::1"] {
+            assert_eq!(with_namespace(address, true), Ok(()), "{address}");
+            assert!(with_namespace(address, false).is_err(), "{address}");
+        }
+        assert!(with_namespace("shop/a", false).is_err());
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Refusals, gateway, is_protocol, names, port, selector, text};
 use crate::mesh::node::Node;
+use crate::mesh::service::Protocol;
 
 pub(super) fn check(spec: &Node, found: &mut Refusals) {
     selector(spec.at(&["workloadSelector", "labels"]), "spec.workloadSelector.labels", found);
@@ -21,6 +22,13 @@ pub(super) fn check(spec: &Node, found: &mut Refusals) {
         listener(entry, own, &path, &mut numbers, found);
         if let Some(block) = entry.get("tls") {
             tls(block, &format!("{path}.tls"), found);
+            let protocol = text(own, "protocol").unwrap_or_default();
+            if !Protocol::parse(&protocol).is_tls() {
+                found.add(block, format!("{path}.tls: a port that is neither HTTPS nor TLS takes none"));
+            }
+        }
+        if let Some(to) = text(entry, "defaultEndpoint") {
+            found.check(entry, default_endpoint(&to));
         }
     }
     numbers.clear();
@@ -40,6 +48,20 @@ pub(super) fn check(spec: &Node, found: &mut Refusals) {
         for host in hosts {
             found.check(host, names::with_namespace(&host.scalar().unwrap_or_default(), false));
         }
+    }
+}
+
+/// A port of the pod's own: on loopback, on its address, or a socket.
+fn default_endpoint(to: &str) -> Result<(), String> {
+    if let Some(path) = to.strip_prefix("unix://") {
+        return names::socket(path);
+    }
+    let (host, port) = to.rsplit_once(':').unwrap_or((to, ""));
+    let own = matches!(host, "" | "127.0.0.1" | "0.0.0.0" | "[::1]" | "[::]");
+    if own && port.parse::<u16>().is_ok_and(|port| port > 0) {
+        Ok(())
+    } else {
+        Err(format!("defaultEndpoint '{to}' is no port of the pod itself"))
     }
 }
 

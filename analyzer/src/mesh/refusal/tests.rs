@@ -216,13 +216,27 @@ fn sidecars() {
         &["another entry has 80"],
     );
     check("{ingress: [{port: {number: 80, protocol: X}, bind: here}]}", &["'X'", "no address"]);
-    let tls = |text: &str| format!("{{ingress: [{{port: {{number: 80}}, tls: {text}}}]}}");
+    let tls = |text: &str| format!("{{ingress: [{{port: {{number: 80, protocol: TLS}}, tls: {text}}}]}}");
     check(&tls("{mode: SIMPLE, serverCertificate: c, privateKey: k}"), &[]);
     check(&tls("{mode: ISTIO_MUTUAL}"), &["for Gateways"]);
     check(&tls("{mode: SIMPLE, credentialName: c}"), &["credentialName has no meaning"]);
     check(&tls("{mode: SIMPLE}"), &["SIMPLE needs"]);
     check(&tls("{subjectAltNames: [a], httpsRedirect: true}"), &["subjectAltNames", "httpsRedirect"]);
     check(&tls("{subjectAltNames: [], credentialName: '', httpsRedirect: false}"), &[]);
+    check("{ingress: [{port: {number: 80, protocol: HTTP}, tls: {}}]}", &["neither HTTPS nor TLS"]);
+    for (to, refused) in [
+        ("127.0.0.1:80", false),
+        (":80", false),
+        ("'[::1]:80'", false),
+        ("unix:///a/b", false),
+        ("10.0.0.1:80", true),
+        ("127.0.0.1", true),
+        ("127.0.0.1:0", true),
+    ] {
+        let reasons = ["no port of the pod itself"];
+        let spec = format!("{{ingress: [{{port: {{number: 80}}, defaultEndpoint: {to}}}]}}");
+        check(&spec, if refused { &reasons } else { &[] });
+    }
 }
 
 #[test]
