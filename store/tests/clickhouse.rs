@@ -283,6 +283,8 @@ async fn what_was_written_twice_is_found_and_counts_once_again() {
     let Some(server) = Server::shared() else { return };
     with_database(&server, "contested", async |name| {
         let store = open(&server, &name).await;
+        // What is written past the store is taken from rows that a merge would do away with.
+        server.run(&format!("SYSTEM STOP MERGES {name}.flow")).await;
         let contested = async || {
             let found = store.contested(Duration::from_secs(600)).await.expect("it answers");
             found.into_iter().map(|found| (found.judged.flow.id.0 >> 64, found.times)).collect::<Vec<_>>()
@@ -334,6 +336,57 @@ async fn what_was_written_twice_is_found_and_counts_once_again() {
         record(&other, vec![side(8, Some(9)), side(9, Some(8))]).await;
         store.record(Batch { gone: vec![opened(302)], ..Batch::default() }).await.expect("it is taken out");
         assert_eq!(contested().await, []);
+    })
+    .await;
+}
+
+/// What one program wrote was looked at as a whole before: only where another one had a hand in it is anything to be mended.
+#[tokio::test]
+async fn a_look_passes_over_what_one_writer_wrote_alone() {
+    let Some(server) = Server::shared() else { return };
+    with_database(&server, "writers", async |name| {
+        let (one, other) = (open(&server, &name).await, open(&server, &name).await);
+        // What is written past the store is taken from rows that a merge would do away with.
+        server.run(&format!("SYSTEM STOP MERGES {name}.flow")).await;
+        let contested = async || {
+            let found = one.contested(Duration::from_secs(600)).await.expect("it answers");
+            found.into_iter().map(|found| (found.judged.flow.id.0 >> 64, found.times)).collect::<Vec<_>>()
+        };
+        let record = async |store: &Clickhouse, flows| {
+            store.record(Batch { flows, ..Batch::default() }).await.expect("a batch is kept");
+        };
+        let opened = |opening: u64, second: i64| {
+            let mut judged = sample(0, second, Class::Mtls, None);
+            judged.flow.id = FlowId::of_opening(opening, judged.flow.start);
+            judged
+        };
+        let side = |id: u128, handshake: u64| {
+            let mut judged = sample(id << 64, 400, Class::Mtls, None);
+            judged.flow.tcp_handshake = Some(flow::TcpHandshake(handshake));
+            judged
+        };
+        // Each writes connections that it kept apart, and takes one out: two names of an opening, two sides of a handshake.
+        record(&one, vec![opened(77, 300), opened(77, 302), side(8, 5), side(9, 5), side(3, 7)]).await;
+        record(&other, vec![opened(78, 300), opened(78, 302), side(10, 6), side(11, 6), side(4, 8)]).await;
+        one.record(Batch { gone: vec![side(3, 7)], ..Batch::default() }).await.expect("it is taken out");
+        // As if it had been taken out twice, by the same hand.
+        let twice = format!(
+            "INSERT INTO {name}.flow SELECT * FROM {name}.flow WHERE bitShiftRight(id, 64) = 3 AND sign < 0 LIMIT 1"
+        );
+        server.run(&twice).await;
+        let writers: u64 = server
+            .client()
+            .query(&format!("SELECT uniqExact(writer) FROM {name}.flow"))
+            .fetch_one()
+            .await
+            .expect("a count");
+        assert_eq!((writers, contested().await), (2, vec![]));
+        // And where the other one had its hand in, each of these is found, with all that belongs to it.
+        record(&other, vec![opened(77, 304), side(12, 5)]).await;
+        server.run(&twice.replace("SELECT *", "SELECT * REPLACE (1 AS writer)")).await;
+        let mut found = contested().await;
+        found.sort_unstable();
+        assert_eq!(found, [(3, -2), (8, 1), (9, 1), (12, 1), (77, 1), (77, 1), (77, 1)]);
     })
     .await;
 }

@@ -237,7 +237,7 @@ impl Opened {
 impl Live {
     /// Waits until something can be read, at most for `time`. A signal ends it early.
     pub fn wait(&self, time: Duration) {
-        if let Some(rest) = self.rest.filter(|_| self.busy) {
+        if let Some(rest) = self.pause() {
             let _ = rustix::event::poll(&mut [], Timespec::try_from(rest).ok().as_ref());
         }
         let mut fds: Vec<PollFd<'_>> =
@@ -246,6 +246,11 @@ impl Live {
         let time = Timespec::try_from(time).ok();
         // An error, an interrupting signal among them, only makes the caller look at once.
         let _ = rustix::event::poll(&mut fds, time.as_ref());
+    }
+
+    /// For how long frames gather before the next look; absent where nothing is won by waiting.
+    fn pause(&self) -> Option<Duration> {
+        self.rest.filter(|_| self.busy)
     }
 
     /// Hands over the frames that have arrived, at most `most` of each socket, and returns how many there were. Never
@@ -488,4 +493,79 @@ impl Numbers {
 
 fn poll(capture: &pcap::Capture<Active>) -> PollFd<'_> {
     PollFd::from_borrowed_fd(capture.as_fd(), PollFlags::IN)
+}
+
+#[cfg(test)]
+#[expect(clippy::print_stderr, reason = "says why it was skipped")]
+mod tests {
+    use std::net::UdpSocket;
+    use std::time::Instant;
+
+    use super::*;
+
+    /// A bound on hanging, never reached.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// Watches what `from` sends over the loopback; absent where that takes more rights than the test has.
+    fn watching(from: &UdpSocket, buffer: i32, immediate: bool) -> Option<Live> {
+        let settings = Settings {
+            interfaces: vec!["lo".to_owned()],
+            follow: false,
+            filter: Some(format!("udp and src port {}", from.local_addr().unwrap().port())),
+            snap_length: 16_384,
+            buffer,
+            immediate,
+            namespace: None,
+        };
+        match Opened::open(&settings) {
+            Ok(Opened(live)) => Some(live),
+            Err(error) => {
+                assert!(std::env::var_os("WIREPROOF_REQUIRE_LIVE").is_none(), "{error}");
+                eprintln!("skipped: {error}");
+                None
+            }
+        }
+    }
+
+    /// Reads once there is something to be read, at most so many frames.
+    fn look(live: &mut Live, most: usize) -> usize {
+        live.wait(PATIENCE);
+        live.read(most, |_| ()).unwrap()
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "how long is waited at least")]
+    fn frames_gather_while_more_keep_coming() {
+        let (from, to) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+        let send = || from.send_to(b"frame", to.local_addr().unwrap()).unwrap();
+        let Some(mut live) = watching(&from, soundness::RING, false) else { return };
+        assert_eq!(live.pause(), None, "nothing has come yet");
+        send();
+        assert!(look(&mut live, 4096) > 0);
+        assert_eq!(live.pause(), Some(REST));
+        // What is there already waits as well.
+        send();
+        send();
+        let mut there = [poll(&live.rings[0].capture)];
+        rustix::event::poll(&mut there, Timespec::try_from(PATIENCE).ok().as_ref()).unwrap();
+        let began = Instant::now();
+        assert_eq!(look(&mut live, 1), 1);
+        assert!(began.elapsed() >= REST, "{:?}", began.elapsed());
+        assert_eq!(live.pause(), None, "the rest is there, and may be much");
+        assert!(look(&mut live, 4096) > 0);
+        assert_eq!(live.pause(), Some(REST));
+        while live.read(4096, |_| ()).unwrap() > 0 {}
+        assert_eq!(live.pause(), None, "nothing comes any more");
+    }
+
+    #[test]
+    fn nothing_gathers_in_immediate_mode_and_in_a_small_ring() {
+        let (from, to) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+        for (buffer, immediate) in [(soundness::RING, true), (soundness::RING - 1, false)] {
+            let Some(mut live) = watching(&from, buffer, immediate) else { return };
+            from.send_to(b"frame", to.local_addr().unwrap()).unwrap();
+            assert!(look(&mut live, 4096) > 0 && live.busy);
+            assert_eq!(live.pause(), None, "{buffer} {immediate}");
+        }
+    }
 }
