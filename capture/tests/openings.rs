@@ -13,6 +13,8 @@ enum Carries<'a> {
     Segment(u32, &'a [u8], bool),
     /// A SYN: sequence number, and what it acknowledges.
     Syn(u32, Option<u32>),
+    /// Sequence number, what it acknowledges, and payload.
+    Acknowledging(u32, u32, &'a [u8]),
     /// A SYN with payload: its sequence number.
     FastOpen(u32, &'a [u8]),
     /// A RST, by its sequence number.
@@ -21,7 +23,7 @@ enum Carries<'a> {
     Silence(i64),
 }
 
-use Carries::{Datagram, FastOpen, Reset, Segment, Silence, Syn};
+use Carries::{Acknowledging, Datagram, FastOpen, Reset, Segment, Silence, Syn};
 
 /// Shows the engine packets, each from the client or not, of one connection.
 fn observe(packets: &[(bool, Carries<'_>)]) -> Flow {
@@ -44,6 +46,10 @@ fn observe_all(packets: &[(bool, Carries<'_>)], limits: Limits) -> Vec<Flow> {
             Segment(sequence, payload, fin) => {
                 let tcp = ip.tcp(source, destination, *sequence, 1024).ack(1);
                 let tcp = if *fin { tcp.fin() } else { tcp };
+                tcp.write(&mut bytes, payload).unwrap();
+            }
+            Acknowledging(sequence, acknowledged, payload) => {
+                let tcp = ip.tcp(source, destination, *sequence, 1024).ack(*acknowledged);
                 tcp.write(&mut bytes, payload).unwrap();
             }
             FastOpen(sequence, payload) => {
@@ -201,7 +207,9 @@ fn a_syn_that_is_answered_begins_the_next_connection() {
         packets.extend(next.iter().map(|(client, carries)| match carries {
             Syn(sequence, number) => (*client, Syn(*sequence, *number)),
             Segment(sequence, bytes, fin) => (*client, Segment(*sequence, bytes, *fin)),
-            Datagram(_) | FastOpen(..) | Reset(_) | Silence(_) => unreachable!(),
+            Datagram(_) | Acknowledging(..) | FastOpen(..) | Reset(_) | Silence(_) => {
+                unreachable!()
+            }
         }));
         packets
             .retain(|(client, carries)| sides.contains(client) || matches!(carries, Syn(700_000_000, None)));
@@ -308,4 +316,16 @@ fn an_empty_record_of_ssl_2_ends_the_reading() {
     let hello = record(&hello());
     let flow = observe(&[(true, Segment(0, &hello, false)), (false, Segment(1, &[0x80, 0, 0x96], false))]);
     assert_eq!(flow.security.class(), Class::Tls);
+}
+
+#[test]
+fn an_opening_of_which_one_direction_was_captured_says_so() {
+    // The server's greeting and its grant; it acknowledges a client of which there is no packet.
+    let (greeting, grant) = (b"220 mx.example ESMTP\r\n", b"220 2.0.0 go ahead\r\n");
+    let flow = observe(&[
+        (false, Syn(0, Some(1000))),
+        (false, Acknowledging(1, 1000, greeting)),
+        (false, Acknowledging(23, 1031, grant)),
+    ]);
+    assert_eq!(flow.security, Security::Unknown(Reason::OneSided));
 }

@@ -152,6 +152,22 @@ fn upgrades(messages: Sample<'_>, upgrade: Upgrade, protocol: Option<Protocol>) 
         protocol,
     };
     assert_eq!(settle(&all, Transport::Tcp), expected, "{upgrade}");
+    server_alone(&all, upgrade);
+}
+
+/// Demands that the server's half, where nothing of the client was captured, is not called the protocol in the clear. What only
+/// looks like text is the engine's to judge, which knows that the client said something.
+fn server_alone(messages: Sample<'_>, upgrade: Upgrade) {
+    let server: Vec<u8> = messages
+        .iter()
+        .filter(|(side, _)| *side == Side::Server)
+        .flat_map(|(_, bytes)| *bytes)
+        .copied()
+        .collect();
+    let streams = (Vec::new(), server);
+    let alone = Opening { ended: true, ..opening(&streams, Side::Server, Transport::Tcp) };
+    let detected = detect(&alone);
+    assert!(!matches!(detected, Detected::Plaintext { protocol: Some(_), .. }), "{upgrade}: {detected:?}");
 }
 
 const C: Side = Side::Client;

@@ -307,10 +307,12 @@ impl Handshake {
             && !self.client_ccs
             && self.client_certificates.is_none();
         let whole = self.client.broken.is_none() && self.server.broken.is_none();
-        if whole
-            && only_hello
-            && (self.server_alert || (self.server.offset == 0 && self.server.ended.is_some()))
-        {
+        // A server that speaks no TLS answers in its own protocol, and the client leaves.
+        let answered_otherwise = self.client.broken.is_none()
+            && self.client.ended.is_some()
+            && self.server.broken == Some(Reason::FlightShape);
+        let turned_down = self.server_alert || (self.server.offset == 0 && self.server.ended.is_some());
+        if only_hello && (answered_otherwise || (whole && turned_down)) {
             return Answer {
                 client: withheld(Withheld::Absent, Proof::Strong, Reason::Refused),
                 outcome: Outcome::Failed,

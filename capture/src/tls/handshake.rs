@@ -209,9 +209,9 @@ impl Handshake {
                 }
             }
             (Side::Client, Event::Alert { description, .. }) => self.client_alert |= description != 0,
-            (Side::Server, Event::Alert { description, .. }) => {
-                // unrecognized_name is often a warning that the handshake survives (RFC 6066 section 3).
-                self.server_alert |= description != 0 && description != 112;
+            (Side::Server, Event::Alert { level, description, .. }) => {
+                // unrecognized_name as a warning is one that the handshake survives (RFC 6066 section 3).
+                self.server_alert |= description != 0 && (description != 112 || level == 2);
             }
             (side, Event::Protected(record)) => self.protected(side, record),
             (Side::Client, Event::Ssl2Server) | (Side::Server, Event::Ssl2ClientHello(_)) => {}
@@ -244,7 +244,7 @@ impl Handshake {
 
     /// Notes a fatal alert that came outside a stream (DTLS).
     pub(crate) fn alert(&mut self, side: Side, description: u8, mark: Mark) {
-        self.event(side, Event::Alert { description, mark });
+        self.event(side, Event::Alert { level: 2, description, mark });
     }
 
     /// Whether both sides changed cipher, which ends a handshake below TLS 1.3.

@@ -38,8 +38,9 @@ pub(super) enum Event {
     Ssl2ClientHello(Vec<u8>),
     /// An SSL 2.0 server answered.
     Ssl2Server,
-    /// A cleartext alert, by its description.
+    /// A cleartext alert, by its level (2: fatal) and its description.
     Alert {
+        level: u8,
         description: u8,
         mark: Mark,
     },
@@ -355,8 +356,8 @@ impl Stream {
                 self.open = None;
                 let body = std::mem::take(&mut self.parts().buffer);
                 match body.as_slice() {
-                    [1 | 2, description] => {
-                        Some(Event::Alert { description: *description, mark: record.mark })
+                    [level @ (1 | 2), description] => {
+                        Some(Event::Alert { level: *level, description: *description, mark: record.mark })
                     }
                     _ => Some(Event::Protected(record)),
                 }

@@ -116,7 +116,7 @@ impl Opening {
                     Security::Unknown(self.why_unknown(Reason::Incomplete, from_start))
                 } else if self.transport == Transport::Tcp && self.lossy() {
                     // What was lost may have been the upgrade.
-                    Security::Unknown(Reason::Gap)
+                    Security::Unknown(self.why_unknown(Reason::Gap, from_start))
                 } else if from_start {
                     Security::Plaintext(Evidence::WIRE)
                 } else {
@@ -248,10 +248,20 @@ impl Opening {
             })
     }
 
+    /// Tells whether nothing of a direction came by, its SYN neither, though the other side acknowledged something of it.
+    fn is_one_sided(&self) -> bool {
+        [Way::Up, Way::Down].into_iter().any(|way| {
+            let silent = self.held.of(way).bytes.is_empty() && !*self.told.of(way);
+            silent && self.streams.of(way).lacks_acknowledged()
+        })
+    }
+
     /// Prefers what the capture lacks over what detection could only say for want of it.
     pub(super) fn why_unknown(&self, otherwise: Reason, from_start: bool) -> Reason {
         if self.held.up.cut || self.held.down.cut {
             Reason::SnapLength
+        } else if self.is_one_sided() {
+            Reason::OneSided
         } else if self.late || self.lossy() {
             Reason::Gap
         } else if !from_start {
