@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use analyzer::violation::RULES;
 use store::query::{MOST_ROWS, Paging, Query};
 use utoipa::IntoParams;
 
@@ -85,7 +86,18 @@ pub(crate) fn filters(pairs: &Pairs) -> Result<Query, ApiError> {
             return Err(unknown(name, FILTERS.iter()));
         }
     }
+    in_order(&query)?;
     Ok(query)
+}
+
+/// Refuses a range that ends before it begins: that nothing is in it says nothing.
+pub(crate) fn in_order(query: &Query) -> Result<(), ApiError> {
+    match (query.since, query.until) {
+        (Some(since), Some(until)) if until <= since => {
+            Err(bad("until", "it is not after 'since', so nothing can be in between".to_owned()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Reads filters and paging; nothing else may be there.
@@ -96,8 +108,7 @@ pub(crate) fn page(pairs: &Pairs) -> Result<(Query, Paging), ApiError> {
             "limit" => {
                 paging.limit = parse(name, value)?;
                 if !(1..=MOST_ROWS).contains(&paging.limit) {
-                    let detail = format!("{value} is not within 1 to {MOST_ROWS}");
-                    return Err(ApiError::BadValue { name: name.clone(), detail });
+                    return Err(bad(name, format!("{value} is not within 1 to {MOST_ROWS}")));
                 }
             }
             "cursor" => paging.cursor = Some(value.clone()),
@@ -108,7 +119,12 @@ pub(crate) fn page(pairs: &Pairs) -> Result<(Query, Paging), ApiError> {
             }
         }
     }
+    in_order(&query)?;
     Ok((query, paging))
+}
+
+fn bad(name: &str, detail: String) -> ApiError {
+    ApiError::BadValue { name: name.to_owned(), detail }
 }
 
 /// Refuses whatever a route without parameters is sent.
@@ -125,7 +141,7 @@ fn read(query: &mut Query, name: &str, value: &str) -> Result<bool, ApiError> {
         "to_workload" => query.to_workload.push(value.into()),
         "class" => query.class.push(parse(name, value)?),
         "proof" => query.proof.push(parse(name, value)?),
-        "id" => query.id.push(value.into()),
+        "id" => query.id.push(finding(value)?),
         "severity" => query.severity.push(parse(name, value)?),
         "port" => query.port.push(parse(name, value)?),
         "protocol" => query.protocol.push(parse(name, value)?),
@@ -137,6 +153,13 @@ fn read(query: &mut Query, name: &str, value: &str) -> Result<bool, ApiError> {
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+/// Reads the id of a finding. One that does not exist would look like a finding that nothing has.
+fn finding(value: &str) -> Result<String, ApiError> {
+    let ids = || RULES.iter().map(|rule| rule.id);
+    let known = ids().find(|id| id.eq_ignore_ascii_case(value)).map(str::to_owned);
+    known.ok_or_else(|| bad("id", format!("'{value}' is none of {}", ids().collect::<Vec<_>>().join(", "))))
 }
 
 pub(crate) fn parse<T: FromStr>(name: &str, value: &str) -> Result<T, ApiError>

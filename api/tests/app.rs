@@ -193,6 +193,7 @@ async fn filters_narrow_and_wrong_ones_are_refused() {
         ("from_workload=web%2Ffront", 1),
         ("severity=critical", 1),
         ("judgement=conforms&port=9090", 1),
+        ("id=ob01", 1),
         ("since=1970-01-01T00:03:20Z", 2),
         ("until=1970-01-01T00:03:20Z", 1),
         // As it stands in the answers, with its signs written out and, as people paste it, without.
@@ -215,6 +216,9 @@ async fn filters_narrow_and_wrong_ones_are_refused() {
         "edges?limit=1001",
         "violations?severity=bad",
         "flows?protocol=",
+        "flows?id=OB99",
+        "violations?since=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z",
+        "readiness?since=2026-01-02T00:00:00Z&until=2026-01-02T00:00:00Z",
     ] {
         served.problem(&format!("/api/v1/{path}"), 400, "bad-value").await;
     }

@@ -132,5 +132,6 @@ fn question(pairs: &filter::Pairs) -> Result<(Scope, Query), ApiError> {
             other => return Err(filter::unknown(other, NAMES.iter())),
         }
     }
+    filter::in_order(&query)?;
     Ok((scope, query))
 }
