@@ -366,7 +366,8 @@ pub fn find<'a>(mesh: &'a Mesh, text: &str) -> Result<Vec<Named<'a>>, Unclear> {
         _ if text.is_empty() || text.contains(char::is_whitespace) => {
             return Err(Unclear::Malformed(text.to_owned()));
         }
-        [name] => (None, None, *name),
+        // A host may be written with the dot of the root, as resolvers take it.
+        [name] => (None, None, name.strip_suffix('.').unwrap_or(name)),
         [namespace, name] => (None, Some(*namespace), *name),
         [kind, namespace, name] => (Some(kind.to_ascii_lowercase()), Some(*namespace), *name),
         _ => return Err(Unclear::Malformed(text.to_owned())),

@@ -57,11 +57,13 @@ impl Scope {
 pub struct Readiness {
     /// `mesh`, `namespace orders` or `workload orders/stock`.
     pub scope: String,
+    /// What it comes to, in words: never more than what was seen.
+    pub verdict: String,
     /// Its workloads, by name.
     pub workloads: Vec<Workload>,
     /// Who would break, as the findings that STRICT would make of what was let in: OB02 and OB03, worst first.
     pub breaks: Vec<Finding>,
-    /// What makes it STRICT.
+    /// What makes it STRICT; without YAML where it is STRICT already.
     pub proposal: Remedy,
 }
 
@@ -184,13 +186,32 @@ pub fn assess<'a>(
             *count = count.saturating_add(1);
         }
     }
-    let workloads = workloads.into_values().map(|workload| Workload { state: state(&workload), ..workload });
+    let workloads: Vec<Workload> =
+        workloads.into_values().map(|workload| Workload { state: state(&workload), ..workload }).collect();
+    let breaks = ledger.findings();
     let scope = match scope {
         Scope::Mesh => "mesh".to_owned(),
         Scope::Namespace(name) => format!("namespace {name}"),
         Scope::Workload(name) => format!("workload {name}"),
     };
-    Ok(Readiness { scope, workloads: workloads.collect(), breaks: ledger.findings(), proposal })
+    let verdict = verdict(&workloads, &breaks);
+    Ok(Readiness { scope, verdict, workloads, breaks, proposal })
+}
+
+/// Says what the workloads' states come to. What nobody enforces, or nothing reached, is not called ready.
+fn verdict(workloads: &[Workload], breaks: &[Finding]) -> String {
+    let has = |state: State| workloads.iter().any(|workload| workload.state == state);
+    let said = match breaks.iter().map(|finding| finding.flows).sum() {
+        0_u64 if workloads.is_empty() => "no workload that a mode acts for",
+        0 if has(State::Unclear) => "nothing seen would break, but of some flows the wire does not tell",
+        0 if has(State::Ready) => "nothing seen would break",
+        0 if has(State::NoTraffic) => "no evidence: no flow that was let in was seen",
+        0 if has(State::StaysOpen) => "stays as it is: narrower policies keep it from becoming STRICT",
+        0 => "not enforced: no workload there has a proxy that would enforce STRICT",
+        1 => return "NOT READY for STRICT: 1 flow that was let in would be refused".to_owned(),
+        flows => return format!("NOT READY for STRICT: {flows} flows that were let in would be refused"),
+    };
+    said.to_owned()
 }
 
 /// Names the workloads that a flow may have reached: behind a Service's address every one that it leads to.
@@ -392,13 +413,19 @@ fn proposed(mesh: &Mesh, scope: &Scope) -> Result<(PeerAuthentication, Remedy), 
         }
     };
     if let Some(own) = own {
-        let yaml = Patch::of(&own.meta).set("/spec/mtls/mode", ServerMode::Strict.name()).yaml();
+        let patch = || Patch::of(&own.meta).set("/spec/mtls/mode", ServerMode::Strict.name()).yaml();
+        let strict = own.mode == Some(ServerMode::Strict);
         let remedy = Remedy {
-            summary: format!("Let {} be STRICT.", own.meta.id()),
+            summary: if strict {
+                format!("{} is STRICT already: there is nothing to change.", own.meta.id())
+            } else {
+                format!("Let {} be STRICT.", own.meta.id())
+            },
             resource: Some(own.meta.id()),
             file: Some(own.meta.file.to_string()),
             line: Some(own.mode_line).filter(|line| *line > 0),
-            yaml: Some(yaml),
+            // A patch without the mode would leave nothing but a name, and applied as a whole object undo the mode.
+            yaml: (!strict).then(patch),
         };
         return Ok((PeerAuthentication { mode: Some(ServerMode::Strict), ..own.clone() }, remedy));
     }

@@ -94,7 +94,7 @@ Examples:
 /// Where captures come from.
 #[derive(Debug, Args)]
 pub(crate) struct Captures {
-    /// Captures (pcap or pcapng); `-` reads standard input. Several are read as one, in order of time
+    /// Captures (pcap, pcapng or snoop, plain or in gzip or zstd); `-` reads standard input. Several are read as one, in order of time
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// Threads to work on: one reads, the others classify; 1 does both. Their number changes no answer

@@ -88,10 +88,31 @@ pub(crate) fn report(outcome: Result<Status, Fatal>) -> Status {
         Ok(status) => status,
         Err(fatal) if is_closed_pipe(&fatal.error) => Status::Clean,
         Err(fatal) => {
-            anstream::eprintln!("wireproof: {:#}", fatal.error);
+            anstream::eprintln!("wireproof: {}", said_once(&fatal.error));
             fatal.status
         }
     }
+}
+
+/// Goes on without error where what reads the answer has closed the pipe, as `head` does: the status is that of the whole answer.
+pub(crate) fn unless_closed(written: Result<(), Fatal>) -> Result<(), Fatal> {
+    match written {
+        Err(fatal) if is_closed_pipe(&fatal.error) => Ok(()),
+        written => written,
+    }
+}
+
+/// The error and its causes, without what a cause says over again.
+fn said_once(error: &anyhow::Error) -> String {
+    let mut said = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if said.is_empty() {
+            said = cause;
+        } else if !said.contains(&cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    said
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {

@@ -107,9 +107,14 @@ fn text(answer: &Explanation, port: u16, wire_port: u16, fixes: &[LintFinding]) 
     let (client, server) =
         answer.because.split_at_checked(answer.client_steps).unwrap_or((&answer.because, &[]));
     let client_decides = deciding(client, &expected.client_tls_from);
-    let server_decides = deciding(server, &expected.server_mode_from);
+    let server_from = expected.gateway_server.as_ref().map_or(&expected.server_mode_from, |one| &one.from);
+    let server_decides = deciding(server, server_from);
     let word = |text: Option<String>| text.unwrap_or_else(|| "nothing decides".to_owned());
-    let mut lines = vec![headline(answer, client_decides.and_then(|index| client.get(index)))];
+    let client_step = client_decides.and_then(|index| client.get(index));
+    let server_step = server_decides.and_then(|index| server.get(index));
+    // Where the application decides what it sends, the server does what of it is taken.
+    let declared = client_step.filter(|step| step.rule != "client.application-decides");
+    let mut lines = vec![headline(answer, declared.or(server_step).or(client_step))];
     lines.push(format!("FROM     {} ({})", answer.client.name(), answer.client.kind));
     let wire = if wire_port == port { String::new() } else { format!(", {wire_port} on the wire") };
     lines.push(format!("TO       {} port {port}{wire} ({})", answer.server.name(), answer.server.kind));
@@ -148,19 +153,26 @@ fn text(answer: &Explanation, port: u16, wire_port: u16, fixes: &[LintFinding]) 
     lines.push("\nWhy, in the order in which Istio decides:".to_owned());
     let steps = render::steps(&[("client", client, client_decides), ("server", server, server_decides)]);
     lines.push(steps.trim_end().to_owned());
-    let mine: Vec<_> = fixes
-        .iter()
-        .filter(|fix| {
-            answer.lint.contains(&fix.id) && answer.because.iter().any(|step| step.resource == fix.resource)
-        })
-        .collect();
+    let mine = fixes.iter().filter(|fix| {
+        answer.lint.contains(&fix.id) && answer.because.iter().any(|step| step.resource == fix.resource)
+    });
+    // One change may mend several findings.
+    let mut changes: Vec<&LintFinding> = Vec::new();
+    for fix in mine {
+        let same = |said: &&LintFinding| {
+            (&said.remedy, &said.resource, &said.yaml) == (&fix.remedy, &fix.resource, &fix.yaml)
+        };
+        if !changes.iter().any(same) {
+            changes.push(fix);
+        }
+    }
     if !answer.lint.is_empty() {
         lines.push(format!(
             "\nFindings that touch this connection: {} (wireproof lint --explain ID says more)",
             answer.lint.join(", ")
         ));
     }
-    for fix in mine {
+    for fix in changes {
         let place = render::place(fix.file.as_deref(), fix.line);
         lines.push(format!(
             "Fix: {} ({}{})",
@@ -181,6 +193,8 @@ fn deciding(steps: &[Citation], from: &str) -> Option<usize> {
         .iter()
         .rposition(|step| step.resource == from)
         .or_else(|| steps.iter().rposition(|step| step.rule.starts_with(from)))
+        // Where no resource decides, the last step says who does.
+        .or_else(|| steps.len().checked_sub(1))
 }
 
 /// What will be on the wire, and what makes it so.
@@ -192,7 +206,12 @@ fn headline(answer: &Explanation, decides: Option<&Citation>) -> String {
         _ if expected.conflict == Some(true) => "CONFLICT".to_owned(),
         [] if expected.client_wire.is_empty() => "NOTHING".to_owned(),
         [] => classes(&expected.client_wire).to_uppercase(),
-        both => both.iter().map(|class| class.name().to_uppercase()).collect::<Vec<_>>().join(" or "),
+        both => {
+            let fits = both.iter().map(|class| class.name().to_uppercase()).collect::<Vec<_>>().join(" or ");
+            // What the application sends else, it sends in vain.
+            let refused = both.len() < expected.client_wire.len();
+            if refused { format!("{fits}, else refused,") } else { fits }
+        }
     };
     let Some(step) = decides else { return wire };
     let place = render::place(step.file.as_deref(), step.line);

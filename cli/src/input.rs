@@ -17,6 +17,7 @@ use flow::{Coverage, Flow, Timestamp};
 use crate::args::Declarations;
 use crate::exit::{Fatal, Status};
 use crate::mesh;
+use crate::standard_input::StandardInput;
 
 /// What captures came to.
 #[derive(Debug)]
@@ -222,7 +223,7 @@ impl Unread {
 
 fn open(path: &Path) -> anyhow::Result<Reader<Box<dyn Read>>> {
     let input: Box<dyn Read> = if path == Path::new("-") {
-        Box::new(io::stdin().lock())
+        Box::new(StandardInput::open().context("cannot be opened")?)
     } else {
         if path.is_dir() {
             return Err(anyhow!("is a folder; name the capture files in it"));
@@ -408,7 +409,12 @@ fn walk(folder: &Path, met: &mut HashSet<PathBuf>, files: &mut Vec<PathBuf>, err
             .extension()
             .is_some_and(|extension| extension == "yaml" || extension == "yml" || extension == "json")
         {
-            files.push(path);
+            // Opening a pipe that nobody writes to would wait for ever.
+            if path.exists() && !path.is_file() {
+                errors.push(unread(&path, &anyhow!("is no file but a pipe, a socket or a device; left out")));
+            } else {
+                files.push(path);
+            }
         }
     }
 }
@@ -434,5 +440,17 @@ fn text(path: &Path, room: usize) -> anyhow::Result<String> {
             "is beyond the {MESH_BYTES} bytes that are read in all; leave out what is not needed"
         ));
     }
-    String::from_utf8(bytes).map_err(|_| anyhow!("is not UTF-8 text; a YAML or JSON file is expected"))
+    decoded(bytes).ok_or_else(|| anyhow!("is not UTF-8 text; a YAML or JSON file is expected"))
+}
+
+/// Reads UTF-8, or UTF-16 that begins with its mark, as PowerShell's `>` writes it (YAML 1.2 section 5.2).
+fn decoded(bytes: Vec<u8>) -> Option<String> {
+    let units: fn([u8; 2]) -> u16 = match bytes.as_slice() {
+        [0xff, 0xfe, ..] => u16::from_le_bytes,
+        [0xfe, 0xff, ..] => u16::from_be_bytes,
+        _ => return String::from_utf8(bytes).ok(),
+    };
+    let (pairs, rest) = bytes.as_chunks::<2>();
+    let text = char::decode_utf16(pairs.iter().skip(1).copied().map(units)).collect::<Result<_, _>>().ok();
+    text.filter(|_| rest.is_empty())
 }

@@ -19,6 +19,7 @@ mod readiness;
 mod render;
 mod replay;
 mod serve;
+mod standard_input;
 mod store;
 mod sweep;
 

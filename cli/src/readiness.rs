@@ -2,14 +2,14 @@
 
 use std::io::{self, Write};
 
-use analyzer::readiness::{Readiness, Scope, State, assess, check};
+use analyzer::readiness::{Readiness, Scope, assess, check};
 use analyzer::report::{InputError, ServerMode};
 use anyhow::anyhow;
 use flow::Coverage;
 use serde::Serialize;
 
 use crate::args::{self, Form};
-use crate::exit::{Fatal, Status};
+use crate::exit::{self, Fatal, Status};
 use crate::input;
 use crate::render::{self, Machine, Table};
 
@@ -41,25 +41,22 @@ pub(crate) fn run(options: &args::Readiness) -> Result<Status, Fatal> {
         .map_err(|unclear| Fatal::usage(anyhow!("{unclear}")))?;
     let breaks = if readiness.breaks.is_empty() { Status::Clean } else { Status::Findings };
     let answer = Answer { readiness, coverage: observed.coverage, errors: declared.errors };
-    let mut out = anstream::stdout().lock();
-    match options.output {
-        Form::Json => render::machine(&mut out, &answer, Machine::Json)?,
-        Form::Yaml => render::machine(&mut out, &answer, Machine::Yaml)?,
-        Form::Text => text(&mut out, &answer)?,
-    }
+    exit::unless_closed(print(options.output, &answer))?;
     Ok(breaks.worse(status).worse(observed.status))
 }
 
+fn print(form: Form, answer: &Answer) -> Result<(), Fatal> {
+    let mut out = anstream::stdout().lock();
+    match form {
+        Form::Json => render::machine(&mut out, answer, Machine::Json)?,
+        Form::Yaml => render::machine(&mut out, answer, Machine::Yaml)?,
+        Form::Text => text(&mut out, answer)?,
+    }
+    Ok(())
+}
+
 fn text(out: &mut impl Write, answer: &Answer) -> io::Result<()> {
-    let Readiness { scope, workloads, breaks, proposal } = &answer.readiness;
-    let count = |state: State| workloads.iter().filter(|workload| workload.state == state).count();
-    let flows: u64 = breaks.iter().map(|finding| finding.flows).sum();
-    let verdict = match (flows, count(State::Ready), count(State::Unclear)) {
-        (1.., ..) => format!("NOT READY for STRICT: {flows} flows that were let in would be refused"),
-        (0, _, 1..) => "nothing seen would break, but of some flows the wire does not tell".to_owned(),
-        (0, 0, 0) => "no evidence: no flow that was let in was seen".to_owned(),
-        (0, 1.., 0) => "nothing seen would break".to_owned(),
-    };
+    let Readiness { scope, verdict, workloads, breaks, proposal } = &answer.readiness;
     writeln!(out, "{scope}: {verdict}")?;
     writeln!(out, "{}\n", render::coverage(&answer.coverage))?;
     let mut table = Table::new(&[

@@ -65,6 +65,11 @@ pub(crate) fn totals(flows: &[Flow]) -> String {
     line
 }
 
+/// A number of things: `1 finding`, `2 findings`.
+pub(crate) fn counted(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Says what an answer rests on.
 pub(crate) fn coverage(coverage: &Coverage) -> String {
     let share = coverage.ratio().map_or_else(
@@ -79,7 +84,8 @@ pub(crate) fn coverage(coverage: &Coverage) -> String {
         line.push_str(&format!("   {reasons}"));
     }
     if coverage.empty > 0 {
-        line.push_str(&format!("   {} connections without payload", coverage.empty));
+        let empty = usize::try_from(coverage.empty).unwrap_or(usize::MAX);
+        line.push_str(&format!("   {} without payload", counted(empty, "connection")));
     }
     if !coverage.damaged.is_empty() {
         line.push_str("   INPUT DAMAGED");

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use analyzer::audit::{Auditor, Ledger};
 use analyzer::report::{Audit, Certainty, Finding, Judged, Severity};
 use analyzer::translation;
-use flow::Timestamp;
+use flow::{Flow, Timestamp};
 
 use crate::args::{Cluster, Declarations, MeshAt, Output, Replay};
-use crate::exit::{Fatal, Status};
-use crate::{input, render};
+use crate::exit::{self, Fatal, Status};
+use crate::input;
+use crate::render::{self, Machine};
 
 pub(crate) fn run(options: &Replay) -> Result<Status, Fatal> {
     let declared = input::mesh(&options.mesh)?;
@@ -39,23 +40,7 @@ pub(crate) fn run(options: &Replay) -> Result<Status, Fatal> {
     }
     let audit =
         Audit { summary: ledger.summary(), coverage: observed.coverage, findings: ledger.findings(), errors };
-    let mut out = anstream::stdout().lock();
-    match options.output {
-        Output::Json => {
-            serde_json::to_writer_pretty(&mut out, &audit)?;
-            writeln!(out)?;
-        }
-        Output::Text => {
-            writeln!(out, "{}", render::totals(&observed.flows))?;
-            writeln!(out, "{}", render::coverage(&audit.coverage))?;
-            writeln!(out, "{}", judged(&audit))?;
-            if !audit.findings.is_empty() {
-                writeln!(out)?;
-                write!(out, "{}", table(&audit.findings))?;
-                write!(out, "{}", causes(&audit.findings))?;
-            }
-        }
-    }
+    exit::unless_closed(print(options.output, &observed.flows, &audit))?;
     let covered = match (options.min_coverage, audit.coverage.ratio()) {
         (Some(least), Some(seen)) if seen < least => Status::Coverage,
         // Nothing seen from its start is no coverage at all.
@@ -64,6 +49,24 @@ pub(crate) fn run(options: &Replay) -> Result<Status, Fatal> {
     };
     let findings = options.fail_on.status(audit.findings.iter().map(|finding| finding.severity));
     Ok(findings.worse(covered).worse(declared_status).worse(observed.status))
+}
+
+fn print(form: Output, flows: &[Flow], audit: &Audit) -> Result<(), Fatal> {
+    let mut out = anstream::stdout().lock();
+    match form {
+        Output::Json => render::machine(&mut out, audit, Machine::Json)?,
+        Output::Text => {
+            writeln!(out, "{}", render::totals(flows))?;
+            writeln!(out, "{}", render::coverage(&audit.coverage))?;
+            writeln!(out, "{}", judged(audit))?;
+            if !audit.findings.is_empty() {
+                writeln!(out)?;
+                write!(out, "{}", table(&audit.findings))?;
+                write!(out, "{}", causes(&audit.findings))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Several paths of one time are one mesh.
@@ -84,10 +87,18 @@ fn judged(audit: &Audit) -> String {
         outcomes.push(format!("(not judged: {})", counts(&audit.summary.set_aside).join(", ")));
     }
     let wrong = audit.findings.iter().filter(|finding| finding.severity > Severity::Info).count();
+    let judgement = |name: &str| audit.summary.judgements.get(name).copied().unwrap_or(0);
+    let judged = judgement("conforms").saturating_add(judgement("violates"));
     match (audit.coverage.flows, wrong) {
         // No flow is no evidence, and must not read like a clean result.
         (0, _) => "JUDGED nothing\n\nNo flow with payload was captured: this says nothing about the mesh."
             .to_owned(),
+        (_, 0) if judged == 0 => {
+            let outcomes = outcomes.join("   ");
+            format!(
+                "JUDGED {outcomes}\n\nNo flow could be held against a declaration: this says nothing about the mesh."
+            )
+        }
         (_, 0) => {
             format!("JUDGED {}\n\nNothing breaks the declared policy in what was seen.", outcomes.join("   "))
         }

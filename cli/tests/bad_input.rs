@@ -287,7 +287,7 @@ fn an_unsupported_kind_is_noted() {
 
 #[test]
 fn declarations_that_are_missing_or_no_text_are_named() {
-    for (name, bytes) in [("absent.yaml", None), ("binary.yaml", Some([0xff, 0xfe, 0, 1]))] {
+    for (name, bytes) in [("absent.yaml", None), ("binary.yaml", Some([0xff, 0, 0xfe, 1]))] {
         let folder = TempDir::new().expect("a folder");
         let path = folder.path().join(name);
         if let Some(bytes) = bytes {
@@ -420,6 +420,44 @@ fn what_tools_print_is_read() {
     let typed = serde_json::json!({"apiVersion": "v1", "kind": "ServiceList", "items": [item("a")]});
     check_file(&typed.to_string(), 1, &[]);
     check_file("apiVersion: v1\nkind: List\nitems: []\n", 0, &[]);
+    // JSON values after each other, on a line each and on several, as `jq '.items[]'` prints them.
+    let bad = serde_json::json!({"no": "object"});
+    let values = format!("{}\n{bad}\n{:#}\n", item("a"), item("b"));
+    check_file(&values, 2, &[(2, "no Kubernetes object")]);
+    // What is YAML stays YAML, be it in braces.
+    check_file(
+        "{apiVersion: v1, kind: Service, metadata: {name: plain, namespace: a}, spec: {ports: [{port: 80}]}}\n",
+        1,
+        &[],
+    );
+}
+
+#[test]
+fn text_of_windows_is_read() {
+    let text = service("\u{fc}ber");
+    for order in [u16::to_le_bytes, u16::to_be_bytes] {
+        let bytes: Vec<u8> = std::iter::once(0xfeff).chain(text.encode_utf16()).flat_map(order).collect();
+        let (said, answer) = lint_file("mesh.yaml", &bytes);
+        assert_eq!(services_read(&answer), 1, "{}", said.errors);
+        let folder = TempDir::new().expect("a folder");
+        let half = folder.path().join("mesh.yaml");
+        fs::write(&half, &bytes[..bytes.len() - 1]).expect("written");
+        let said = wireproof(&[Path::new("lint"), Path::new("--mesh"), &half]);
+        assert_eq!(said.status, Some(3));
+        said.one_message(&["mesh.yaml", "not UTF-8"]);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_a_folder_is_left_out() {
+    let folder = TempDir::new().expect("a folder");
+    fs::write(folder.path().join("a.yml"), service("a")).expect("written");
+    let made = std::process::Command::new("mkfifo").arg(folder.path().join("b.yml")).status();
+    assert!(made.expect("mkfifo runs").success());
+    let (said, answer) = lint_path(folder.path());
+    assert_eq!(services_read(&answer), 1, "{}", said.errors);
+    said.one_message(&["b.yml", "a pipe"]);
 }
 
 #[test]

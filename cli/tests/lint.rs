@@ -121,3 +121,15 @@ fn github_gets_one_command_a_finding() {
         );
     }
 }
+
+#[test]
+fn a_reader_that_leaves_early_does_not_make_it_clean() {
+    let mut running = std::process::Command::new(assert_cmd::cargo::cargo_bin("wireproof"))
+        .current_dir(root())
+        .args(["lint", "--mesh", "testdata/boutique/mesh.yaml"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    drop(running.stdout.take());
+    assert_eq!(running.wait().expect("it ends").code(), Some(1));
+}

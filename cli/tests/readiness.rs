@@ -122,11 +122,16 @@ fn silence_and_missing_proxies_are_not_readiness() {
     let (answer, status) = readiness(&["-w", "web/frontend"]);
     assert_eq!(status, Some(0));
     assert_eq!(states(&answer), [("web/frontend", "no-traffic", &"STRICT".into())]);
+    assert_eq!(answer["verdict"], "no evidence: no flow that was let in was seen");
     let yaml = answer["proposal"]["yaml"].as_str().expect("a patch");
     assert!(yaml.contains("matchLabels") && yaml.contains("mode: STRICT"), "{yaml}");
+    // Nothing to apply where it is STRICT already.
+    let (answer, _) = readiness(&["-w", "orders/stock"]);
+    assert_eq!(answer["proposal"]["yaml"], Value::Null);
+    assert_eq!(answer["proposal"]["resource"], "PeerAuthentication/orders/stock");
     let said = run("readiness", CAPTURE, MESH, &["-n", "legacy"]);
     let text = String::from_utf8(said.stdout).expect("UTF-8");
-    assert!(text.starts_with("namespace legacy: no evidence"), "{text}");
+    assert!(text.starts_with("namespace legacy: not enforced"), "{text}");
 }
 
 #[test]

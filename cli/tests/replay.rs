@@ -6,8 +6,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::sync::Arc;
 
 use analyzer::audit::Auditor;
@@ -300,6 +301,18 @@ fn every_case_lints_as_reviewed() {
 }
 
 #[test]
+fn an_audit_that_judged_nothing_does_not_read_like_a_clean_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mesh = folder.path().join("mesh.yaml");
+    fs::write(&mesh, "apiVersion: v1\nkind: List\nitems: []\n").expect("written");
+    let said =
+        wireproof(&["replay", "testdata/boutique/capture.pcap", "--mesh", mesh.to_str().expect("UTF-8")]);
+    let text = text_of(said.stdout);
+    assert!(text.contains("No flow could be held against a declaration"), "{text}");
+    assert!(!text.contains("Nothing breaks"), "{text}");
+}
+
+#[test]
 fn two_runs_give_the_same_bytes() {
     for case in cases() {
         assert_eq!(flows(&case).stdout, flows(&case).stdout, "{case}: flows");
@@ -333,4 +346,29 @@ fn a_flow_is_judged_by_the_declarations_in_force_when_it_began() {
     let wrong =
         wireproof(&["replay", "testdata/boutique/capture.pcap", "--mesh", clean, "--mesh-at", boutique]);
     assert_eq!(wrong.status.code(), Some(2), "a time is asked for");
+}
+
+#[test]
+fn ctrl_c_ends_what_is_read_from_a_pipe_and_is_answered() {
+    let mut running = std::process::Command::new(assert_cmd::cargo::cargo_bin("wireproof"))
+        .current_dir(root())
+        .args(["replay", "-", "--mesh", "testdata/boutique/mesh.yaml", "-o", "json"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let capture = fs::read(root().join("testdata/boutique/capture.pcap")).expect("the capture");
+    // More than a pipe holds: once it is written the program is reading.
+    assert!(capture.len() > 128 * 1024);
+    let mut input = running.stdin.take().expect("a pipe");
+    input.write_all(&capture).expect("written");
+    let process = rustix::process::Pid::from_child(&running);
+    rustix::process::kill_process(process, rustix::process::Signal::INT).expect("sent");
+    let said = running.wait_with_output().expect("it ends");
+    // Only now does the writer leave.
+    drop(input);
+    let audit: Value = serde_json::from_slice(&said.stdout).expect("the answer is JSON");
+    let whole: Value = serde_json::from_slice(&replay("boutique").stdout).expect("the answer is JSON");
+    assert_eq!((said.status.code(), &audit["findings"]), (Some(1), &whole["findings"]));
+    assert_eq!(audit["coverage"]["damaged"], json!([]));
 }

@@ -76,6 +76,8 @@ export interface Workload {
 
 export interface Readiness {
   scope: string;
+  /** What it comes to, in words. */
+  verdict: string;
   workloads: Workload[];
   /** The findings that STRICT would make of what was let in. */
   breaks: Finding[];

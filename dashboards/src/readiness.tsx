@@ -59,11 +59,10 @@ function useAnswer(namespace: string | null) {
 }
 
 function Answer({ answer }: { answer: api.Readiness }) {
-  const flows = answer.breaks.reduce((sum, finding) => sum + finding.flows, 0);
   return (
     <>
       <p class="verdict">
-        {flows > 0 ? <strong>Not ready: {count(flows)} flows that were let in would be refused.</strong> : <strong>Nothing seen would be refused.</strong>}
+        <strong>{answer.verdict.charAt(0).toUpperCase()}{answer.verdict.slice(1)}.</strong>
         {" "}<span class="quiet">From {answer.all ? "all" : "the newest"} {count(answer.looked_at)} flows to it{answer.all ? "" : "; there are more"}.</span>
       </p>
       <div class="scroll">

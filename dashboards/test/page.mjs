@@ -192,7 +192,7 @@ await check("a Community ID leads to its flows, and the address keeps it", async
 await check("who would break under STRICT is named, with what makes it STRICT", async (page) => {
   const readiness = page.locator("section[aria-labelledby=readiness]");
   await readiness.getByLabel("Namespace to become STRICT").selectOption("catalog");
-  await readiness.getByText("Not ready:").waitFor();
+  await readiness.getByText("NOT READY for STRICT:").waitFor();
   const { data } = await (await fetch(new URL("api/v1/readiness?namespace=catalog", url))).json();
   assert.ok(data.breaks.length > 0, "the case has nobody who would break");
   assert.equal(await readiness.locator("table.breaks tbody tr").count(), data.breaks.length);

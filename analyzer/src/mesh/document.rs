@@ -1,5 +1,7 @@
 //! One text as documents, and one document as nodes, within bounds that no input gets past.
 
+use serde::de::IgnoredAny;
+
 use crate::mesh::node::Node;
 
 /// The longest document that is read, in bytes. A Kubernetes object cannot exceed 1.5 MiB in its store; a `List` may.
@@ -61,8 +63,8 @@ fn reason(error: &serde_saphyr::Error, text: &str) -> String {
     said.to_owned()
 }
 
-/// Splits YAML text at its document markers, each with the line that it begins at: a broken document must not take
-/// the ones behind it along.
+/// Splits text at YAML's document markers, and JSON values that follow each other (as `jq '.items[]'` prints them), each with the
+/// line that it begins at: a broken document must not take the ones behind it along.
 pub(super) fn documents_of(text: &str) -> impl Iterator<Item = (u32, &str)> {
     let mut documents = Vec::new();
     let (mut start, mut start_line, mut offset, mut number) = (0, 1_u32, 0, 0_u32);
@@ -82,9 +84,32 @@ pub(super) fn documents_of(text: &str) -> impl Iterator<Item = (u32, &str)> {
         offset = offset.saturating_add(line.len());
     }
     documents.push((start_line, text.get(start..).unwrap_or_default()));
-    documents.into_iter().filter(|(_, text)| {
+    let says_something = |text: &str| {
         text.lines().any(|line| {
             !line.trim().is_empty() && !line.trim_start().starts_with('#') && !line.starts_with('%')
         })
-    })
+    };
+    let values = documents.into_iter().flat_map(|(line, text)| json_values(line, text));
+    values.filter(move |(_, text)| says_something(text))
+}
+
+/// Splits a document of several JSON objects; any other stays whole.
+fn json_values(first_line: u32, text: &str) -> Vec<(u32, &str)> {
+    if !text.trim_start_matches('\u{feff}').trim_start().starts_with('{') {
+        return vec![(first_line, text)];
+    }
+    let mark = text.len().saturating_sub(text.trim_start_matches('\u{feff}').len());
+    let json = text.get(mark..).unwrap_or_default();
+    let mut values = serde_json::Deserializer::from_str(json).into_iter::<IgnoredAny>();
+    let (mut documents, mut start, mut line) = (Vec::new(), 0, first_line);
+    while let Some(Ok(IgnoredAny)) = values.next() {
+        let end = values.byte_offset();
+        let value = json.get(start..end).unwrap_or_default();
+        documents.push((line, value));
+        let lines = value.bytes().filter(|byte| *byte == b'\n').count();
+        line = line.saturating_add(u32::try_from(lines).unwrap_or(u32::MAX));
+        start = end;
+    }
+    documents.push((line, json.get(start..).unwrap_or_default()));
+    documents
 }

@@ -15,7 +15,7 @@ use anyhow::anyhow;
 use serde::Serialize;
 
 use crate::args::{Lint, LintOutput};
-use crate::exit::{Fatal, Status};
+use crate::exit::{self, Fatal, Status};
 use crate::input;
 use crate::render::{self, Machine};
 
@@ -37,28 +37,39 @@ pub(crate) fn run(options: &Lint) -> Result<Status, Fatal> {
     let files = findings.iter().filter_map(|finding| finding.file.as_deref());
     let files = files.chain(declared.errors.iter().map(|error| error.file.as_str()));
     let sources = Sources::of(&declared.manifests, files);
-    let answer = Answer { findings: &findings, errors: &declared.errors };
+    exit::unless_closed(print(options.output, &findings, &declared.errors, &sources))?;
+    let unread = declared.report_errors();
+    Ok(options.fail_on.status(findings.iter().map(|finding| finding.severity)).worse(unread))
+}
+
+fn print(
+    form: LintOutput,
+    findings: &[LintFinding],
+    errors: &[InputError],
+    sources: &Sources<'_>,
+) -> Result<(), Fatal> {
+    let answer = Answer { findings, errors };
     let mut out = anstream::stdout().lock();
-    match options.output {
+    match form {
         LintOutput::Json => render::machine(&mut out, &answer, Machine::Json)?,
         LintOutput::Yaml => render::machine(&mut out, &answer, Machine::Yaml)?,
         LintOutput::Sarif => {
-            render::machine(&mut out, &sarif::log(&findings, &declared.errors, &sources), Machine::Json)?;
+            render::machine(&mut out, &sarif::log(findings, errors, sources), Machine::Json)?;
         }
-        LintOutput::Github => write!(out, "{}", github::annotations(&findings, &declared.errors))?,
+        LintOutput::Github => write!(out, "{}", github::annotations(findings, errors))?,
         LintOutput::Text => {
-            for finding in &findings {
-                writeln!(out, "{}", diagnostic::text(finding, &sources))?;
+            for finding in findings {
+                writeln!(out, "{}", diagnostic::text(finding, sources))?;
             }
-            let unread = declared.errors.iter().filter(|error| error.fatal).count();
-            writeln!(out, "{} findings, {unread} documents not read", findings.len())?;
+            let unread = errors.iter().filter(|error| error.fatal).count();
+            let found = render::counted(findings.len(), "finding");
+            writeln!(out, "{found}, {} not read", render::counted(unread, "document"))?;
             if let Some(first) = findings.first() {
                 writeln!(out, "wireproof lint --explain {} says more", first.id)?;
             }
         }
     }
-    let unread = declared.report_errors();
-    Ok(options.fail_on.status(findings.iter().map(|finding| finding.severity)).worse(unread))
+    Ok(())
 }
 
 /// Prints the page of a finding.
