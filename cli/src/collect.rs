@@ -11,7 +11,7 @@ use api::{Collector, Swept, Unavailable};
 use flow::delivery::Heading;
 use flow::merge::{self, merge};
 use flow::{Coverage, Flow, FlowId};
-use store::sightings::{Contested, Sought};
+use store::sightings::{Contested, Found, Sought};
 use store::{Batch, Store};
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{Mutex, oneshot};
@@ -67,6 +67,7 @@ impl Intake {
         // Deliveries to this collector wait from here on.
         let _turn = self.turn.lock().await;
         let contested = self.contested(within).await?;
+        let found = Some(Found::of(&contested));
         let Plan { whole, mut gone } = Plan::of(contested);
         let flows = whole.iter().map(|whole| whole.judged.flow.clone()).collect();
         let mut judged = self.judge(flows).await?;
@@ -82,7 +83,7 @@ impl Intake {
             return Ok(());
         }
         let count = flows.len().max(gone.len());
-        let batch = Batch { flows, gone, ..Batch::default() };
+        let batch = Batch { flows, gone, found, ..Batch::default() };
         self.store
             .record(batch)
             .await

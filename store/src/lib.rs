@@ -27,7 +27,7 @@ use crate::answer::{
 };
 use crate::error::StoreError;
 use crate::query::{Paging, Query};
-use crate::sightings::{Contested, Sought};
+use crate::sightings::{Contested, Found, Sought};
 
 /// What is recorded at once, of one source (a run over a capture, or an agent) or of several.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +36,9 @@ pub struct Batch {
     pub flows: Vec<Judged>,
     /// Flows that are to be there no more, by name and start: another flow has become what they were. None of `flows`.
     pub gone: Vec<Judged>,
+    /// What [`Store::contested`] found, where `flows` and `gone` rest on it: of a connection of which something else is there by now, nothing
+    /// is kept; absent: whatever is there is replaced.
+    pub found: Option<Found>,
     /// All that a source has covered so far (not what is new), by the name that the source has for good: it replaces what was
     /// recorded of the source before. Of sources that are not named nothing changes.
     pub coverage: BTreeMap<String, Coverage>,

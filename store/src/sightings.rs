@@ -30,6 +30,33 @@ pub struct Contested {
     pub judged: Judged,
     /// How often it is there: once, if all is well; less than that where it was taken out too often.
     pub times: i64,
+    /// By what the store knows this report of the flow again.
+    pub version: u64,
+}
+
+/// What is there of each flow, so that it can be told whether it still is.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    sums: HashMap<(FlowId, Timestamp), i64>,
+}
+
+impl Found {
+    /// Takes down what was found.
+    #[must_use]
+    pub fn of(contested: &[Contested]) -> Self {
+        let mut sums = HashMap::new();
+        for Contested { judged, times, version } in contested {
+            let sum: &mut i64 = sums.entry((judged.flow.id, judged.flow.start)).or_default();
+            *sum = sum.wrapping_add(times.wrapping_mul(version.cast_signed()));
+        }
+        Self { sums }
+    }
+
+    /// Returns the sum of the versions of a flow's reports, each as often as it is there, in 64 bits: 0 where there is none.
+    #[cfg(feature = "clickhouse")]
+    pub(crate) fn sum(&self, flow: &Flow) -> i64 {
+        self.sums.get(&(flow.id, flow.start)).copied().unwrap_or(0)
+    }
 }
 
 /// Openings and handshakes, and when flows with them begin, in order: there may be many of one where somebody makes them so.

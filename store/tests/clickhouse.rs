@@ -24,6 +24,7 @@ use store::contract;
 use store::error::StoreError;
 use store::query::{Paging, Query};
 use store::sample::sample;
+use store::sightings::{Contested, Found};
 use store::{Batch, Store};
 
 use crate::older::{kept, mesh, told_again};
@@ -340,6 +341,67 @@ async fn what_was_written_twice_is_found_and_counts_once_again() {
     .await;
 }
 
+/// What came between a look and the record of what it came to is not lost: that of its connection waits for the next look.
+#[tokio::test]
+async fn what_is_mended_gives_way_to_a_report_that_came_meanwhile() {
+    let Some(server) = Server::shared() else { return };
+    with_database(&server, "overtaken", async |name| {
+        let (one, other) = (open(&server, &name).await, open(&server, &name).await);
+        let report = |opening: u64, second: i64, bytes: u64| {
+            let mut judged = sample(0, second, Class::Mtls, None);
+            judged.flow.id = FlowId::of_opening(opening, judged.flow.start);
+            judged.flow.bytes.server = bytes;
+            judged
+        };
+        let record = async |store: &Clickhouse, batch: Batch| store.record(batch).await.expect("a batch is kept");
+        let flows = |flows| Batch { flows, ..Batch::default() };
+        // Two connections, each under two names.
+        record(&one, flows(vec![report(77, 300, 1), report(78, 300, 1)])).await;
+        record(&other, flows(vec![report(77, 302, 2), report(78, 302, 2)])).await;
+        let look = async || one.contested(Duration::from_secs(600)).await.expect("it answers");
+        let mend = async |contested: &[Contested]| {
+            let batch = Batch {
+                flows: vec![report(77, 300, 3), report(78, 300, 3)],
+                gone: vec![report(77, 302, 2), report(78, 302, 2)],
+                found: Some(Found::of(contested)),
+                ..Batch::default()
+            };
+            record(&one, batch).await;
+            let all = one.flows(&Query::default(), &Paging::first(10)).await.expect("flows").rows;
+            let mut all: Vec<_> = all
+                .iter()
+                .map(|judged| (judged.flow.id.halves()[0], judged.flow.start.as_nanos() / 1_000_000_000, judged.flow.bytes.server))
+                .collect();
+            all.sort_unstable();
+            all
+        };
+        let contested = look().await;
+        // In the meantime one of the names is reported again: nothing of its connection changes, and all of the other one does.
+        record(&other, flows(vec![report(78, 302, 9)])).await;
+        assert_eq!(mend(&contested).await, [(77, 300, 3), (78, 300, 1), (78, 302, 9)]);
+        // Said again it changes nothing either.
+        assert_eq!(mend(&contested).await, [(77, 300, 3), (78, 300, 1), (78, 302, 9)]);
+        let contested = look().await;
+        assert_eq!(contested.len(), 2);
+        // Nor where a report came that counts twice, or under a name that is to be there no more.
+        record(&other, flows(vec![report(78, 300, 4)])).await;
+        assert_eq!(mend(&contested).await, [(77, 300, 3), (78, 300, 4), (78, 302, 9)]);
+        let contested = look().await;
+        server
+            .run(&format!("INSERT INTO {name}.flow SELECT * FROM {name}.flow FINAL WHERE bitShiftRight(id, 64) = 78 AND start > toDateTime64(301, 9, 'UTC')"))
+            .await;
+        assert_eq!(conforming(&one).await, 4);
+        mend(&contested).await;
+        assert_eq!(conforming(&one).await, 4);
+        let contested = look().await;
+        assert_eq!(contested.iter().map(|found| found.times).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(mend(&contested).await, [(77, 300, 3), (78, 300, 3)]);
+        assert_eq!(conforming(&one).await, 2);
+        assert!(look().await.is_empty());
+    })
+    .await;
+}
+
 /// What one program wrote was looked at as a whole before: only where another one had a hand in it is anything to be mended.
 #[tokio::test]
 async fn a_look_passes_over_what_one_writer_wrote_alone() {
@@ -641,7 +703,7 @@ async fn flows_are_spread_over_shards_and_counted_together() {
         }
         let client = server.client().with_database(shard);
         client
-            .query_raw("INSERT INTO wireproof_schema (version) VALUES (8)")
+            .query_raw("INSERT INTO wireproof_schema (version) VALUES (9)")
             .execute()
             .await
             .expect("it runs");

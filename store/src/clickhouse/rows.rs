@@ -36,6 +36,8 @@ pub(super) struct FlowRow {
     pub(super) translated: Option<String>,
     /// By which flows with a Community ID are found; it follows from the rest.
     pub(super) community_id: u64,
+    /// What of the flow must be there for the row to count ([`crate::sightings::Found`]); no column of the flow's own.
+    pub(super) found: i64,
 }
 
 /// A time, in nanoseconds since the Unix epoch.
@@ -102,6 +104,7 @@ impl FlowRow {
             tcp_handshake: own.tcp_handshake.map(|handshake| handshake.0),
             translated: shape::write_other(own.translated)?,
             community_id: community_id.folded(),
+            found: 0,
         };
         let mut hasher = SipHasher13::new();
         hasher.write_i64(row.finish.0);
@@ -123,8 +126,8 @@ impl FlowRow {
     }
 }
 
-/// Makes a block of rows, by column, as the server keeps them. There must be one at least.
-pub(super) fn block(rows: &[FlowRow]) -> Result<Block, Box<dyn Error + Send + Sync>> {
+/// Makes a block of rows, by column, as the server keeps them, with or without what must be there. There must be one row at least.
+pub(super) fn block(rows: &[FlowRow], found: bool) -> Result<Block, Box<dyn Error + Send + Sync>> {
     fn column<T: Encode>(
         block: &mut BlockBuilder,
         name: &str,
@@ -149,6 +152,9 @@ pub(super) fn block(rows: &[FlowRow]) -> Result<Block, Box<dyn Error + Send + Sy
     column(&mut block, "tcp_handshake", rows.iter().map(|row| row.tcp_handshake))?;
     column(&mut block, "translated", rows.iter().map(|row| row.translated.as_deref()))?;
     column(&mut block, "community_id", rows.iter().map(|row| row.community_id))?;
+    if found {
+        column(&mut block, "found", rows.iter().map(|row| row.found))?;
+    }
     Ok(block.build()?)
 }
 

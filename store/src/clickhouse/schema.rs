@@ -61,7 +61,7 @@ const WRITER: &str = "toUInt32OrZero(getSetting('log_comment')) AS writer";
 
 /// One step from each schema version to the next; the version is how many were taken. Each may be taken twice.
 const STEPS: &[fn(&Layout) -> Vec<String>] =
-    &[flows, declarations, forgetting, translations, reasons, looked_up, swept, signed];
+    &[flows, declarations, forgetting, translations, reasons, looked_up, swept, signed, mended];
 
 impl Layout {
     pub(super) fn on(&self) -> String {
@@ -311,6 +311,43 @@ fn signed(layout: &Layout) -> Vec<String> {
     }
     let query = difference(layout, LATER, &[AT, WRITER]);
     statements.push(format!("ALTER TABLE arrive{on} MODIFY QUERY {query}"));
+    statements
+}
+
+/// Where what was mended is written: of a connection it counts as long as what it rests on is all that is there, name by name; else nothing
+/// of it does. All names of a connection have one first half, and one destination, so they come to one shard.
+fn mended(layout: &Layout) -> Vec<String> {
+    let (on, flow, mending) = (layout.on(), layout.part("flow"), layout.part("mending"));
+    let later = LATER.join(", ");
+    let mut statements = vec![
+        format!(
+            "CREATE TABLE IF NOT EXISTS {mending}{on} ({FLOW},
+                tcp_handshake Nullable(UInt64), translated Nullable(String), community_id UInt64, found Int64
+            ) ENGINE = Null"
+        ),
+        format!(
+            "CREATE MATERIALIZED VIEW IF NOT EXISTS mend{on} TO {flow} AS
+             SELECT start, id, version, finish, server, client_port, close, packets_client, packets_server, bytes_client, bytes_server, shape,
+                {later}, {AT}, {WRITER}, arrayJoin(arrayWithConstant(toUInt64(abs(net)), toInt8(sign(net)))) AS sign
+             FROM (
+                SELECT *, max(off != 0) OVER (PARTITION BY bitShiftRight(id, 64)) AS overtaken
+                FROM (
+                    SELECT *, sum(wanted) OVER alike AS net, row_number() OVER alike AS place,
+                        sum(expected) OVER (PARTITION BY start, id) AS off
+                    FROM (
+                        SELECT * EXCEPT (found), toInt64(version != {GONE}) AS wanted, found AS expected FROM {mending}
+                        UNION ALL
+                        SELECT * EXCEPT (sign, at, writer), -toInt64(sign) AS wanted,
+                            -toInt64(sign) * reinterpretAsInt64(version) AS expected
+                        FROM {flow} WHERE (start, id) IN (SELECT start, id FROM {mending})
+                    )
+                    WINDOW alike AS (PARTITION BY start, id, version)
+                )
+             )
+             WHERE place = 1 AND NOT overtaken"
+        ),
+    ];
+    statements.extend(layout.whole("mending"));
     statements
 }
 

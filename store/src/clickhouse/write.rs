@@ -20,6 +20,7 @@ use super::{Clickhouse, nothing, within};
 use crate::Batch;
 use crate::error::StoreError;
 use crate::shape::{Names, Own, REMEMBERED};
+use crate::sightings::Found;
 
 /// How long shapes are remembered as sent: the server's copies tell by their age which ones are in use.
 const AGE: Duration = Duration::from_secs(12 * 3600);
@@ -55,6 +56,7 @@ struct Rows {
 fn rows(
     flows: Vec<Judged>,
     gone: Vec<Judged>,
+    found: Option<&Found>,
     names: &Names,
     sent: &std::sync::Mutex<Sent>,
 ) -> Result<Rows, StoreError> {
@@ -70,19 +72,21 @@ fn rows(
             continue;
         }
         let (server, community_id) = (judged.flow.server.ip, judged.flow.community_id());
+        let found = found.map_or(0, |found| found.sum(&judged.flow));
         let own = Own::take(&mut judged);
         let name = names.of(&judged)?;
         if met.insert(name) && !lock(sent).names.contains(&name) {
             shapes.push(ShapeRow::new(name, &judged)?);
         }
-        rows.push(FlowRow::new(own, name, server, community_id)?);
+        rows.push(FlowRow { found, ..FlowRow::new(own, name, server, community_id)? });
     }
     for mut judged in gone {
         let (server, community_id) = (judged.flow.server.ip, judged.flow.community_id());
+        let found = found.map_or(0, |found| found.sum(&judged.flow));
         let row = FlowRow::new(Own::take(&mut judged), 0, server, community_id)?;
-        rows.push(FlowRow { version: GONE, ..row });
+        rows.push(FlowRow { version: GONE, found, ..row });
     }
-    let flows = rows.chunks(BLOCK).map(block).collect::<Result<_, _>>();
+    let flows = rows.chunks(BLOCK).map(|rows| block(rows, found.is_some())).collect::<Result<_, _>>();
     Ok(Rows { flows: flows.map_err(|error| StoreError::Word(error.to_string()))?, shapes })
 }
 
@@ -98,11 +102,12 @@ fn drawn() -> u32 {
 
 impl Clickhouse {
     pub(super) async fn write(&self, batch: Batch) -> Result<(), StoreError> {
-        let Batch { flows, gone, coverage } = batch;
+        let Batch { flows, gone, found, coverage } = batch;
+        let table = if found.is_some() { "mending" } else { "arrival" };
         let base = Arc::clone(&self.base);
         // A batch is made ready while the one before it is written, and they stay in order.
         let ready = self.base.ready.lock().await;
-        let rows = spawn_blocking(move || rows(flows, gone, &base.names, &base.sent))
+        let rows = spawn_blocking(move || rows(flows, gone, found.as_ref(), &base.names, &base.sent))
             .await
             .map_err(|_| StoreError::Stopped)??;
         // A flow's reports stay in order, and two batches never compare themselves with what is there at once.
@@ -114,7 +119,7 @@ impl Clickhouse {
             lock(&self.base.sent).names.extend(rows.shapes.iter().map(ShapeRow::name));
         }
         if !rows.flows.is_empty() {
-            self.insert_flows(&rows.flows).await?;
+            self.insert_flows(table, &rows.flows).await?;
         }
         if !coverage.is_empty() {
             let row = |(name, coverage)| Ok(SourceRow { name, coverage: serde_json::to_string(&coverage)? });
@@ -124,7 +129,7 @@ impl Clickhouse {
         Ok(())
     }
 
-    async fn insert_flows(&self, blocks: &[Block]) -> Result<(), StoreError> {
+    async fn insert_flows(&self, table: &str, blocks: &[Block]) -> Result<(), StoreError> {
         let (base, place) = (&self.base, self.base.address.to_string());
         let fault = |error| told(&place, &error);
         self.again(|| {
@@ -135,7 +140,7 @@ impl Clickhouse {
             within(base.patience, &place, async move {
                 let mut insert = base
                     .client
-                    .insert_native("arrival")
+                    .insert_native(table)
                     // A capture may span more days than one insert usually may.
                     .with_setting("max_partitions_per_insert_block", "0")
                     // An equal block is no mistake: a flow may come back to what it was.

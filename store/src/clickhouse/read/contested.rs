@@ -105,8 +105,9 @@ impl Clickhouse {
         }
         let count = |row: &SignedRow| times.get(&(row.start, row.id, row.version)).copied().unwrap_or(0);
         reports.retain(|row| count(row) != 0);
-        let counts: Vec<i64> = reports.iter().map(count).collect();
+        let known: Vec<(i64, u64)> = reports.iter().map(|row| (count(row), row.version)).collect();
         let judged = self.judged(reports).await?;
-        Ok(judged.into_iter().zip(counts).map(|(judged, times)| Contested { judged, times }).collect())
+        let contested = judged.into_iter().zip(known);
+        Ok(contested.map(|(judged, (times, version))| Contested { judged, times, version }).collect())
     }
 }
