@@ -347,6 +347,8 @@ async fn what_is_mended_gives_way_to_a_report_that_came_meanwhile() {
     let Some(server) = Server::shared() else { return };
     with_database(&server, "overtaken", async |name| {
         let (one, other) = (open(&server, &name).await, open(&server, &name).await);
+        // A merge does away with who wrote what another one took out.
+        server.run(&format!("SYSTEM STOP MERGES {name}.flow")).await;
         let report = |opening: u64, second: i64, bytes: u64| {
             let mut judged = sample(0, second, Class::Mtls, None);
             judged.flow.id = FlowId::of_opening(opening, judged.flow.start);
