@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use flow::merge::translated;
+use flow::merge::{ALIKE, translated};
 use flow::{Flow, FlowId};
 
 use crate::mesh::Mesh;
@@ -14,8 +14,8 @@ use crate::parties;
 use crate::report::{Judged, Judgement, OtherSide, Party, PartyKind, SetAside};
 
 /// Has the sides of every translation name each other, and sets aside what is judged on another side. Flows whose other
-/// side is not among them stay as they are.
-pub fn join<'a>(judged: impl IntoIterator<Item = &'a mut Judged>) {
+/// side is not among them stay as they are, and so do more than [`ALIKE`] with one handshake: returns how many these are.
+pub fn join<'a>(judged: impl IntoIterator<Item = &'a mut Judged>) -> usize {
     let mut judged: Vec<&mut Judged> = judged.into_iter().collect();
     // Few are sides of a translation: the rest is told apart by its handshake alone.
     let mut handshakes: Vec<u64> =
@@ -30,7 +30,7 @@ pub fn join<'a>(judged: impl IntoIterator<Item = &'a mut Judged>) {
     judged.retain(|judged| {
         judged.flow.tcp_handshake.is_some_and(|handshake| shared.binary_search(&handshake.0).is_ok())
     });
-    let found = sides(judged.iter().map(|judged| Side {
+    let (found, left) = sides(judged.iter().map(|judged| Side {
         flow: &judged.flow,
         named: Named { server: rank(judged.server.kind), client: rank(judged.client.kind) },
         pod: pod(&judged.server),
@@ -45,13 +45,14 @@ pub fn join<'a>(judged: impl IntoIterator<Item = &'a mut Judged>) {
             judged.violations.clear();
         }
     }
+    left
 }
 
 /// Returns the other side of every flow that has one among them.
 #[must_use]
 pub fn other_sides<'a>(flows: impl IntoIterator<Item = &'a Flow>) -> HashMap<FlowId, OtherSide> {
     let unnamed = Named { server: 0, client: 0 };
-    let found = sides(flows.into_iter().map(|flow| Side { flow, named: unnamed, pod: None }));
+    let (found, _) = sides(flows.into_iter().map(|flow| Side { flow, named: unnamed, pod: None }));
     found.into_iter().map(|(id, found)| (id, found.other)).collect()
 }
 
@@ -66,7 +67,7 @@ pub(crate) fn told_by_others<'a>(
         Side { flow, named: Named { server: rank(server.kind), client }, pod: pod(&server) }
     };
     let sides_of = flows.into_iter().filter(|flow| flow.tcp_handshake.is_some());
-    let found = sides(sides_of.map(side));
+    let (found, _) = sides(sides_of.map(side));
     found.into_iter().map(|(id, found)| (id, found.told_by_other)).collect()
 }
 
@@ -109,13 +110,18 @@ struct Found {
     told_by_other: bool,
 }
 
-/// What stays on one host is no side: nothing is judged there.
-fn sides<'a>(flows: impl Iterator<Item = Side<'a>>) -> HashMap<FlowId, Found> {
+/// Finds what each flow's other side is, and how many were left alone because too many are alike. What stays on one host is no side: nothing
+/// is judged there.
+fn sides<'a>(flows: impl Iterator<Item = Side<'a>>) -> (HashMap<FlowId, Found>, usize) {
     let mut sides: Vec<Side<'_>> =
         flows.filter(|side| side.flow.tcp_handshake.is_some() && !side.flow.is_local()).collect();
     sides.sort_by_key(|side| (side.flow.tcp_handshake, side.flow.start, side.flow.id));
-    let mut found = HashMap::new();
+    let (mut found, mut left) = (HashMap::new(), 0_usize);
     for alike in sides.chunk_by(|one, other| one.flow.tcp_handshake == other.flow.tcp_handshake) {
+        if alike.len() > ALIKE {
+            left = left.saturating_add(alike.len());
+            continue;
+        }
         // The first of those that name their ends best.
         let Some(best) = alike.iter().rev().max_by_key(|side| side.named) else { continue };
         let Some(other) = alike.iter().find(|side| translated(side.flow, best.flow)) else { continue };
@@ -128,7 +134,7 @@ fn sides<'a>(flows: impl Iterator<Item = Side<'a>>) -> HashMap<FlowId, Found> {
             }
         }
     }
-    found
+    (found, left)
 }
 
 /// Tells whether `best` shows what `side` does, and names an end better without naming the server otherwise, or names the

@@ -9,7 +9,7 @@ use analyzer::report::Judged;
 use analyzer::translation;
 use api::{Collector, Swept, Unavailable};
 use flow::delivery::Heading;
-use flow::merge::{self, merge};
+use flow::merge::{self, ALIKE, merge};
 use flow::{Coverage, Flow, FlowId};
 use store::sightings::{Contested, Found, Sought};
 use store::{Batch, Store};
@@ -32,6 +32,8 @@ pub(crate) struct Intake {
     /// takes few large batches much faster than many small ones.
     turn: Mutex<()>,
     swept: Mended,
+    /// How many flows were left alone because more than [`ALIKE`] had their opening or their handshake.
+    crowded: AtomicU64,
 }
 
 /// What [`crate::sweep`] came to.
@@ -56,6 +58,7 @@ impl Intake {
             waiting: std::sync::Mutex::default(),
             turn: Mutex::default(),
             swept: Mended::default(),
+            crowded: AtomicU64::default(),
         }
     }
 
@@ -169,14 +172,17 @@ impl Intake {
         for judged in &kept {
             known.add(judged.flow.clone());
         }
-        let mut changed = Vec::new();
+        let (mut changed, mut crowded) = (Vec::new(), 0);
         for delivery in deliveries.iter_mut() {
             for judged in &mut delivery.flows {
-                if let Some(joined) = known.join(&judged.flow, &delivery.heading.agent) {
-                    changed.push((judged, joined));
+                match known.join(&judged.flow, &delivery.heading.agent) {
+                    Sighting::Of(joined) => changed.push((judged, joined)),
+                    Sighting::OneOfMany => crowded += 1,
+                    Sighting::Alone => {}
                 }
             }
         }
+        self.crowded.fetch_add(crowded, Ordering::Relaxed);
         let (places, flows): (Vec<&mut Judged>, Vec<Flow>) = changed.into_iter().unzip();
         for (place, joined) in places.into_iter().zip(self.judge(flows).await?) {
             *place = joined;
@@ -197,7 +203,8 @@ impl Intake {
         kept.retain(|judged| judged.flow.tcp_handshake.is_some() && !last.contains_key(&judged.flow.id));
         // Judged anew: what was set aside may have to answer for itself now.
         let mut again = self.judge(kept.iter().map(|judged| judged.flow.clone()).collect()).await?;
-        translation::join(last.values_mut().map(|judged| &mut **judged).chain(&mut again));
+        let crowded = translation::join(last.values_mut().map(|judged| &mut **judged).chain(&mut again));
+        self.crowded.fetch_add(u64::try_from(crowded).unwrap_or(u64::MAX), Ordering::Relaxed);
         Ok(again.into_iter().zip(&kept).filter(|(now, before)| now != *before).map(|(now, _)| now).collect())
     }
 }
@@ -220,36 +227,50 @@ impl Known {
         }
     }
 
-    /// Returns what a report and the sightings of others make together; absent when nobody else saw the connection.
-    /// It keeps the name and the start under which it is kept, whoever saw it first.
-    fn join(&mut self, flow: &Flow, agent: &str) -> Option<Flow> {
-        let alike = self.flows.entry(flow.opening()?).or_default();
+    /// Puts a report together with the sightings of others. It keeps the name and the start under which it is kept, whoever saw it first.
+    fn join(&mut self, flow: &Flow, agent: &str) -> Sighting {
+        let Some(opening) = flow.opening() else { return Sighting::Alone };
+        let alike = self.flows.entry(opening).or_default();
         let own = alike.iter().position(|known| known.id == flow.id);
+        if own.is_none() && alike.len() >= ALIKE {
+            return Sighting::OneOfMany;
+        }
         let found = own.or_else(|| alike.iter().position(|known| merge::same(known, flow, agent)));
         match found.and_then(|at| alike.get_mut(at)) {
             Some(known) if merge::seen_by_none_but(known, agent) => {
                 // The agent's own report replaces the one before it.
                 *known = flow.clone();
-                None
+                Sighting::Alone
             }
             Some(known) => {
                 let joined = Flow { id: known.id, start: known.start, ..merge(known, flow) };
                 *known = joined.clone();
-                Some(joined)
+                Sighting::Of(joined)
             }
             None => {
                 alike.push(flow.clone());
-                None
+                Sighting::Alone
             }
         }
     }
+}
+
+/// What a report is beside those of others.
+enum Sighting {
+    /// Nobody else saw the connection.
+    Alone,
+    /// Others saw it as well: what all of them make together.
+    Of(Flow),
+    /// Too many have its opening to tell.
+    OneOfMany,
 }
 
 #[async_trait::async_trait]
 impl Collector for Intake {
     fn swept(&self) -> Swept {
         let Mended { flows, failures } = &self.swept;
-        Swept { mended: flows.load(Ordering::Relaxed), failed: failures.load(Ordering::Relaxed) }
+        let crowded = self.crowded.load(Ordering::Relaxed);
+        Swept { crowded, mended: flows.load(Ordering::Relaxed), failed: failures.load(Ordering::Relaxed) }
     }
 
     async fn collect(&self, heading: Heading, mut flows: Vec<Flow>) -> Result<(), Unavailable> {
@@ -343,6 +364,37 @@ mod tests {
         }
         let sources = intake.store.coverage().await.unwrap().sources;
         assert!(sources.contains_key("a 1") && sources.contains_key("b 1"), "{:?}", sources.keys());
+    }
+
+    /// Who makes packets on both ends can give any number of connections the same numbers.
+    #[tokio::test]
+    async fn many_connections_with_the_same_numbers_are_left_alone_and_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let intake = intake(folder.path());
+        let seen = flows().into_iter().find(|flow| flow.opening().is_some()).unwrap();
+        let many = u16::try_from(ALIKE + 36).unwrap();
+        let made = |opening: u64, place: u16, handshake: Option<u64>| {
+            let start = flow::Timestamp::from_nanos(seen.start.as_nanos() + i64::from(place));
+            let mut flow = Flow { id: FlowId::of_opening(opening, start), start, end: start, ..seen.clone() };
+            flow.tcp_handshake = handshake.map(flow::TcpHandshake);
+            flow.server.port = if handshake.is_some() { 1000 + place } else { 80 };
+            flow
+        };
+        let alike = |few: u16| -> Vec<Flow> {
+            // Sides of one another, by their numbers; and sightings of one another.
+            let sides = (0..few).map(|place| made(u64::from(10 + place), place, Some(5)));
+            sides.chain((0..few).map(|place| made(7, place, None))).collect()
+        };
+        let known = |rows: &[Judged]| rows.iter().filter(|judged| judged.translated.is_some()).count();
+        let kept = async || intake.store.flows(&Query::default(), &Paging::first(1000)).await.unwrap().rows;
+        intake.collect(heading("a"), alike(3)).await.unwrap();
+        assert_eq!((kept().await.len(), known(&kept().await), intake.swept().crowded), (6, 3, 0));
+        // The first of each again, and all that come after them.
+        intake.collect(heading("a"), alike(many)).await.unwrap();
+        let rows = kept().await;
+        assert_eq!(rows.len(), 2 * usize::from(many));
+        assert_eq!(known(&rows), 0, "they tell nothing");
+        assert_eq!(intake.swept().crowded, u64::from(many) + 36);
     }
 
     #[tokio::test]

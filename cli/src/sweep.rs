@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use analyzer::report::Judged;
 use flow::Flow;
-use flow::merge::{merge, same_kept};
+use flow::merge::{ALIKE, merge, same_kept};
 use store::sightings::Contested;
 
 use crate::collect::Intake;
@@ -101,7 +101,7 @@ impl Plan {
                 plan.gone.push(judged);
                 continue;
             }
-            if let Some(alike) = alike {
+            if let Some(alike) = alike.filter(|alike| alike.len() < ALIKE) {
                 alike.push(plan.whole.len());
             }
             plan.whole.push(Whole { judged, changed });

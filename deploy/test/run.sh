@@ -31,6 +31,8 @@ verify
 echo "Bogus=yes" >>"$units/wireproof-agent.service.d/collector.conf"
 ! verify 2>/dev/null || { echo "systemd-analyze verifies nothing" >&2; exit 1; }
 
+bash systemd.sh "$wireproof" "$agent"
+
 # Images are built where there is an engine; elsewhere their files are only read.
 if docker info >/dev/null 2>&1; then
     for image in agent wireproof; do

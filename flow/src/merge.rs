@@ -53,6 +53,10 @@ pub fn same_kept(one: &Flow, other: &Flow) -> bool {
                 || (of_first.len() + of_second.len() > 2 && second.start <= first.end)))
 }
 
+/// How many flows are looked at, at most, as sightings or as sides of one connection. A connection has a few; who makes packets on both ends can
+/// give any number the same numbers, which then tell nothing.
+pub const ALIKE: usize = 64;
+
 /// Tells whether two flows are one connection before and after its addresses were translated (a Service's address, a node
 /// port, a masquerading node): other ends, the same SYN-ACK ([`Flow::tcp_handshake`]), and starts within [`WINDOW`].
 ///

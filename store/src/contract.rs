@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a suite of tests stops where an answer is missing")]
 
 mod community_id;
+mod crowd;
 mod gone;
 
 use std::future::Future;
@@ -38,6 +39,7 @@ where
     gone::what_is_gone_counts_no_more(&*fresh().await).await;
     other_sightings_are_found(&*fresh().await).await;
     other_sides_are_found_and_kept(&*fresh().await).await;
+    crowd::of_many_alike_the_first_are_found(&*fresh().await).await;
     a_connection_counts_on_one_side_of_a_translation(&*fresh().await).await;
     findings_gather_their_flows(&*fresh().await).await;
     every_filter_narrows(&*fresh().await).await;

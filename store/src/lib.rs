@@ -90,7 +90,7 @@ pub trait Store: Send + Sync {
 
     /// Returns what may be other sightings of connections, or other sides of them, and themselves: flows with the opening
     /// ([`flow::Flow::opening`]) or the handshake ([`flow::Flow::tcp_handshake`]) of one that is sought, which begin within
-    /// [`flow::merge::WINDOW`] of it.
+    /// [`flow::merge::WINDOW`] of it. Of one opening, and of one handshake, the first [`sightings::MOST`] at most.
     ///
     /// # Errors
     ///

@@ -3,8 +3,12 @@
 use std::collections::HashMap;
 
 use analyzer::report::Judged;
-use flow::merge::WINDOW;
+use flow::merge::{ALIKE, WINDOW};
 use flow::{Flow, FlowId, TcpHandshake, Timestamp};
+
+/// How many flows are returned for one opening, or one handshake, at most: one more than are taken for one connection, which tells that there are
+/// too many.
+pub const MOST: usize = ALIKE + 1;
 
 /// What tells a connection from others, whoever saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +96,13 @@ impl Sightings {
         let [opening, own] = id.halves();
         (own.cast_signed() == start && self.openings.get(&opening).is_some_and(near))
             || handshake.and_then(|handshake| self.handshakes.get(&handshake)).is_some_and(near)
+    }
+
+    /// Names what a flow of this name and handshake was found by: its opening, else its handshake. How many of one are returned is bounded.
+    pub(crate) fn found_by(&self, id: FlowId, handshake: Option<u64>) -> (bool, u64) {
+        let [opening, _] = id.halves();
+        let opened = self.openings.contains_key(&opening);
+        (opened, if opened { opening } else { handshake.unwrap_or(0) })
     }
 
     /// Returns from when to when (both included) they may begin, in nanoseconds: ascending, none touching the next.

@@ -48,6 +48,8 @@ pub struct Swept {
     pub mended: u64,
     /// Looks that failed, because the store did not answer.
     pub failed: u64,
+    /// Reports of flows that were joined with no other, because too many had the same opening or the same handshake.
+    pub crowded: u64,
 }
 
 /// A delivery was not kept, because the store does not answer or no policies are known yet; the agent sends it again.

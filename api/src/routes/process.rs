@@ -77,15 +77,21 @@ pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, ApiError
     app.metrics.register(&mut registry);
     if let Some(collector) = &app.collector {
         let swept = collector.swept();
-        let (mended, failed) = (Counter::<u64>::default(), Counter::<u64>::default());
+        let [mended, failed, crowded] = [0; 3].map(|_| Counter::<u64>::default());
         mended.inc_by(swept.mended);
         failed.inc_by(swept.failed);
+        crowded.inc_by(swept.crowded);
         registry.register(
             "sweep_mended_flows",
             "Flows that another collector had recorded at the same moment",
             mended,
         );
         registry.register("sweep_failures", "Looks for such flows that failed", failed);
+        registry.register(
+            "crowded_flows",
+            "Reports of flows left alone because too many had the same opening or handshake",
+            crowded,
+        );
     }
     registry.register("build", "The running program", Info::new(vec![("version", VERSION)]));
     let mut text = String::new();

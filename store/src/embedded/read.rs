@@ -15,7 +15,7 @@ use crate::answer::{
 use crate::error::StoreError;
 use crate::query::{List, Paging, Position, Query};
 use crate::shape::{self, Own};
-use crate::sightings::Sightings;
+use crate::sightings::{MOST, Sightings};
 
 const FINDINGS: &str = "finding JOIN edge ON edge.row = finding.edge";
 const SHAPES: &str = "shape JOIN edge ON edge.row = shape.edge";
@@ -81,15 +81,21 @@ pub(super) fn flow(base: &Connection, id: FlowId) -> Result<Option<Judged>, Stor
 /// Reads the index of times and names first, then the rows that fit.
 pub(super) fn sightings(base: &Connection, sightings: &Sightings) -> Result<Vec<Judged>, StoreError> {
     let mut rows = Vec::new();
+    let mut alike: HashMap<(bool, u64), usize> = HashMap::new();
     let mut index = base.prepare_cached(
-        "SELECT row, start, id, tcp_handshake FROM flow INDEXED BY flow_by_time WHERE start BETWEEN ?1 AND ?2",
+        "SELECT row, start, id, tcp_handshake FROM flow INDEXED BY flow_by_time WHERE start BETWEEN ?1 AND ?2 ORDER BY start",
     )?;
     for (from, to) in sightings.spans() {
         let mut found = index.query([from, to])?;
         while let Some(row) = found.next()? {
-            let handshake: Option<i64> = row.get(3)?;
+            let handshake = row.get::<_, Option<i64>>(3)?.map(i64::cast_unsigned);
             let id = FlowId(u128::from_be_bytes(row.get(2)?));
-            if sightings.fit(id, row.get(1)?, handshake.map(i64::cast_unsigned)) {
+            if !sightings.fit(id, row.get(1)?, handshake) {
+                continue;
+            }
+            let count = alike.entry(sightings.found_by(id, handshake)).or_default();
+            if *count < MOST {
+                *count += 1;
                 rows.push(row.get::<_, i64>(0)?);
             }
         }

@@ -1,6 +1,6 @@
 //! Flows, one by one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use analyzer::report::Judged;
 use clickhouse::Row;
@@ -14,7 +14,10 @@ use crate::clickhouse::rows::{SIGNED, SignedRow};
 use crate::clickhouse::{Clickhouse, nothing};
 use crate::error::StoreError;
 use crate::query::{List, Paging, Position, Query};
-use crate::sightings::Sightings;
+use crate::sightings::{MOST, Sightings};
+
+/// How many rows of flows with one opening, or one handshake, are read at most: some for each report of [`MOST`] flows.
+const ROWS: usize = 8 * MOST;
 
 /// How many spans of time one question names.
 const SPANS: usize = 64;
@@ -87,12 +90,17 @@ impl Clickhouse {
         sightings: &Sightings,
     ) -> Result<Vec<Judged>, StoreError> {
         let mut rows = survivors(self.sighted(sightings).await?);
-        rows.retain(|row| sightings.fit(FlowId(row.id), row.start, row.tcp_handshake));
+        let mut alike: HashMap<(bool, u64), usize> = HashMap::new();
+        rows.retain(|row| {
+            let count = alike.entry(sightings.found_by(FlowId(row.id), row.tcp_handshake)).or_default();
+            *count += 1;
+            *count <= MOST && sightings.fit(FlowId(row.id), row.start, row.tcp_handshake)
+        });
         self.judged(rows).await
     }
 
     /// Reads all rows of flows that begin near a sighting and have its opening or handshake, those that are taken out included: the rows of
-    /// a flow stand together.
+    /// a flow stand together. Where there are too many of one opening or handshake, the first of them.
     pub(super) async fn sighted(&self, sightings: &Sightings) -> Result<Vec<SignedRow>, StoreError> {
         let mut rows = Vec::new();
         let openings = numbers("UInt64", sightings.openings());
@@ -104,12 +112,14 @@ impl Clickhouse {
                 .map(|(from, to)| format!("start BETWEEN {} AND {}", nanos(*from), nanos(*to)))
                 .collect();
             let sql = format!(
-                "SELECT {SIGNED} FROM flow WHERE ({})
-                    AND (toUInt64(bitShiftRight(id, 64)) IN {openings} OR ifNull(tcp_handshake, 0) IN {handshakes})
-                 ORDER BY start, id",
+                "SELECT {SIGNED} FROM (
+                    SELECT {SIGNED}, toUInt64(bitShiftRight(id, 64)) AS opening, opening IN {openings} AS opened FROM flow
+                    WHERE ({}) AND (opened OR ifNull(tcp_handshake, 0) IN {handshakes})
+                 )
+                 ORDER BY start, id LIMIT {ROWS} BY opened, if(opened, opening, ifNull(tcp_handshake, 0))",
                 times.join(" OR ")
             );
-            rows.extend(self.ask::<SignedRow>(&sql, &nothing()).await?);
+            rows.extend(whole(self.ask::<SignedRow>(&sql, &nothing()).await?, sightings));
         }
         Ok(rows)
     }
@@ -148,6 +158,19 @@ impl Clickhouse {
         let rows: Vec<Body> = self.ask(&sql, &nothing()).await?;
         rows.into_iter().map(|row| Ok((row.hash, serde_json::from_str(&row.body)?))).collect()
     }
+}
+
+/// Leaves out the last flow of which not all rows may have been read.
+fn whole(mut rows: Vec<SignedRow>, sightings: &Sightings) -> Vec<SignedRow> {
+    let mut alike: HashMap<(bool, u64), (usize, u128)> = HashMap::new();
+    for row in &rows {
+        let (count, last) = alike.entry(sightings.found_by(FlowId(row.id), row.tcp_handshake)).or_default();
+        (*count, *last) = (*count + 1, row.id);
+    }
+    alike.retain(|_, (count, _)| *count >= ROWS);
+    let cut: HashSet<u128> = alike.into_values().map(|(_, last)| last).collect();
+    rows.retain(|row| !cut.contains(&row.id));
+    rows
 }
 
 /// What is left of rows in which the reports of a flow stand together: the one that nothing takes out.
