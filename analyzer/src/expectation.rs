@@ -108,6 +108,9 @@ fn behind_virtual_address(
     trace: &mut Trace,
 ) -> Inbound {
     let Some(first) = behind.first() else { return inbound::outside(None, trace) };
+    if first.is_elsewhere(to.ip, to.port, sni) {
+        return inbound::of_another_network(trace);
+    }
     if let Some(endpoint) = first.endpoint {
         return match mesh.pod_of(endpoint) {
             Some(pod) => inbound::at_pod(mesh, pod, to.port, sni, trace),

@@ -2,7 +2,7 @@
 
 mod meshes;
 
-use meshes::{HTTP, PROXY, all, check, client, object, pod, server, service};
+use meshes::{HTTP, PROXY, all, check, client, object, pod, server, service, spec};
 use serde_json::json;
 
 #[test]
@@ -70,4 +70,28 @@ fn a_pod_that_does_not_say_is_redirected_as_the_mesh_says() {
     let client = pod("client-0", "10.0.0.1", "", proxy);
     let expected = json!({"client_tls": null, "client_wire": all()});
     check(&[&client, &server(1), &service(HTTP)], "10.0.1.1:8080", None, &expected);
+}
+
+#[test]
+fn an_istio_sni_tells_what_is_meant_behind_another_network_s_gateway() {
+    let sni = Some("outbound_.80_._.server.web.svc.cluster.local");
+    let off = spec("PeerAuthentication", "off", "web", "mtls: {mode: DISABLE}");
+    let auto = json!({
+        "server_mode": null, "client_tls": "ISTIO_MUTUAL", "client_tls_from": "auto-mtls", "sni": sni,
+        "allowed": ["mtls"], "istio_mtls": "accepted", "client_wire": ["mtls"], "conflict": false,
+    });
+    let unknown = json!({"client_tls": null, "client_tls_from": "default", "istio_mtls": "unterminated"});
+    let (client, server, service) = (client(), server(1), service(HTTP));
+    let documents: [&str; 3] = [&client, &server, &service];
+    check(&documents, "192.0.2.9:15443", sni, &auto);
+    check(&[&client, &service], "192.0.2.9:15443", sni, &auto);
+    // Not by any other port, nor without such a name, nor of a host that is not known.
+    check(&documents, "192.0.2.9:443", sni, &unknown);
+    check(&documents, "192.0.2.9:15443", Some("server.web.svc.cluster.local"), &unknown);
+    check(&documents, "192.0.2.9:15443", None, &unknown);
+    let other = Some("outbound_.80_._.other.web.svc.cluster.local");
+    check(&documents, "192.0.2.9:15443", other, &unknown);
+    // Where auto mTLS is off for the host, no endpoint of another network is known.
+    let plain = json!({"client_tls": "DISABLE", "client_tls_from": "auto-mtls", "conflict": true});
+    check(&[&client, &server, &service, &off], "192.0.2.9:15443", sni, &plain);
 }

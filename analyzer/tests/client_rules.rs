@@ -181,7 +181,7 @@ kind: VirtualService
 metadata: {{name: shop, namespace: shop}}
 spec:
   hosts: [{HOST}]
-  http: [{{route: [{{destination: {{host: {HOST}, subset: v1}}}}, {{destination: {{host: {HOST}, subset: v2}}}}]}}]
+  http: [{{route: [{{destination: {{host: {HOST}, subset: v1}}, weight: 1}}, {{destination: {{host: {HOST}, subset: v2}}, weight: 1}}]}}]
 "
     );
     let subsets = rule(

@@ -83,7 +83,7 @@ fn ambient_clients_ignore_every_tls_block() {
     for (policy, ignored) in [
         (", trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}", true),
         (", trafficPolicy: {tls: {mode: DISABLE}}", true),
-        (", trafficPolicy: {connectionPool: {}}", false),
+        (", trafficPolicy: {connectionPool: {tcp: {}}}", false),
     ] {
         found("AB03", &[&ambient(), &caller, &service(HTTP), &rule(policy)], ignored);
         // A server is no client of its own; the members of a headless service are each other's.

@@ -14,7 +14,7 @@ use crate::mesh::service::{Protocol, Service};
 use crate::mesh::service_entry::WorkloadEntry;
 use crate::mesh::sidecar::Sidecar;
 use crate::mesh::virtual_service::VirtualService;
-use crate::policy::outbound::istio_sni;
+use crate::policy::outbound::{EAST_WEST, istio_sni};
 use crate::report::PartyKind;
 
 impl Mesh {
@@ -331,7 +331,7 @@ impl Mesh {
 
     /// Returns every host that a connection may mean: those behind the destination, else those that the SNI names. An
     /// address that a ServiceEntry's name resolved to is in no declaration, and an east-west gateway's stands for the
-    /// services behind it; there the name in the ClientHello is all that tells. A TCP entry without addresses stands behind
+    /// services behind it, be it one of another network that nothing here declares; there the name in the ClientHello is all that tells. A TCP entry without addresses stands behind
     /// every address that is otherwise unknown, by its port.
     #[must_use]
     pub fn meant(&self, ip: IpAddr, port: u16, sni: Option<&str>) -> Vec<Behind<'_>> {
@@ -343,7 +343,8 @@ impl Mesh {
             return if unknown { self.capturing(port) } else { behind };
         };
         if let Some((service_port, _, host)) = istio_sni(sni) {
-            let through_gateway = pod.is_some_and(|pod| pod.proxy == PartyKind::Gateway)
+            let elsewhere = unknown && port == EAST_WEST;
+            let through_gateway = (elsewhere || pod.is_some_and(|pod| pod.proxy == PartyKind::Gateway))
                 && !behind.iter().any(|found| found.host.host == host);
             return if through_gateway {
                 ports_of(self.hosts_named(host), |found| found.number == service_port)

@@ -99,6 +99,17 @@ pub fn outside(behind: Option<&Behind<'_>>, trace: &mut Trace) -> Inbound {
     Inbound { protocol: behind.map(|behind| behind.port.protocol), ..open(InboundKind::Outside) }
 }
 
+/// What the east-west gateway of another network passes on: Istio mTLS, which it does not end.
+///
+/// Rule `client.other-network`. Istio: `pilot/pkg/xds/endpoints/ep_filters.go`, `EndpointsByNetworkFilter`.
+#[must_use]
+pub fn of_another_network(trace: &mut Trace) -> Inbound {
+    trace
+        .built_in("client.other-network", "another network's gateway passes Istio mTLS on to the pods there");
+    let open = open(InboundKind::Outside);
+    Inbound { allowed: vec![Class::Mtls], istio_mtls: IstioMtls::Accepted, ..open }
+}
+
 fn at_listener(listener: gateway::Listener) -> Inbound {
     Inbound {
         mode: Decided::default(None),

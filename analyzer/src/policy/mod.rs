@@ -56,6 +56,10 @@ pub const RULES: &[(&str, &str)] = &[
         "client.outbound-traffic-policy",
         "a destination that the client does not know is forwarded as it is, or dropped",
     ),
+    (
+        "client.other-network",
+        "at port 15443 of an address that nothing declares, an SNI of Istio's own tells which host of another network is meant",
+    ),
     ("client.proxy-per-mode", "what each client mode puts on the wire"),
     ("client.ready-endpoints", "proxies send to endpoints that are ready"),
     ("client.request-host", "SIMPLE and MUTUAL send the request's host as the SNI where the rule has none"),

@@ -14,6 +14,9 @@ use crate::policy::visibility::{self, Hidden};
 use crate::policy::{Decided, Trace, destination_rule, interception, routing};
 use crate::report::{ClientTls, PartyKind};
 
+/// The port of east-west gateways, which pass on what an Istio SNI names.
+pub const EAST_WEST: u16 = 15443;
+
 /// What the client's side sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outbound {
@@ -142,7 +145,13 @@ pub fn decide(
         return hbone(target, trace);
     }
     let Some(behind) = &chosen else { return unknown_destination(mesh, pod, hidden, trace) };
-    to_host(mesh, pod, behind, target, sni, trace)
+    // Behind an east-west gateway stand only endpoints that take Istio mTLS: another network's.
+    let through_gateway = behind.endpoint.is_none()
+        && match target {
+            Some(target) => target.proxy == PartyKind::Gateway,
+            None => behind.is_elsewhere(ip, port, sni),
+        };
+    to_host(mesh, pod, behind, (target, through_gateway), sni, trace)
 }
 
 /// Tells whether a client's proxy reaches a pod by HBONE where istiod knows it: a pod that offers it, and not the
@@ -294,7 +303,7 @@ fn to_host(
     mesh: &Mesh,
     pod: &Pod,
     behind: &Behind<'_>,
-    target: Option<&Pod>,
+    (target, through_gateway): (Option<&Pod>, bool),
     sni: Option<&str>,
     trace: &mut Trace,
 ) -> Outbound {
@@ -329,9 +338,7 @@ fn to_host(
     }
     let circumstances = Circumstances {
         passthrough,
-        // Behind an east-west gateway stand only endpoints that take Istio mTLS: another network's.
-        through_gateway: behind.endpoint.is_none()
-            && target.is_some_and(|pod| pod.proxy == PartyKind::Gateway),
+        through_gateway,
         endpoint_mode: acting
             .as_ref()
             .and_then(|acting| destination_rule::endpoint_mode(acting, port, subset.as_deref(), version)),

@@ -45,9 +45,7 @@ fn policy(node: &Node, path: &str, found: &mut Refusals) {
     if node.get("tunnel").is_some() && node.get("proxyProtocol").is_some() {
         found.add(node, format!("{path} has both tunnel and proxyProtocol"));
     }
-    if let Some(block) = node.get("tls") {
-        tls(block, &format!("{path}.tls"), found);
-    }
+    settings(node, path, found);
     for (place, entry) in
         node.get("portLevelSettings").map(Node::items).unwrap_or_default().iter().enumerate()
     {
@@ -58,9 +56,20 @@ fn policy(node: &Node, path: &str, found: &mut Refusals) {
         if !EITHER.iter().any(|field| entry.get(field).is_some()) {
             found.add(entry, format!("{path} has nothing but its port"));
         }
-        if let Some(block) = entry.get("tls") {
-            tls(block, &format!("{path}.tls"), found);
-        }
+        settings(entry, &path, found);
+    }
+}
+
+/// What a policy and a port's have in common. Istio: `validateConnectionPool`, `ValidateTLS`.
+fn settings(node: &Node, path: &str, found: &mut Refusals) {
+    if let Some(pool) = node
+        .get("connectionPool")
+        .filter(|pool| ["http", "tcp"].iter().all(|field| pool.get(field).is_none()))
+    {
+        found.add(pool, format!("{path}.connectionPool has neither http nor tcp"));
+    }
+    if let Some(block) = node.get("tls") {
+        tls(block, &format!("{path}.tls"), found);
     }
 }
 

@@ -12,6 +12,12 @@ pub(super) fn check(spec: &Node, found: &mut Refusals) {
     if ingress.is_empty() && egress.is_empty() && others.iter().all(|field| spec.get(field).is_none()) {
         found.add(spec, "spec says nothing: a Sidecar needs egress, ingress, outboundTrafficPolicy or inboundConnectionPool");
     }
+    if let Some(policy) = spec.get("outboundTrafficPolicy")
+        && policy.get("egressProxy").is_some()
+        && text(policy, "mode").as_deref() != Some("ALLOW_ANY")
+    {
+        found.add(policy, "spec.outboundTrafficPolicy: egressProxy goes with ALLOW_ANY only");
+    }
     let mut numbers = Vec::new();
     for (place, entry) in ingress.iter().enumerate() {
         let path = format!("spec.ingress[{place}]");

@@ -39,6 +39,11 @@ fn destination_rules() {
     check("{host: a, trafficPolicy: {}}", &["trafficPolicy has no field"]);
     check("{host: a, trafficPolicy: {portLevelSettings: [{port: {number: 80}}]}}", &["nothing but its port"]);
     check("{host: a, trafficPolicy: {portLevelSettings: [{tls: {}}]}}", &["has no port"]);
+    check("{host: a, trafficPolicy: {connectionPool: {}}}", &["neither http nor tcp"]);
+    let pool =
+        "{host: a, trafficPolicy: {portLevelSettings: [{port: {number: 80}, connectionPool: {tcp: {}}}]}}";
+    check(pool, &[]);
+    check(&pool.replace("tcp: {}", ""), &["portLevelSettings[0].connectionPool"]);
     check("{host: a, trafficPolicy: {tunnel: {}, proxyProtocol: {}}}", &["both tunnel and proxyProtocol"]);
     check("{host: a, trafficPolicy: {tls: {mode: MUTUAL}}}", &["MUTUAL needs"]);
     check("{host: a, trafficPolicy: {tls: {mode: MUTUAL, clientCertificate: c}}}", &["MUTUAL needs"]);
@@ -206,6 +211,8 @@ fn sidecars() {
     check("{egress: [{hosts: ['./*', 'istio-system/*']}]}", &[]);
     check("{workloadSelector: {labels: {a: b}}}", &["says nothing"]);
     check("{outboundTrafficPolicy: {}}", &[]);
+    check("{outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {host: a}}}", &[]);
+    check("{outboundTrafficPolicy: {egressProxy: {host: a}}}", &["ALLOW_ANY only"]);
     check("{egress: [{}]}", &["hosts is empty"]);
     check("{egress: [{hosts: [a.b]}]}", &["namespace/host"]);
     check("{egress: [{hosts: ['*/*']}, {port: {number: 80}, hosts: ['*/*']}]}", &["comes last"]);
@@ -246,6 +253,19 @@ fn virtual_services() {
     let with = |text: &str| format!("{{hosts: [a.b], {text}}}");
     check(&with(&format!("http: [{{{route}}}]")), &[]);
     check(&with("gateways: [mesh]"), &["no http, tls or tcp"]);
+    check(&with("http: [{match: [{port: 80}]}]"), &["no route, redirect"]);
+    check(&with("http: [{route: [], redirect: {uri: /}}, {delegate: {name: d}}, {directResponse: {}}]"), &[]);
+    check(&with(&format!("http: [{{{route}, redirect: {{uri: /}}}}]")), &["both route and redirect"]);
+    check(&with(&format!("http: [{{{route}, delegate: {{name: d}}}}]")), &["both route and delegate"]);
+    let weighted = |one: &str, other: &str| {
+        let to = |more: &str| format!("{{destination: {{host: a}}{more}}}");
+        with(&format!("tcp: [{{route: [{}, {}]}}]", to(one), to(other)))
+    };
+    check(&weighted("", ""), &["several destinations and no weight"]);
+    check(&weighted(", weight: 0", ", weight: 1"), &[]);
+    check(&weighted(", weight: -1", ", weight: 1"), &["negative weight"]);
+    check(&with("tcp: [{route: [{destination: {host: a, port: {}}}]}]"), &["port 0 is no port"]);
+    check(&with("tcp: [{route: [{destination: {host: a, port: {number: 80}}}]}]"), &[]);
     check(&format!("{{http: [{{{route}}}]}}"), &[]);
     check(&format!("{{gateways: [g], http: [{{{route}}}]}}"), &["only http routes are delegated"]);
     check(&format!("{{hosts: ['*'], http: [{{{route}}}]}}"), &["not for the mesh"]);

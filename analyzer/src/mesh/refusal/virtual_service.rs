@@ -1,5 +1,5 @@
 //! VirtualService: its hosts, its gateways, and its tls and tcp routes. Istio: `ValidateVirtualService`, `validateTLSRoute`,
-//! `validateTCPRoute`, `validateGatewayNames`. Matches and actions of its http routes are not looked into.
+//! `validateTCPRoute`, `validateGatewayNames`. Matches and filters of its http routes are not looked into.
 
 use super::{Refusals, export_to, names};
 use crate::mesh::node::Node;
@@ -59,7 +59,9 @@ pub(super) fn check(spec: &Node, namespace: &str, found: &mut Refusals) {
         destinations(route, &format!("spec.tcp[{place}]"), found);
     }
     for (place, route) in list("http").iter().enumerate() {
-        targets(route, &format!("spec.http[{place}]"), found);
+        let path = format!("spec.http[{place}]");
+        http(route, &path, found);
+        targets(route, &path, found);
     }
     export_to(spec, namespace, false, found);
 }
@@ -99,6 +101,22 @@ fn is_for_cluster(host: &str) -> bool {
     host.starts_with("outbound_")
 }
 
+/// A request has one end: a destination, a redirect, an answer made up, or another VirtualService.
+///
+/// Istio: `validateHTTPRoute`, `validateRootHTTPRoute`.
+fn http(route: &Node, path: &str, found: &mut Refusals) {
+    let ends = ["route", "redirect", "directResponse", "delegate"];
+    let mut own = ends.into_iter().filter(|field| match route.get(field) {
+        Some(node) if *field == "route" => !node.items().is_empty(),
+        node => node.is_some(),
+    });
+    match (own.next(), own.next()) {
+        (None, _) => found.add(route, format!("{path} has no route, redirect, directResponse or delegate")),
+        (Some(one), Some(other)) => found.add(route, format!("{path} has both {one} and {other}")),
+        (Some(_), None) => {}
+    }
+}
+
 fn destinations(route: &Node, path: &str, found: &mut Refusals) {
     if route.get("route").is_none_or(|route| route.items().is_empty()) {
         found.add(route, format!("{path}.route is empty"));
@@ -106,9 +124,16 @@ fn destinations(route: &Node, path: &str, found: &mut Refusals) {
     targets(route, path, found);
 }
 
-/// Istio: `validateRouteDestinations`, `validateDestination`.
+/// Istio: `validateRouteDestinations`, `validateDestination`, `validateWeight`.
 fn targets(route: &Node, path: &str, found: &mut Refusals) {
-    for entry in route.get("route").map(Node::items).unwrap_or_default() {
+    let entries = route.get("route").map(Node::items).unwrap_or_default();
+    let weight = |entry: &Node| entry.get("weight").and_then(Node::number).unwrap_or(0);
+    if let Some(entry) = entries.iter().find(|entry| weight(entry) < 0) {
+        found.add(entry, format!("{path}.route has a negative weight"));
+    } else if entries.len() > 1 && entries.iter().all(|entry| weight(entry) == 0) {
+        found.add(route, format!("{path}.route has several destinations and no weight"));
+    }
+    for entry in entries {
         let Some(to) = entry.get("destination") else {
             found.add(entry, format!("{path}.route has no destination"));
             continue;
@@ -119,6 +144,9 @@ fn targets(route: &Node, path: &str, found: &mut Refusals) {
         }
         if let Some(subset) = super::text(to, "subset").filter(|subset| !names::is_label(subset)) {
             found.add(to, format!("{path}.route: the subset '{subset}' is no DNS label"));
+        }
+        if let Some(own) = to.get("port") {
+            super::port(own.get("number"), own, &format!("{path}.route: the destination's port"), found);
         }
     }
 }
