@@ -328,16 +328,16 @@ impl Handshake {
                 if whole && only_hello && self.ended_either() { Reason::Refused } else { self.blindness() };
             return Answer::hidden(reason, self.failed_or(Outcome::Incomplete));
         }
-        let Some(hello) = self.hello.as_ref().filter(|hello| {
+        let full13 = self.hello.as_ref().is_some_and(|hello| {
             hello.whole
                 && hello.offers_tls13()
                 && hello.identities().next().is_none()
                 && !hello.offers(extension::EARLY_DATA)
                 && !hello.offers(extension::POST_HANDSHAKE_AUTH)
-        }) else {
-            return Answer::hidden(self.blindness(), Outcome::Incomplete);
-        };
-        if self.client.protected || self.client_key_exchange || hello.ticket().is_some() && self.client_ccs {
+        });
+        // A client that offers TLS 1.3 may have been answered in TLS 1.2, and resumed a session there.
+        let below13 = self.client_key_exchange || self.client_sealed || self.client.is_amid_message();
+        if !full13 || below13 || self.client.protected {
             return Answer::hidden(self.blindness(), Outcome::Incomplete);
         }
         let lengths = RecordLengths::of(&self.client_records);

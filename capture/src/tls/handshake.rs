@@ -41,6 +41,9 @@ pub(crate) struct Handshake {
     pub(super) server_ccs: bool,
     /// Whether the client sent a ChangeCipherSpec, be it a dummy one.
     client_changed: bool,
+    /// Whether handshake records came after that which hold no hello: they are under a key, as only below TLS 1.3, where
+    /// their type shows (RFC 8446 section 5.2).
+    pub(super) client_sealed: bool,
     pub(super) client_key_exchange: bool,
     /// The server sent messages that only a full handshake has.
     pub(super) server_full: bool,
@@ -181,7 +184,7 @@ impl Handshake {
         match side {
             // After a ChangeCipherSpec only the dummy one's second hello is in the clear: what reads like another message
             // is a protected one, while it is not known yet that it is not TLS 1.3.
-            Side::Client if self.client_changed && kind != 1 => {}
+            Side::Client if self.client_changed && kind != 1 => self.client_sealed = true,
             Side::Client => self.client_message(kind, length, body),
             Side::Server => self.server_message(kind, &body),
         }
@@ -332,7 +335,10 @@ impl Handshake {
     pub(crate) fn client_message(&mut self, kind: u8, length: u32, body: Cow<'_, [u8]>) {
         match kind {
             1 => {
-                let Some(hello) = ClientHello::read(body.into_owned(), self.datagram) else { return };
+                let Some(hello) = ClientHello::read(body.into_owned(), self.datagram) else {
+                    self.client_sealed |= self.client_changed;
+                    return;
+                };
                 if self.hello.is_none() {
                     self.early_data = hello.offers(extension::EARLY_DATA);
                 } else if !self.retry && self.answer.is_some() {

@@ -407,6 +407,12 @@ impl Stream {
         })
     }
 
+    /// Tells whether a handshake message has begun in the clear, as it seems, and is not whole. Records of another type do
+    /// not come before its end (RFC 8446 section 5.1): then it only seemed so.
+    pub(super) fn is_amid_message(&self) -> bool {
+        self.skip() > 0 || !self.buffer().is_empty()
+    }
+
     /// Returns the type of the cleartext handshake message that has begun and is not whole.
     pub(super) fn begun(&self) -> Option<u8> {
         self.open

@@ -487,6 +487,33 @@ fn after_a_change_of_cipher_nothing_but_a_hello_is_in_the_clear() {
 }
 
 #[test]
+fn a_resumption_below_tls13_is_not_read_as_a_flight_of_it() {
+    // Of a client that offers both, only its own side was captured: a Finished under a key, then payload, of which a record is
+    // as long as a certificate's.
+    let finished: [&[u8]; 7] = [
+        &[0; 40],
+        &[0, 0, 0, 0, 0, 0, 0, 1, 9, 8, 7, 6, 5, 4, 3, 2],
+        &[0x5a; 40],
+        // What begins like a hello, and is none: of a possible length, and of an impossible one.
+        &[1, 0, 0, 4, 7, 7, 7, 7, 0x5a, 0, 0, 9, 1],
+        &[1, 0x5a, 0x5a, 0x5a, 9, 9, 9, 9],
+        // What begins like a message that goes on.
+        &[1, 0, 0, 100, 9, 9, 9, 9],
+        &[0x5a, 0, 0, 100, 9, 9, 9, 9],
+    ];
+    for finished in finished {
+        for piece in [1, 7, 4096] {
+            let client =
+                [hello13(), record(20, &[1]), record(22, finished), sealed(&[710, 300, 53])].concat();
+            let mut handshake = Handshake::default();
+            feed(&mut handshake, &vec![(Side::Client, client)], piece);
+            let client = handshake.conclude(ends(), &mut Memory::default()).client;
+            assert_eq!(client, ClientAuth::Hidden(Reason::OneSided), "{finished:?}");
+        }
+    }
+}
+
+#[test]
 fn refused_early_data_is_not_taken_for_a_flight() {
     let read = |flight: &[u16]| {
         let hello = client_hello_with(&[extension(43, &[2, 3, 4]), extension(42, &[])]);
