@@ -7,6 +7,7 @@ use etherparse::PacketBuilder;
 use flow::{Class, ClientAuth, Close, Flow, Protocol, Reason, Security, Timestamp};
 
 /// What one packet carries.
+#[derive(Clone, Copy)]
 enum Carries<'a> {
     Datagram(&'a [u8]),
     /// Sequence number, payload, and whether it ends its direction.
@@ -141,6 +142,76 @@ fn an_upgrade_still_open_where_the_capture_ends_is_not_known() {
 }
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+#[test]
+fn what_leads_up_to_a_connection_inside_says_nothing_of_it() {
+    let prelogin = |kind: u8| {
+        let options = [0, 0, 11, 0, 6, 1, 0, 17, 0, 1, 0xff, 16, 0, 0, 0, 0, 0, 1];
+        [&[kind, 1, 0, 26, 0, 0, 1, 0][..], &options].concat()
+    };
+    let exchanges: [[Vec<u8>; 2]; 4] = [
+        [b"CONNECT svc:443 HTTP/1.1\r\n\r\n".to_vec(), b"HTTP/1.1 200 OK\r\n\r\n".to_vec()],
+        [prelogin(18), prelogin(4)],
+        [vec![4, 1, 1, 0xbb, 192, 0, 2, 9, 0], vec![0, 90, 0, 0, 0, 0, 0, 0]],
+        [vec![5, 1, 0], vec![5, 0]],
+    ];
+    for [client, server] in &exchanges {
+        let [left, waiting] = [true, false].map(|ended| {
+            let (end, answered) =
+                (1 + u32::try_from(client.len()).unwrap(), 1 + u32::try_from(server.len()).unwrap());
+            let mut packets = vec![
+                (true, Syn(0, None)),
+                (false, Syn(0, Some(1))),
+                (true, Segment(1, client, false)),
+                (false, Acknowledging(1, end, server)),
+                (true, Segment(end, &[], ended)),
+                (false, Acknowledging(answered, end + u32::from(ended), &[])),
+            ];
+            if ended {
+                packets.push((false, Segment(answered, &[], true)));
+            }
+            observe(&packets).security
+        });
+        // Whoever leaves then has said nothing but that; who is still there may.
+        assert_eq!(left.class(), Class::Plaintext, "{client:02x?}");
+        assert_eq!(waiting, Security::Unknown(Reason::Incomplete), "{client:02x?}");
+    }
+}
+
+#[test]
+fn a_request_for_tls_that_was_lost_is_not_taken_for_none() {
+    let (gss, ssl) = (b"\0\0\0\x08\x04\xd2\x16\x30", b"\0\0\0\x08\x04\xd2\x16\x2f");
+    let hello = record(&hello());
+    let all = [
+        (true, Syn(0, None)),
+        (false, Syn(0, Some(1))),
+        (true, Segment(1, gss, false)),
+        (false, Acknowledging(1, 9, b"N")),
+        (true, Segment(9, ssl, false)),
+        (false, Acknowledging(2, 17, b"S")),
+        (true, Segment(17, &hello, false)),
+    ];
+    assert_eq!(observe(&all).security.class(), Class::Tls);
+    let lost = [&all[..4], &all[5..]].concat();
+    assert_eq!(observe(&lost).security, Security::Unknown(Reason::Gap));
+}
+
+#[test]
+fn what_servers_of_http_say_to_a_hello_shows_no_request_in_the_clear() {
+    // Joined after the request, or the hello.
+    let answered = |answer: &[u8]| {
+        let end = 1 + u32::try_from(answer.len()).unwrap();
+        observe(&[
+            (false, Acknowledging(1, 1517, answer)),
+            (true, Acknowledging(1517, end, &[])),
+            (false, Acknowledging(end, 1517, &[])),
+        ])
+        .security
+        .class()
+    };
+    assert_eq!(answered(b"HTTP/1.1 400 Bad Request\r\n\r\n"), Class::Unknown);
+    assert_eq!(answered(b"HTTP/1.1 404 Not Found\r\n\r\n"), Class::Plaintext);
+}
 
 #[test]
 fn a_syn_captured_after_the_bytes_that_it_precedes_opens_no_second_connection() {

@@ -44,6 +44,8 @@ pub(super) enum Exchange {
 pub(super) fn exchange(opening: &Opening<'_>) -> Exchange {
     if opening.server_only() {
         return match status_line(opening.server) {
+            // So servers of HTTP answer a ClientHello, too.
+            Some(true) if word(opening.server).1.starts_with(b"400") => Exchange::Open,
             Some(true) => Exchange::Http,
             Some(false) => Exchange::Not,
             None => Exchange::Open,

@@ -145,7 +145,7 @@ pub(crate) enum Detected {
     /// Readable so far, but TLS may still begin inside (STARTTLS not decided yet): ask again with more bytes, and
     /// report plaintext if none come.
     Upgradable(Protocol),
-    /// The same, and TLS was asked for: what comes next decides.
+    /// The same, and TLS or a tunnel was asked for: what comes next decides.
     Asked(Protocol),
     /// TLS begins at these offsets of the two streams.
     Tls {
@@ -325,14 +325,15 @@ fn tunnelled(
     let Some(nested) = nested.checked_sub(1) else { return plain };
     let inner = opening.inner(client, server);
     if inner.client.is_empty() && inner.server.is_empty() {
-        return if inner.ended { plain } else { Detected::Upgradable(outer) };
+        return Detected::Asked(outer);
     }
     let (first, progress) = progress.inner((client, server), inner.speaks());
     let inner = Opening { first, ..inner };
     match recognise(&inner, nested, progress).or_else(|| late_tls(&inner, progress)) {
-        Some(Detected::More) => Detected::Upgradable(outer),
+        Some(Detected::More) => Detected::Asked(outer),
         Some(detected) => match moved(detected, upgrade, client, server) {
-            Detected::Upgradable(_) | Detected::Asked(_) => Detected::Upgradable(outer),
+            Detected::Upgradable(_) => Detected::Upgradable(outer),
+            Detected::Asked(_) => Detected::Asked(outer),
             settled @ (Detected::More
             | Detected::Reversed
             | Detected::Plaintext { .. }
@@ -343,7 +344,7 @@ fn tunnelled(
             | Detected::Unknown(_)) => settled,
         },
         None => match unrecognised(&inner) {
-            Detected::More => Detected::Upgradable(outer),
+            Detected::More => Detected::Asked(outer),
             Detected::Unknown(reason) => Detected::Unknown(reason),
             Detected::Plaintext { .. }
             | Detected::Reversed

@@ -109,8 +109,12 @@ impl Opening {
             Detected::Upgradable(_) | Detected::Asked(_) if !ended => None,
             detected @ (Detected::Upgradable(protocol) | Detected::Asked(protocol)) => {
                 let open = self.closed.up.is_none() && self.closed.down.is_none();
-                let pending = matches!(protocol, Protocol::Postgres | Protocol::Mysql)
-                    || matches!(detected, Detected::Asked(_));
+                // A dialogue in the clear may go on without TLS; these only lead up to it, or to a login.
+                let pending = matches!(detected, Detected::Asked(_))
+                    || matches!(
+                        protocol,
+                        Protocol::Postgres | Protocol::Mysql | Protocol::Tds | Protocol::Rdp
+                    );
                 let security = if open && pending {
                     // The client's next message, or the answer to its last, decides, and the capture ends before it.
                     Security::Unknown(self.why_unknown(Reason::Incomplete, from_start))

@@ -36,7 +36,7 @@ fn turn(opening: &Opening<'_>, read: &mut Read) -> Turn {
             Some(false) => return Turn::Past,
             None => return Turn::Possible,
         }
-        let Some(asked) = end_of_head(request) else { return Turn::Possible };
+        let Some(asked) = end_of_head(request) else { return Turn::Asked };
         let client = read.client.saturating_add(asked);
         let response = opening.server.get(read.server..).unwrap_or(&[]);
         if tls::server_answer(response) == Probe::Yes {
@@ -46,7 +46,7 @@ fn turn(opening: &Opening<'_>, read: &mut Read) -> Turn {
         let Some(answered) = end_of_head(response) else {
             // Only the client's side was captured: what follows the request is the tunnel.
             let unanswered = response.is_empty() && opening.ended && client < opening.client.len();
-            return if unanswered { tunnel(client, read.server) } else { Turn::Possible };
+            return if unanswered { tunnel(client, read.server) } else { Turn::Asked };
         };
         let server = read.server.saturating_add(answered);
         if http1::status_line(response) != Some(true) {

@@ -43,7 +43,7 @@ pub(crate) struct Known {
 pub(crate) enum Turn {
     /// TLS may still begin.
     Possible,
-    /// It was asked for; the answer, or the hello after it, is not there yet.
+    /// It, or a tunnel, was asked for; the answer, or what follows it, is not there yet.
     Asked,
     /// It was not asked for, and what matters (credentials, data) went in the clear.
     Past,

@@ -34,7 +34,8 @@ fn turn(opening: &Opening<'_>, _: &mut Read) -> Turn {
             (Some(8), Some(code)) => code,
             // After a refusal the client goes on in the clear, or leaves.
             (Some(_), Some(_)) => return settled(refused),
-            _ if opening.ended => return settled(refused),
+            // After one that said nothing of TLS the next may have asked for it, and not been captured.
+            _ if opening.ended && (refused || at == 0) => return settled(refused),
             _ => return Turn::Possible,
         };
         let after = offset.saturating_add(REQUEST);

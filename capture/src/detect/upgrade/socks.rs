@@ -24,7 +24,7 @@ fn turn(opening: &Opening<'_>, _: &mut Read) -> Turn {
             server: read(opening.server, &server),
         },
         Some(false) => Turn::Past,
-        None => Turn::Possible,
+        None => Turn::Asked,
     }
 }
 
