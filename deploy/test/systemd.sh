@@ -95,6 +95,8 @@ ask() { within sh -c "curl -fsS -H \"Authorization: Bearer \$(cat /etc/wireproof
 until_so "systemd does not boot" control is-active trial.target
 control start wireproof wireproof-agent || { within journalctl --no-pager -n 40 >&2; fail "they do not start"; }
 until_so "the collector does not serve" ask /readyz
+watches() { within journalctl --quiet --no-pager --unit=wireproof-agent | grep -q watching; }
+until_so "the agent does not watch" watches
 
 status=$(within cat "/proc/$(shown wireproof-agent MainPID)/status")
 for line in 'CapEff:	0000000000000000' 'CapPrm:	0000000000000000' 'Seccomp:	2' 'NoNewPrivs:	1'; do
@@ -103,6 +105,7 @@ done
 ! grep -qP '^Uid:\t0\t' <<<"$status" || fail "the agent's account is root's"
 
 # By itself: what was asked of the collector is in its file once it has ended.
+ask /readyz >/dev/null
 control stop wireproof-agent
 [ "$(shown wireproof-agent Result)" = success ] || fail "the agent ended with $(shown wireproof-agent Result)"
 within grep -q '"port":8480' /var/lib/wireproof-agent/flows.ndjson || fail "the agent kept no flow"
