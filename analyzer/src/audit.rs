@@ -71,7 +71,9 @@ impl Auditor {
         let ends = Ends { mesh: place, client: flow.client.ip, server: flow.server, sni };
         let edge = self.edges.between(mesh, ends);
         let expectation = &edge.expectation;
-        let case = Case { mesh, flow, client: &edge.client, server: &edge.server, expectation, since };
+        let advised = Some(&edge.advised).filter(|_| self.edges.keeps());
+        let case =
+            Case { mesh, flow, client: &edge.client, server: &edge.server, expectation, since, advised };
         let verdict = verdict::judge(&case);
         Judged {
             flow: flow.clone(),

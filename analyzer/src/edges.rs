@@ -11,8 +11,9 @@ use crate::expectation::{Expectation, expect};
 use crate::mesh::Mesh;
 use crate::parties;
 use crate::report::Party;
+use crate::violation::Advised;
 
-/// How many edges an [`Auditor`](crate::audit::Auditor) keeps unless told otherwise. One costs about 3 KiB.
+/// How many edges an [`Auditor`](crate::audit::Auditor) keeps unless told otherwise. One costs about 3 KiB, and one whose flows violate up to 3 KiB more.
 pub const EDGES: usize = 32_768;
 
 /// How many parts the edges are kept in, so that threads seldom wait for each other.
@@ -27,6 +28,7 @@ pub(crate) struct Edge {
     pub(crate) expectation: Expectation,
     pub(crate) client: Arc<Party>,
     pub(crate) server: Arc<Party>,
+    pub(crate) advised: Advised,
 }
 
 /// What an edge follows from.
@@ -68,6 +70,7 @@ impl Edge {
             expectation: expect(mesh, ends.client, ends.server, ends.sni),
             client: Arc::new(parties::client(mesh, ends.client)),
             server: Arc::new(parties::server(mesh, ends.server)),
+            advised: Advised::default(),
         }
     }
 }
@@ -77,6 +80,11 @@ impl Edges {
     pub(crate) fn bounded(bound: usize) -> Self {
         let parts = std::iter::repeat_with(RwLock::default).take(PARTS).collect();
         Self { bound, hasher: RandomState::new(), parts }
+    }
+
+    /// Tells whether any are kept.
+    pub(crate) fn keeps(&self) -> bool {
+        self.bound >= PARTS
     }
 
     /// Returns the edge between these ends in `mesh`, which `ends` name.

@@ -255,7 +255,8 @@ fn fate(mesh: &Mesh, proposed: &Mesh, flow: &Flow, server: &Party) -> Option<Fat
     let sni = flow.tls().and_then(|tls| tls.sni.as_deref());
     let now = expect(mesh, flow.client.ip, flow.server, sni);
     let then = expect(proposed, flow.client.ip, flow.server, sni);
-    let case = |expectation| Case { mesh, flow, client: &client, server, expectation, since: None };
+    let case =
+        |expectation| Case { mesh, flow, client: &client, server, expectation, since: None, advised: None };
     let verdict = verdict::judge(&case(&now));
     // What the server gave no byte to was not let in.
     if verdict.judgement == Judgement::Exempt || !flow.answered() || case(&now).has_failed() {
@@ -297,7 +298,8 @@ fn refused(
 ) -> Option<Box<Judged>> {
     let mut attempt = flow.clone();
     attempt.bytes.server = 0;
-    let case = Case { mesh: proposed, flow: &attempt, client, server, expectation, since: None };
+    let case =
+        Case { mesh: proposed, flow: &attempt, client, server, expectation, since: None, advised: None };
     let rules = [&ob02_plaintext_refused::RULE, &ob03_certificate_missing::RULE];
     let violation = rules.iter().find_map(|rule| rule.judge(&case))?;
     Some(Box::new(Judged {

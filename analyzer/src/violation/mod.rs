@@ -30,6 +30,7 @@ pub(crate) mod ob23_registry_only_bypassed;
 
 pub(crate) mod pn02_server_spoke_first;
 
+mod advised;
 mod case;
 mod remedy;
 mod termination;
@@ -38,6 +39,7 @@ use flow::Proof;
 
 use crate::report::{Certainty, Citation, Remedy, Severity, Violation};
 
+pub(crate) use advised::Advised;
 pub use case::{Case, Since};
 
 /// Every observed finding, by id.
@@ -101,7 +103,7 @@ enum RestsOn {
 }
 
 /// What is wrong with one flow.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Breach {
     /// The resource that causes it; absent where none does.
     cause: Option<String>,
@@ -129,15 +131,15 @@ impl Breach {
     }
 }
 
-/// What mends it.
-#[derive(Debug)]
+/// What mends it. Of the flow it depends on what [`advised`] keeps beside it and on nothing else.
+#[derive(Debug, Clone)]
 struct Advice {
     summary: String,
     change: Option<Change>,
 }
 
 /// YAML, and the resource that it changes or adds.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Change {
     resource: String,
     file: Option<String>,
@@ -156,7 +158,9 @@ impl Rule {
     #[must_use]
     pub(crate) fn judge(&self, case: &Case<'_>) -> Option<Violation> {
         let breach = (self.breach)(case)?;
-        let advice = (self.advice)(case, &breach);
+        let advice = case
+            .advised
+            .map_or_else(|| (self.advice)(case, &breach), |advised| advised.of(self, case, &breach));
         let port = case.flow.server.port;
         // Of a leg that stays inside the pod nothing is declared: what would be, had it left, is no reason.
         let declared: &[Citation] = if case.flow.is_local() { &[] } else { &case.expectation.because };

@@ -14,6 +14,7 @@ mod flows;
 mod gateways;
 mod grouping;
 mod history;
+mod kept;
 mod notes;
 mod remedies;
 
