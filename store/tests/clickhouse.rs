@@ -737,8 +737,13 @@ async fn flows_are_spread_over_shards_and_counted_together() {
     // Their names have one first half, and two wrote them.
     let contested = store.contested(Duration::from_secs(600)).await.expect("it answers");
     assert_eq!(contested.iter().filter(|found| found.times == 1).count(), 40);
-    let gone = page.rows.iter().take(1).cloned().collect();
-    store.record(Batch { gone, ..Batch::default() }).await.expect("a batch is kept");
+    // What is mended goes to the shard of its flow, and counts there as long as what was found is there.
+    let gone: Vec<_> = page.rows.iter().take(1).cloned().collect();
+    for (found, left) in [(Found::default(), 40), (Found::of(&contested), 39)] {
+        let batch = Batch { gone: gone.clone(), found: Some(found), ..Batch::default() };
+        store.record(batch).await.expect("a batch is kept");
+        assert_eq!(conforming(&store).await, left);
+    }
     assert_eq!(conforming(&store).await, 39);
     store.record(Batch { flows: page.rows.clone(), ..Batch::default() }).await.expect("a batch is kept");
     let community_id = page.rows.iter().take(3).map(|judged| judged.flow.community_id()).collect();
