@@ -3,7 +3,7 @@
 #
 # systemd boots as process 1 of namespaces of its own (processes, mounts, network, host name), over this machine's own files, of which it sees
 # a copy that is thrown away. What it starts is what deploy/systemd says. It takes root and overlayfs; where one of them is missing it says so.
-# What control groups bound (MemoryMax=, TasksMax=) is not tried: there are no controllers inside.
+# What control groups bound (MemoryMax=, TasksMax=) is not tried: there may be no controllers inside.
 set -euo pipefail
 
 fail() { echo "units: $*" >&2; exit 1; }
@@ -27,11 +27,17 @@ if [ "${1:-}" = inside ]; then
         touch "$root/dev/$device"
         mount --bind "/dev/$device" "$root/dev/$device"
     done
-    mkdir "$root/dev/shm" "$root/dev/pts" "$root/sys/fs/cgroup/systemd"
+    mkdir "$root/dev/shm" "$root/dev/pts"
     mount -t devpts -o newinstance,ptmxmode=0666 devpts "$root/dev/pts"
     ln -s pts/ptmx "$root/dev/ptmx"
     mount -t tmpfs tmpfs "$root/dev/shm"
-    mount -t cgroup -o none,name=systemd cgroup "$root/sys/fs/cgroup/systemd"
+    # As the machine has it: one hierarchy, or the older kind, of which process 1 takes the one without controllers.
+    if [ -f /sys/fs/cgroup/cgroup.controllers ] || [ -n "${UNIFIED:-}" ]; then
+        mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
+    else
+        mkdir "$root/sys/fs/cgroup/systemd"
+        mount -t cgroup -o none,name=systemd cgroup "$root/sys/fs/cgroup/systemd"
+    fi
     ip link set lo up
 
     # As the units' first lines say.
