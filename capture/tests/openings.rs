@@ -214,6 +214,59 @@ fn what_servers_of_http_say_to_a_hello_shows_no_request_in_the_clear() {
 }
 
 #[test]
+fn a_tunnel_or_a_dialogue_joined_late_is_not_called_plaintext_for_what_was_missed() {
+    let hello = record(&hello());
+    // SOCKS 5, whose greeting was lost or came before the capture.
+    let request = b"\x05\x01\x00\x03\x0ewww.google.com\x01\xbb";
+    let asked = 4 + u32::try_from(request.len()).unwrap();
+    let socks = [
+        (true, Syn(0, None)),
+        (false, Syn(0, Some(1))),
+        (true, Segment(1, b"\x05\x01\x00", false)),
+        (false, Acknowledging(1, 4, b"\x05\x00")),
+        (true, Segment(4, request, false)),
+        (false, Acknowledging(3, asked, b"\x05\x00\x00\x01\x00\x00\x00\x00\x01\xbb")),
+        (true, Segment(asked, &hello, false)),
+    ];
+    // XMPP, whose client's opening tag came before the capture, and of which only the server was captured.
+    let (tag, features) = (
+        b"<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='s' from='a' id='1'>",
+        b"<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/></stream:features>",
+    );
+    let starttls = b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
+    let proceed = b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
+    let (t, f) = (tag.len(), features.len());
+    let [after_tag, after_features, after_proceed] =
+        [t, t + f, t + f + proceed.len()].map(|length| 1 + u32::try_from(length).unwrap());
+    let after_starttls = 1000 + u32::try_from(starttls.len()).unwrap();
+    let xmpp = [
+        (false, Acknowledging(1, 1000, tag)),
+        (false, Acknowledging(after_tag, 1000, features)),
+        (true, Acknowledging(1000, after_features, starttls)),
+        (false, Acknowledging(after_features, after_starttls, proceed)),
+        (true, Acknowledging(after_starttls, after_proceed, &hello)),
+    ];
+    let server_alone: Vec<_> = xmpp.into_iter().filter(|(client, _)| !client).collect();
+    for (packets, class) in [
+        (&socks[..], Class::Tls),
+        (&[&socks[..2], &socks[3..]].concat(), Class::Unknown),
+        (&socks[3..], Class::Unknown),
+        (&xmpp, Class::Tls),
+        (&server_alone, Class::Unknown),
+    ] {
+        assert_eq!(observe(packets).security.class(), class, "{}", packets.len());
+    }
+}
+
+#[test]
+fn records_of_dtls_after_stun_are_no_plaintext_though_the_hello_is_missing() {
+    let binding = [&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[5; 12]].concat();
+    let certificate = [&[22, 0xfe, 0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0, 4][..], &[11; 4]].concat();
+    let flow = observe(&[(true, Datagram(&binding)), (false, Datagram(&certificate))]);
+    assert_eq!(flow.security, Security::Unknown(Reason::Datagram));
+}
+
+#[test]
 fn a_syn_captured_after_the_bytes_that_it_precedes_opens_no_second_connection() {
     let flow = observe(&[
         (true, Segment(1000, REQUEST, false)),

@@ -24,7 +24,16 @@ pub(crate) const DETECTOR: Detector = Detector {
 const TAG: usize = 1024;
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    answer(stream(if opening.server_only() { opening.server } else { opening.client }))
+    if opening.server_only() {
+        return answer(stream(opening.server));
+    }
+    let seen = opening.client.get(..TAG).unwrap_or(opening.client);
+    // Only a server has features: then it was taken for the client (RFC 6120 section 4.3.2).
+    if find(seen, b"<stream:features").is_some() {
+        return Probe::No;
+    }
+    let joined_late = !opening.from_start && seen.trim_ascii_start().starts_with(b"<starttls");
+    answer(if joined_late { Some(true) } else { stream(seen) })
 }
 
 fn stream(bytes: &[u8]) -> Option<bool> {

@@ -118,6 +118,8 @@ impl Opening {
                 let security = if open && pending {
                     // The client's next message, or the answer to its last, decides, and the capture ends before it.
                     Security::Unknown(self.why_unknown(Reason::Incomplete, from_start))
+                } else if self.transport == Transport::Udp && self.goes_on_in_records() {
+                    Security::Unknown(self.why_unknown(Reason::Datagram, from_start))
                 } else if self.transport == Transport::Tcp && self.lossy() {
                     // What was lost may have been the upgrade.
                     Security::Unknown(self.why_unknown(Reason::Gap, from_start))
@@ -225,7 +227,7 @@ impl Opening {
         self.held.of(way).full || self.streams.of(way).gap || over
     }
 
-    /// Tells whether what is held of a direction begins like a TLS record.
+    /// Tells whether what is held of a direction begins like a TLS record, or a datagram of it like one of DTLS.
     pub(super) fn goes_on_in_records(&self) -> bool {
         self.held.up.in_records || self.held.down.in_records
     }

@@ -251,6 +251,10 @@ impl Opening {
             held.keep(&Piece { payload, origin });
             self.fresh = true;
         }
+        // DTLS of which no hello was seen; so may be what the capture left nothing of.
+        let records = matches!(payload.bytes, [20..=25, 0xfe, 0xfc..=0xff, ..]);
+        held.in_records |= records || (payload.bytes.is_empty() && payload.missing > 0);
+        held.cut |= held.in_records && payload.missing > 0;
     }
 
     /// Notes the end of a direction, and after which byte it comes where that is certain.

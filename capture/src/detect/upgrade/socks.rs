@@ -66,9 +66,10 @@ fn version5(client: &mut Cursor<'_>, server: &mut Cursor<'_>) -> Option<bool> {
         }
         _ => return Some(false),
     }
-    client.take(3)?;
-    if !address(client)? {
-        return Some(false);
+    // What is no request comes after bytes that were not captured.
+    let (request, _command, _reserved) = (client.u8()?, client.u8()?, client.u8()?);
+    if request != 5 || !address(client)? {
+        return None;
     }
     server.u8()?;
     if server.u8()? != 0 {
