@@ -1,6 +1,6 @@
 //! Openings that are not what they seem: a hello after a stray byte, DTLS on a path that STUN found, a lost answer.
 
-#![expect(clippy::unwrap_used, reason = "a test may stop here")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop here")]
 
 use capture::engine::{Engine, Frame, Limits, LinkType};
 use etherparse::PacketBuilder;
@@ -452,4 +452,18 @@ fn an_opening_of_which_one_direction_was_captured_says_so() {
         (false, Acknowledging(23, 1031, grant)),
     ]);
     assert_eq!(flow.security, Security::Unknown(Reason::OneSided));
+}
+
+#[test]
+fn an_alert_to_a_client_that_said_nothing_is_no_late_start() {
+    let alert = [21, 3, 3, 0, 2, 2, 50];
+    let flow = observe(&[
+        (true, Syn(999, None)),
+        (false, Syn(0, Some(1000))),
+        (true, Segment(1000, &[], true)),
+        (false, Acknowledging(1, 1001, &alert)),
+    ]);
+    assert!(flow.from_start);
+    let Security::Tls(_, client) = &flow.security else { panic!("{:?}", flow.security) };
+    assert_eq!(*client, ClientAuth::Hidden(Reason::Incomplete));
 }

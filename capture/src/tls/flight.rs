@@ -131,10 +131,13 @@ impl Handshake {
                 return Answer { resumed, ..Answer::hidden(Reason::Padding, Outcome::Established) };
             }
             Reading::Shapeless => {
-                return Answer {
-                    resumed,
-                    ..Answer::hidden(Reason::FlightShape, self.failed_or(Outcome::Incomplete))
+                // A server that refuses says an alert and a close at most; of so little, padded, nobody knows what it is.
+                let outcome = match self.reaction().take(3).count() {
+                    0 => self.failed_or(Outcome::Incomplete),
+                    1 | 2 => Outcome::Incomplete,
+                    _ => Outcome::Established,
                 };
+                return Answer { resumed, ..Answer::hidden(Reason::FlightShape, outcome) };
             }
         };
         let rejected = self.rejected(suite, last);

@@ -158,6 +158,23 @@ fn tls13_is_read_by_the_lengths_of_the_flight() {
 }
 
 #[test]
+fn what_followed_a_flight_of_no_known_shape_tells_whether_it_was_taken() {
+    let outcome = |reaction: &[u16]| {
+        let mut handshake = Handshake::default();
+        // Padded to blocks of 100, which no stack does by itself.
+        let (client, server) = feed_acknowledging(&mut handshake, &script13(&[116, 116, 116], reaction));
+        handshake.close(Side::Server, Ending::Fin, u32::try_from(server).ok());
+        handshake.close(Side::Client, Ending::Fin, u32::try_from(client).ok());
+        let conclusion = handshake.conclude(ends(), &mut Memory::default());
+        assert_eq!(conclusion.client, ClientAuth::Hidden(Reason::FlightShape));
+        conclusion.session.outcome
+    };
+    assert_eq!(outcome(&[316, 316, 116]), Outcome::Established);
+    assert_eq!(outcome(&[116]), Outcome::Incomplete);
+    assert_eq!(outcome(&[]), Outcome::Failed);
+}
+
+#[test]
 fn an_alert_alone_after_the_certificate_is_a_rejection() {
     let mut handshake = Handshake::default();
     let (_, seen) = feed_acknowledging(&mut handshake, &script13(&[582], &[19]));

@@ -198,7 +198,12 @@ impl Opening {
                 None
             }
             Detected::TlsMidStream => {
-                let reason = if self.late { Reason::Gap } else { Reason::MidStream };
+                let reason = match (self.late, from_start) {
+                    (true, _) => Reason::Gap,
+                    (false, false) => Reason::MidStream,
+                    // Records before any hello, as an alert to a client that leaves without a word.
+                    (false, true) => self.why_unknown(Reason::Incomplete, from_start),
+                };
                 settled(Security::Tls(Arc::default(), ClientAuth::Hidden(reason)))
             }
             Detected::Opaque(protocol) => Some(Settled {
