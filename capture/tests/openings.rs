@@ -1,6 +1,6 @@
 //! Openings that are not what they seem: a hello after a stray byte, DTLS on a path that STUN found, a lost answer.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop here")]
+#![expect(clippy::unwrap_used, reason = "a test may stop here")]
 
 use capture::engine::{Engine, Frame, Limits, LinkType};
 use etherparse::PacketBuilder;

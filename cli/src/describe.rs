@@ -135,7 +135,9 @@ fn text(out: &mut impl Write, description: &Description) -> io::Result<()> {
             writeln!(out, "  {}  {}", place.resource, at(place))?;
         }
     }
-    writeln!(out, "\n{} findings touch it", description.findings.len())?;
+    let findings = description.findings.len();
+    let verb = if findings == 1 { "touches" } else { "touch" };
+    writeln!(out, "\n{} {verb} it", render::counted(findings, "finding"))?;
     for finding in &description.findings {
         writeln!(
             out,

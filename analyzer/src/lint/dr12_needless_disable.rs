@@ -28,7 +28,7 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for ((client, server), group) in grouped(survey, "DR12") {
         let message = format!(
-            "{client} switches TLS off to {}, though clients in {} and the servers there could do mTLS: the traffic is plaintext{}",
+            "{client} switches TLS off to {}, though clients in {} and the servers there could do mTLS: what they send is plaintext{}",
             hosts(&group),
             client_namespaces(&group),
             survey.condition()

@@ -68,7 +68,7 @@ mod se04_protocols_differ;
 mod se05_endpoint_without_identity;
 mod se06_external_but_in_mesh;
 mod se07_tcp_without_address;
-mod survey;
+pub(crate) mod survey;
 mod xc01_plaintext_to_strict;
 mod xc02_undecryptable;
 mod xc03_foreign_tls;

@@ -77,15 +77,11 @@ fn advice(case: &Case<'_>, _: &Breach) -> Advice {
             remedy::intercept(case),
         );
     }
-    let client = case.client.name();
+    let join = remedy::joining(case, case.client);
     match remedy::inject(case, case.client) {
-        Some(change) => {
-            Advice::new(format!("Give {client} a sidecar: label, then restart its pods."), Some(change))
-        }
+        Some(change) => Advice::new(format!("{join}: label, then restart its pods."), Some(change)),
         None => Advice::new(
-            format!(
-                "Give {client} a sidecar. Where that cannot be, open this one port: it then accepts plaintext."
-            ),
+            format!("{join}. Where that cannot be, open this one port: it then accepts plaintext."),
             remedy::open_port(case),
         ),
     }

@@ -26,7 +26,7 @@ fn breach(case: &Case<'_>) -> Option<Breach> {
 
 fn advice(case: &Case<'_>, _: &Breach) -> Advice {
     Advice::new(
-        format!("Give {} a sidecar before {} becomes STRICT.", case.client.name(), case.server.name()),
+        format!("{} before {} becomes STRICT.", remedy::joining(case, case.client), case.server.name()),
         remedy::inject(case, case.client),
     )
 }

@@ -1,7 +1,7 @@
 //! The changes that several rules propose: each to the very resource, with what else it holds.
 
+use crate::lint::survey::injection::{DATAPLANE, INJECT, labelled, mesh_label};
 use crate::mesh::Owner;
-use crate::mesh::control_plane::REVISION;
 use crate::mesh::destination_rule::{DestinationRule, PortPolicy, TrafficPolicy};
 use crate::mesh::gateway::ServerTlsMode;
 use crate::mesh::meta::Meta;
@@ -116,8 +116,16 @@ pub(super) fn open_port(case: &Case<'_>) -> Option<Change> {
     Some(Change::new(format!("PeerAuthentication/{}/{name}", pod.meta.namespace), yaml))
 }
 
-/// Lets a party that has no proxy get one: new pods are injected. Absent for what is no pod, and where injection is asked
-/// for already: such a pod is only older than that.
+/// Says how a party that has no proxy comes into this mesh, as the beginning of a sentence.
+pub(super) fn joining(case: &Case<'_>, party: &Party) -> String {
+    match mesh_label(case.mesh) {
+        (DATAPLANE, _) => format!("Put {} into the ambient mesh", party.name()),
+        _ => format!("Give {} a sidecar", party.name()),
+    }
+}
+
+/// Lets a party that has no proxy get one, by the label that other namespaces of this mesh have: new pods are injected. Absent for
+/// what is no pod, and where a proxy is asked for already: such a pod is only older than that.
 pub(super) fn inject(case: &Case<'_>, party: &Party) -> Option<Change> {
     let namespace = party.namespace.as_deref().filter(|_| party.kind == PartyKind::NoProxy)?;
     let pod = case.mesh.pod_at(party.address, Some(case.flow.server.port));
@@ -126,22 +134,18 @@ pub(super) fn inject(case: &Case<'_>, party: &Party) -> Option<Change> {
             .iter()
             .any(|own| own.get(INJECT).is_some_and(|own| own == "false"))
     };
-    if let Some(pod) = pod.filter(opted_out) {
+    let (name, value) = mesh_label(case.mesh);
+    if let Some(pod) = pod.filter(|pod| opted_out(pod) && name != DATAPLANE) {
         let label = format!("/metadata/labels/{}", part(INJECT));
         return Some(of_pod(pod, Patch::of_pod(pod).set(&label, "true")));
     }
-    let pointer = format!("/metadata/labels/{}", part("istio-injection"));
+    let pointer = format!("/metadata/labels/{}", part(name));
     let Some((meta, labels)) = case.mesh.namespaces.get(namespace) else {
-        let yaml = Patch::create("v1", "Namespace", "", namespace).set(&pointer, "enabled").yaml();
+        let yaml = Patch::create("v1", "Namespace", "", namespace).set(&pointer, value).yaml();
         return Some(Change::new(format!("Namespace/{namespace}"), yaml));
     };
-    let asked =
-        labels.get("istio-injection").is_some_and(|own| own == "enabled") || labels.contains_key(REVISION);
-    (!asked).then(|| Change::of(meta, meta.line, Patch::of(meta).set(&pointer, "enabled").yaml()))
+    (!labelled(labels)).then(|| Change::of(meta, meta.line, Patch::of(meta).set(&pointer, value).yaml()))
 }
-
-/// The label (once an annotation) by which a pod asks for a sidecar, or for none.
-const INJECT: &str = "sidecar.istio.io/inject";
 
 /// The annotations by which traffic that a pod sends goes around its proxy.
 const AROUND: [&str; 4] = [

@@ -132,6 +132,19 @@ fn a_pod_that_opted_out_is_labelled_itself() {
 }
 
 #[test]
+fn a_client_joins_the_mesh_as_others_did() {
+    let joined = |label: &str, summary: &str| {
+        let labels = format!("{{name: web, labels: {{{label}}}}}");
+        let mesh = with(&clean(), "{name: web, labels: {}}", &labels);
+        let remedy = exactly("OB05", &mesh, &flow(JOB, SEARCH, PLAIN)).remedy;
+        assert!(remedy.summary.starts_with(summary), "{remedy:?}");
+        assert!(remedy.yaml.unwrap().contains(label), "{label}");
+    };
+    joined("istio.io/rev: stable", "Give batch/job a sidecar");
+    joined("istio.io/dataplane-mode: ambient", "Put batch/job into the ambient mesh");
+}
+
+#[test]
 fn where_injection_is_asked_for_already_only_a_restart_helps() {
     let labelled =
         with(&clean(), "{name: batch, labels: {}}", "{name: batch, labels: {istio-injection: enabled}}");

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod refused;
 mod resumption;
 
 fn ends() -> Ends {
@@ -158,23 +159,6 @@ fn tls13_is_read_by_the_lengths_of_the_flight() {
 }
 
 #[test]
-fn what_followed_a_flight_of_no_known_shape_tells_whether_it_was_taken() {
-    let outcome = |reaction: &[u16]| {
-        let mut handshake = Handshake::default();
-        // Padded to blocks of 100, which no stack does by itself.
-        let (client, server) = feed_acknowledging(&mut handshake, &script13(&[116, 116, 116], reaction));
-        handshake.close(Side::Server, Ending::Fin, u32::try_from(server).ok());
-        handshake.close(Side::Client, Ending::Fin, u32::try_from(client).ok());
-        let conclusion = handshake.conclude(ends(), &mut Memory::default());
-        assert_eq!(conclusion.client, ClientAuth::Hidden(Reason::FlightShape));
-        conclusion.session.outcome
-    };
-    assert_eq!(outcome(&[316, 316, 116]), Outcome::Established);
-    assert_eq!(outcome(&[116]), Outcome::Incomplete);
-    assert_eq!(outcome(&[]), Outcome::Failed);
-}
-
-#[test]
 fn an_alert_alone_after_the_certificate_is_a_rejection() {
     let mut handshake = Handshake::default();
     let (_, seen) = feed_acknowledging(&mut handshake, &script13(&[582], &[19]));
@@ -274,60 +258,6 @@ fn istio_s_alpn_and_no_certificate_is_a_conflict_and_the_weaker_claim_stands() {
     let absent = |evidence| ClientAuth::Refuted(Withheld::Absent, evidence);
     assert_eq!(read(b"istio"), absent(Evidence::because(Proof::Strong, Reason::Conflict)));
     assert_eq!(read(b"h2"), absent(Evidence { proof: Proof::Exact, reason: None }));
-}
-
-#[test]
-fn a_refused_hello_sent_no_certificate() {
-    let mut handshake = Handshake::default();
-    feed(&mut handshake, &vec![(Side::Client, hello13()), (Side::Server, record(21, &[2, 40]))], 4096);
-    let conclusion = handshake.conclude(ends(), &mut Memory::default());
-    assert!(matches!(conclusion.client, ClientAuth::Refuted(Withheld::Absent, _)), "{conclusion:?}");
-    assert_eq!(conclusion.session.outcome, Outcome::Failed);
-}
-
-#[test]
-fn a_hello_with_a_name_that_the_server_refuses_sent_no_certificate() {
-    let answered = |level: u8| {
-        let mut handshake = Handshake::default();
-        let alert = record(21, &[level, 112]);
-        feed(&mut handshake, &vec![(Side::Client, hello13()), (Side::Server, alert)], 4096);
-        handshake.conclude(ends(), &mut Memory::default())
-    };
-    let refused = answered(2);
-    assert!(matches!(refused.client, ClientAuth::Refuted(Withheld::Absent, _)), "{refused:?}");
-    assert_eq!(refused.session.outcome, Outcome::Failed);
-    // As a warning it lets the handshake go on.
-    assert_eq!(answered(1).client, ClientAuth::Hidden(Reason::Incomplete));
-}
-
-#[test]
-fn a_hello_that_is_answered_in_the_clear_sent_no_certificate() {
-    let answered = |answer: &[u8], leaves: bool| {
-        let mut handshake = Handshake::default();
-        feed(&mut handshake, &vec![(Side::Client, hello13()), (Side::Server, answer.to_vec())], 4096);
-        if leaves {
-            handshake.close(Side::Client, Ending::Reset, None);
-        }
-        handshake.conclude(ends(), &mut Memory::default())
-    };
-    for answer in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"220 ready\r\n", b"\x64\0\0\0\x0a5.5.5"] {
-        let refused = answered(answer, true);
-        let because = Evidence::because(Proof::Strong, Reason::Refused);
-        assert_eq!(refused.client, ClientAuth::Refuted(Withheld::Absent, because), "{refused:?}");
-        assert_eq!(refused.session.outcome, Outcome::Failed);
-        // A client that is still there may know better.
-        assert!(matches!(answered(answer, false).client, ClientAuth::Hidden(_)));
-    }
-}
-
-#[test]
-fn a_lost_server_side_is_no_refusal() {
-    let mut handshake = Handshake::default();
-    feed(&mut handshake, &vec![(Side::Client, hello13())], 4096);
-    handshake.gap(Side::Server);
-    handshake.close(Side::Server, Ending::Fin, None);
-    let conclusion = handshake.conclude(ends(), &mut Memory::default());
-    assert_eq!(conclusion.client, ClientAuth::Hidden(Reason::Gap));
 }
 
 fn script12(client_messages: &[Vec<u8>]) -> Script {

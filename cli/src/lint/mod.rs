@@ -78,7 +78,7 @@ fn explain(id: &str) -> Result<Status, Fatal> {
     let page = page(&id).ok_or_else(|| {
         Fatal::usage(anyhow!(
             "'{id}' is the id of no finding; the ids: {}",
-            ids().collect::<Vec<_>>().join(", ")
+            ids().chain(violation::RULES.iter().map(|rule| rule.id)).collect::<Vec<_>>().join(", ")
         ))
     })?;
     writeln!(anstream::stdout().lock(), "{}", page.trim_end())?;

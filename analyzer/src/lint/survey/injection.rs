@@ -11,8 +11,9 @@ use crate::patch::{Patch, PodPatch, part};
 use crate::report::PartyKind;
 
 const INJECTION: &str = "istio-injection";
-const DATAPLANE: &str = "istio.io/dataplane-mode";
-const INJECT: &str = "sidecar.istio.io/inject";
+pub(crate) const DATAPLANE: &str = "istio.io/dataplane-mode";
+/// The label (once an annotation) by which a pod asks for a sidecar, or for none.
+pub(crate) const INJECT: &str = "sidecar.istio.io/inject";
 
 /// Tells whether a namespace's labels put new pods into the mesh.
 pub(crate) fn labelled(labels: &Labels) -> bool {
