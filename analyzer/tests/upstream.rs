@@ -981,7 +981,7 @@ fn a_virtual_service_brings_what_it_mirrors_to_and_what_its_routes_for_the_clien
         "server",
         &format!("clusterIP: 10.96.0.2, selector: {{app: server}}, ports: [{HTTP}]"),
     );
-    let sidecar = spec("Sidecar", "own", "web", "egress: [{hosts: ['./*']}]");
+    let sidecar = |port: &str| spec("Sidecar", "own", "web", &format!("egress: [{{{port}hosts: ['./*']}}]"));
     let to = |host: &str| format!("route: [{{destination: {{host: {host}}}}}]");
     let server_name = "server.far.svc.cluster.local";
     for (route, known) in [
@@ -996,12 +996,11 @@ fn a_virtual_service_brings_what_it_mirrors_to_and_what_its_routes_for_the_clien
         let routes =
             spec("VirtualService", "own", "web", &format!("hosts: [own.example.com], http: [{{{route}}}]"));
         let tls = if known { json!("ISTIO_MUTUAL") } else { json!(null) };
-        check(
-            &[&client(), &server, &service, &sidecar, &routes],
-            "10.0.1.1:8080",
-            None,
-            &json!({"client_tls": tls}),
-        );
+        for port in ["", "port: {number: 80, protocol: HTTP, name: http}, "] {
+            let documents = [&client(), &server, &service, &sidecar(port), &routes];
+            let documents = documents.map(String::as_str);
+            check(&documents, "10.0.1.1:8080", None, &json!({"client_tls": tls}));
+        }
     }
 }
 

@@ -87,8 +87,8 @@ pub fn visible<'a>(
             .filter(|service| service.is_for_mesh() && routes_seen(mesh, service, namespace))
             .any(|service| {
                 importing(mesh, pod, hosts, service).any(|entry| match entry.port {
-                    Some(own) => own == port,
-                    None => leads_to(mesh, pod, service, host, port),
+                    Some(own) => own == port && leads_to(mesh, pod, service, host, None),
+                    None => leads_to(mesh, pod, service, host, Some(port)),
                 })
             })
     };
@@ -179,15 +179,18 @@ fn importing<'a>(
     })
 }
 
-/// Tells whether a VirtualService leads to a host by a port: one of the destinations there names the port, or none.
+/// Tells whether a VirtualService leads the clients of a pod's namespace to a host, by a port where one is asked for: one of the
+/// destinations there names the port, or none.
 ///
-/// Istio: `push_context.go`, `virtualServiceDestinations`; `sidecar.go`, `serviceMatchingVirtualServicePorts`.
-fn leads_to(mesh: &Mesh, pod: &Pod, service: &VirtualService, host: &HostService, port: u16) -> bool {
+/// Istio: `push_context.go`, `virtualServiceDestinationsFilteredBySourceNamespace`; `sidecar.go`,
+/// `serviceMatchingVirtualServicePorts`.
+fn leads_to(mesh: &Mesh, pod: &Pod, service: &VirtualService, host: &HostService, port: Option<u16>) -> bool {
     let own = &service.meta.namespace;
     let routes = service.routes.iter().filter(|route| route.brings_to(&pod.meta.namespace));
     let mut destinations = routes.flat_map(|route| &route.destinations);
     destinations.any(|to| {
-        to.port.is_none_or(|own| own == port) && full_name(&to.host, own, &mesh.config.domain) == host.host
+        let meets = port.is_none_or(|port| to.port.is_none_or(|own| own == port));
+        meets && full_name(&to.host, own, &mesh.config.domain) == host.host
     })
 }
 
