@@ -15,7 +15,7 @@ step "dashboard: install, type check, unit tests, build"
 (cd dashboards && npm ci --no-audit --no-fund --loglevel=error && npm run --silent check && npm run --silent test:unit && npm run --silent build)
 
 step "lints, warnings denied"
-cargo clippy --locked --workspace --all-targets --features capture/agent --quiet -- -D warnings
+cargo clippy --locked --workspace --all-targets --features capture/agent,wireproof/mimalloc --quiet -- -D warnings
 
 step "documentation, warnings denied"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet

@@ -13,7 +13,7 @@ WORKDIR /src
 COPY . .
 COPY --from=page /src/dashboards/dist dashboards/dist
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
-    cargo build --locked --profile dist -p wireproof && install -D target/dist/wireproof /root-fs/wireproof
+    cargo build --locked --profile dist -p wireproof --features mimalloc && install -D target/dist/wireproof /root-fs/wireproof
 # What the dynamic linker would load, under the same paths; the CAs are for a ClickHouse with TLS.
 RUN ldd /root-fs/wireproof | grep -o '/[^ ]*' | xargs -I{} cp --parents -L {} /root-fs && \
     cp --parents -L /etc/ssl/certs/ca-certificates.crt /root-fs && \
