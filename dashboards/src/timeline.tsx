@@ -13,6 +13,8 @@ import { counted } from "./format.ts";
 /** Fewer columns than this are no course. */
 const FEWEST = 3;
 const HEIGHT = 110;
+/** Pixels from one tick to the next: the widest label (`01:33:09.500`) and a gap. */
+const TICK = 90;
 
 export function Timeline({ buckets }: { buckets: Bucket[] }) {
   const place = useRef<HTMLDivElement>(null);
@@ -63,7 +65,7 @@ function draw(element: HTMLElement, buckets: Bucket[], drawn: Class[]): uPlot {
       legend: { show: false },
       cursor: { show: false },
       scales: { x: { range: (_, first, last) => [first - step, last + step] }, y: { range: (_, _least, most) => [0, Math.max(most, 1)] } },
-      axes: [{ ...axis, size: 24, values: (_, ticks) => ticks.map((seconds) => label(seconds, (ticks[1] ?? seconds) - (ticks[0] ?? seconds))) }, { ...axis, size: 44, space: 28, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 1e5, 1e6] }],
+      axes: [{ ...axis, size: 24, space: TICK, values: (_, ticks) => ticks.map((seconds) => label(seconds, (ticks[1] ?? seconds) - (ticks[0] ?? seconds))) }, { ...axis, size: 44, space: 28, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 1e5, 1e6] }],
       series: [{}, ...drawn.map((name) => ({
         label: name, fill: colour(`class-${name}`), stroke: colour(`class-${name}`), width: 0, points: { show: false },
         ...(bars === undefined ? {} : { paths: bars }),
