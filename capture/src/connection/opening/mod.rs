@@ -3,6 +3,7 @@
 mod held;
 mod inside;
 mod look;
+mod unsettled;
 mod waiting;
 
 use flow::{Security, Transport};
@@ -18,6 +19,7 @@ use crate::tls::{self, Ending, Probe};
 use held::Held;
 use inside::Tls;
 use look::PATIENCE;
+pub(crate) use unsettled::Unsettled;
 pub(super) use waiting::Waiting;
 
 /// How far from a SYN an acknowledgment points that belongs to another SYN: more bytes than an opening has.
@@ -79,41 +81,6 @@ pub(crate) struct Opening {
     acknowledged_at_close: Both<Option<u32>>,
     /// The sequence number after the stream's last byte, where a FIN tells it.
     last: Both<Option<u32>>,
-}
-
-/// An opening, in either of its forms.
-#[derive(Clone, Copy)]
-pub(crate) enum Unsettled<'a> {
-    Opening(&'a Opening),
-    Waiting(&'a Waiting),
-}
-
-impl Unsettled<'_> {
-    /// Asks for what its next packet touches, as far as that is at hand.
-    #[inline]
-    pub(crate) fn prefetch(self) {
-        match self {
-            Self::Opening(opening) => opening.prefetch(),
-            Self::Waiting(waiting) => waiting.prefetch(),
-        }
-    }
-
-    /// Asks for what its next packet touches behind that.
-    #[inline]
-    pub(crate) fn prefetch_inside(self) {
-        match self {
-            Self::Opening(opening) => opening.prefetch_inside(),
-            Self::Waiting(waiting) => waiting.prefetch_end(),
-        }
-    }
-
-    /// Asks for where what was heard last stands, and what comes next will.
-    #[inline]
-    pub(crate) fn prefetch_ends(self) {
-        if let Self::Opening(opening) = self {
-            opening.prefetch_ends();
-        }
-    }
 }
 
 impl Opening {
@@ -251,8 +218,9 @@ impl Opening {
             held.keep(&Piece { payload, origin });
             self.fresh = true;
         }
-        // DTLS of which no hello was seen; so may be what the capture left nothing of.
-        let records = matches!(payload.bytes, [20..=25, 0xfe, 0xfc..=0xff, ..]);
+        // DTLS of which no hello was seen, by its first byte beside STUN (RFC 7983 section 7); so may be what the capture left
+        // nothing of.
+        let records = matches!(payload.bytes, [20..=63, ..]);
         held.in_records |= records || (payload.bytes.is_empty() && payload.missing > 0);
         held.cut |= held.in_records && payload.missing > 0;
     }
