@@ -92,9 +92,12 @@ impl Clickhouse {
         let mut rows = survivors(self.sighted(sightings).await?);
         let mut alike: HashMap<(bool, u64), usize> = HashMap::new();
         rows.retain(|row| {
+            if !sightings.fit(FlowId(row.id), row.start, row.tcp_handshake) {
+                return false;
+            }
             let count = alike.entry(sightings.found_by(FlowId(row.id), row.tcp_handshake)).or_default();
             *count += 1;
-            *count <= MOST && sightings.fit(FlowId(row.id), row.start, row.tcp_handshake)
+            *count <= MOST
         });
         self.judged(rows).await
     }
