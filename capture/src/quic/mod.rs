@@ -331,11 +331,12 @@ impl Quic {
         let Some(suite) = suites::lengths(answer.suite) else { return ClientAuth::Hidden(Reason::Datagram) };
         let finished = u64::from(suite.hash).saturating_add(32);
         let evidence = Evidence::because(Proof::Inferred, Reason::FlightSize);
-        let large = |(length, padded): &(u64, bool)| *length >= CERTIFICATE_PACKET && !padded;
+        let least = CERTIFICATE_PACKET.saturating_add(hello.besides_authentication().into());
+        let large = |(length, padded): &(u64, bool)| *length >= least && !padded;
         if self.flight.iter().any(large) {
             return ClientAuth::Proved(Presented::Sent, evidence);
         }
-        if self.flight.iter().any(|(length, _)| *length >= CERTIFICATE_PACKET) {
+        if self.flight.iter().any(|(length, _)| *length >= least) {
             return ClientAuth::Hidden(Reason::Datagram);
         }
         // A packet that holds more than an acknowledgement, and is neither of the two known, may be part of something
@@ -533,15 +534,18 @@ mod tests {
         let ip = std::net::IpAddr::from([192, 0, 2, 1]);
         let ends =
             Ends { client: ip, server: flow::Endpoint { ip, port: 1 }, start: flow::Timestamp::default() };
-        let check = |flight: &[(u64, bool)], expected| {
+        let check_of = |extensions: &[u8], flight: &[(u64, bool)], expected| {
+            let head = [&[3, 3][..], &[5; 32], &[0, 0, 2, 0x13, 2, 1, 0, 0]].concat();
+            let length = u8::try_from(extensions.len()).unwrap();
             let quic = Quic {
-                hello: Some(ClientHello::default()),
+                hello: ClientHello::read([&head[..], &[length], extensions].concat(), false),
                 answer: Some(ServerHello { version: 0x0304, suite: 0x1302, ..ServerHello::default() }),
                 flight: flight.to_vec(),
                 ..Quic::default()
             };
             assert_eq!(quic.client_auth(ends, &Sessions::default()), expected, "{flight:?}");
         };
+        let check = |flight: &[(u64, bool)], expected| check_of(&[], flight, expected);
         let evidence = Evidence::because(Proof::Inferred, Reason::FlightSize);
         let hidden = ClientAuth::Hidden(Reason::Datagram);
         check(&[(24, false), (80, false)], ClientAuth::Refuted(Withheld::Absent, evidence));
@@ -553,6 +557,11 @@ mod tests {
         {
             check(flight, hidden);
         }
+        // Application settings may stand beside a Finished.
+        let settings = [0x44, 0xcd, 0, 0];
+        check_of(&settings, &[(80, false)], ClientAuth::Refuted(Withheld::Absent, evidence));
+        check_of(&settings, &[(609, false)], hidden);
+        check_of(&settings, &[(1100, false)], ClientAuth::Proved(Presented::Sent, evidence));
     }
 
     #[test]

@@ -17,7 +17,9 @@ const MAX_FLIGHT: usize = 64;
 /// How many records tell block padding.
 const PADDING_SAMPLE: usize = 6;
 /// Smallest flight content with an authentication in one record: a raw public key and its signature.
-const SMALLEST_AUTHENTICATION: u32 = 165;
+pub(super) const SMALLEST_AUTHENTICATION: u32 = 165;
+/// A tag of 16 bytes, as every suite but one has: for where the suite is not known.
+pub(super) const USUAL: Lengths = Lengths { tag: 16, hash: 32 };
 /// What one common stack adds to every protected record.
 const PADS: [u32; 2] = [0, 16];
 
@@ -162,8 +164,8 @@ pub(super) fn read(suite: Lengths, lengths: &[u32], ended: bool) -> Reading {
 /// Reads a flight whose suite is not known because the server's side was not captured.
 pub(super) fn read_one_sided(lengths: &[u32]) -> Reading {
     let proof = Proof::Inferred;
-    // Every suite but one has a tag of 16 bytes. Block padding makes a flight of any kind large.
-    let size = Arithmetic::of(Lengths { tag: 16, hash: 32 });
+    // Block padding makes a flight of any kind large.
+    let size = Arithmetic::of(USUAL);
     if size.block(lengths).is_some_and(|block| block >= 128) {
         return Reading::Padded;
     }

@@ -345,6 +345,9 @@ impl Handshake {
         let client = match client_auth::read_one_sided(&lengths) {
             Reading::Absent(proof) => withheld(Withheld::Absent, proof, reason),
             Reading::Declined { proof, .. } => withheld(Withheld::Declined, proof, reason),
+            Reading::Certificate { .. } if self.without_authentication(client_auth::USUAL, &lengths) => {
+                ClientAuth::Hidden(Reason::FlightShape)
+            }
             Reading::Certificate { proof, .. } => sent(proof, reason),
             Reading::Aborted | Reading::More | Reading::Padded | Reading::Shapeless => {
                 ClientAuth::Hidden(self.blindness())

@@ -2,10 +2,10 @@
 
 use flow::{ClientAuth, Evidence, Outcome, Presented, Proof, Reason, Withheld};
 
-use super::client_auth::{self, Arithmetic, Reading};
+use super::client_auth::{self, Arithmetic, Reading, SMALLEST_AUTHENTICATION};
 use super::conclude::{Answer, DECIDED, lowered, sent, withheld};
 use super::handshake::{Handshake, MAX_RECORDS};
-use super::hello::extension;
+use super::hello::{ClientHello, extension};
 use super::sessions::TICKET_RECORDS;
 use super::stream::Record;
 use super::suites;
@@ -168,7 +168,7 @@ impl Handshake {
     pub(super) fn doubted(&self, reading: Reading, suite: Lengths, lengths: &[u32]) -> Reading {
         let doubtful = match reading {
             Reading::Certificate { proof, .. } if proof < Proof::Exact => {
-                self.offers(extension::CHANNEL_ID) || self.after_early_data(suite, lengths)
+                self.without_authentication(suite, lengths) || self.after_early_data(suite, lengths)
             }
             // Records all as long as a limit that the server may have set are pieces of something longer (RFC 8449).
             Reading::Absent(proof) | Reading::Declined { proof, .. } if proof < Proof::Exact => {
@@ -183,6 +183,14 @@ impl Handshake {
             | Reading::Shapeless => false,
         };
         if doubtful { Reading::Shapeless } else { reading }
+    }
+
+    /// Whether what looks like a flight with a certificate may hold other messages that the hello offers.
+    pub(super) fn without_authentication(&self, suite: Lengths, lengths: &[u32]) -> bool {
+        let besides = self.hello.as_ref().map_or(0, ClientHello::besides_authentication);
+        let least =
+            SMALLEST_AUTHENTICATION.saturating_add(besides).saturating_add(Arithmetic::of(suite).overhead);
+        besides > 0 && lengths.first().is_none_or(|first| *first < least)
     }
 
     /// Whether what looks like the flight may be early data that was refused. Its segment may acknowledge a ServerHello

@@ -63,8 +63,19 @@ pub(crate) mod extension {
     /// Channel ID, of both numberings; its message stands there too, in TLS 1.3 before Finished.
     pub(crate) const CHANNEL_ID_OLD: u16 = 30_031;
     pub(crate) const CHANNEL_ID: u16 = 30_032;
+    /// Application-Layer Protocol Settings, of both numberings (draft-vvv-tls-alps): where they are agreed on, the client's
+    /// stand in a message of its own before its authentication.
+    pub(crate) const APPLICATION_SETTINGS_OLD: u16 = 17_513;
+    pub(crate) const APPLICATION_SETTINGS: u16 = 17_613;
     pub(crate) const ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
 }
+
+/// A Channel ID's message: key and signature on P-256, and the headers of message and extension.
+const CHANNEL_ID_MESSAGE: u32 = 136;
+
+/// How many bytes a client's application settings take at most. Those of HTTP/2 and HTTP/3 are a frame of a few settings, well
+/// under a hundred bytes.
+const MOST_SETTINGS: u32 = 512;
 
 impl ClientHello {
     /// Reads a ClientHello's body; `None` when not even its version is there. `datagram` says that a DTLS cookie
@@ -227,6 +238,15 @@ impl ClientHello {
         self.offers(kind) || !self.whole
     }
 
+    /// How many bytes of the client's TLS 1.3 flight may be neither authentication nor Finished: whether the server agreed
+    /// to what the hello offers is encrypted.
+    pub(crate) fn besides_authentication(&self) -> u32 {
+        let channel_id = u32::from(self.may_offer(extension::CHANNEL_ID));
+        let settings = [extension::APPLICATION_SETTINGS_OLD, extension::APPLICATION_SETTINGS];
+        let settings = u32::from(settings.into_iter().any(|kind| self.may_offer(kind)));
+        channel_id.saturating_mul(CHANNEL_ID_MESSAGE).saturating_add(settings.saturating_mul(MOST_SETTINGS))
+    }
+
     pub(crate) fn offers_tls13(&self) -> bool {
         self.supported_versions().any(is_tls13)
     }
@@ -251,6 +271,8 @@ const fn mark(kind: u16) -> u16 {
         extension::CHANNEL_ID_OLD => 1 << 5,
         extension::CHANNEL_ID => 1 << 6,
         extension::ENCRYPTED_CLIENT_HELLO => 1 << 7,
+        extension::APPLICATION_SETTINGS_OLD => 1 << 8,
+        extension::APPLICATION_SETTINGS => 1 << 9,
         _ => 0,
     }
 }

@@ -583,3 +583,38 @@ proptest! {
         let _ = handshake.conclude(ends(), &mut Memory::default());
     }
 }
+
+#[test]
+fn what_a_client_says_besides_its_authentication_is_no_certificate() {
+    let read = |extensions: &[Vec<u8>], flight: u16, one_sided: bool| {
+        let mut script = script13(&[flight, 400], &[250, 250]);
+        script[0].1 = client_hello_with(extensions);
+        if one_sided {
+            script.retain(|(side, _)| *side == Side::Client);
+        }
+        let mut handshake = Handshake::default();
+        feed(&mut handshake, &script, 4096);
+        handshake.conclude(ends(), &mut Memory::default()).client
+    };
+    let tls13 = extension(43, &[2, 3, 4]);
+    for one_sided in [false, true] {
+        let plain = read(std::slice::from_ref(&tls13), 189, one_sided);
+        assert!(matches!(plain, ClientAuth::Proved(..)), "{plain:?}");
+        // Channel ID is a message of 136 bytes; application settings are as long as the client likes.
+        for (kind, hidden, shown) in [
+            (30_032, [189, 317], [318, 1200]),
+            (17_513, [182, 693], [694, 1200]),
+            (17_613, [182, 693], [694, 1200]),
+        ] {
+            let hello = [tls13.clone(), extension(kind, &[0, 3, 2, b'h', b'2'])];
+            for flight in hidden {
+                let client = read(&hello, flight, one_sided);
+                assert_eq!(client, ClientAuth::Hidden(Reason::FlightShape), "{kind} {flight} {one_sided}");
+            }
+            for flight in shown {
+                let client = read(&hello, flight, one_sided);
+                assert!(matches!(client, ClientAuth::Proved(..)), "{kind} {flight} {one_sided}: {client:?}");
+            }
+        }
+    }
+}
