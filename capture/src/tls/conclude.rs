@@ -245,10 +245,6 @@ impl Handshake {
         finished && (certificate || self.client_records.len() >= LATE_WATCH || watched)
     }
 
-    pub(super) fn offers(&self, kind: u16) -> bool {
-        self.hello.as_ref().is_some_and(|hello| hello.offers(kind))
-    }
-
     /// Whether the hello offers an extension, or was cut so that it may.
     pub(super) fn may_offer(&self, kind: u16) -> bool {
         self.hello.as_ref().is_some_and(|hello| hello.may_offer(kind))
