@@ -13,6 +13,8 @@ pub(crate) enum ApiError {
     UnknownFilter { name: String, suggestion: Option<&'static str> },
     /// A filter's value does not read.
     BadValue { name: String, detail: String },
+    /// A part of the path does not read.
+    BadPath { name: &'static str, detail: String },
     /// The cursor is not for this query.
     BadCursor,
     /// There is no such thing, or no such page.
@@ -60,7 +62,7 @@ pub(crate) struct Problem {
 /// One wrong part of a request.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Fault {
-    /// Where: `query/<name>`.
+    /// Where: `query/<name>` or `path/<name>`.
     pointer: String,
     /// What.
     detail: String,
@@ -69,7 +71,9 @@ pub(crate) struct Fault {
 impl ApiError {
     pub(crate) const fn status(&self) -> StatusCode {
         match self {
-            Self::UnknownFilter { .. } | Self::BadValue { .. } | Self::BadCursor => StatusCode::BAD_REQUEST,
+            Self::UnknownFilter { .. } | Self::BadValue { .. } | Self::BadPath { .. } | Self::BadCursor => {
+                StatusCode::BAD_REQUEST
+            }
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::NoMesh | Self::NoCollector => StatusCode::CONFLICT,
             Self::BadDelivery { .. } => StatusCode::UNPROCESSABLE_ENTITY,
@@ -90,6 +94,7 @@ impl ApiError {
                 ("unknown-filter", "Unknown filter", format!("'{name}' is not a filter here{hint}"))
             }
             Self::BadValue { name, detail } => ("bad-value", "Bad value", format!("{name}: {detail}")),
+            Self::BadPath { name, detail } => ("bad-value", "Bad value", format!("{name}: {detail}")),
             Self::BadCursor => (
                 "bad-cursor",
                 "Bad cursor",
@@ -134,6 +139,9 @@ impl ApiError {
         let errors = match self {
             Self::UnknownFilter { name, .. } | Self::BadValue { name, .. } => {
                 vec![Fault { pointer: format!("query/{name}"), detail: detail.clone() }]
+            }
+            Self::BadPath { name, .. } => {
+                vec![Fault { pointer: format!("path/{name}"), detail: detail.clone() }]
             }
             Self::BadCursor => vec![Fault { pointer: "query/cursor".into(), detail: detail.clone() }],
             Self::NotFound { .. }

@@ -78,8 +78,12 @@ const FILTERS: &[&str] = &[
     "until",
 ];
 
+/// Those of filters and paging that take one value.
+const SINGLE: &[&str] = &["since", "until", "limit", "cursor"];
+
 /// Reads filters; nothing else may be there.
 pub(crate) fn filters(pairs: &Pairs) -> Result<Query, ApiError> {
+    once(pairs, SINGLE)?;
     let mut query = Query::default();
     for (name, value) in pairs {
         if !read(&mut query, name, value)? {
@@ -102,6 +106,7 @@ pub(crate) fn in_order(query: &Query) -> Result<(), ApiError> {
 
 /// Reads filters and paging; nothing else may be there.
 pub(crate) fn page(pairs: &Pairs) -> Result<(Query, Paging), ApiError> {
+    once(pairs, SINGLE)?;
     let (mut query, mut paging) = (Query::default(), Paging::first(ROWS));
     for (name, value) in pairs {
         match name.as_str() {
@@ -162,15 +167,34 @@ fn finding(value: &str) -> Result<String, ApiError> {
     known.ok_or_else(|| bad("id", format!("'{value}' is none of {}", ids().collect::<Vec<_>>().join(", "))))
 }
 
-pub(crate) fn parse<T: FromStr>(name: &str, value: &str) -> Result<T, ApiError>
+pub(crate) fn parse<T: FromStr>(name: &str, text: &str) -> Result<T, ApiError>
 where
     T::Err: std::fmt::Display,
 {
-    value.parse().map_err(|error: T::Err| {
+    value(text).map_err(|detail| bad(name, detail))
+}
+
+/// Reads a value, or says what is wrong with it.
+pub(crate) fn value<T: FromStr>(text: &str) -> Result<T, String>
+where
+    T::Err: std::fmt::Display,
+{
+    text.parse().map_err(|error: T::Err| {
         let error = error.to_string();
-        let detail = if error.contains(value) { error } else { format!("'{value}': {error}") };
-        ApiError::BadValue { name: name.into(), detail }
+        if error.contains(text) { error } else { format!("'{text}': {error}") }
     })
+}
+
+/// Refuses a second value where only one can count: the first would be forgotten without a word.
+pub(crate) fn once(pairs: &Pairs, names: &[&str]) -> Result<(), ApiError> {
+    let mut seen = Vec::new();
+    for (name, _) in pairs.iter().filter(|(name, _)| names.contains(&name.as_str())) {
+        if seen.contains(&name) {
+            return Err(bad(name, "it is there more than once, and only one value can count".to_owned()));
+        }
+        seen.push(name);
+    }
+    Ok(())
 }
 
 /// Says that a name is unknown, and which one may be meant.

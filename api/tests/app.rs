@@ -178,7 +178,8 @@ async fn one_flow_and_one_finding_are_found_by_name() {
     let key = served.json("/api/v1/violations").await["data"][0]["key"].as_str().unwrap().to_owned();
     assert_eq!(served.json(&format!("/api/v1/violations/{key}")).await["data"]["id"], "OB01");
     served.problem(&format!("/api/v1/flows/{:032x}", 9), 404, "not-found").await;
-    served.problem("/api/v1/flows/nine", 400, "bad-value").await;
+    let problem = served.problem("/api/v1/flows/nine", 400, "bad-value").await;
+    assert_eq!(problem["errors"][0]["pointer"], "path/id", "{problem}");
     served.problem("/api/v1/violations/0", 404, "not-found").await;
     served.problem("/api/v1/nothing", 404, "not-found").await;
     served.problem("/nothing", 404, "not-found").await;
@@ -228,6 +229,19 @@ async fn filters_narrow_and_wrong_ones_are_refused() {
         served.problem(&format!("/api/v1/{path}"), 400, "unknown-filter").await;
     }
     served.problem("/api/v1/flows?cursor=x", 400, "bad-cursor").await;
+    // Only the last would count, and nobody would know.
+    for (path, twice) in [
+        ("flows?limit=1&limit=2", "limit"),
+        ("violations?cursor=x&cursor=y", "cursor"),
+        ("edges?since=2026-01-01T00:00:00Z&class=tls&since=2026-01-02T00:00:00Z", "since"),
+        ("matrix?until=2026-01-01T00:00:00Z&until=2026-01-01T00:00:00Z", "until"),
+        ("readiness?since=2026-01-01T00:00:00Z&since=2026-01-02T00:00:00Z", "since"),
+        ("policies/effective?to=10.0.0.2:8080&sni=a.example&sni=b.example", "sni"),
+    ] {
+        let problem = served.problem(&format!("/api/v1/{path}"), 400, "bad-value").await;
+        assert_eq!(problem["errors"][0]["pointer"], format!("query/{twice}"), "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains("more than once"), "{problem}");
+    }
 }
 
 #[tokio::test]

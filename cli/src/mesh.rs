@@ -53,8 +53,8 @@ pub(crate) fn manifests(access: &Access, configs: &MeshConfigs) -> Result<Vec<Ma
 
 fn listed(access: &Access, configs: &MeshConfigs) -> Result<cluster::Snapshot, Fatal> {
     tokio::runtime::Runtime::new()?.block_on(async {
-        let client = cluster::connect(access).await.map_err(Fatal::input)?;
-        cluster::list(&client, configs).await.map_err(Fatal::environment)
+        let server = cluster::connect(access).await.map_err(Fatal::input)?;
+        cluster::list(&server, configs).await.map_err(Fatal::environment)
     })
 }
 

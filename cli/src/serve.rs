@@ -36,7 +36,7 @@ pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
         .init();
     let agents = options.agent_token_file.as_deref().map(token).transpose()?;
     let token = options.token_file.as_deref().map(token).transpose()?;
-    let bind = Bind::new(options.listen, token).map_err(Fatal::input)?;
+    let bind = Bind::new(options.listen, token).map_err(Fatal::usage)?;
     let files = Files::named(&options.tls);
     let tls = files.as_ref().map(Files::read).transpose()?;
     let access = options.mesh.cluster.access();
@@ -61,10 +61,10 @@ pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
         let mut watch = None;
         let in_force = match (&access, declared) {
             (Some(access), _) => {
-                let client = cluster::connect(access).await.map_err(Fatal::input)?;
+                let server = cluster::connect(access).await.map_err(Fatal::input)?;
                 let watched =
                     cluster::Options { configs: options.mesh.cluster.configs(), ..Default::default() };
-                let begun = cluster::watch(&client, &watched);
+                let begun = cluster::watch(&server, &watched);
                 let in_force = InForce::watched(begun.progress.clone(), Arc::clone(&store));
                 watch = Some(begun);
                 in_force

@@ -34,7 +34,7 @@ pub(crate) fn run(command: &StoreCommand) -> Result<Status, Fatal> {
                 if let Some(address) = address(&options.store)? {
                     Clickhouse::migrate(address, PATIENCE, layout).await.map_err(Fatal::environment)?;
                 } else if options.cluster.is_some() {
-                    return Err(Fatal::input(anyhow!("--cluster is for a store in ClickHouse")));
+                    return Err(Fatal::usage(anyhow!("--cluster is for a store in ClickHouse")));
                 } else {
                     Embedded::open(&options.store.place).map_err(Fatal::environment)?;
                 }
@@ -66,7 +66,7 @@ fn address(place: &StorePlace) -> Result<Option<Address>, Fatal> {
     if !Address::is_meant(&place.place) {
         return Ok(None);
     }
-    let address = Address::parse(&place.place).map_err(Fatal::input)?;
+    let address = Address::parse(&place.place).map_err(Fatal::usage)?;
     if let Some(file) = place.password_file.as_deref() {
         let named = || format!("{}: cannot be read", Path::display(file));
         return Ok(Some(address.with_password_file(file).with_context(named).map_err(Fatal::input)?));

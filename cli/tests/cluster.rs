@@ -105,6 +105,20 @@ fn a_cluster_that_tells_a_part_gives_no_answer_against_a_test_server() {
 }
 
 #[test]
+fn an_api_server_that_is_not_there_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = cluster();
+    let config = kubeconfig(folder.path(), &server);
+    server.stop();
+    let refused = wireproof().args(["lint", "--kubeconfig"]).arg(&config).assert().code(4);
+    let told = String::from_utf8(refused.get_output().stderr.clone()).unwrap();
+    assert!(
+        told.contains("Connection refused") && told.contains(&format!("http://{}", server.address())),
+        "{told}"
+    );
+}
+
+#[test]
 fn one_source_of_declarations_is_needed() {
     let refusals = [
         (vec!["lint"], 2),

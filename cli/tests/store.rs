@@ -6,15 +6,57 @@ use std::path::Path;
 
 use serde_json::Value;
 
-fn store(verb: &str, folder: &Path, more: &[&str]) -> (Option<i32>, String) {
+/// Runs it on a store in this folder; the status, and both outputs.
+fn run(verb: &str, folder: &Path, place: &str, more: &[&str]) -> (Option<i32>, String, String) {
     let output = assert_cmd::Command::cargo_bin("wireproof")
         .expect("the program is built")
         .current_dir(folder)
-        .args(["store", verb, "--store", "s.sqlite"])
+        .args(["store", verb, "--store", place])
         .args(more)
         .output()
         .expect("the program runs");
-    (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8"))
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+fn store(verb: &str, folder: &Path, more: &[&str]) -> (Option<i32>, String) {
+    let (status, said, _) = run(verb, folder, "s.sqlite", more);
+    (status, said)
+}
+
+#[test]
+fn why_a_store_does_not_open_is_said_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("folder")).expect("a folder");
+    std::fs::write(folder.path().join("notes"), "these are the notes of a meeting".repeat(8))
+        .expect("a file");
+    for (verb, place, why) in [
+        (
+            "migrate",
+            "nowhere/s.sqlite",
+            "unable to open database file: No such file or directory (os error 2)",
+        ),
+        ("migrate", "folder", "unable to open database file: Is a directory (os error 21)"),
+        ("migrate", "notes", "file is not a database"),
+        ("status", "notes", "file is not a database"),
+    ] {
+        let (status, _, said) = run(verb, folder.path(), place, &[]);
+        assert_eq!(status, Some(4), "{said}");
+        assert_eq!(said, format!("wireproof: the store {place} cannot be opened: {why}\n"));
+    }
+}
+
+#[test]
+fn a_place_that_cannot_be_a_store_is_an_error_of_usage() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (place, more) in [
+        ("clickhouse://writer:secret@127.0.0.1:8123/audit", &[][..]),
+        ("s.sqlite", &["--cluster", "prod"][..]),
+    ] {
+        let (status, _, said) = run("migrate", folder.path(), place, more);
+        assert_eq!(status, Some(2), "{said}");
+        assert!(!said.contains("secret"), "{said}");
+    }
 }
 
 #[test]

@@ -153,6 +153,19 @@ fn it_speaks_tls_alone_and_waits_for_no_silent_client() {
 }
 
 #[test]
+fn an_address_that_others_reach_is_refused_without_a_token_as_usage() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(program("wireproof"))
+        .args(["serve", "--mesh", MESH, "--listen", "0.0.0.0:0", "--store"])
+        .arg(folder.path().join("s.sqlite"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("0.0.0.0:0 is reachable from other machines: give a token file"), "{said}");
+}
+
+#[test]
 fn what_cannot_be_a_certificate_is_said_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let (good, key) = certificate(folder.path(), "tls");

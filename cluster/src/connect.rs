@@ -45,12 +45,42 @@ pub enum ConnectError {
     Credentials(#[source] kube::Error),
 }
 
-/// Makes a client. Nothing is asked of the server yet.
+/// A cluster's API server, and the way to it.
+#[derive(Clone)]
+pub struct Server {
+    pub(crate) client: Client,
+    /// Scheme, host and port, for messages.
+    pub(crate) address: String,
+}
+
+impl Server {
+    /// Takes a configuration as it is.
+    ///
+    /// # Errors
+    ///
+    /// When its certificates or credentials cannot be used.
+    pub fn new(config: Config) -> Result<Self, kube::Error> {
+        let url = &config.cluster_url;
+        // What stands before the host may be a password.
+        let place = url.authority().map_or("", |authority| authority.as_str());
+        let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
+        let address = format!("{}://{place}", url.scheme_str().unwrap_or("https"));
+        Ok(Self { client: Client::try_from(config)?, address })
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Server({})", self.address)
+    }
+}
+
+/// Makes ready to ask. Nothing is asked of the server yet.
 ///
 /// # Errors
 ///
 /// When the kubeconfig or the pod's service account cannot be used.
-pub async fn connect(access: &Access) -> Result<Client, ConnectError> {
+pub async fn connect(access: &Access) -> Result<Server, ConnectError> {
     let mut config = match access {
         Access::Kubeconfig { path, context } => from_file(path, context.as_deref())
             .await
@@ -60,7 +90,7 @@ pub async fn connect(access: &Access) -> Result<Client, ConnectError> {
     config.connect_timeout = Some(CONNECT);
     config.read_timeout = Some(SILENCE);
     config.reset_reader_on_write = true;
-    Client::try_from(config).map_err(ConnectError::Credentials)
+    Server::new(config).map_err(ConnectError::Credentials)
 }
 
 async fn from_file(path: &Path, context: Option<&str>) -> Result<Config, kube::config::KubeconfigError> {

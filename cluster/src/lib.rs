@@ -16,14 +16,13 @@ use std::time::Duration;
 
 use flow::Timestamp;
 use futures::StreamExt as _;
-use kube::Client;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{DefaultBackoff, Event};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-pub use connect::{Access, ConnectError, connect};
+pub use connect::{Access, ConnectError, Server, connect};
 pub use kinds::{CONFIG_MAP, KINDS, Kind, MeshConfigs, NOT_WATCHED};
 pub use object::Object;
 pub use progress::{Progress, State, Watched};
@@ -88,7 +87,7 @@ impl Watch {
 
 /// Begins to watch. Must be called within a runtime of tokio.
 #[must_use]
-pub fn watch(client: &Client, options: &Options) -> Watch {
+pub fn watch(server: &Server, options: &Options) -> Watch {
     let targets = Target::all(&options.configs);
     let progress = Progress::new(&targets);
     let (sender, changes) = mpsc::channel(CHANGES);
@@ -97,7 +96,7 @@ pub fn watch(client: &Client, options: &Options) -> Watch {
     let held = Held::new(targets.len(), progress.clone());
     let waits = Waits { backoff: options.backoff, absent: options.absent };
     for (place, target) in targets.into_iter().enumerate() {
-        tasks.spawn(follow(client.clone(), target, place, sender.clone(), progress.clone(), waits));
+        tasks.spawn(follow(server.clone(), target, place, sender.clone(), progress.clone(), waits));
     }
     tasks.spawn(gather(held, changes, out, options.quiet, options.at_most));
     Watch { progress, snapshots, _tasks: tasks }
@@ -121,11 +120,11 @@ pub enum ListError {
 /// # Errors
 ///
 /// On the first kind that cannot be listed; one that the cluster does not know has no objects.
-pub async fn list(client: &Client, configs: &MeshConfigs) -> Result<Snapshot, ListError> {
+pub async fn list(server: &Server, configs: &MeshConfigs) -> Result<Snapshot, ListError> {
     let mut all = Listing::default();
     for target in Target::all(configs) {
         for version in 0..target.kind.versions.len() {
-            let mut events = pin!(events(client, &target, version));
+            let mut events = pin!(events(&server.client, &target, version));
             let api_version = target.kind.served(version).api_version;
             let served = loop {
                 match events.next().await {
@@ -135,7 +134,7 @@ pub async fn list(client: &Client, configs: &MeshConfigs) -> Result<Snapshot, Li
                     Some(Ok(Event::Init)) => {}
                     Some(Ok(Event::InitDone | Event::Apply(_) | Event::Delete(_))) | None => break true,
                     Some(Err(error)) if target.kind.custom && not_served(&error) => break false,
-                    Some(Err(error)) => return Err(ListError::Failed(told(&target, &error))),
+                    Some(Err(error)) => return Err(ListError::Failed(told(server, &target, &error))),
                 }
             };
             if served {

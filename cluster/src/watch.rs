@@ -13,6 +13,7 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Client, Error};
 use tokio::sync::mpsc::Sender;
 
+use crate::connect::Server;
 use crate::kinds::Target;
 use crate::object::{Object, file};
 use crate::progress::{Progress, State};
@@ -64,7 +65,7 @@ enum End {
 
 /// Follows one kind until nobody takes its changes.
 pub(crate) async fn follow(
-    client: Client,
+    server: Server,
     target: Target,
     place: usize,
     changes: Sender<Change>,
@@ -74,8 +75,7 @@ pub(crate) async fn follow(
     let mut backoff = (waits.backoff)();
     let mut version = 0;
     loop {
-        let events = events(&client, &target, version);
-        match run(events, &target, version, place, &changes, &progress, &mut *backoff).await {
+        match run(&server, &target, version, place, &changes, &progress, &mut *backoff).await {
             End::Unwanted => return,
             End::Unsure => {}
             End::NotServed => {
@@ -111,7 +111,7 @@ pub(crate) fn events(
 }
 
 async fn run(
-    events: impl Stream<Item = watcher::Result<Event<DynamicObject>>>,
+    server: &Server,
     target: &Target,
     version: usize,
     place: usize,
@@ -119,7 +119,7 @@ async fn run(
     progress: &Progress,
     backoff: &mut dyn Backoff,
 ) -> End {
-    let mut events = pin!(events);
+    let mut events = pin!(events(&server.client, target, version));
     let kind = target.kind;
     let api_version = kind.served(version).api_version;
     let mut listed = Listing::default();
@@ -153,7 +153,7 @@ async fn run(
                 if kind.custom && not_served(&error) {
                     return End::NotServed;
                 }
-                progress.failed(place, &told(target, &error));
+                progress.failed(place, &told(server, target, &error));
                 wait(backoff).await;
                 if !resumes(&error) {
                     return End::Unsure;
@@ -223,7 +223,7 @@ fn resumes(error: &watcher::Error) -> bool {
 }
 
 /// Says what is wrong, and for a refusal which permission is missing.
-pub(crate) fn told(target: &Target, error: &watcher::Error) -> String {
+pub(crate) fn told(server: &Server, target: &Target, error: &watcher::Error) -> String {
     let status = match error {
         watcher::Error::WatchError(status) => Some(status),
         watcher::Error::InitialListFailed(Error::Api(status))
@@ -236,7 +236,9 @@ pub(crate) fn told(target: &Target, error: &watcher::Error) -> String {
     };
     let name = target.name();
     match status.map(|status| (status.code, status)) {
-        Some((401, _)) => format!("{name}: the API server does not know these credentials (401)"),
+        Some((401, _)) => {
+            format!("{name}: the API server {} does not know these credentials (401)", server.address)
+        }
         Some((403, status)) => {
             let place = target.only.as_ref().map_or_else(
                 || "in every namespace".to_owned(),
@@ -250,7 +252,7 @@ pub(crate) fn told(target: &Target, error: &watcher::Error) -> String {
         }
         Some((410, _)) => format!("{name}: the version to go on from is too old (410); listing again"),
         Some((code, status)) => format!("{name}: {} ({code})", status.message),
-        None => format!("{name}: {}", chain(error)),
+        None => format!("{name}: the API server {}: {}", server.address, chain(error)),
     }
 }
 

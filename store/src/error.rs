@@ -27,12 +27,12 @@ pub enum StoreError {
         place: String,
     },
     /// The file cannot be opened, or is no database.
-    #[error("the store {} cannot be opened: {source}", path.display())]
+    #[error("the store {} cannot be opened: {why}", path.display())]
     Open {
         /// The file.
         path: PathBuf,
         /// What SQLite says.
-        source: rusqlite::Error,
+        why: String,
     },
     /// A cursor that was not given out for this query, or not by this version.
     #[error("the cursor does not belong to this query: start again without a cursor")]

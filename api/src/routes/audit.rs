@@ -44,7 +44,7 @@ pub(crate) async fn flow(
     asked: Asked,
 ) -> Told<analyzer::report::Judged> {
     filter::nothing(&pairs(asked)?)?;
-    let id: FlowId = filter::parse("id", &id)?;
+    let id: FlowId = filter::value(&id).map_err(|detail| ApiError::BadPath { name: "id", detail })?;
     let found = app.store.flow(id).await?.ok_or_else(|| ApiError::NotFound { what: format!("flow {id}") })?;
     told(&app, found).await
 }

@@ -50,6 +50,7 @@ pub(crate) async fn effective(
 }
 
 fn question(mesh: &Mesh, pairs: &filter::Pairs) -> Result<Question, ApiError> {
+    filter::once(pairs, NAMES)?;
     let (mut from, mut to, mut workload, mut port, mut sni) = (None, None, None, None, None);
     for (name, value) in pairs {
         match name.as_str() {

@@ -111,6 +111,7 @@ async fn newest(
 }
 
 fn question(pairs: &filter::Pairs) -> Result<(Scope, Query), ApiError> {
+    filter::once(pairs, NAMES)?;
     let (mut scope, mut query) = (Scope::Mesh, Query::default());
     for (name, value) in pairs {
         match name.as_str() {

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
 use capture::agent::{Needs, confine};
@@ -150,6 +150,9 @@ fn a_panic_is_still_reported() {
     assert!(said.contains("said in confinement") && said.contains("stack backtrace"), "{said}");
 }
 
+/// The variable that tells such a process which folder it is given.
+const FOLDER: &str = "WIREPROOF_LIVE_FOLDER";
+
 /// Does one thing in a confined process of its own.
 fn confined(what: &str) -> ExitStatus {
     run_confined(what).status
@@ -157,21 +160,20 @@ fn confined(what: &str) -> ExitStatus {
 
 fn run_confined(what: &str) -> std::process::Output {
     let this = std::env::current_exe().unwrap();
+    // Made and removed here: who is confined to a folder cannot remove it.
+    let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(this);
-    command.args(["part", "--exact"]).env("WIREPROOF_LIVE_PART", what);
+    command.args(["part", "--exact"]).env("WIREPROOF_LIVE_PART", what).env(FOLDER, folder.path());
     command.env("RUST_BACKTRACE", "1").output().unwrap()
 }
 
 /// What the processes above do. A status of 10 is as it should be.
 pub(crate) fn part(what: &str) {
-    let folder = std::env::temp_dir().join(format!("wp-confined-{}", std::process::id()));
+    let folder = PathBuf::from(std::env::var_os(FOLDER).unwrap());
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     let socket = ours.as_raw_fd();
     let needs = match what {
-        "folder" => {
-            std::fs::create_dir_all(&folder).unwrap();
-            Needs { recording: Some(&folder), ..Needs::default() }
-        }
+        "folder" => Needs { recording: Some(&folder), ..Needs::default() },
         "write-to-a-packet-socket" => Needs { sockets: &[socket], ..Needs::default() },
         _ => Needs::default(),
     };

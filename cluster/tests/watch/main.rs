@@ -20,9 +20,12 @@ fn begin(server: &Server) -> Watch {
     cluster::watch(&client(server), &options())
 }
 
-fn client(server: &Server) -> kube::Client {
-    let url = format!("http://{}", server.address()).parse().unwrap();
-    kube::Client::try_from(kube::Config::new(url)).unwrap()
+fn client(server: &Server) -> cluster::Server {
+    cluster::Server::new(config(server)).unwrap()
+}
+
+fn config(server: &Server) -> kube::Config {
+    kube::Config::new(format!("http://{}", server.address()).parse().unwrap())
 }
 
 fn options() -> Options {
@@ -315,7 +318,8 @@ async fn says_that_its_credentials_are_not_known_against_a_test_server() {
     let server = Server::start();
     server.refuse("pods", 401, body(include_str!("../recorded/17-unauthorized.http")));
     let told = cluster::list(&client(&server), &MeshConfigs::default()).await.unwrap_err().to_string();
-    assert_eq!(told, "pods: the API server does not know these credentials (401)");
+    let address = server.address();
+    assert_eq!(told, format!("pods: the API server http://{address} does not know these credentials (401)"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -396,7 +400,7 @@ async fn a_burst_gathers_in_few_snapshots_against_a_test_server() {
 async fn the_test_server_says_what_was_recorded() {
     let server = Server::start();
     server.serves("nothere.example.com/v1", false);
-    let client = client(&server);
+    let client = kube::Client::try_from(config(&server)).unwrap();
     let ask = async |path: &str| client.request_text(Request::get(path).body(Vec::new()).unwrap()).await;
     let Err(kube::Error::Api(absent)) = ask("/apis/nothere.example.com/v1/things").await else {
         panic!("an absent kind was served");

@@ -9,13 +9,14 @@ mod read;
 mod schema;
 mod write;
 
+use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use analyzer::report::{Finding, Judged};
 use flow::{FlowId, Timestamp};
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
@@ -64,7 +65,7 @@ impl Embedded {
     /// When the file cannot be opened, is another program's, or was written by a later version.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref().to_path_buf();
-        let open = |source| StoreError::Open { path: path.clone(), source };
+        let open = |error| unopened(&path, &error, File::options().append(true).create(true));
         let mut writer = Connection::open(&path).map_err(open)?;
         writer.busy_timeout(PATIENCE).map_err(open)?;
         schema::migrate(&mut writer, &path)
@@ -105,7 +106,7 @@ impl Embedded {
         if !path.exists() {
             return Ok(status);
         }
-        let open = |source| StoreError::Open { path: path.to_path_buf(), source };
+        let open = |error| unopened(path, &error, File::options().read(true));
         let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(open)?;
         connection.busy_timeout(PATIENCE).map_err(open)?;
         status.version = schema::version(&connection, path)
@@ -163,6 +164,18 @@ impl Embedded {
         .await
         .map_err(|_| StoreError::Stopped)?
     }
+}
+
+/// Says why a file does not open. SQLite leaves out why the system refused, so it is asked once more.
+fn unopened(path: &Path, error: &rusqlite::Error, options: &OpenOptions) -> StoreError {
+    let said = error.to_string();
+    let said = said.strip_suffix(&format!(": {}", path.display())).unwrap_or(&said);
+    let refused = match error.sqlite_error_code() {
+        Some(ErrorCode::CannotOpen) => options.open(path).err(),
+        _ => None,
+    };
+    let why = refused.map_or_else(|| said.to_owned(), |refused| format!("{said}: {refused}"));
+    StoreError::Open { path: path.to_path_buf(), why }
 }
 
 /// A thread that died while it held the lock left no half of a transaction behind: SQLite rolled it back.
