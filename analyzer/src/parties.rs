@@ -82,7 +82,7 @@ fn service(behind: &Behind<'_>) -> String {
     match behind.host.owner {
         Owner::Service(_) => {
             let name = behind.host.host.split('.').next().unwrap_or_default();
-            format!("{}/{name}", behind.host.namespace)
+            [&*behind.host.namespace, "/", name].concat()
         }
         Owner::Entry(_) => behind.host.host.clone(),
     }

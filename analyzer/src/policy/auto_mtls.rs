@@ -57,7 +57,8 @@ pub fn decide(
     }
     let own = at_namespace(mesh, client, &behind.host.namespace);
     if own.value == ServerMode::Disable {
-        trace.built_in(RULE, format!("plaintext: {} sets DISABLE for the service's namespace", own.from));
+        trace
+            .built_in(RULE, format_args!("plaintext: {} sets DISABLE for the service's namespace", own.from));
         return AutoMtls::Plain;
     }
     if circumstances.through_gateway {
@@ -139,7 +140,7 @@ pub fn decide(
             AutoMtls::Mutual
         }
         Err(why) => {
-            trace.cite(RULE, subject, None, subject.line, format!("plaintext: {why}"));
+            trace.cite(RULE, subject, None, subject.line, format_args!("plaintext: {why}"));
             AutoMtls::Plain
         }
     }

@@ -115,7 +115,7 @@ fn most_specific<'a>(
             &rule.meta,
             Some("spec.host"),
             rule.host_line,
-            format!("host {} matches, a more specific one hides it", rule.host),
+            format_args!("host {} matches, a more specific one hides it", rule.host),
         );
     }
     candidates.iter().copied().filter(|rule| Some(specificity(rule)) == best).collect()
@@ -223,7 +223,7 @@ fn choose<'a>(
         &chosen.meta,
         Some("spec.host"),
         chosen.host_line,
-        format!("host {} matches", chosen.host),
+        format_args!("host {} matches", chosen.host),
     );
     let policy = policy_from.policy.as_ref();
     Some(Acting { rule: chosen, policy_from, policy, merged, backends })

@@ -151,7 +151,7 @@ pub fn listener(mesh: &Mesh, pod: &Pod, port: u16, sni: Option<&str>, trace: &mu
                 &gateway.meta,
                 Some("spec.servers"),
                 server.line,
-                format!("rejected: {why}"),
+                format_args!("rejected: {why}"),
             );
             continue;
         }
@@ -193,7 +193,7 @@ pub fn listener(mesh: &Mesh, pod: &Pod, port: u16, sni: Option<&str>, trace: &mu
         kept.first()
     };
     let Some((gateway, server)) = taken else {
-        trace.built_in("gateway.server", format!("nothing listens on port {port} for this connection"));
+        trace.built_in("gateway.server", format_args!("nothing listens on port {port} for this connection"));
         return Listener { server: None, allowed: Vec::new(), istio_mtls: IstioMtls::None };
     };
     let (allowed, client_cert, istio_mtls) = accepts(server);

@@ -147,7 +147,7 @@ pub fn at_entry(
     }
     let mode = peer_authentication::effective(mesh, &behind.host.namespace, &endpoint.labels, port, trace);
     let protocol = behind.port.protocol;
-    trace.built_in("inbound.mode-and-protocol", format!("port {port} is declared {protocol}"));
+    trace.built_in("inbound.mode-and-protocol", format_args!("port {port} is declared {protocol}"));
     let (allowed, istio_mtls) = accepts(mode.value, Some(protocol));
     Inbound {
         mode: Decided { value: Some(mode.value), from: mode.from },
@@ -234,11 +234,14 @@ fn sidecar(mesh: &Mesh, pod: &Pod, port: u16, trace: &mut Trace) -> Inbound {
     let mode = peer_authentication::effective(mesh, &pod.meta.namespace, &pod.meta.labels, port, trace);
     let protocol = declared.as_ref().map(|declared| declared.0);
     if let Some((protocol, by)) = &declared {
-        trace.built_in("inbound.mode-and-protocol", format!("port {port} is declared {protocol} by {by}"));
+        trace.built_in(
+            "inbound.mode-and-protocol",
+            format_args!("port {port} is declared {protocol} by {by}"),
+        );
     } else {
         trace.built_in(
             "inbound.mode-and-protocol",
-            format!("no Service declares port {port}: treated as TCP"),
+            format_args!("no Service declares port {port}: treated as TCP"),
         );
     }
     let (allowed, istio_mtls) = ingress_tls(mesh, pod, port, mode.value, trace).unwrap_or_else(|| {

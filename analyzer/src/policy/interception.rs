@@ -29,7 +29,7 @@ pub fn inbound(pod: &Pod, port: u16) -> Result<(), String> {
         return Err(format!("port {port} is the proxy's own and never intercepted"));
     }
     // The exclusions are taken from `*` alone: an explicit list is redirected as it stands.
-    match annotation(pod, "includeInboundPorts") {
+    match annotation(pod, "traffic.sidecar.istio.io/includeInboundPorts") {
         Some(list) if list.trim() != "*" => {
             if lists(list, port) {
                 Ok(())
@@ -37,7 +37,9 @@ pub fn inbound(pod: &Pod, port: u16) -> Result<(), String> {
                 Err(format!("includeInboundPorts does not list {port}"))
             }
         }
-        _ if annotation(pod, "excludeInboundPorts").is_some_and(|list| lists(list, port)) => {
+        _ if annotation(pod, "traffic.sidecar.istio.io/excludeInboundPorts")
+            .is_some_and(|list| lists(list, port)) =>
+        {
             Err(format!("excludeInboundPorts lists {port}"))
         }
         _ => Ok(()),
@@ -49,7 +51,9 @@ pub fn inbound(pod: &Pod, port: u16) -> Result<(), String> {
 /// Rule `interception.declared-ports`. istio/istio issue 27995.
 pub fn inbound_by_default(pod: &Pod, port: u16, version: IstioVersion) -> Result<(), String> {
     let declared = || pod.ports.iter().any(|(_, number)| *number == port);
-    if version.intercepts_undeclared_ports() || annotation(pod, "includeInboundPorts").is_some() || declared()
+    if version.intercepts_undeclared_ports()
+        || annotation(pod, "traffic.sidecar.istio.io/includeInboundPorts").is_some()
+        || declared()
     {
         return Ok(());
     }
@@ -70,17 +74,22 @@ pub fn outbound(pod: &Pod, dialled: &[(IpAddr, u16)]) -> Result<(), String> {
     let own: Vec<_> = dialled.iter().filter(|(ip, _)| Some(*ip) != wire && family(*ip)).copied().collect();
     let dialled = if own.is_empty() { dialled } else { &own };
     let included_port = |port| {
-        annotation(pod, "includeOutboundPorts").is_some_and(|list| list.trim() == "*" || lists(list, port))
+        annotation(pod, "traffic.sidecar.istio.io/includeOutboundPorts")
+            .is_some_and(|list| list.trim() == "*" || lists(list, port))
     };
     for (ip, port) in dialled {
-        if annotation(pod, "excludeOutboundPorts").is_some_and(|list| lists(list, *port)) {
+        if annotation(pod, "traffic.sidecar.istio.io/excludeOutboundPorts")
+            .is_some_and(|list| lists(list, *port))
+        {
             return Err(format!("excludeOutboundPorts lists {port}"));
         }
-        if annotation(pod, "excludeOutboundIPRanges").is_some_and(|list| holds(list, *ip)) {
+        if annotation(pod, "traffic.sidecar.istio.io/excludeOutboundIPRanges")
+            .is_some_and(|list| holds(list, *ip))
+        {
             return Err(format!("excludeOutboundIPRanges holds {ip}"));
         }
     }
-    match annotation(pod, "includeOutboundIPRanges") {
+    match annotation(pod, "traffic.sidecar.istio.io/includeOutboundIPRanges") {
         Some(list) if list.trim() != "*" => {
             if dialled.iter().any(|(ip, port)| holds(list, *ip) || included_port(*port)) || dialled.is_empty()
             {
@@ -98,13 +107,13 @@ fn no_redirection(pod: &Pod) -> Option<String> {
     if pod.redirected == Some(false) {
         return Some("interceptionMode is NONE".to_owned());
     }
-    annotation(pod, "excludeInterfaces")
+    annotation(pod, "traffic.sidecar.istio.io/excludeInterfaces")
         .is_some_and(|list| list.split(',').any(|name| name.trim() == POD_INTERFACE))
         .then(|| format!("excludeInterfaces lists {POD_INTERFACE}"))
 }
 
 fn annotation<'a>(pod: &'a Pod, name: &str) -> Option<&'a str> {
-    pod.meta.annotations.get(&["traffic.sidecar.istio.io/", name].concat()).map(String::as_str)
+    pod.meta.annotations.get(name).map(String::as_str)
 }
 
 fn lists(list: &str, port: u16) -> bool {

@@ -12,6 +12,7 @@ mod routing;
 pub mod visibility;
 
 use std::borrow::Cow;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use crate::mesh::meta::Meta;
@@ -174,6 +175,35 @@ pub struct Trace {
     unheard: bool,
 }
 
+/// What a citation says a rule did: put into words only where somebody listens.
+pub trait Effect {
+    /// Returns the words.
+    fn words(self) -> Cow<'static, str>;
+}
+
+impl Effect for &'static str {
+    fn words(self) -> Cow<'static, str> {
+        Cow::Borrowed(self)
+    }
+}
+
+impl Effect for String {
+    fn words(self) -> Cow<'static, str> {
+        Cow::Owned(self)
+    }
+}
+
+impl Effect for fmt::Arguments<'_> {
+    fn words(self) -> Cow<'static, str> {
+        // Few are longer; what is kept for an edge is no longer than it must be.
+        let mut words = String::with_capacity(96);
+        let written = words.write_fmt(self);
+        debug_assert!(written.is_ok(), "a String takes everything");
+        words.shrink_to_fit();
+        Cow::Owned(words)
+    }
+}
+
 /// As many steps lead to most answers.
 const STEPS: usize = 8;
 
@@ -191,9 +221,9 @@ impl Trace {
         meta: &Meta,
         field: Option<&'static str>,
         line: u32,
-        effect: impl Into<Cow<'static, str>>,
+        effect: impl Effect,
     ) {
-        self.push(rule, meta, field.map(Cow::Borrowed), line, effect.into());
+        self.push(rule, meta, field.map(Cow::Borrowed), line, effect);
     }
 
     /// Cites a field of a resource whose path names what stands in it.
@@ -203,9 +233,9 @@ impl Trace {
         meta: &Meta,
         field: String,
         line: u32,
-        effect: impl Into<Cow<'static, str>>,
+        effect: impl Effect,
     ) {
-        self.push(rule, meta, Some(Cow::Owned(field)), line, effect.into());
+        self.push(rule, meta, Some(Cow::Owned(field)), line, effect);
     }
 
     fn push(
@@ -214,13 +244,13 @@ impl Trace {
         meta: &Meta,
         field: Option<Cow<'static, str>>,
         line: u32,
-        effect: Cow<'static, str>,
+        effect: impl Effect,
     ) {
         self.add(|| Citation {
             rule: Cow::Borrowed(rule),
             resource: meta.id(),
             field,
-            effect,
+            effect: effect.words(),
             file: Some(Arc::clone(&meta.file)),
             line: Some(line).filter(|line| *line > 0),
         });
@@ -237,12 +267,12 @@ impl Trace {
     }
 
     /// Cites what is built in.
-    pub fn built_in(&mut self, rule: &'static str, effect: impl Into<Cow<'static, str>>) {
+    pub fn built_in(&mut self, rule: &'static str, effect: impl Effect) {
         self.add(|| Citation {
             rule: Cow::Borrowed(rule),
             resource: "default".to_owned(),
             field: None,
-            effect: effect.into(),
+            effect: effect.words(),
             file: None,
             line: None,
         });

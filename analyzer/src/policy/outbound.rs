@@ -281,7 +281,7 @@ fn unknown_destination(
                 &sidecar.meta,
                 Some("spec.egress"),
                 sidecar.meta.line,
-                format!("does not list {}", behind.host.host),
+                format_args!("does not list {}", behind.host.host),
             );
             format!("{} hides {}", sidecar.meta.id(), behind.host.host)
         }
@@ -289,12 +289,12 @@ fn unknown_destination(
     };
     let own = visibility::sidecar_for(mesh, pod).and_then(|sidecar| sidecar.registry_only);
     if own.unwrap_or(mesh.config.registry_only) {
-        trace.built_in("client.outbound-traffic-policy", format!("REGISTRY_ONLY drops it: {why}"));
+        trace.built_in("client.outbound-traffic-policy", format_args!("REGISTRY_ONLY drops it: {why}"));
         return undecided(OutboundKind::Blocked { hidden: is_hidden }, &[]);
     }
     trace.built_in(
         "client.outbound-traffic-policy",
-        format!("ALLOW_ANY passes the application's bytes on: {why}"),
+        format_args!("ALLOW_ANY passes the application's bytes on: {why}"),
     );
     undecided(OutboundKind::Passthrough { why, hidden: is_hidden }, &ALL)
 }
@@ -377,7 +377,7 @@ fn by_rule(
 ) -> Outbound {
     let tls = block.tls;
     let from = block.rule.meta.id();
-    let mut cite = |rule: &'static str, effect: String| {
+    let mut cite = |rule: &'static str, effect: std::fmt::Arguments<'_>| {
         trace.cite_at(rule, &block.rule.meta, block.field.clone(), tls.line, effect);
     };
     let waypoint = pod.proxy == PartyKind::Waypoint;
@@ -385,7 +385,7 @@ fn by_rule(
     if mutual && !waypoint && pod.own_certificates && !behind.host.external {
         cite(
             "destination-rule.own-certificates",
-            format!("{}: MUTUAL with the certificates of the client's proxy", tls.mode),
+            format_args!("{}: MUTUAL with the certificates of the client's proxy", tls.mode),
         );
         return Outbound {
             tls: Decided { value: Some(ClientTls::Mutual), from },
@@ -402,12 +402,14 @@ fn by_rule(
     let unspoken = waypoint && tls.mode == ClientTls::IstioMutual;
     if skipped || without || unspoken {
         if unspoken {
-            let effect = "ISTIO_MUTUAL is skipped: waypoints do not speak the sidecars' mTLS".to_owned();
-            cite("ambient.no-sidecar-mtls", effect);
+            cite(
+                "ambient.no-sidecar-mtls",
+                format_args!("ISTIO_MUTUAL is skipped: waypoints do not speak the sidecars' mTLS"),
+            );
         } else if skipped {
             cite(
                 "destination-rule.credential-name",
-                format!(
+                format_args!(
                     "{} is skipped: sidecars take no credentialName from a rule without workloadSelector",
                     tls.mode
                 ),
@@ -415,7 +417,7 @@ fn by_rule(
         } else {
             cite(
                 "destination-rule.without-certificate",
-                "MUTUAL without a client certificate and key is no TLS at all".to_owned(),
+                format_args!("MUTUAL without a client certificate and key is no TLS at all"),
             );
         }
         return Outbound {
@@ -426,7 +428,7 @@ fn by_rule(
         };
     }
     let missing = if tls.mode_written { "" } else { " (no mode written)" };
-    cite("destination-rule.mode", format!("{}{missing}, decides", tls.mode));
+    cite("destination-rule.mode", format_args!("{}{missing}, decides", tls.mode));
     let (wire, sni) = match tls.mode {
         ClientTls::Disable => (application, None),
         ClientTls::Simple => (vec![Class::Tls], tls.sni.clone().or_else(|| request_host(pod, behind))),
@@ -453,7 +455,8 @@ fn request_host(pod: &Pod, behind: &Behind<'_>) -> Option<String> {
 ///
 /// Rule `client.proxy-per-mode`. Istio: `BuildDNSSrvSubsetKey`.
 fn mesh_sni(behind: &Behind<'_>, subset: Option<&str>) -> String {
-    format!("outbound_.{}_.{}_.{}", behind.port.number, subset.unwrap_or_default(), behind.host.host)
+    let port = behind.port.number.to_string();
+    ["outbound_.", &port, "_.", subset.unwrap_or_default(), "_.", &behind.host.host].concat()
 }
 
 /// What leaves where no TLS is originated: the application's own bytes, as far as the port's protocol binds them.

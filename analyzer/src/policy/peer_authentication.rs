@@ -21,55 +21,51 @@ pub fn effective(
     port: u16,
     trace: &mut Trace,
 ) -> Decided<ServerMode> {
-    let workload = chosen_for_workload(mesh, namespace, labels);
-    let mut decided = at_namespace(mesh, namespace, trace);
-    let Some(policy) = workload else { return decided };
-    if let Some(mode) = policy.mode {
-        trace.cite(
-            "peer-authentication.narrowest-wins",
-            &policy.meta,
-            Some("spec.mtls.mode"),
-            policy.mode_line,
-            format!("{mode} for the workload"),
-        );
-        decided = Decided { value: mode, from: policy.meta.id() };
-    }
-    if let Some((mode, line)) = policy.ports.get(&port) {
-        let field = format!("spec.portLevelMtls.{port}.mode");
-        match mode {
-            Some(mode) => {
-                trace.cite_at(
-                    "peer-authentication.port-level",
-                    &policy.meta,
-                    field,
-                    *line,
-                    format!("{mode} for port {port}"),
-                );
-                decided = Decided { value: *mode, from: policy.meta.id() };
-            }
-            None => trace.cite_at(
-                "peer-authentication.port-level",
+    let mut decided = above_workloads(mesh, namespace, trace);
+    if let Some(policy) = chosen_for_workload(mesh, namespace, labels) {
+        if let Some(mode) = policy.mode {
+            trace.cite(
+                "peer-authentication.narrowest-wins",
                 &policy.meta,
-                field,
-                *line,
-                format!("UNSET: port {port} inherits {}", decided.value),
-            ),
+                Some("spec.mtls.mode"),
+                policy.mode_line,
+                format_args!("{mode} for the workload"),
+            );
+            decided = Some((mode, policy));
+        }
+        if let Some((mode, line)) = policy.ports.get(&port) {
+            const RULE: &str = "peer-authentication.port-level";
+            let field = format!("spec.portLevelMtls.{port}.mode");
+            if let Some(mode) = mode {
+                trace.cite_at(RULE, &policy.meta, field, *line, format_args!("{mode} for port {port}"));
+                decided = Some((*mode, policy));
+            } else {
+                let inherited = decided.map_or(ServerMode::Permissive, |(mode, _)| mode);
+                let effect = format_args!("UNSET: port {port} inherits {inherited}");
+                trace.cite_at(RULE, &policy.meta, field, *line, effect);
+            }
         }
     }
-    decided
+    by(decided)
 }
 
 /// Finds the mode at namespace and mesh level: what auto mTLS asks first, and what ports without a workload policy get.
 #[must_use]
 pub fn at_namespace(mesh: &Mesh, namespace: &str, trace: &mut Trace) -> Decided<ServerMode> {
-    let root = &mesh.config.root_namespace;
-    let mut decided = Decided::default(ServerMode::Permissive);
-    let mut levels = vec![(root.as_str(), "the mesh")];
-    if namespace != root {
-        levels.push((namespace, "the namespace"));
-    }
+    by(above_workloads(mesh, namespace, trace))
+}
+
+/// The mode that the namespace or the mesh sets, and the policy that does; absent where neither does.
+fn above_workloads<'a>(
+    mesh: &'a Mesh,
+    namespace: &str,
+    trace: &mut Trace,
+) -> Option<(ServerMode, &'a PeerAuthentication)> {
+    let root = mesh.config.root_namespace.as_str();
     trace.built_in("peer-authentication.narrowest-wins", "PERMISSIVE where nothing is declared");
-    for (level, scope) in levels {
+    let mut decided = None;
+    let own = (namespace != root).then_some((namespace, "the namespace"));
+    for (level, scope) in [(root, "the mesh")].into_iter().chain(own) {
         if let Some(policy) = for_namespace(mesh, level)
             && let Some(mode) = policy.mode
         {
@@ -78,12 +74,19 @@ pub fn at_namespace(mesh: &Mesh, namespace: &str, trace: &mut Trace) -> Decided<
                 &policy.meta,
                 Some("spec.mtls.mode"),
                 policy.mode_line,
-                format!("{mode} for {scope}"),
+                format_args!("{mode} for {scope}"),
             );
-            decided = Decided { value: mode, from: policy.meta.id() };
+            decided = Some((mode, policy));
         }
     }
     decided
+}
+
+fn by(decided: Option<(ServerMode, &PeerAuthentication)>) -> Decided<ServerMode> {
+    match decided {
+        Some((value, policy)) => Decided { value, from: policy.meta.id() },
+        None => Decided::default(ServerMode::Permissive),
+    }
 }
 
 /// Returns the one policy without a selector that acts for a whole namespace: the oldest.
