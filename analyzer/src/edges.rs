@@ -13,7 +13,8 @@ use crate::parties;
 use crate::report::Party;
 use crate::violation::Advised;
 
-/// How many edges an [`Auditor`](crate::audit::Auditor) keeps unless told otherwise. One costs about 3 KiB, and one whose flows violate up to 3 KiB more.
+/// How many edges an [`Auditor`](crate::audit::Auditor) keeps unless told otherwise. One costs about
+/// 2 KiB with its violation, and 1 KiB for each further kind.
 pub const EDGES: usize = 32_768;
 
 /// How many parts the edges are kept in, so that threads seldom wait for each other.

@@ -18,7 +18,7 @@ pub struct Expectation {
     /// The answer.
     pub expected: Arc<Expected>,
     /// Every step that led to it, in order: the client's side, then the server's.
-    pub because: Vec<Citation>,
+    pub because: Arc<[Citation]>,
     /// How many of those steps are the client's side.
     pub client_steps: usize,
     /// Why the server accepts what it accepts.
@@ -87,7 +87,7 @@ pub fn expect(mesh: &Mesh, from: IpAddr, to: Endpoint, sni: Option<&str>) -> Exp
             protocol: protocol.map(|protocol| protocol.name().to_owned()),
             gateway_server: inbound.gateway_server,
         }),
-        because: trace.into_citations(),
+        because: trace.into_citations().into(),
         client_steps,
         known_destination: server_pod.is_some() || !behind.is_empty(),
         external: !gateway

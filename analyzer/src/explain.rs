@@ -36,7 +36,7 @@ pub struct Explanation {
     /// Whom it reaches.
     pub server: Party,
     /// Every step that decided, losers included: the client's side, then the server's.
-    pub because: Vec<Citation>,
+    pub because: Arc<[Citation]>,
     /// How many of those steps are the client's side.
     #[serde(skip)]
     pub client_steps: usize,

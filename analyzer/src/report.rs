@@ -273,7 +273,7 @@ pub struct Judged {
     pub translated: Option<OtherSide>,
     /// Broken declarations, worst first. Unless the outcome is `violates` there are none, and at most notes of severity
     /// `info`.
-    pub violations: Vec<Violation>,
+    pub violations: Vec<Arc<Violation>>,
 }
 
 /// The flow that a connection is on the other side of an address translation (a Service's address, a node port, a
@@ -308,7 +308,7 @@ pub struct Violation {
     /// The one resource that causes it (`Kind/namespace/name`): violations are grouped by it. Absent where none does.
     pub cause: Option<String>,
     /// The reasoning, in order.
-    pub because: Vec<Citation>,
+    pub because: Arc<[Citation]>,
     /// What mends it.
     pub remedy: Remedy,
 }
@@ -341,7 +341,7 @@ pub struct Finding {
     /// The one resource that causes it; absent where none does.
     pub cause: Option<String>,
     /// The reasoning, in order.
-    pub because: Vec<Citation>,
+    pub because: Arc<[Citation]>,
     /// What mends it.
     pub remedy: Remedy,
     /// How many flows.
@@ -372,7 +372,7 @@ impl Finding {
             proof: flow.security.evidence().proof,
             expected: judged.expected.as_deref().cloned(),
             cause: violation.cause.clone(),
-            because: violation.because.clone(),
+            because: Arc::clone(&violation.because),
             remedy: violation.remedy.clone(),
             flows: 1,
             first_seen: flow.start,

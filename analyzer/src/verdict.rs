@@ -3,8 +3,8 @@
 //! Outside `allowed` the server's declaration is broken; inside it but outside `client_wire` the connection did not
 //! take the declared path. What the wire hides is never a violation: it is undecided, with the doubt named.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use flow::{Flow, Security, Transport};
 
@@ -67,7 +67,7 @@ pub struct Verdict {
     /// Why it was not judged; absent where it was.
     pub set_aside: Option<SetAside>,
     /// The broken declarations, worst first; where none is broken, what is worth knowing.
-    pub violations: Vec<Violation>,
+    pub violations: Vec<Arc<Violation>>,
 }
 
 /// Judges a flow.
@@ -103,7 +103,7 @@ pub fn judge(case: &Case<'_>) -> Verdict {
         }
         None => Verdict {
             judgement: Judgement::Conforms,
-            basis: format!("what the destination accepts: {}", Seen(case.flow)),
+            basis: basis("what the destination accepts", case.flow),
             set_aside: None,
             violations,
         },
@@ -142,19 +142,19 @@ const AMBIENT_PROBES: [IpAddr; 2] = [
     IpAddr::V6(Ipv6Addr::new(0xfd16, 0x9254, 0x7127, 0x1337, 0xffff, 0xffff, 0xffff, 0xffff)),
 ];
 
-fn violations(case: &Case<'_>) -> Vec<Violation> {
+fn violations(case: &Case<'_>) -> Vec<Arc<Violation>> {
     let class = if case.server.kind == PartyKind::Gateway { AT_GATEWAY } else { AT_WORKLOAD };
     let found = class.iter().find_map(|rule| rule.judge(case));
-    let mut violations: Vec<Violation> =
+    let mut violations: Vec<Arc<Violation>> =
         found.into_iter().chain(BESIDE.iter().filter_map(|rule| rule.judge(case))).collect();
     violations.sort_by_key(|violation| std::cmp::Reverse(violation.severity));
     violations
 }
 
-fn violates(flow: &Flow, violations: Vec<Violation>) -> Verdict {
+fn violates(flow: &Flow, violations: Vec<Arc<Violation>>) -> Verdict {
     let ids: Vec<&str> = violations.iter().map(|violation| violation.id.as_str()).collect();
-    let basis = format!("{}: {}", ids.join(", "), Seen(flow));
-    Verdict { judgement: Judgement::Violates, basis, set_aside: None, violations }
+    let ids = ids.join(", ");
+    Verdict { judgement: Judgement::Violates, basis: basis(&ids, flow), set_aside: None, violations }
 }
 
 fn undecided(case: &Case<'_>) -> Option<(SetAside, String)> {
@@ -189,16 +189,13 @@ fn undecided(case: &Case<'_>) -> Option<(SetAside, String)> {
     )
 }
 
-/// The class and how it is known.
-struct Seen<'a>(&'a Flow);
-
-impl fmt::Display for Seen<'_> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (class, evidence) = (self.0.security.class(), self.0.security.evidence());
-        match evidence.reason {
-            Some(reason) => write!(out, "{class} ({}, {reason})", evidence.proof),
-            None => write!(out, "{class} ({})", evidence.proof),
-        }
+/// These words, then the class and how it is known.
+fn basis(words: &str, flow: &Flow) -> String {
+    let (class, evidence) = (flow.security.class().name(), flow.security.evidence());
+    let proof = evidence.proof.name();
+    match evidence.reason {
+        Some(reason) => [words, ": ", class, " (", proof, ", ", reason.name(), ")"].concat(),
+        None => [words, ": ", class, " (", proof, ")"].concat(),
     }
 }
 

@@ -92,7 +92,11 @@ impl Sample {
             basis: "sample".into(),
             set_aside: None,
             translated: None,
-            violations: self.violation.into_iter().map(|(id, severity)| violation(id, severity)).collect(),
+            violations: self
+                .violation
+                .into_iter()
+                .map(|(id, severity)| violation(id, severity).into())
+                .collect(),
         }
     }
 }
@@ -151,7 +155,8 @@ fn violation(id: &str, severity: Severity) -> Violation {
             effect: "STRICT, decides".into(),
             file: Some("mesh.yaml".into()),
             line: Some(8),
-        }],
+        }]
+        .into(),
         remedy: Remedy {
             summary: "Give the server a sidecar.".into(),
             resource: None,

@@ -1,5 +1,7 @@
 //! One flow beside what was declared for it, with the questions that several rules ask.
 
+use std::sync::Arc;
+
 use flow::{Class, ClientAuth, Flow, Outcome, Security, Timestamp, TlsSession};
 
 use crate::expectation::Expectation;
@@ -37,7 +39,7 @@ pub struct Since {
     /// From when they are in force.
     pub at: Timestamp,
     /// The worst of what the flow would break.
-    pub violation: Violation,
+    pub violation: Arc<Violation>,
 }
 
 impl<'a> Case<'a> {

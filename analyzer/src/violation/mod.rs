@@ -35,6 +35,8 @@ mod case;
 mod remedy;
 mod termination;
 
+use std::sync::Arc;
+
 use flow::Proof;
 
 use crate::report::{Certainty, Citation, Remedy, Severity, Violation};
@@ -156,16 +158,24 @@ impl Advice {
 impl Rule {
     /// Judges one flow by this rule.
     #[must_use]
-    pub(crate) fn judge(&self, case: &Case<'_>) -> Option<Violation> {
+    pub(crate) fn judge(&self, case: &Case<'_>) -> Option<Arc<Violation>> {
         let breach = (self.breach)(case)?;
-        let advice = case
-            .advised
-            .map_or_else(|| (self.advice)(case, &breach), |advised| advised.of(self, case, &breach));
+        Some(match case.advised {
+            Some(advised) => advised.of(self, case, breach),
+            None => Arc::new(self.violation(case, breach)),
+        })
+    }
+
+    fn violation(&self, case: &Case<'_>, breach: Breach) -> Violation {
+        let advice = (self.advice)(case, &breach);
         let port = case.flow.server.port;
         // Of a leg that stays inside the pod nothing is declared: what would be, had it left, is no reason.
-        let declared: &[Citation] = if case.flow.is_local() { &[] } else { &case.expectation.because };
-        let because = [declared, &breach.also].concat();
-        Some(Violation {
+        let because = match (case.flow.is_local(), breach.also.is_empty()) {
+            (true, _) => breach.also.into(),
+            (false, true) => Arc::clone(&case.expectation.because),
+            (false, false) => [&*case.expectation.because, &breach.also].concat().into(),
+        };
+        Violation {
             id: self.id.to_owned(),
             severity: self.severity,
             certainty: if breach.doubtful { Certainty::Likely } else { self.certainty(case) },
@@ -182,7 +192,7 @@ impl Rule {
             remedy: placed(advice, breach.cause.as_deref(), &because),
             cause: breach.cause,
             because,
-        })
+        }
     }
 
     fn certainty(&self, case: &Case<'_>) -> Certainty {

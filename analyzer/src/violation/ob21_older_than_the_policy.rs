@@ -20,7 +20,7 @@ fn breach(case: &Case<'_>) -> Option<Breach> {
         "began before the declarations of {} and was open after; a new one would be {}: {}",
         since.at, since.violation.id, since.violation.message
     );
-    Some(Breach::new(since.violation.cause.clone(), what).citing(since.violation.because.clone()))
+    Some(Breach::new(since.violation.cause.clone(), what).citing(since.violation.because.to_vec()))
 }
 
 fn advice(case: &Case<'_>, _: &Breach) -> Advice {
