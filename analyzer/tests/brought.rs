@@ -94,4 +94,23 @@ fn an_istio_sni_tells_what_is_meant_behind_another_network_s_gateway() {
     // Where auto mTLS is off for the host, no endpoint of another network is known.
     let plain = json!({"client_tls": "DISABLE", "client_tls_from": "auto-mtls", "conflict": true});
     check(&[&client, &server, &service, &off], "192.0.2.9:15443", sni, &plain);
+    // A gateway that is known is the same by its pod's address and by its Service's.
+    let labels = ", labels: {istio: ew}";
+    let gateway = pod("ew-0", "10.0.3.1", labels, "containers: [{name: istio-proxy, args: [proxy, router]}]");
+    let front = spec(
+        "Service",
+        "ew",
+        "web",
+        "clusterIP: 10.96.0.3, selector: {istio: ew}, ports: [{name: tls, port: 15443}]",
+    );
+    let passing = spec(
+        "Gateway",
+        "ew",
+        "web",
+        "selector: {istio: ew}, servers: [{port: {number: 15443, name: tls, protocol: TLS}, hosts: ['*.local'], tls: {mode: AUTO_PASSTHROUGH}}]",
+    );
+    for to in ["10.0.3.1:15443", "10.96.0.3:15443"] {
+        let known = [&*client, &*server, &*service, &*gateway, &*front, &*passing];
+        check(&known, to, sni, &auto);
+    }
 }

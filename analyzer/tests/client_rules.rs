@@ -450,12 +450,14 @@ kind: Gateway
 metadata: {{name: gw, namespace: infra}}
 spec:
   addresses: [{{type: Hostname, value: gw}}]
-  tls: {{frontend: {{default: {{validation: {{caCertificateRefs: [{cas}]}}}}}}}}
+  tls: {{frontend: {{default: {{{cas}}}}}}}
   listeners: [{{name: https, port: 443, protocol: HTTPS, tls: {{certificateRefs: [{{name: cert}}]}}}}]
 "
         )
     };
     let mode = |cas: &str| {
+        let validation = format!("validation: {{caCertificateRefs: [{cas}]}}");
+        let cas = if cas.is_empty() { "" } else { &validation };
         let answer = ask(&[GATEWAY, &gateway(cas)], "10.0.0.9:8443", Some("a.example.com"));
         answer.gateway_server.and_then(|server| server.tls_mode)
     };

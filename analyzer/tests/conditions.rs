@@ -2,7 +2,8 @@
 
 mod meshes;
 
-use meshes::{BARE, CREATED, HTTP, check, client, found, object, pod, server, service, spec};
+use analyzer::lint::lint;
+use meshes::{BARE, CREATED, HTTP, check, client, found, load, object, pod, server, service, spec};
 use serde_json::{Value, json};
 
 #[test]
@@ -160,4 +161,40 @@ fn an_address_that_istio_assigned_tells_a_tcp_entry_apart() {
         let protocol = if whole { json!("TCP") } else { Value::Null };
         check(&documents, "192.0.2.1:9000", None, &json!({"protocol": protocol}));
     }
+}
+
+#[test]
+fn istio_names_the_ports_of_the_services_that_it_makes() {
+    let ports = "ports: [{name: mesh, port: 15008, appProtocol: hbone}, {name: odd, port: 9000}]";
+    for (label, undeclared) in
+        [("", true), (", labels: {gateway.istio.io/managed: istio.io-mesh-controller}", false)]
+    {
+        let service = object("Service", "waypoint", "web", label, &format!("spec: {{{ports}}}"));
+        found("PN01", &[&service], undeclared);
+    }
+}
+
+#[test]
+fn one_workload_has_no_proxy_and_two_have_none() {
+    let namespace =
+        "\napiVersion: v1\nkind: Namespace\nmetadata: {name: web, labels: {istio-injection: enabled}}\n";
+    let strict = spec("PeerAuthentication", "own", "web", "mtls: {mode: STRICT}");
+    let bare = |name: &str, ip: &str| pod(name, ip, &format!(", labels: {{app: {name}}}"), BARE);
+    let message = |id: &str, documents: &[&str]| {
+        let findings = lint(&load(documents));
+        findings.into_iter().find(|finding| finding.id == id).map(|finding| finding.message)
+    };
+    let (one, two) = (bare("job", "10.0.4.1"), bare("mail", "10.0.4.2"));
+    let (server, own) = (server(1), service(HTTP));
+    for (id, alone, together) in [
+        ("IN01", "web/job has no proxy, though", "web/job, web/mail have no proxy, though"),
+        ("XC05", "STRICT: it can connect", "STRICT: they can connect"),
+    ] {
+        let some = message(id, &[namespace, &strict, &server, &own, &one]).unwrap_or_default();
+        assert!(some.contains(alone), "{some}");
+        let more = message(id, &[namespace, &strict, &server, &own, &one, &two]).unwrap_or_default();
+        assert!(more.contains(together), "{more}");
+    }
+    let open = message("PA08", &[&server, &own]).unwrap_or_default();
+    assert!(open.contains("web/server takes plaintext"), "{open}");
 }

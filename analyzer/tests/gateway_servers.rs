@@ -185,3 +185,18 @@ fn a_gateway_that_serves_none_of_the_hosts_is_bound_for_nothing() {
         found("GW17", &[&api, &home, &routes(hosts, gateways)], nothing);
     }
 }
+
+#[test]
+fn what_is_no_suite_is_offered_to_nobody() {
+    for (suites, old) in [
+        ("ECDHE-RSA-AES128-GCM-SHA256, fake", false),
+        ("ECDHE-RSA-AES128-GCM-SHA256, ECDHE-RSA-AES128-SHA", true),
+        ("ECDHE-ECDSA-CHACHA20-POLY1305", false),
+        ("DES-CBC3-SHA", true),
+    ] {
+        let tls = format!(
+            ", hosts: [a.example.com], tls: {{mode: SIMPLE, credentialName: c, cipherSuites: [{suites}]}}"
+        );
+        found("GW12", &[&router(), &front(), &gateway("edge", &server(443, "HTTPS", &tls))], old);
+    }
+}

@@ -186,3 +186,27 @@ fn an_x_backend_originates_tls_for_the_port_of_its_host() {
     let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
     meshes::check(&documents, "192.0.2.9:8443", None, &json!({"client_tls_from": from}));
 }
+
+#[test]
+fn a_listener_that_istiod_cannot_serve_is_left_out() {
+    let gateway = |listener: &str| {
+        api(
+            "Gateway",
+            "edge",
+            "web",
+            &format!("gatewayClassName: istio, listeners: [{{name: a, port: 8080, {listener}}}]"),
+        )
+    };
+    let certificate = |kind: &str| format!("protocol: HTTPS, tls: {{certificateRefs: [{{{kind}name: c}}]}}");
+    for (listener, allowed) in [
+        ("protocol: HTTP".to_owned(), json!(["plaintext"])),
+        ("protocol: http".to_owned(), json!([])),
+        ("protocol: UDP".to_owned(), json!([])),
+        ("protocol: example.com/own".to_owned(), json!([])),
+        (certificate(""), json!(["tls"])),
+        (certificate("kind: Secret, "), json!(["tls"])),
+        (certificate("kind: ConfigMap, "), json!([])),
+    ] {
+        check(&[&router(), &gateway(&listener)], "10.0.3.1:8080", &json!({"allowed": allowed}));
+    }
+}

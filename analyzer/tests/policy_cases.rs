@@ -33,9 +33,21 @@ fn every_policy_case_is_answered() {
         };
         let answer = serde_json::to_value(explain(&mesh, &question)).unwrap();
         compare(&case.display().to_string(), &spec["expect"], &answer, &mut wrong);
+        wrong.extend(
+            nameless(&answer).map(|effect| format!("{}: no resource for '{effect}'", case.display())),
+        );
     }
     assert!(asked >= 13, "only {asked} cases asked anything");
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The effects that name a resource, and are cited as Istio's own.
+fn nameless(answer: &Value) -> impl Iterator<Item = &str> {
+    let citations = answer["because"].as_array().into_iter().flatten();
+    citations
+        .filter(|citation| citation["resource"] == "default")
+        .filter_map(|citation| citation["effect"].as_str())
+        .filter(|effect| effect.contains('/'))
 }
 
 fn compare(path: &str, expected: &Value, answer: &Value, wrong: &mut Vec<String>) {

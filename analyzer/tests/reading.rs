@@ -6,7 +6,7 @@ use analyzer::mesh::{Manifest, Mesh};
 use analyzer::report::InputError;
 use serde_json::json;
 
-use meshes::{BARE, HTTP, PROXY, ask, client, pod, server, service, spec};
+use meshes::{BARE, HTTP, PROXY, answer, ask, client, pod, server, service, spec};
 
 /// A policy that holds wherever istiod reads it.
 fn strict(revision: &str) -> String {
@@ -189,6 +189,47 @@ fn the_control_plane_s_own_namespace_is_selected_like_any_other() {
         let documents = [server(1), policy.clone(), selecting()];
         let all: Vec<&str> = documents.iter().chain(&spaces).map(String::as_str).collect();
         let (mesh, _) = load(&all);
+        ask(&mesh, "10.0.0.1", "10.0.1.1:8080", None, &json!({"server_mode": mode}));
+    }
+}
+
+#[test]
+fn an_operator_tells_of_the_configuration_where_no_config_map_does() {
+    let operator = |kind: &str, metadata: &str, spec: &str| {
+        let group = if kind == "Istio" { "sailoperator.io/v1" } else { "install.istio.io/v1alpha1" };
+        format!("\napiVersion: {group}\nkind: {kind}{metadata}\nspec: {{{spec}}}\n")
+    };
+    let named = "\nmetadata: {name: default}";
+    let off = "meshConfig: {enableAutoMtls: false}";
+    let config = config("istio");
+    let (client, server, service) = (client(), server(1), service(HTTP));
+    let tls = |documents: &[&str], tls: Option<&str>, cited: &str| {
+        let mut all = vec![&*client, &*server, &*service];
+        all.extend(documents);
+        let (mesh, errors) = load(&all);
+        assert_eq!(errors, []);
+        ask(&mesh, "10.0.0.1", "10.0.1.1:8080", None, &json!({"client_tls": tls}));
+        let answer = answer(&mesh, "10.0.0.1", "10.0.1.1:8080", None);
+        assert!(answer["because"].to_string().contains(cited), "{answer:#}");
+    };
+    for (kind, metadata, spec, field) in [
+        ("IstioOperator", named, off.to_owned(), "spec.meshConfig.enableAutoMtls"),
+        ("IstioOperator", "", off.to_owned(), "spec.meshConfig.enableAutoMtls"),
+        ("IstioOperator", named, format!("values: {{{off}}}"), "spec.values.meshConfig.enableAutoMtls"),
+        ("Istio", named, format!("values: {{{off}}}"), "spec.values.meshConfig.enableAutoMtls"),
+    ] {
+        let own = operator(kind, metadata, &spec);
+        tls(&[&own], None, field);
+        // What istiod reads itself counts.
+        tls(&[&own, &config], Some("ISTIO_MUTUAL"), "");
+        tls(&[&config, &own], Some("ISTIO_MUTUAL"), "");
+    }
+    tls(&[&operator("IstioOperator", named, "profile: default")], Some("ISTIO_MUTUAL"), "");
+    // The mesh's own namespace is that of its policies.
+    let strict = spec("PeerAuthentication", "own", "control", "mtls: {mode: STRICT}");
+    for (more, mode) in [("", "STRICT"), (", meshConfig: {rootNamespace: web}", "PERMISSIVE")] {
+        let own = operator("IstioOperator", named, &format!("namespace: control{more}"));
+        let (mesh, _) = load(&[&client, &server, &service, &strict, &own]);
         ask(&mesh, "10.0.0.1", "10.0.1.1:8080", None, &json!({"server_mode": mode}));
     }
 }

@@ -4,7 +4,7 @@ mod meshes;
 
 use std::slice::from_ref;
 
-use meshes::{BARE, HTTP, PROXY, all, ask, check, client, load, object, pod, server, service, spec};
+use meshes::{BARE, HTTP, PROXY, all, answer, ask, check, client, load, object, pod, server, service, spec};
 use serde_json::{Value, json};
 
 fn policy(namespace: &str, name: &str, day: u8, spec: &str) -> String {
@@ -505,5 +505,78 @@ fn a_sidecar_listens_for_hbone_by_its_label_alone() {
     ] {
         let expected = json!({"server_mode": mode, "allowed": allowed});
         check(&[&client(), &labelled(label)], "10.0.1.1:15008", None, &expected);
+    }
+}
+
+#[test]
+fn what_decides_is_cited_by_its_own_name() {
+    let config = |mesh: &str| {
+        format!(
+            "\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: istio-system}}\ndata: {{mesh: '{mesh}'}}\n"
+        )
+    };
+    let off = policy("web", "off", 1, "mtls: {mode: DISABLE}");
+    let own = spec("Sidecar", "own", "web", "outboundTrafficPolicy: {mode: REGISTRY_ONLY}");
+    let entry = spec(
+        "ServiceEntry",
+        "vm",
+        "web",
+        "hosts: [vm.example.com], location: MESH_INTERNAL, resolution: STATIC, \
+         ports: [{number: 80, name: http, protocol: HTTP}], endpoints: [{address: 10.1.0.1, serviceAccount: vm}]",
+    );
+    for (more, to, rule, resource) in [
+        ("", "10.0.1.1:8080", "inbound.mode-and-protocol", "Service/web/server"),
+        (entry.as_str(), "10.1.0.1:80", "inbound.mode-and-protocol", "ServiceEntry/web/vm"),
+        (
+            &config("enableAutoMtls: false"),
+            "10.0.1.1:8080",
+            "auto-mtls.conditions",
+            "ConfigMap/istio-system/istio",
+        ),
+        (&off, "10.0.1.1:8080", "auto-mtls.conditions", "PeerAuthentication/web/off"),
+        (&own, "10.9.9.9:80", "client.outbound-traffic-policy", "Sidecar/web/own"),
+        (
+            &config("outboundTrafficPolicy: {mode: REGISTRY_ONLY}"),
+            "10.9.9.9:80",
+            "client.outbound-traffic-policy",
+            "ConfigMap/istio-system/istio",
+        ),
+        ("", "10.9.9.9:80", "client.outbound-traffic-policy", "default"),
+    ] {
+        let (client, server, service) = (client(), server(1), service(HTTP));
+        let documents = [&client, &server, &service, more];
+        let documents: Vec<&str> = documents.into_iter().filter(|text| !text.is_empty()).collect();
+        let answer = answer(&load(&documents), "10.0.0.1", to, None);
+        let cited = answer["because"].as_array().unwrap().iter().find(|citation| citation["rule"] == rule);
+        assert_eq!(cited.map(|citation| &citation["resource"]), Some(&json!(resource)), "{to}: {answer:#}");
+    }
+}
+
+#[test]
+fn a_client_s_own_entry_takes_a_service_s_place_where_it_keeps_the_address() {
+    let bare =
+        pod("db-0", "10.0.5.1", ", labels: {app: db}", BARE).replace("namespace: web", "namespace: data");
+    let service = spec("Service", "db", "data", "selector: {app: db}, ports: [{name: https, port: 443}]");
+    let host = "db.data.svc.cluster.local";
+    let rule = spec(
+        "DestinationRule",
+        "own",
+        "web",
+        &format!("host: {host}, trafficPolicy: {{tls: {{mode: SIMPLE}}}}"),
+    );
+    let entry = |resolution: &str| {
+        let ports = "ports: [{number: 8888, name: http, protocol: HTTP, targetPort: 443}]";
+        spec("ServiceEntry", "db", "web", &format!("hosts: [{host}], {resolution} {ports}"))
+    };
+    for (resolution, tls) in
+        [("", Some("SIMPLE")), ("resolution: STATIC, endpoints: [{address: 10.9.0.1}],", None)]
+    {
+        let entry = entry(resolution);
+        check(
+            &[&client(), &bare, &service, &entry, &rule],
+            "10.0.5.1:443",
+            None,
+            &json!({"client_tls": tls}),
+        );
     }
 }

@@ -88,7 +88,9 @@ fn a_listener_whose_ca_istio_cannot_read_is_left_out() {
     let managed = gateway_pod("", "").replace("istio: gw", "gateway.networking.k8s.io/gateway-name: gw");
     let gateway = |refs: &str| {
         let listener = "{name: https, port: 8443, protocol: HTTPS, tls: {certificateRefs: [{name: c}]}}";
-        let frontend = format!("frontend: {{default: {{validation: {{caCertificateRefs: [{refs}]}}}}}}");
+        let validation = format!("validation: {{caCertificateRefs: [{refs}]}}");
+        let frontend =
+            format!("frontend: {{default: {{{}}}}}", if refs.is_empty() { "" } else { &validation });
         let text = spec("Gateway", "gw", "web", &format!("listeners: [{listener}], tls: {{{frontend}}}"));
         text.replace("networking.istio.io", "gateway.networking.k8s.io")
     };
@@ -812,7 +814,7 @@ fn an_east_west_gateway_of_ztunnels_takes_hbone() {
     let gateway = pod("ew-1", "10.0.3.1", labels, "containers: [{name: istio-proxy}]");
     check(&[&client(), &gateway], "10.0.3.1:15008", None, &json!({"allowed": ["mtls"], "server_mode": null}));
     // `pilot/pkg/config/kube/gateway/testdata`, `east-west-ambient.yaml`: other listeners are like any gateway's.
-    let listeners = "{name: mesh, port: 15008, protocol: HBONE, tls: {mode: Terminate}}, {name: tls, port: 6443, protocol: TLS, tls: {mode: Passthrough}}";
+    let listeners = "{name: mesh, port: 15008, protocol: HBONE, tls: {mode: Terminate, options: {gateway.istio.io/tls-terminate-mode: ISTIO_MUTUAL}}}, {name: tls, port: 6443, protocol: TLS, tls: {mode: Passthrough}}";
     let declared = |class: &str| {
         format!(
             "\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: ew, namespace: web}}\nspec: {{gatewayClassName: {class}, listeners: [{listeners}]}}\n"

@@ -62,9 +62,14 @@ pub const KINDS: &[Kind] = &[
 /// What holds MeshConfig. Only ConfigMaps named in [`MeshConfigs`] are watched, each by its name.
 pub const CONFIG_MAP: Kind = Kind { declares: true, ..built_in("", "ConfigMap", "configmaps") };
 
-/// Kinds that the analyzer reads from files and that nobody needs to watch: slices say what Endpoints say, and istiod's
-/// pods what its Deployment says.
-pub const NOT_WATCHED: &[(&str, &str)] = &[("", "Endpoints"), ("apps", "Deployment")];
+/// Kinds that the analyzer reads from files and that nobody needs to watch: slices say what Endpoints say, istiod's pods what
+/// its Deployment says, and the ConfigMap what an operator made of its own resource.
+pub const NOT_WATCHED: &[(&str, &str)] = &[
+    ("", "Endpoints"),
+    ("apps", "Deployment"),
+    ("install.istio.io", "IstioOperator"),
+    ("sailoperator.io", "Istio"),
+];
 
 /// Which ConfigMaps hold MeshConfig.
 #[derive(Debug, Clone, PartialEq, Eq)]

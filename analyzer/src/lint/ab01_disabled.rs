@@ -39,7 +39,7 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
         } else {
             "it counts as PERMISSIVE, and HBONE goes on"
         };
-        let message = format!("{} sets DISABLE for {pods}, which are ambient: {honoured}", policy.meta.id());
+        let message = format!("{} sets DISABLE for {pods} in ambient mode: {honoured}", policy.meta.id());
         let remedy =
             "Drop it, so that the level above decides; say PERMISSIVE where plaintext is to be taken.";
         Problem::at(&policy.meta, policy.mode_line, message, remedy).yaml(patch(policy))

@@ -92,7 +92,7 @@ impl<'a> Blocked<'a> {
         let directions: BTreeSet<&str> = self.rules.keys().map(|(direction, _)| direction.field()).collect();
         let directions: Vec<&str> = directions.into_iter().collect();
         let message = format!(
-            "{id} selects {}, which are ambient, and its {} rules leave out port {HBONE}: HBONE is blocked, and with it the traffic that the rules let through",
+            "{id} selects {} in ambient mode, and its {} rules leave out port {HBONE}: HBONE is blocked, and with it the traffic that the rules let through",
             names(self.pods.iter().cloned()),
             directions.join(" and ")
         );

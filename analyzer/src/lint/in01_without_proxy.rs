@@ -7,7 +7,7 @@ use crate::lint::Broken;
 use crate::lint::survey::Survey;
 use crate::lint::survey::injection::{decided, inject, labelled, mesh_label, of_kubernetes, uninjected};
 use crate::lint::survey::meetings::workload;
-use crate::lint::{Problem, Rule, names};
+use crate::lint::{Problem, Rule, agree, names};
 use crate::mesh::Mesh;
 use crate::mesh::meta::Meta;
 use crate::mesh::pod::Pod;
@@ -39,9 +39,11 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
         .filter_map(|(namespace, pods)| {
             let (meta, labels) = mesh.namespaces.get(namespace)?;
             let list = names(pods.keys().cloned());
+            let have = agree(pods.len(), "has", "have");
+            let their = agree(pods.len(), "its", "their");
             if labelled(labels) {
                 let message = format!(
-                    "{list} have no proxy, though namespace {namespace} is labelled for the mesh: their traffic is plaintext and no policy is enforced at them"
+                    "{list} {have} no proxy, though namespace {namespace} is labelled for the mesh: {their} traffic is plaintext and no policy is enforced there"
                 );
                 let remedy = "Restart the pods: the label in their template does it. If they come back without a proxy, look for why injection skips them.";
                 let yaml = together(pods.values().map(|pod| inject(mesh, pod).yaml()));
@@ -51,7 +53,7 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
                 return None;
             }
             let message = format!(
-                "{list} have no proxy, and namespace {namespace} does not say whether it is in the mesh: their traffic is plaintext"
+                "{list} {have} no proxy, and namespace {namespace} does not say whether it is in the mesh: {their} traffic is plaintext"
             );
             let remedy = "Label the namespace for the mesh and restart its pods, or label it istio-injection=disabled.";
             Some(Problem::at(meta, meta.line, message, remedy).yaml(join(mesh, meta)))

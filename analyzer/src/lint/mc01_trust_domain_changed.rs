@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
 use crate::lint::survey::destination_rules::{blocks, written};
-use crate::lint::{Problem, Rule, names};
+use crate::lint::{Problem, Rule, agree, names};
 use crate::mesh::Mesh;
 use crate::mesh::meta::Meta;
 use crate::patch::mesh_config;
@@ -61,8 +61,9 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
         .into_iter()
         .map(|(domain, by)| {
             let message = format!(
-                "the mesh's trust domain is {own}, but {} name identities of {domain}, which is no alias of it: such certificates are refused",
-                names(by)
+                "the mesh's trust domain is {own}, but {names} {name} identities of {domain}, which is no alias of it: such certificates are refused",
+                name = agree(by.len(), "names", "name"),
+                names = names(by),
             );
             let remedy = format!(
                 "Keep {domain} as an alias until every workload has a certificate of {own}; or correct the names."

@@ -287,5 +287,10 @@ pub(crate) fn names<I: IntoIterator<Item = String>>(all: I) -> String {
     }
 }
 
+/// Chooses the word that goes with one thing, or that with several.
+pub(crate) const fn agree<'a>(count: usize, one: &'a str, several: &'a str) -> &'a str {
+    if count == 1 { one } else { several }
+}
+
 #[cfg(test)]
 mod tests;

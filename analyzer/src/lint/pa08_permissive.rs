@@ -5,7 +5,7 @@ use crate::lint::Broken;
 use crate::lint::survey::Survey;
 use crate::lint::survey::meetings::workload;
 use crate::lint::survey::peer_authentications::{modes, policy_of};
-use crate::lint::{Problem, Rule, names};
+use crate::lint::{Problem, Rule, agree, names};
 use crate::mesh::Mesh;
 use crate::patch::Patch;
 use crate::policy::peer_authentication::for_namespace;
@@ -37,7 +37,8 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
         .into_iter()
         .map(|((from, namespace), pods)| {
             let source = if from == "default" { "Istio's default".to_owned() } else { from.clone() };
-            let message = format!("{} take plaintext as well as mTLS: PERMISSIVE by {source}", names(pods));
+            let take = agree(pods.len(), "takes", "take");
+            let message = format!("{} {take} plaintext as well as mTLS: PERMISSIVE by {source}", names(pods));
             let remedy = "Set STRICT once no client without a proxy is left: OB05 lists those seen.";
             match policy_of(mesh, &from) {
                 Some(policy) => Problem::at(&policy.meta, policy.mode_line, message, remedy),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
 use crate::lint::survey::destination_rules::{host_of, written};
-use crate::lint::{Problem, Rule, names};
+use crate::lint::{Problem, Rule, agree, names};
 use crate::mesh::meta::Meta;
 use crate::mesh::{HostService, Mesh, Owner};
 use crate::patch::{Patch, part};
@@ -76,15 +76,16 @@ impl<'a> Call<'a> {
             Hidden::NotExported(_) | Hidden::NotReady | Hidden::Undiscovered | Hidden::Displaced(_) => None,
         };
         let then = if registry_only.unwrap_or(mesh.config.registry_only) {
-            "their traffic is dropped"
+            "the traffic is dropped"
         } else {
-            "their traffic passes as the application sends it, without mTLS and without any rule"
+            "the traffic passes as the application sends it, without mTLS and without any rule"
         };
         let message = format!(
-            "{} hides {} from {}, which call it by {}: {then}",
+            "{} hides {} from {}, which {} it by {}: {then}",
             meta.id(),
             self.host.host,
             names(self.pods.iter().cloned()),
+            agree(self.pods.len(), "calls", "call"),
             self.by.id()
         );
         let remedy = match self.hidden {

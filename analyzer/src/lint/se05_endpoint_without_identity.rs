@@ -4,7 +4,7 @@
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
 use crate::lint::survey::service_entries::workloads;
-use crate::lint::{Problem, Rule, names};
+use crate::lint::{Problem, Rule, agree, names};
 use crate::mesh::Mesh;
 use crate::mesh::service_entry::{Endpoint, ServiceEntry};
 use crate::patch::{Patch, part};
@@ -59,9 +59,11 @@ fn written(mesh: &Mesh, entry: &ServiceEntry) -> Option<Problem> {
     let bare: Vec<_> = entry.endpoints.iter().enumerate().filter(|(_, endpoint)| is_bare(endpoint)).collect();
     let (_, first) = bare.first()?;
     let message = format!(
-        "{} is in the mesh, but {} has neither serviceAccount nor the label {TLS_MODE}: clients send plaintext to it",
+        "{} is in the mesh, but {} {} neither serviceAccount nor the label {TLS_MODE}: clients send plaintext to {}",
         entry.meta.id(),
-        names(bare.iter().map(|(_, endpoint)| endpoint.address.clone()))
+        names(bare.iter().map(|(_, endpoint)| endpoint.address.clone())),
+        agree(bare.len(), "has", "have"),
+        agree(bare.len(), "it", "them")
     );
     let patch = bare.iter().fold(Patch::of(&entry.meta), |patch, (place, endpoint)| {
         let at = format!("/spec/endpoints/{place}");

@@ -4,12 +4,12 @@
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
 use crate::lint::survey::service_entries::workloads;
-use crate::lint::{Problem, Rule, names};
+use crate::lint::{Problem, Rule, agree, names};
 use crate::mesh::pod::Pod;
 use crate::mesh::service_entry::ServiceEntry;
 use crate::patch::Patch;
 use crate::report::{PartyKind, Severity};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 
 pub(super) const RULE: Rule = Rule {
@@ -56,8 +56,8 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
         let machines = workloads(mesh, entry)
             .filter(|workload| workload.endpoint.tls_mode_istio())
             .map(|workload| workload.meta.id());
-        let inside =
-            names(pods.iter().map(|(_, pod)| pod.meta.id()).chain(listed).chain(selected).chain(machines));
+        let inside: BTreeSet<String> =
+            pods.iter().map(|(_, pod)| pod.meta.id()).chain(listed).chain(selected).chain(machines).collect();
         if inside.is_empty() {
             return None;
         }
@@ -67,8 +67,10 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
             "has no location, which means MESH_EXTERNAL"
         };
         let message = format!(
-            "{} {how}, but {inside} is part of the mesh: auto mTLS is off, clients send plaintext",
-            entry.meta.id()
+            "{} {how}, but {names} {are} part of the mesh: auto mTLS is off, clients send plaintext",
+            entry.meta.id(),
+            are = agree(inside.len(), "is", "are"),
+            names = names(inside),
         );
         // As an endpoint of the mesh it has to say whose identity it has.
         let patch = pods.iter().fold(

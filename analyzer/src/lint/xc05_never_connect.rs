@@ -8,7 +8,7 @@ use crate::lint::survey::Survey;
 use crate::lint::survey::injection::{could_have_proxy, inject};
 use crate::lint::survey::meetings::workload;
 use crate::lint::survey::peer_authentications::sidecar_modes;
-use crate::lint::{Problem, Rule, names};
+use crate::lint::{Problem, Rule, agree, names};
 use crate::mesh::pod::Pod;
 use crate::patch::together;
 use crate::report::{ServerMode, Severity};
@@ -46,8 +46,10 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
         .filter_map(|pods| {
             let first = *pods.values().next()?;
             let message = format!(
-                "{} have no proxy and every service of the mesh is STRICT: they can connect to none of them",
-                names(pods.keys().cloned())
+                "{} {} no proxy, and every service of the mesh is STRICT: {} can connect to none of them",
+                names(pods.keys().cloned()),
+                agree(pods.len(), "has", "have"),
+                agree(pods.len(), "it", "they"),
             );
             let remedy = "Inject them, or open the ports that they need with PERMISSIVE.";
             let yaml = together(pods.values().map(|pod| inject(mesh, pod).yaml()));

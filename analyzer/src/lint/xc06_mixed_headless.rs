@@ -7,7 +7,7 @@ use crate::lint::Broken;
 use crate::lint::am02_label_denies_mtls;
 use crate::lint::survey::Survey;
 use crate::lint::survey::injection::inject;
-use crate::lint::{Problem, Rule, names};
+use crate::lint::{Problem, Rule, agree, names};
 use crate::mesh::{HostService, Mesh, Owner};
 use crate::patch::together;
 use crate::report::{PartyKind, Severity};
@@ -48,8 +48,9 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
                 mesh.pod_of(endpoint).map_or_else(|| endpoint.ip.to_string(), |pod| pod.meta.id())
             }));
             let message = format!(
-                "{} is headless and {bare} behind it take no mTLS: clients send plaintext to all {} endpoints, and STRICT ones refuse it",
+                "{} is headless and {bare} behind it {} no mTLS: clients send plaintext to all {} endpoints, and STRICT ones refuse it",
                 host.host,
+                agree(without.len(), "takes", "take"),
                 host.endpoints.len()
             );
             let problem = Problem::at(meta, meta.line, message, "Inject every pod behind it, or none.");

@@ -344,8 +344,15 @@ impl Mesh {
         };
         if let Some((service_port, _, host)) = istio_sni(sni) {
             let elsewhere = unknown && port == EAST_WEST;
-            let through_gateway = (elsewhere || pod.is_some_and(|pod| pod.proxy == PartyKind::Gateway))
-                && !behind.iter().any(|found| found.host.host == host);
+            let is_gateway = |pod: &Pod| pod.proxy == PartyKind::Gateway;
+            // A gateway may be dialled by its Service's own address.
+            let of_gateways = |found: &Behind<'_>| {
+                found.endpoint.is_none()
+                    && found.host.endpoints.iter().any(|one| self.pod_of(one).is_some_and(is_gateway))
+            };
+            let at_gateway = pod.is_some_and(is_gateway) || behind.iter().any(of_gateways);
+            let through_gateway =
+                (elsewhere || at_gateway) && !behind.iter().any(|found| found.host.host == host);
             return if through_gateway {
                 ports_of(self.hosts_named(host), |found| found.number == service_port)
             } else {

@@ -10,7 +10,7 @@ use crate::report::ClientTls;
 
 /// Turns a Gateway of the Gateway API into a Gateway whose selector is the label of the pods it manages.
 ///
-/// Rule `gateway.gateway-api-listener`. Istio: `pilot/pkg/config/kube/gateway`, `buildTLS`.
+/// Rule `gateway.gateway-api-listener`. Istio: `pilot/pkg/config/kube/gateway`, `buildTLS`, `listenerProtocolToIstio`.
 pub(crate) fn gateway(meta: Meta, document: &Node) -> Gateway {
     of_pods(meta.clone(), document, &meta, document)
 }
@@ -74,9 +74,13 @@ fn of_pods(meta: Meta, document: &Node, parent: &Meta, declared: &Node) -> Gatew
             let number = port(listener.get("port"))?;
             let protocol_text =
                 listener.get("protocol").and_then(Node::scalar).unwrap_or_else(|| "HTTP".to_owned());
+            // Another one is an error, in lower case as well, and the listener is left out.
+            if !matches!(protocol_text.as_str(), "HTTP" | "HTTPS" | "TLS" | "TCP") {
+                return None;
+            }
             let protocol = Protocol::parse(&protocol_text);
-            // A CA that Istio cannot read is an error, and so is more than one: the listener is left out.
-            if protocol.is_tls() && frontend(spec, number).is_some_and(refused) {
+            // A certificate or CA of a kind that Istio cannot read is an error, and so is more than one CA: the listener is left out.
+            if protocol.is_tls() && (frontend(spec, number).is_some_and(refused) || no_secret(listener)) {
                 return None;
             }
             let tls = protocol.is_tls().then(|| tls(listener, spec, number, protocol, east_west));
@@ -84,7 +88,7 @@ fn of_pods(meta: Meta, document: &Node, parent: &Meta, declared: &Node) -> Gatew
                 port: number,
                 port_name: listener.get("name").and_then(Node::scalar),
                 protocol,
-                protocol_text: protocol_text.to_uppercase(),
+                protocol_text,
                 hosts: vec![
                     listener.get("hostname").and_then(Node::scalar).unwrap_or_else(|| "*".to_owned()),
                 ],
@@ -169,6 +173,15 @@ fn cas(validation: &Node) -> &[Node] {
 fn refused(validation: &Node) -> bool {
     let unknown = |node: &Node| node.text().is_some_and(|kind| !matches!(kind, "ConfigMap" | "Secret"));
     cas(validation).len() > 1 || cas(validation).iter().filter_map(|ca| ca.get("kind")).any(unknown)
+}
+
+/// Tells whether a listener names a certificate that is no Secret.
+fn no_secret(listener: &Node) -> bool {
+    let certificates = listener.at(&["tls", "certificateRefs"]).map(Node::items).unwrap_or_default();
+    certificates
+        .iter()
+        .filter_map(|one| one.get("kind"))
+        .any(|kind| kind.text().is_some_and(|kind| kind != "Secret"))
 }
 
 /// Finds the client validation for a port: `spec.tls.frontend.perPort`, else `.default`.

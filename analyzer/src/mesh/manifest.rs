@@ -65,6 +65,8 @@ pub const KINDS: &[(&str, &str)] = &[
     ("gateway.networking.k8s.io", "ListenerSet"),
     ("gateway.networking.x-k8s.io", "XListenerSet"),
     ("gateway.networking.x-k8s.io", "XBackend"),
+    ("install.istio.io", "IstioOperator"),
+    ("sailoperator.io", "Istio"),
 ];
 
 /// An object as it was read. A mesh is made of such objects again and again without reading them again.
@@ -258,9 +260,9 @@ impl Resources {
         self.notes.take(notes);
     }
 
-    /// Takes the configuration of the mesh: the first one, unless a later one is that of the default revision.
+    /// Takes the configuration of the mesh: the first one, unless a later one counts before it.
     fn configure(&mut self, config: MeshConfig) {
-        if self.config.is_none() || config.meta.as_ref().is_some_and(|meta| &*meta.name == "istio") {
+        if self.config.as_ref().is_none_or(|first| config.counts_before(first)) {
             self.config = Some(Box::new(config));
         }
     }
@@ -428,8 +430,6 @@ impl Resources {
             "TCPRoute",
             "GatewayClass",
             "ReferenceGrant",
-            "IstioOperator",
-            "Istio",
             "IstioRevision",
             "XBackendTrafficPolicy",
         ];
@@ -481,6 +481,11 @@ impl Resources {
             ("", "Service") => self.services.push(Service::read(meta, node)),
             ("", "Endpoints") => self.endpoints.extend(EndpointSlice::read_endpoints(&meta, node)),
             ("", "ConfigMap") => self.config_map(&meta, node, notes),
+            ("install.istio.io" | "sailoperator.io", _) => {
+                if let Some(config) = MeshConfig::of_operator(meta, node) {
+                    self.configure(config);
+                }
+            }
             ("discovery.k8s.io", "EndpointSlice") => match EndpointSlice::read(meta, node) {
                 Some(slice) => self.slices.push(slice),
                 None => notes.push((

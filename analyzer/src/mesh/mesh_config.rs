@@ -1,4 +1,4 @@
-//! MeshConfig: the `istio` ConfigMap.
+//! MeshConfig: the `istio` ConfigMap, or what an operator is told to make it of.
 
 use crate::mesh::meta::{Meta, texts};
 use crate::mesh::network_policy::Selector;
@@ -7,8 +7,10 @@ use crate::mesh::node::{Node, Value};
 /// The settings that change an answer, with Istio's defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MeshConfig {
-    /// The ConfigMap that it was read from; absent where the defaults count.
+    /// What it was read from; absent where the defaults count.
     pub meta: Option<Meta>,
+    /// Its place there, `data.mesh` in a ConfigMap.
+    pub path: &'static str,
     /// The namespace whose policies are mesh-wide.
     pub root_namespace: String,
     /// Whether clients choose mTLS by themselves.
@@ -53,6 +55,7 @@ impl Default for MeshConfig {
     fn default() -> Self {
         Self {
             meta: None,
+            path: "data.mesh",
             root_namespace: "istio-system".to_owned(),
             auto_mtls: true,
             auto_mtls_line: None,
@@ -77,6 +80,45 @@ impl Default for MeshConfig {
 }
 
 impl MeshConfig {
+    /// Reads what an IstioOperator, or Sail's Istio, declares of it. Its namespace is that of the whole mesh's policies, unless they
+    /// are told another. Absent where it says nothing of either.
+    ///
+    /// Source: `IstioOperatorSpec`, `meshConfig`, `values`; the chart `istio-discovery`, `rootNamespace`.
+    pub(crate) fn of_operator(meta: Meta, document: &Node) -> Option<Self> {
+        let declared = [
+            (&["spec", "meshConfig"][..], "spec.meshConfig"),
+            (&["spec", "values", "meshConfig"], "spec.values.meshConfig"),
+        ];
+        let found = declared.into_iter().find_map(|(path, text)| Some((document.at(path)?, text)));
+        let own = [&["spec", "namespace"][..], &["spec", "values", "global", "istioNamespace"]];
+        let own = own.into_iter().find_map(|path| document.at(path).and_then(Node::scalar));
+        if found.is_none() && own.is_none() {
+            return None;
+        }
+        let mut config = found.map_or_else(Self::default, |(mesh, _)| Self::read(mesh, 1));
+        if found.is_none_or(|(mesh, _)| mesh.get("rootNamespace").is_none())
+            && let Some(own) = own
+        {
+            config.root_namespace = own;
+        }
+        config.path = found.map_or("spec", |(_, path)| path);
+        config.meta = Some(meta);
+        Some(config)
+    }
+
+    /// Tells whether it takes the place of another one: the ConfigMap of the default revision comes before any other, and every
+    /// ConfigMap before what an operator was told.
+    pub(crate) fn counts_before(&self, other: &Self) -> bool {
+        let rank = |config: &Self| {
+            config
+                .meta
+                .as_ref()
+                .map_or((false, false), |meta| (&*meta.kind == "ConfigMap", &*meta.name == "istio"))
+        };
+        let (own, other) = (rank(self), rank(other));
+        own > other || own == (true, true)
+    }
+
     /// Reads the YAML of `data.mesh`, whose first line stands at `first_line` of its file.
     pub(crate) fn read(mesh: &Node, first_line: u32) -> Self {
         // Kubernetes' own form, whose labels are names of the user's.
@@ -100,6 +142,7 @@ impl MeshConfig {
         let default = Self::default();
         Self {
             meta: None,
+            path: default.path,
             root_namespace: text(&["rootNamespace"]).unwrap_or(default.root_namespace),
             auto_mtls: mesh.get("enableAutoMtls").and_then(Node::bool).unwrap_or(true),
             auto_mtls_line: line("enableAutoMtls"),

@@ -45,22 +45,22 @@ pub type Age<'a> = (bool, Timestamp, &'a str, &'a str);
 impl Meta {
     /// Reads `metadata` of a document; absent when it has no name.
     pub(crate) fn read(kind: &str, document: &Node, file: &File) -> Option<Self> {
-        let metadata = document.get("metadata")?;
-        let name = metadata.get("name").and_then(Node::scalar)?;
-        let namespace = metadata.get("namespace").and_then(Node::scalar);
-        let clusterwide = matches!(kind, "Namespace" | "Node" | "GatewayClass");
+        let metadata = document.get("metadata");
+        let field = |name: &str| metadata.and_then(|metadata| metadata.get(name));
+        // What is only handed to istioctl needs no name.
+        let unnamed = || (kind == "IstioOperator").then(|| "istio".to_owned());
+        let name = field("name").and_then(Node::scalar).or_else(unnamed)?;
+        let namespace = field("namespace").and_then(Node::scalar);
+        let clusterwide = matches!(kind, "Namespace" | "Node" | "GatewayClass" | "Istio");
         let written = !matches!(kind, "Pod" | "Node" | "Endpoints" | "EndpointSlice" | "ConfigMap");
         Some(Self {
             version: document.get("apiVersion").and_then(Node::text).unwrap_or_default().into(),
             kind: kind.into(),
             namespace: if clusterwide { "".into() } else { namespace.as_deref().unwrap_or("default").into() },
             name: name.as_str().into(),
-            labels: labels(metadata.get("labels")),
-            annotations: labels(metadata.get("annotations")),
-            created: metadata
-                .get("creationTimestamp")
-                .and_then(Node::text)
-                .and_then(|text| text.parse().ok()),
+            labels: labels(field("labels")),
+            annotations: labels(field("annotations")),
+            created: field("creationTimestamp").and_then(Node::text).and_then(|text| text.parse().ok()),
             file: file.clone(),
             line: document.entries().first().map_or(document.line, |(_, node)| node.line),
             source: written.then(|| Arc::new(document.json())),

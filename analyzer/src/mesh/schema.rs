@@ -205,6 +205,8 @@ pub(super) fn versions(group: &str) -> &'static [&'static str] {
         "gateway.networking.k8s.io" => &["v1", "v1beta1", "v1alpha3", "v1alpha2"],
         "gateway.networking.x-k8s.io" => &["v1alpha1"],
         "discovery.k8s.io" => &["v1", "v1beta1"],
+        "install.istio.io" => &["v1alpha1"],
+        "sailoperator.io" => &["v1", "v1alpha1"],
         _ => &["v1"],
     }
 }

@@ -41,7 +41,8 @@ pub fn decide(
 ) -> AutoMtls {
     const RULE: &str = "auto-mtls.conditions";
     if !mesh.config.auto_mtls {
-        trace.built_in(RULE, "enableAutoMtls is false in MeshConfig");
+        let line = mesh.config.auto_mtls_line;
+        trace.config(RULE, &mesh.config, "enableAutoMtls", line, "enableAutoMtls is false");
         return AutoMtls::NotApplicable;
     }
     let Some(declaration) = mesh.declaration(behind.host) else { return AutoMtls::NotApplicable };
@@ -57,8 +58,11 @@ pub fn decide(
     }
     let own = at_namespace(mesh, client, &behind.host.namespace);
     if own.value == ServerMode::Disable {
-        trace
-            .built_in(RULE, format_args!("plaintext: {} sets DISABLE for the service's namespace", own.from));
+        let effect = "plaintext: DISABLE for the service's namespace";
+        match mesh.peer_authentication(&own.from) {
+            Some(policy) => trace.cite(RULE, &policy.meta, Some("spec.mtls.mode"), policy.mode_line, effect),
+            None => trace.built_in(RULE, effect),
+        }
         return AutoMtls::Plain;
     }
     if circumstances.through_gateway {

@@ -2,6 +2,7 @@
 
 use flow::Class;
 
+use crate::mesh::meta::Meta;
 use crate::mesh::pod::Pod;
 use crate::mesh::service::Protocol;
 use crate::mesh::{Behind, HostEndpoint, Mesh};
@@ -147,7 +148,8 @@ pub fn at_entry(
     }
     let mode = peer_authentication::effective(mesh, &behind.host.namespace, &endpoint.labels, port, trace);
     let protocol = behind.port.protocol;
-    trace.built_in("inbound.mode-and-protocol", format_args!("port {port} is declared {protocol}"));
+    let by = mesh.declaration(behind.host).map(|meta| (meta, behind.port.line));
+    cite_protocol(port, protocol, by, trace);
     let (allowed, istio_mtls) = accepts(mode.value, Some(protocol));
     Inbound {
         mode: Decided { value: Some(mode.value), from: mode.from },
@@ -233,16 +235,12 @@ fn sidecar(mesh: &Mesh, pod: &Pod, port: u16, trace: &mut Trace) -> Inbound {
     }
     let mode = peer_authentication::effective(mesh, &pod.meta.namespace, &pod.meta.labels, port, trace);
     let protocol = declared.as_ref().map(|declared| declared.0);
-    if let Some((protocol, by)) = &declared {
-        trace.built_in(
-            "inbound.mode-and-protocol",
-            format_args!("port {port} is declared {protocol} by {by}"),
-        );
-    } else {
-        trace.built_in(
+    match &declared {
+        Some((protocol, by)) => cite_protocol(port, *protocol, *by, trace),
+        None => trace.built_in(
             "inbound.mode-and-protocol",
             format_args!("no Service declares port {port}: treated as TCP"),
-        );
+        ),
     }
     let (allowed, istio_mtls) = ingress_tls(mesh, pod, port, mode.value, trace).unwrap_or_else(|| {
         if protocol.is_none() && !version.passes_tls_to_undeclared_ports() {
@@ -309,10 +307,26 @@ pub fn accepts(mode: ServerMode, protocol: Option<Protocol>) -> (Vec<Class>, Ist
     }
 }
 
-/// Returns the protocol that a container port declares and what declares it: the Sidecar's ingress where there is one,
-/// else the oldest Service that leads to the port.
+fn cite_protocol(port: u16, protocol: Protocol, by: Option<(&Meta, u32)>, trace: &mut Trace) {
+    const RULE: &str = "inbound.mode-and-protocol";
+    let effect = format_args!("port {port} is declared {protocol}");
+    match by {
+        Some((meta, line)) => {
+            let field = if &*meta.kind == "Sidecar" { "spec.ingress" } else { "spec.ports" };
+            trace.cite(RULE, meta, Some(field), line, effect);
+        }
+        None => trace.built_in(RULE, effect),
+    }
+}
+
+/// Returns the protocol that a container port declares and what declares it, with the line: the Sidecar's ingress where
+/// there is one, else the oldest Service that leads to the port.
 #[must_use]
-pub fn declared_protocol(mesh: &Mesh, pod: &Pod, port: u16) -> Option<(Protocol, String)> {
+pub fn declared_protocol<'a>(
+    mesh: &'a Mesh,
+    pod: &Pod,
+    port: u16,
+) -> Option<(Protocol, Option<(&'a Meta, u32)>)> {
     if pod.proxy == PartyKind::Sidecar
         && let Some(sidecar) = sidecar_for(mesh, pod)
         && let Some(ingress) = &sidecar.ingress
@@ -320,14 +334,10 @@ pub fn declared_protocol(mesh: &Mesh, pod: &Pod, port: u16) -> Option<(Protocol,
         return ingress
             .iter()
             .find(|entry| entry.port == port)
-            .map(|entry| (entry.protocol, sidecar.meta.id()));
+            .map(|entry| (entry.protocol, Some((&sidecar.meta, entry.line))));
     }
-    mesh.services_of(pod, port).first().map(|(host, host_port)| {
-        (
-            host_port.protocol,
-            mesh.declaration(host).map_or_else(|| host.host.clone(), crate::mesh::meta::Meta::id),
-        )
-    })
+    let (host, host_port) = *mesh.services_of(pod, port).first()?;
+    Some((host_port.protocol, mesh.declaration(host).map(|meta| (meta, host_port.line))))
 }
 
 fn ambient(mesh: &Mesh, pod: &Pod, port: u16, trace: &mut Trace) -> Inbound {

@@ -15,6 +15,7 @@ use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
+use crate::mesh::mesh_config::MeshConfig;
 use crate::mesh::meta::Meta;
 use crate::report::Citation;
 
@@ -276,6 +277,24 @@ impl Trace {
             file: None,
             line: None,
         });
+    }
+
+    /// Cites a setting of MeshConfig, of what it was read from where that is at hand.
+    pub fn config(
+        &mut self,
+        rule: &'static str,
+        config: &MeshConfig,
+        setting: &str,
+        line: Option<u32>,
+        effect: impl Effect,
+    ) {
+        match &config.meta {
+            Some(meta) => {
+                let line = line.unwrap_or(meta.line);
+                self.cite_at(rule, meta, format!("{}.{setting}", config.path), line, effect);
+            }
+            None => self.built_in(rule, effect),
+        }
     }
 
     /// Returns how many steps there are so far.

@@ -7,7 +7,7 @@ use flow::Class;
 use crate::mesh::meta::Meta;
 use crate::mesh::pod::Pod;
 use crate::mesh::service::Protocol;
-use crate::mesh::{Behind, Mesh, Owner};
+use crate::mesh::{Behind, HostPort, Mesh, Owner};
 use crate::policy::auto_mtls::{self, AutoMtls, Circumstances};
 use crate::policy::inbound::{ALL, HBONE};
 use crate::policy::visibility::{self, Hidden};
@@ -104,7 +104,10 @@ pub fn decide(
         }
         match visibility::visible(mesh, client, namespace, behind.host, behind.port.number) {
             Ok(()) => known.push(behind),
-            Err(why) => hidden = hidden.or(Some((why, behind))),
+            Err(why) => {
+                known.extend(takes_its_place(why, port));
+                hidden = hidden.or(Some((why, behind)));
+            }
         }
     }
     // Of several hosts behind one destination the one that names it most closely is meant, then that of the client's own
@@ -169,6 +172,25 @@ fn takes_hbone(mesh: &Mesh, client: &Pod, behind: &Behind<'_>, target: &Pod, pas
     }
     let alone = client.proxy == PartyKind::Waypoint || !target.tls_mode_istio();
     target.hbone() && (istiod.prefers_hbone || alone)
+}
+
+/// The ports of the host that a client knows instead of a hidden one of the same name, where it keeps the address that the client
+/// dials: then that one's ports and rules hold there.
+///
+/// Rule `sidecar.one-namespace`.
+fn takes_its_place<'a>(hidden: Hidden<'a>, wire: u16) -> impl Iterator<Item = Behind<'a>> {
+    let known = match hidden {
+        Hidden::Displaced(known) if known.original_destination => Some(known),
+        Hidden::Displaced(_)
+        | Hidden::NotExported(_)
+        | Hidden::NotImported(_)
+        | Hidden::Undiscovered
+        | Hidden::NotReady => None,
+    };
+    let ports = known.into_iter().flat_map(|host| host.ports.iter().map(move |port| (host, port)));
+    let leads =
+        move |port: &HostPort| port.protocol != Protocol::Udp && (port.number == wire || port.target == wire);
+    ports.filter(move |(_, port)| leads(port)).map(|(host, port)| Behind { host, port, endpoint: None })
 }
 
 /// Tells whether proxies send to this endpoint: not to one that is not ready, except where the client's own destination is
@@ -239,6 +261,7 @@ fn unknown_destination(
     trace: &mut Trace,
 ) -> Outbound {
     let is_hidden = matches!(hidden, Some((Hidden::NotExported(_) | Hidden::NotImported(_), _)));
+    let stranger = hidden.is_none();
     let why = match hidden {
         Some((Hidden::NotExported(Some(meta)), _)) => {
             trace.cite(
@@ -251,17 +274,17 @@ fn unknown_destination(
             format!("{} is not exported to the client", meta.id())
         }
         Some((Hidden::NotExported(None), behind)) => {
-            format!("{} is not exported to the client", behind.host.host)
+            let why = format!("{} is not exported to the client", behind.host.host);
+            trace.built_in("sidecar.egress", why.clone());
+            why
         }
         Some((Hidden::Undiscovered, behind)) => {
             let why = format!("{} is in no namespace of discoverySelectors", behind.host.host);
-            if let Some(config) = &mesh.config.meta {
-                let field = Some("data.mesh.discoverySelectors");
-                trace.cite("control-plane.discovery", config, field, config.line, why.clone());
-            }
+            trace.config("control-plane.discovery", &mesh.config, "discoverySelectors", None, why.clone());
             why
         }
         Some((Hidden::Displaced(known), behind)) => {
+            let known = mesh.declaration(known);
             let by = known.map_or_else(|| "another declaration".to_owned(), Meta::id);
             let why = format!("the client knows {} by {by}", behind.host.host);
             if let Some(meta) = known {
@@ -287,15 +310,22 @@ fn unknown_destination(
         }
         None => "no Service or ServiceEntry has this address and port".to_owned(),
     };
-    let own = visibility::sidecar_for(mesh, pod).and_then(|sidecar| sidecar.registry_only);
-    if own.unwrap_or(mesh.config.registry_only) {
-        trace.built_in("client.outbound-traffic-policy", format_args!("REGISTRY_ONLY drops it: {why}"));
+    const RULE: &str = "client.outbound-traffic-policy";
+    let own =
+        visibility::sidecar_for(mesh, pod).and_then(|sidecar| Some((&sidecar.meta, sidecar.registry_only?)));
+    let blocked = own.map_or(mesh.config.registry_only, |(_, blocked)| blocked);
+    let does = if blocked { "REGISTRY_ONLY drops it" } else { "ALLOW_ANY passes the application's bytes on" };
+    // What hides the destination was cited by itself.
+    let why_not = if stranger { [": ", &why].concat() } else { String::new() };
+    let effect = format_args!("{does}{why_not}");
+    match own {
+        Some((meta, _)) => trace.cite(RULE, meta, Some("spec.outboundTrafficPolicy.mode"), meta.line, effect),
+        None if blocked => trace.config(RULE, &mesh.config, "outboundTrafficPolicy.mode", None, effect),
+        None => trace.built_in(RULE, effect),
+    }
+    if blocked {
         return undecided(OutboundKind::Blocked { hidden: is_hidden }, &[]);
     }
-    trace.built_in(
-        "client.outbound-traffic-policy",
-        format_args!("ALLOW_ANY passes the application's bytes on: {why}"),
-    );
     undecided(OutboundKind::Passthrough { why, hidden: is_hidden }, &ALL)
 }
 

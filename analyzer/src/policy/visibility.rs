@@ -76,7 +76,7 @@ pub fn visible<'a>(
     });
     let hosts = limited.map_or(&[][..], |(_, _, hosts)| hosts);
     if let Some(known) = known_instead(mesh, client, namespace, hosts, host) {
-        return Err(Hidden::Displaced(mesh.declaration(known)));
+        return Err(Hidden::Displaced(known));
     }
     let Some((pod, sidecar, _)) = limited else { return Ok(()) };
     let listed =
@@ -241,8 +241,8 @@ pub enum Hidden<'a> {
     NotExported(Option<&'a Meta>),
     /// A Sidecar whose egress does not list it.
     NotImported(&'a Sidecar),
-    /// Another namespace's host of the same name; with its declaration.
-    Displaced(Option<&'a Meta>),
+    /// Another namespace's host of the same name.
+    Displaced(&'a HostService),
     /// `discoverySelectors` of MeshConfig, which leave its namespace out.
     Undiscovered,
     /// The endpoint's own readiness.

@@ -115,7 +115,7 @@ fn of_mesh(case: &Case<'_>, field: &str, minimum: Option<&str>, suites: &[String
         Some(meta) => trace.cite_at(
             "mesh-config.tls-bounds",
             meta,
-            format!("data.mesh: {field}"),
+            format!("{}.{field}", case.mesh.config.path),
             meta.line,
             words.clone(),
         ),

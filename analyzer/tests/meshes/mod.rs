@@ -79,15 +79,20 @@ pub(crate) fn found(id: &str, documents: &[&str], expected: bool) {
     assert_eq!(ids.iter().any(|own| own == id), expected, "{id} in {ids:?}");
 }
 
-#[track_caller]
-pub(crate) fn ask(mesh: &Mesh, from: &str, to: &str, sni: Option<&str>, expected: &Value) {
+/// What `explain` answers.
+pub(crate) fn answer(mesh: &Mesh, from: &str, to: &str, sni: Option<&str>) -> Value {
     let to: std::net::SocketAddr = to.parse().unwrap();
     let question = Question {
         from: from.parse().unwrap(),
         to: Endpoint { ip: to.ip(), port: to.port() },
         sni: sni.map(str::to_owned),
     };
-    let answer = serde_json::to_value(explain(mesh, &question)).unwrap();
+    serde_json::to_value(explain(mesh, &question)).unwrap()
+}
+
+#[track_caller]
+pub(crate) fn ask(mesh: &Mesh, from: &str, to: &str, sni: Option<&str>, expected: &Value) {
+    let answer = answer(mesh, from, to, sni);
     for (key, value) in expected.as_object().unwrap() {
         assert_eq!(&answer[key], value, "{key} at {to}: {answer:#}");
     }

@@ -97,9 +97,11 @@ pub(crate) fn namespace<'a>(survey: &Survey<'a>, gateway: &'a Gateway) -> &'a st
     pods(survey, gateway).next().map_or(&*gateway.meta.namespace, |pod| &*pod.meta.namespace)
 }
 
-/// Suites without authenticated encryption.
+/// Suites without authenticated encryption. What is no suite's name istiod leaves out.
 pub(crate) fn is_legacy(suite: &str) -> bool {
-    !["GCM", "CHACHA20", "CCM"].iter().any(|safe| suite.to_ascii_uppercase().contains(safe))
+    let suite = suite.to_ascii_uppercase();
+    let has = |parts: &[&str]| parts.iter().any(|part| suite.contains(part));
+    !has(&["GCM", "CHACHA20", "CCM"]) && has(&["SHA", "MD5", "DES", "RC4", "CBC", "NULL", "EXP"])
 }
 
 /// The gateway pods that a Gateway configures.

@@ -24,7 +24,11 @@ pub(crate) struct Undeclared<'a> {
     pointer: String,
 }
 
-/// Every port without a declared protocol; those of the proxy itself, and of Kubernetes' own namespaces, are never sniffed.
+/// The label of what Istio itself makes for a Gateway of the Gateway API.
+const MANAGED: &str = "gateway.istio.io/managed";
+
+/// Every port without a declared protocol; those of the proxy itself, of Kubernetes' own namespaces and of the Services that
+/// Istio makes for its gateways are never sniffed.
 pub(crate) fn undeclared(mesh: &Mesh) -> Vec<Undeclared<'_>> {
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
@@ -34,7 +38,7 @@ pub(crate) fn undeclared(mesh: &Mesh) -> Vec<Undeclared<'_>> {
             // One entry stands for all its hosts.
             Owner::Entry(index) => (mesh.declaration(host).filter(|_| seen.insert(index)), true),
         };
-        let Some(meta) = meta else { continue };
+        let Some(meta) = meta.filter(|meta| !meta.labels.contains_key(MANAGED)) else { continue };
         for (port, place) in host.ports.iter().zip(places(mesh, host)) {
             if port.protocol != Protocol::Unsupported {
                 continue;

@@ -1,10 +1,20 @@
-//! DestinationRule. Istio: `ValidateDestinationRule`, `validateTrafficPolicy`, `validatePortTrafficPolicies`, `ValidateTLS`.
+//! DestinationRule. Istio: `ValidateDestinationRule`, `validateSubset`, `validateTrafficPolicy`, `validatePortTrafficPolicies`, `ValidateTLS`.
 
-use super::{Refusals, export_to, names, selector, text};
+use super::{Refusals, duration, export_to, labels, names, selector, text};
 use crate::mesh::node::Node;
 
 /// The fields of a policy of which one at least is there, beside those that a port's policy may not have.
 const EITHER: &[&str] = &["outlierDetection", "connectionPool", "loadBalancer", "tls"];
+
+/// The durations of a policy.
+const TIMES: &[&[&str]] = &[
+    &["connectionPool", "tcp", "connectTimeout"],
+    &["connectionPool", "tcp", "idleTimeout"],
+    &["connectionPool", "tcp", "maxConnectionDuration"],
+    &["connectionPool", "http", "idleTimeout"],
+    &["outlierDetection", "interval"],
+    &["outlierDetection", "baseEjectionTime"],
+];
 
 pub(super) fn check(spec: &Node, namespace: &str, found: &mut Refusals) {
     // One without a host is told on reading it.
@@ -23,6 +33,7 @@ pub(super) fn check(spec: &Node, namespace: &str, found: &mut Refusals) {
         } else if seen.contains(&name) {
             found.add(subset, format!("{path}: another subset is called '{name}'"));
         }
+        labels(subset.get("labels"), &format!("{path}.labels"), found);
         seen.push(name);
         if let Some(node) = subset.get("trafficPolicy") {
             policy(node, &format!("{path}.trafficPolicy"), found);
@@ -67,6 +78,9 @@ fn settings(node: &Node, path: &str, found: &mut Refusals) {
         .filter(|pool| ["http", "tcp"].iter().all(|field| pool.get(field).is_none()))
     {
         found.add(pool, format!("{path}.connectionPool has neither http nor tcp"));
+    }
+    for field in TIMES {
+        duration(node.at(field), &format!("{path}.{}", field.join(".")), found);
     }
     if let Some(block) = node.get("tls") {
         tls(block, &format!("{path}.tls"), found);

@@ -1,12 +1,14 @@
 //! What Istio's webhook refuses although the API server's schema would let it pass.
 //!
 //! An object that is refused never comes into the cluster: it has no effect. One that carries what only an API server sets (see
-//! [`is_stored`]) is there all the same, stored before the webhook was or around it, and istiod reads it. Looked into is what
-//! bears on transport security and routing; weights, timeouts, headers and the like are not. Source: istio,
+//! [`is_stored`]) is there all the same, stored before the webhook was or around it, and istiod reads it. What the API server
+//! itself refuses by the rules in the Gateway API's schemas counts likewise. Source: istio,
 //! `pkg/config/validation/validation.go` and `agent/validation.go`, named at each function.
 
 mod destination_rule;
 mod gateway;
+mod gateway_api;
+mod http_route;
 mod names;
 mod peer_authentication;
 mod service_entry;
@@ -60,12 +62,17 @@ pub(super) fn is_stored(object: &Node) -> bool {
 /// Returns why Istio's webhook refuses an object; nothing for one that it takes and for kinds that it does not look at.
 pub(super) fn refusals(group: &str, kind: &str, namespace: &str, object: &Node) -> Vec<Refusal> {
     let mut found = Refusals::default();
+    let nothing = Node { line: object.line, key_line: object.line, value: crate::mesh::node::Value::Null };
+    let spec = object.get("spec").unwrap_or(&nothing);
+    if matches!(group, "gateway.networking.k8s.io" | "gateway.networking.x-k8s.io") {
+        let version = object.get("apiVersion").and_then(Node::scalar).unwrap_or_default();
+        gateway_api::check(kind, version.ends_with("/v1alpha2"), spec, &mut found);
+        return found.0;
+    }
     if !matches!(group, "networking.istio.io" | "security.istio.io") {
         return found.0;
     }
     annotations(kind, object, &mut found);
-    let nothing = Node { line: object.line, key_line: object.line, value: crate::mesh::node::Value::Null };
-    let spec = object.get("spec").unwrap_or(&nothing);
     match kind {
         "PeerAuthentication" => peer_authentication::check(spec, &mut found),
         "DestinationRule" => destination_rule::check(spec, namespace, &mut found),
@@ -131,6 +138,49 @@ fn export_to(spec: &Node, namespace: &str, entry: bool, found: &mut Refusals) ->
         }
     }
     seen
+}
+
+/// Istio: `labels.Instance.Validate`. A key is a name, behind a DNS name and a slash at most; a value is like a name, or
+/// empty.
+fn labels(node: Option<&Node>, path: &str, found: &mut Refusals) {
+    for (key, value) in node.map(Node::entries).unwrap_or_default() {
+        let text = value.scalar().unwrap_or_default();
+        let name = match key.split_once('/') {
+            Some((prefix, name)) => names::whole(prefix).map_or("", |()| name),
+            None => key.as_str(),
+        };
+        if !names::is_qualified(name) {
+            found.add(value, format!("{path}: '{key}' is no key of a label"));
+        }
+        if !text.is_empty() && !names::is_qualified(&text) {
+            found.add(value, format!("{path}.{key}: '{text}' is no value of a label"));
+        }
+    }
+}
+
+/// A duration is a millisecond at least. Istio: `ValidateDuration`.
+fn duration(node: Option<&Node>, path: &str, found: &mut Refusals) {
+    let Some(node) = node else { return };
+    let text = node.scalar().unwrap_or_default();
+    if milliseconds(&text).is_none_or(|span| span < 1.0) {
+        found.add(node, format!("{path} '{text}' is no duration of a millisecond or more"));
+    }
+}
+
+/// Reads a duration as Go writes it, `1h30m` or `1.5s`.
+fn milliseconds(text: &str) -> Option<f64> {
+    let units = [("ns", 1e-6), ("us", 1e-3), ("ms", 1.0), ("s", 1e3), ("m", 6e4), ("h", 3.6e6)];
+    let (mut rest, mut sum) = (text, 0.0);
+    while !rest.is_empty() {
+        let digits = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
+        let (number, behind) = rest.split_at_checked(digits)?;
+        let letters = behind.find(|letter: char| !letter.is_ascii_alphabetic()).unwrap_or(behind.len());
+        let (unit, behind) = behind.split_at_checked(letters)?;
+        let (_, size) = units.iter().find(|(name, _)| *name == unit)?;
+        sum += number.parse::<f64>().ok()? * size;
+        rest = behind;
+    }
+    (!text.is_empty()).then_some(sum)
 }
 
 /// Istio: `ValidatePort`.

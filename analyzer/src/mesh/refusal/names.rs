@@ -12,6 +12,16 @@ pub(super) fn is_label(text: &str) -> bool {
     bytes.len() <= 63 && edge(bytes.first()) && edge(bytes.last()) && bytes.iter().all(|byte| inner(*byte))
 }
 
+/// Tells whether a text is like a label of a name, with underscores and dots as well: the key or value of a label.
+///
+/// Kubernetes: `IsQualifiedName`.
+pub(super) fn is_qualified(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = text.as_bytes();
+    bytes.len() <= 63 && edge(bytes.first()) && edge(bytes.last()) && bytes.iter().all(|byte| inner(*byte))
+}
+
 /// Istio: `labels.IsWildcardDNS1123Label`: a label, `*`, or a label behind `*` or `*-`.
 fn is_wildcard_label(text: &str) -> bool {
     let rest = text.strip_prefix("*-").or_else(|| text.strip_prefix('*'));

@@ -4,7 +4,12 @@ use super::*;
 
 /// The reasons for which an object with this spec is refused.
 fn refused(kind: &str, spec: &str) -> Vec<Refusal> {
-    let group = if kind == "PeerAuthentication" { "security.istio.io" } else { "networking.istio.io" };
+    let group = match kind {
+        "PeerAuthentication" => "security.istio.io",
+        "Gateway of the Gateway API" | "BackendTLSPolicy" => "gateway.networking.k8s.io",
+        _ => "networking.istio.io",
+    };
+    let kind = kind.split(' ').next().unwrap_or_default();
     let text = format!("metadata: {{name: a, namespace: shop}}\nspec: {spec}");
     refusals(group, kind, "shop", &serde_saphyr::from_str(&text).unwrap())
 }
@@ -76,6 +81,11 @@ fn destination_rules() {
         "{host: a, subsets: [{name: v1, trafficPolicy: {tls: {mode: MUTUAL}}}]}",
         &["subsets[0].trafficPolicy.tls"],
     );
+    check(
+        "{host: a, trafficPolicy: {connectionPool: {tcp: {connectTimeout: 0s}}}}",
+        &["connectTimeout '0s'"],
+    );
+    check("{host: a, trafficPolicy: {outlierDetection: {interval: 30s}}}", &[]);
     check("{host: a, exportTo: ['.', shop]}", &["twice"]);
     check("{host: a, exportTo: ['*', other]}", &["beside others"]);
     check("{host: a, exportTo: ['~']}", &["for ServiceEntries only"]);
@@ -254,7 +264,9 @@ fn virtual_services() {
     check(&with(&format!("http: [{{{route}}}]")), &[]);
     check(&with("gateways: [mesh]"), &["no http, tls or tcp"]);
     check(&with("http: [{match: [{port: 80}]}]"), &["no route, redirect"]);
-    check(&with("http: [{route: [], redirect: {uri: /}}, {delegate: {name: d}}, {directResponse: {}}]"), &[]);
+    let ends =
+        "http: [{route: [], redirect: {uri: /}}, {delegate: {name: d}}, {directResponse: {status: 200}}]";
+    check(&with(ends), &[]);
     check(&with(&format!("http: [{{{route}, redirect: {{uri: /}}}}]")), &["both route and redirect"]);
     check(&with(&format!("http: [{{{route}, delegate: {{name: d}}}}]")), &["both route and delegate"]);
     let weighted = |one: &str, other: &str| {
@@ -292,6 +304,141 @@ fn virtual_services() {
 }
 
 #[test]
+fn http_routes() {
+    let check = |text: &str, reasons: &[&str]| {
+        let route = "route: [{destination: {host: a}}]";
+        let text = text.replace("ROUTE", route);
+        check("VirtualService", &format!("{{hosts: [a.b], http: [{{{text}}}]}}"), reasons);
+    };
+    check("redirect: {uri: /}, fault: {abort: {httpStatus: 500}}", &["both fault and redirect"]);
+    check("redirect: {uri: /}, rewrite: {uri: /}", &["both rewrite and redirect"]);
+    check("directResponse: {status: 200}, ROUTE", &["both route and directResponse"]);
+    check("directResponse: {status: 200}, delegate: {name: d}", &[]);
+    check("redirect: {}", &["neither uri, authority"]);
+    check("redirect: {port: 80}", &[]);
+    check("redirect: {uri: /, redirectCode: 200, scheme: ftp}", &["no 3xx", "neither http nor https"]);
+    check("directResponse: {status: 99}", &["no HTTP status"]);
+    check("ROUTE, fault: {}", &["neither abort nor delay"]);
+    check("ROUTE, fault: {delay: {fixedDelay: 5s}, abort: {httpStatus: 700}}", &["no HTTP status"]);
+    check("ROUTE, mirror: {host: b}, mirrors: [{destination: {host: c}}]", &["both mirror and mirrors"]);
+    check("ROUTE, mirrors: [{}]", &["mirrors has no destination"]);
+    check("ROUTE, mirror: {host: '*'}", &["mirror: '*'"]);
+    check("ROUTE, rewrite: {}", &["neither uri, uriRegexRewrite"]);
+    check("ROUTE, rewrite: {uri: /, uriRegexRewrite: {match: a, rewrite: b}}", &["both uri and"]);
+    check("ROUTE, rewrite: {authority: a}, headers: {request: {set: {Host: b}}}", &["the host twice"]);
+    check("ROUTE, rewrite: {authority: a}, headers: {request: {set: {x: b}}}", &[]);
+    check("ROUTE, retries: {attempts: 3, perTryTimeout: 2s, retryOn: 5xx}", &[]);
+    check("ROUTE, retries: {attempts: 0}", &[]);
+    check("ROUTE, retries: {attempts: 0, retryOn: 5xx}", &["and not to"]);
+    check("ROUTE, retries: {attempts: -1}", &["negative"]);
+    for (timeout, refused) in [
+        ("10s", false),
+        ("1h30m", false),
+        ("1.5s", false),
+        ("1ms", false),
+        ("0s", true),
+        ("10us", true),
+        ("10", true),
+        ("", true),
+    ] {
+        let reasons = ["no duration"];
+        check(&format!("ROUTE, timeout: '{timeout}'"), if refused { &reasons } else { &[] });
+    }
+    check("ROUTE, match: [{uri: {prefix: ''}}, {uri: {regex: ''}}]", &["uri matches an empty text"]);
+    check("ROUTE, match: [{method: {prefix: ''}, headers: {'': {exact: a}}}]", &["method", "empty name"]);
+    check("ROUTE, match: [{port: 70000}]", &["match.port 70000"]);
+    check("ROUTE, match: [{sourceLabels: {'a b': c, d: 'e f'}}]", &["no key", "no value"]);
+    check(
+        "ROUTE, match: [{sourceNamespace: a_b}, {gateways: [a/b/c]}]",
+        &["sourceNamespace", "spec.gateways"],
+    );
+}
+
+#[test]
+fn labels_are_spelt_as_kubernetes_has_them() {
+    let check = |text: &str, reasons: &[&str]| {
+        check("DestinationRule", &format!("{{host: a, subsets: [{{name: v1, labels: {text}}}]}}"), reasons);
+    };
+    check("{app: a, example.com/tier_1: '', version: v1.2}", &[]);
+    check("{'a b': c}", &["no key"]);
+    check("{-a: c, 'x/y/z': c, 'a_b/c': d}", &["'-a'", "'x/y/z'", "'a_b/c'"]);
+    check("{a: 'b c', d: e-}", &["'b c'", "'e-'"]);
+    check(&format!("{{a: {}}}", "b".repeat(64)), &["no value"]);
+}
+
+#[test]
+fn listeners_of_the_gateway_api() {
+    let check = |listeners: &str, reasons: &[&str]| {
+        check("Gateway of the Gateway API", &format!("{{listeners: [{listeners}]}}"), reasons);
+    };
+    let of = |text: &str| format!("{{name: a, {text}}}");
+    check(&of("port: 80, protocol: HTTP"), &[]);
+    check("", &["listeners is empty"]);
+    check(&of("protocol: HTTP"), &["port 0 is no port"]);
+    check(&of("port: 80"), &["protocol is missing"]);
+    check("{port: 80, protocol: HTTP}", &["name is missing"]);
+    check(&of("port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: c}]}"), &[]);
+    check(
+        &of(
+            "port: 443, protocol: HTTPS, tls: {options: {gateway.istio.io/tls-terminate-mode: ISTIO_MUTUAL}}",
+        ),
+        &[],
+    );
+    check(&of("port: 443, protocol: HTTPS, tls: {}"), &["needs certificateRefs"]);
+    check(&of("port: 443, protocol: TLS, tls: {mode: Passthrough}"), &[]);
+    check(&of("port: 443, protocol: HTTPS, tls: {mode: Passthrough}"), &["HTTPS is terminated"]);
+    check(&of("port: 443, protocol: TLS, tls: {mode: SIMPLE}"), &["neither Terminate nor"]);
+    for protocol in ["HTTP", "TCP", "UDP"] {
+        check(
+            &of(&format!("port: 80, protocol: {protocol}, tls: {{mode: Passthrough}}")),
+            &["tls is not for"],
+        );
+    }
+    check(&of("port: 80, protocol: TCP, hostname: a.b"), &["hostname means nothing"]);
+    check(&of("port: 80, protocol: HTTP, hostname: '*.a.b'"), &[]);
+    check(&of("port: 80, protocol: HTTP, hostname: 'a.*.b'"), &["is no host"]);
+    let two = |other: &str| format!("{{name: a, port: 80, protocol: HTTP, hostname: a.b}}, {{{other}}}");
+    check(&two("name: a, port: 81, protocol: HTTP"), &["another listener is called"]);
+    check(&two("name: b, port: 80, protocol: HTTP, hostname: a.b"), &["this port, protocol and hostname"]);
+    check(&two("name: b, port: 80, protocol: HTTP, hostname: c.d"), &[]);
+}
+
+#[test]
+fn client_validation_of_the_gateway_api() {
+    let check = |frontend: &str, reasons: &[&str]| {
+        let listener = "{name: a, port: 80, protocol: HTTP}";
+        let spec = format!("{{listeners: [{listener}], tls: {{frontend: {frontend}}}}}");
+        check("Gateway of the Gateway API", &spec, reasons);
+    };
+    check("{default: {validation: {caCertificateRefs: [{name: c}], mode: AllowInsecureFallback}}}", &[]);
+    check("{default: {}}", &[]);
+    check("{default: {validation: {}}}", &["needs caCertificateRefs"]);
+    check("{default: {validation: {caCertificateRefs: [{name: c}], mode: Any}}}", &["'Any' is unknown"]);
+    check("{perPort: [{port: 80}, {port: 80}]}", &["a port twice"]);
+}
+
+#[test]
+fn backend_tls_policies() {
+    let check = |targets: &str, validation: &str, reasons: &[&str]| {
+        let spec = format!("{{targetRefs: [{targets}], validation: {{{validation}}}}}");
+        check("BackendTLSPolicy", &spec, reasons);
+    };
+    let (one, good) =
+        ("{group: '', kind: Service, name: a}", "hostname: a.b, wellKnownCACertificates: System");
+    check(one, good, &[]);
+    check(one, "hostname: a.b, caCertificateRefs: [{name: c}]", &[]);
+    check("", good, &["targetRefs is empty"]);
+    check(one, "wellKnownCACertificates: System", &["hostname ''"]);
+    check(one, "hostname: '*.b', wellKnownCACertificates: System", &["hostname '*.b'"]);
+    check(one, "hostname: a.b", &["takes either"]);
+    check(one, &format!("{good}, caCertificateRefs: [{{name: c}}]"), &["takes either"]);
+    let of = |section: &str| one.replace('}', &format!(", sectionName: {section}}}"));
+    check(&format!("{one}, {one}"), good, &["one target twice"]);
+    check(&format!("{}, {}", of("http"), of("http")), good, &["one target twice"]);
+    check(&format!("{}, {}", of("http"), of("grpc")), good, &[]);
+}
+
+#[test]
 fn workload_entries() {
     let check = |spec: &str, reasons: &[&str]| check("WorkloadEntry", spec, reasons);
     check("{address: 10.0.0.1, ports: {http: 80}}", &[]);
@@ -300,6 +447,7 @@ fn workload_entries() {
     check("{labels: {a: b}}", &["address is missing"]);
     check("{address: 'a b'}", &["neither an address"]);
     check("{address: 10.0.0.1, ports: {h_p: 80}}", &["no DNS label"]);
+    check("{address: 10.0.0.1, labels: {a: b/c}}", &["no value of a label"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! VirtualService: its hosts, its gateways, and its tls and tcp routes. Istio: `ValidateVirtualService`, `validateTLSRoute`,
-//! `validateTCPRoute`, `validateGatewayNames`. Matches and filters of its http routes are not looked into.
+//! `validateTCPRoute`, `validateGatewayNames`.
 
-use super::{Refusals, export_to, names};
+use super::{Refusals, export_to, http_route, labels, names, port};
 use crate::mesh::node::Node;
 use crate::policy::visibility::covers;
 
@@ -52,21 +52,24 @@ pub(super) fn check(spec: &Node, namespace: &str, found: &mut Refusals) {
         }
         for one in matches {
             sni(one, &path, &hosts, mesh, found);
+            matched(one, &path, found);
         }
         destinations(route, &path, found);
     }
     for (place, route) in list("tcp").iter().enumerate() {
-        destinations(route, &format!("spec.tcp[{place}]"), found);
+        let path = format!("spec.tcp[{place}]");
+        for one in route.get("match").map(Node::items).unwrap_or_default() {
+            matched(one, &path, found);
+        }
+        destinations(route, &path, found);
     }
     for (place, route) in list("http").iter().enumerate() {
-        let path = format!("spec.http[{place}]");
-        http(route, &path, found);
-        targets(route, &path, found);
+        http_route::check(route, &format!("spec.http[{place}]"), found);
     }
     export_to(spec, namespace, false, found);
 }
 
-fn gateway_name(node: &Node, found: &mut Refusals) {
+pub(super) fn gateway_name(node: &Node, found: &mut Refusals) {
     let text = node.scalar().unwrap_or_default();
     match text.split_once('/') {
         None => found.check(node, names::whole(&text)),
@@ -101,22 +104,6 @@ fn is_for_cluster(host: &str) -> bool {
     host.starts_with("outbound_")
 }
 
-/// A request has one end: a destination, a redirect, an answer made up, or another VirtualService.
-///
-/// Istio: `validateHTTPRoute`, `validateRootHTTPRoute`.
-fn http(route: &Node, path: &str, found: &mut Refusals) {
-    let ends = ["route", "redirect", "directResponse", "delegate"];
-    let mut own = ends.into_iter().filter(|field| match route.get(field) {
-        Some(node) if *field == "route" => !node.items().is_empty(),
-        node => node.is_some(),
-    });
-    match (own.next(), own.next()) {
-        (None, _) => found.add(route, format!("{path} has no route, redirect, directResponse or delegate")),
-        (Some(one), Some(other)) => found.add(route, format!("{path} has both {one} and {other}")),
-        (Some(_), None) => {}
-    }
-}
-
 fn destinations(route: &Node, path: &str, found: &mut Refusals) {
     if route.get("route").is_none_or(|route| route.items().is_empty()) {
         found.add(route, format!("{path}.route is empty"));
@@ -124,8 +111,8 @@ fn destinations(route: &Node, path: &str, found: &mut Refusals) {
     targets(route, path, found);
 }
 
-/// Istio: `validateRouteDestinations`, `validateDestination`, `validateWeight`.
-fn targets(route: &Node, path: &str, found: &mut Refusals) {
+/// Istio: `validateRouteDestinations`, `validateWeight`.
+pub(super) fn targets(route: &Node, path: &str, found: &mut Refusals) {
     let entries = route.get("route").map(Node::items).unwrap_or_default();
     let weight = |entry: &Node| entry.get("weight").and_then(Node::number).unwrap_or(0);
     if let Some(entry) = entries.iter().find(|entry| weight(entry) < 0) {
@@ -134,20 +121,38 @@ fn targets(route: &Node, path: &str, found: &mut Refusals) {
         found.add(route, format!("{path}.route has several destinations and no weight"));
     }
     for entry in entries {
-        let Some(to) = entry.get("destination") else {
-            found.add(entry, format!("{path}.route has no destination"));
-            continue;
-        };
-        match to.get("host").and_then(Node::scalar).unwrap_or_default().as_str() {
-            "*" => found.add(to, format!("{path}.route: '*' is no destination")),
-            host => found.check(to, names::wildcard(host)),
+        match entry.get("destination") {
+            Some(to) => destination(to, &format!("{path}.route"), found),
+            None => found.add(entry, format!("{path}.route has no destination")),
         }
-        if let Some(subset) = super::text(to, "subset").filter(|subset| !names::is_label(subset)) {
-            found.add(to, format!("{path}.route: the subset '{subset}' is no DNS label"));
-        }
-        if let Some(own) = to.get("port") {
-            super::port(own.get("number"), own, &format!("{path}.route: the destination's port"), found);
-        }
+    }
+}
+
+/// Istio: `validateDestination`.
+pub(super) fn destination(to: &Node, path: &str, found: &mut Refusals) {
+    match to.get("host").and_then(Node::scalar).unwrap_or_default().as_str() {
+        "*" => found.add(to, format!("{path}: '*' is no destination")),
+        host => found.check(to, names::wildcard(host)),
+    }
+    if let Some(subset) = super::text(to, "subset").filter(|subset| !names::is_label(subset)) {
+        found.add(to, format!("{path}: the subset '{subset}' is no DNS label"));
+    }
+    if let Some(own) = to.get("port") {
+        port(own.get("number"), own, &format!("{path}: the destination's port"), found);
+    }
+}
+
+/// What the matches of tls and tcp routes have in common. Istio: `validateTLSMatch`, `validateTCPMatch`.
+fn matched(one: &Node, path: &str, found: &mut Refusals) {
+    for subnet in one.get("destinationSubnets").map(Node::items).unwrap_or_default() {
+        found.check(subnet, names::subnet(&subnet.scalar().unwrap_or_default()));
+    }
+    if let Some(number) = one.get("port").filter(|number| number.number() != Some(0)) {
+        port(Some(number), number, &format!("{path}.match.port"), found);
+    }
+    labels(one.get("sourceLabels"), &format!("{path}.match.sourceLabels"), found);
+    for gateway in one.get("gateways").map(Node::items).unwrap_or_default() {
+        gateway_name(gateway, found);
     }
 }
 

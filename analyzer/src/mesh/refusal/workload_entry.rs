@@ -1,6 +1,6 @@
 //! WorkloadEntry, also as the endpoint of a ServiceEntry. Istio: `ValidateWorkloadEntry`, `validateWorkloadEntry`.
 
-use super::{Refusals, names, port, text};
+use super::{Refusals, labels, names, port, text};
 use crate::mesh::node::Node;
 
 pub(super) fn check(spec: &Node, found: &mut Refusals) {
@@ -34,6 +34,7 @@ pub(super) fn endpoint(
         let wanted = if by_name { "neither an address nor a host's name" } else { "no address" };
         found.add(node, format!("{path}.address '{address}' is {wanted}"));
     }
+    labels(node.get("labels"), &format!("{path}.labels"), found);
     for (name, number) in own {
         if ports.is_some_and(|ports| !ports.contains(name)) {
             found.add(number, format!("{path}.ports: the ServiceEntry has no port '{name}'"));
