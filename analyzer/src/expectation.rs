@@ -134,7 +134,8 @@ fn behind_virtual_address(
                 // Which one the connection ends at is not known here: only what every one of them accepts is declared.
                 answer.allowed.retain(|class| other.allowed.contains(class));
                 answer.istio_mtls = weaker(answer.istio_mtls, other.istio_mtls);
-                if other.mode != answer.mode {
+                // Of one mode that several policies set, the first one's is named.
+                if other.mode.value != answer.mode.value {
                     answer.mode = Decided::default(None);
                 }
             }

@@ -198,3 +198,28 @@ fn one_workload_has_no_proxy_and_two_have_none() {
     let open = message("PA08", &[&server, &own]).unwrap_or_default();
     assert!(open.contains("web/server takes plaintext"), "{open}");
 }
+
+#[test]
+fn pods_of_one_workload_that_differ_are_all_asked() {
+    let rule = |tls: &str| {
+        spec("DestinationRule", "own", "web", &format!("host: server, trafficPolicy: {{tls: {tls}}}"))
+    };
+    let other = |metadata: &str| {
+        let labels = "labels: {app: server, security.istio.io/tlsMode: istio";
+        server(2)
+            .replace("labels: {app: server, security.istio.io/tlsMode: istio", &format!("{metadata}{labels}"))
+    };
+    let excluded = other("annotations: {traffic.sidecar.istio.io/excludeInboundPorts: '8080'}, ");
+    found("XC07", &[&client(), &server(1), &excluded, &service(HTTP)], true);
+    found("XC07", &[&client(), &server(1), &other(""), &service(HTTP)], false);
+    // A port that the proxy does not take is nothing that a client's TLS breaks at.
+    found("XC03", &[&client(), &excluded, &service(HTTP), &rule("{mode: SIMPLE}")], false);
+    let first = excluded.replace("server-2", "server-0").replace("10.0.1.2", "10.0.1.0");
+    found("XC03", &[&client(), &first, &server(1), &service(HTTP), &rule("{mode: SIMPLE}")], true);
+    let new = server(2).replace("{app: server, ", "{app: server, version: v2, ");
+    let selector = "selector: {matchLabels: {version: v2}}, mtls: {mode: STRICT}";
+    let policy = spec("PeerAuthentication", "own", "web", selector);
+    let (client, old, served, plain) = (client(), server(1), service(HTTP), rule("{mode: DISABLE}"));
+    found("XC01", &[&client, &old, &new, &served, &policy, &plain], true);
+    found("XC01", &[&client, &old, &served, &policy, &plain], false);
+}

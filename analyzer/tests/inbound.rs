@@ -287,3 +287,21 @@ spec: {{egress: {egress}, outboundTrafficPolicy: {{mode: ALLOW_ANY}}}}
     ask("[]", &json!({"client_tls": "ISTIO_MUTUAL"}));
     ask("[{hosts: ['other/*']}]", &json!({"client_tls": null}));
 }
+
+#[test]
+fn a_mode_that_several_policies_set_behind_one_address_is_still_that_mode() {
+    let other = server("").replace("server-0", "server-1").replace("10.0.0.2", "10.0.0.3");
+    let other = other.replace("{app: server, ", "{app: server, version: v2, ");
+    let documents = |mode: &str| {
+        let own =
+            policy("own", &format!("selector: {{matchLabels: {{version: v2}}}}, mtls: {{mode: {mode}}}"));
+        let parts =
+            [client(SIDECAR), server(""), other.clone(), service("{port: 80, targetPort: 8080, name: http}")];
+        parts.into_iter().chain([policy("all", "mtls: {mode: STRICT}"), own]).collect::<Vec<_>>()
+    };
+    for (mode, expected) in [("STRICT", json!("STRICT")), ("DISABLE", json!(null))] {
+        let documents = documents(mode);
+        let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
+        check(&documents, "10.96.0.2:80", &json!({"server_mode": expected}));
+    }
+}

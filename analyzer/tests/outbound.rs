@@ -81,3 +81,74 @@ fn a_matching_host_ends_the_search_even_where_its_rule_is_for_other_workloads() 
     let other = exact("other");
     check(&[CLIENT, ENTRY, &other, &wildcard], to, sni, None, "default", &[Tls, Mtls]);
 }
+
+/// A Service of two ports before two sidecars, of which one has the port `extra` alone, and one has no label of Istio's.
+const SERVERS: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: store, namespace: data}
+spec:
+  clusterIP: 10.96.0.9
+  selector: {app: store}
+  ports: [{port: 90, targetPort: extra, name: tcp}, {port: 80, targetPort: 8080, name: http}, {port: 70, targetPort: 7070, name: any}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: store-0, namespace: data, labels: {app: store, version: v1, security.istio.io/tlsMode: istio}}
+spec: {containers: [{name: app, ports: [{name: extra, containerPort: 9090}, {containerPort: 8080}]}, {name: istio-proxy, args: [proxy, sidecar]}]}
+status: {podIP: 10.0.0.2}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: store-1, namespace: data, labels: {app: store}}
+spec: {containers: [{name: app, ports: [{containerPort: 8080}]}]}
+status: {podIP: 10.0.0.3}
+";
+
+#[test]
+fn endpoints_that_do_not_serve_a_port_say_nothing_of_it() {
+    use Class::{Mtls, Plaintext};
+    let documents = [CLIENT, SERVERS];
+    check(&documents, "10.96.0.9:90", None, Some("ISTIO_MUTUAL"), "auto-mtls", &[Mtls]);
+    check(&documents, "10.96.0.9:80", None, Some("DISABLE"), "auto-mtls", &[Plaintext]);
+}
+
+#[test]
+fn a_route_leads_to_a_subset_only_at_ports_of_its_kind() {
+    use Class::{Mtls, Tls};
+    let rule = "
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: store, namespace: web}
+spec:
+  host: store.data.svc.cluster.local
+  subsets: [{name: v1, labels: {version: v1}, trafficPolicy: {tls: {mode: SIMPLE}}}]
+";
+    let route = |kind: &str| {
+        format!(
+            "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: store, namespace: web}}
+spec:
+  hosts: [store.data.svc.cluster.local]
+  {kind}: [{{route: [{{destination: {{host: store.data.svc.cluster.local, subset: v1}}}}]}}]
+"
+        )
+    };
+    let (http, tcp) = (route("http"), route("tcp"));
+    let simple = |routes: &str, to: &str| {
+        let from = "DestinationRule/web/store";
+        check(&[CLIENT, SERVERS, rule, routes], to, None, Some("SIMPLE"), from, &[Tls]);
+    };
+    let automatic = |routes: &str, to: &str| {
+        check(&[CLIENT, SERVERS, rule, routes], to, None, Some("ISTIO_MUTUAL"), "auto-mtls", &[Mtls]);
+    };
+    automatic(&http, "10.0.0.2:9090");
+    simple(&tcp, "10.0.0.2:9090");
+    simple(&http, "10.0.0.2:8080");
+    automatic(&tcp, "10.0.0.2:8080");
+    // At an undeclared port the application's bytes tell which route is taken.
+    simple(&http, "10.0.0.2:7070");
+    simple(&tcp, "10.0.0.2:7070");
+}

@@ -85,9 +85,10 @@ pub fn decide(
         );
         return AutoMtls::Mutual;
     }
+    let mut endpoints =
+        behind.host.endpoints.iter().filter(|endpoint| endpoint.ports.contains_key(&behind.port.number));
     if is_dialled(mesh, behind) || circumstances.passthrough {
-        let mut endpoints =
-            behind.host.endpoints.iter().filter(|endpoint| endpoint.ports.contains_key(&behind.port.number));
+        let mut endpoints = endpoints.clone();
         let first = endpoints.next();
         let all = first.is_some_and(|first| first.tls_mode_istio)
             && endpoints.all(|endpoint| endpoint.tls_mode_istio);
@@ -114,10 +115,10 @@ pub fn decide(
     }
     let Some(endpoint) = behind.endpoint else {
         // A virtual address: the endpoints together tell.
-        let mut answers = behind.host.endpoints.iter().map(|endpoint| {
-            takes(mesh, client, &Behind { endpoint: Some(endpoint), ..*behind }, circumstances)
-        });
-        let all = !behind.host.endpoints.is_empty() && answers.all(|answer| answer.is_ok());
+        let accepts = |endpoint| {
+            takes(mesh, client, &Behind { endpoint: Some(endpoint), ..*behind }, circumstances).is_ok()
+        };
+        let all = endpoints.next().is_some_and(accepts) && endpoints.all(accepts);
         trace.cite(
             RULE,
             declaration,

@@ -4,6 +4,7 @@ use flow::Class;
 
 use crate::mesh::meta::selects;
 use crate::mesh::pod::Pod;
+use crate::mesh::service::Protocol;
 use crate::mesh::virtual_service::{Route, RouteKind, VirtualService};
 use crate::mesh::{Behind, Mesh};
 use crate::policy::destination_rule::Acting;
@@ -34,12 +35,15 @@ pub(super) fn subset(
     };
     let for_host = mesh.routes_for(&behind.host.host).rev().filter(known);
     let for_host = for_host.filter(|service| !gateway && nearest(service).is_some());
-    if let Some(service) = for_host.max_by_key(|service| nearest(service)) {
+    let own = for_host.max_by_key(|service| nearest(service));
+    if let Some(service) = own {
         services = vec![service];
     }
     let mut subsets = services
         .iter()
         .flat_map(|service| leading(mesh, pod, behind, service))
+        // The port of another host, whose routes lead here, may be of another protocol.
+        .filter(|(_, route)| own.is_none() || acts_on(route.kind, behind.port.protocol))
         .flat_map(|(service, route)| route.destinations.iter().map(move |to| (service, to)))
         .filter(|(service, to)| full(mesh, &to.host, service) == behind.host.host)
         .filter(|(_, to)| to.port.is_none_or(|port| port == behind.port.number))
@@ -53,6 +57,17 @@ pub(super) fn subset(
         });
     let first = subsets.next()??;
     subsets.all(|subset| subset.as_deref() == Some(&first)).then_some(first)
+}
+
+/// Tells whether a sidecar takes routes of a kind for a port of a protocol. At an undeclared one the application's bytes decide.
+///
+/// Istio: `listener.go`, `buildSidecarOutboundListeners`; `tls.go`, `buildSidecarOutboundTCPTLSFilterChainOpts`.
+const fn acts_on(kind: RouteKind, protocol: Protocol) -> bool {
+    match kind {
+        RouteKind::Http => protocol.is_http() || matches!(protocol, Protocol::Unsupported),
+        RouteKind::Tls => protocol.is_tls(),
+        RouteKind::Tcp => !protocol.is_http(),
+    }
 }
 
 /// Returns what the application's connections to other hosts may be that routes bring to a gateway: requests in plaintext by http

@@ -15,7 +15,7 @@ use crate::mesh::virtual_service::{Source, VirtualService};
 use crate::mesh::{HostPort, HostService, Mesh};
 use crate::policy::destination_rule::full_host;
 use crate::policy::inbound::InboundKind;
-use crate::policy::interception::NEVER_INTERCEPTED;
+use crate::policy::interception::{self, NEVER_INTERCEPTED};
 use crate::policy::outbound::OutboundKind;
 use crate::policy::visibility::{full_name, sidecar_for, visible};
 use crate::report::{ClientTls, IstioMtls, PartyKind, ServerMode};
@@ -88,6 +88,7 @@ pub fn touching(expectation: &Expectation) -> Vec<&'static str> {
 /// stand behind one of them, so that the number of meetings grows with the hosts and not with hosts times namespaces.
 pub(crate) fn meetings<'a>(mesh: &'a Mesh, apart: &[BTreeSet<&'a str>]) -> Vec<Meeting<'a>> {
     let kinds = kinds(mesh);
+    let told = told_apart(mesh);
     let known: Vec<Option<HashSet<usize>>> = kinds.iter().map(|kind| known(mesh, kind)).collect();
     let mut found = Vec::new();
     for (place, host) in mesh.hosts.iter().enumerate() {
@@ -113,7 +114,11 @@ pub(crate) fn meetings<'a>(mesh: &'a Mesh, apart: &[BTreeSet<&'a str>]) -> Vec<M
                 let server = mesh.pod_of(endpoint);
                 let is_gateway =
                     server.is_some_and(|pod| matches!(pod.proxy, PartyKind::Gateway | PartyKind::Waypoint));
-                let kind = server.map(|pod| (&pod.workload, pod.proxy.name(), pod.tls_mode_istio()));
+                let kind = server
+                    .map(|pod| (&pod.workload, pod.proxy.name(), interception::inbound(pod, wire).is_ok()));
+                let labels: Vec<_> =
+                    endpoint.labels.iter().filter(|(key, _)| told.contains(key.as_str())).collect();
+                let kind = (kind, labels, endpoint.tls_mode_istio);
                 if is_gateway || NEVER_INTERCEPTED.contains(&wire) || !seen.insert((port.number, wire, kind))
                 {
                     continue;
@@ -167,6 +172,14 @@ pub(crate) fn deciding_block<'a>(mesh: &'a Mesh, expectation: &Expectation) -> O
         ["destination-rule.mode", "destination-rule.credential-name", "destination-rule.without-certificate"];
     let mode = expectation.because.iter().rfind(|citation| DECIDE.contains(&&*citation.rule))?;
     block_at(mesh, &mode.resource, mode.field.as_deref()?)
+}
+
+/// The labels that something picks servers by: the pods of one workload may differ in them, as while a new version is rolled out.
+fn told_apart(mesh: &Mesh) -> BTreeSet<&str> {
+    let policies = mesh.peer_authentications.iter().map(|policy| &policy.selector);
+    let rules = mesh.destination_rules.iter().flat_map(|rule| &rule.subsets).map(|subset| &subset.labels);
+    let sidecars = mesh.sidecars.iter().filter_map(|sidecar| sidecar.selector.as_ref());
+    policies.chain(rules).chain(sidecars).flat_map(BTreeMap::keys).map(String::as_str).collect()
 }
 
 /// A pod that opens connections, and the address that it does so from.
