@@ -223,3 +223,32 @@ fn pods_of_one_workload_that_differ_are_all_asked() {
     found("XC01", &[&client, &old, &new, &served, &policy, &plain], true);
     found("XC01", &[&client, &old, &served, &policy, &plain], false);
 }
+
+#[test]
+fn tls_is_refused_by_what_the_proxy_takes_the_port_for() {
+    let rule = spec("DestinationRule", "own", "web", "host: server, trafficPolicy: {tls: {mode: SIMPLE}}");
+    let other = |name: &str, created: &str| {
+        let ports = format!(
+            "clusterIP: 10.96.0.3, selector: {{app: server}}, ports: [{{name: {name}, port: 80, targetPort: 8080}}]"
+        );
+        object("Service", "other", "web", created, &format!("spec: {{{ports}}}"))
+    };
+    let newer = |ports: &str| {
+        service(ports).replace(
+            "name: server, namespace: web",
+            "name: server, namespace: web, creationTimestamp: '2026-02-01T00:00:00Z'",
+        )
+    };
+    let tcp = "{name: tcp, port: 80, targetPort: 8080}";
+    found("XC03", &[&client(), &server(1), &newer(HTTP), &other("tcp", CREATED), &rule], false);
+    found("XC03", &[&client(), &server(1), &newer(tcp), &other("http", CREATED), &rule], true);
+    let ingress = |protocol: &str| {
+        let port = format!("{{number: 8080, name: in, protocol: {protocol}}}");
+        let text = format!(
+            "workloadSelector: {{labels: {{app: server}}}}, ingress: [{{port: {port}, defaultEndpoint: '127.0.0.1:8080'}}]"
+        );
+        spec("Sidecar", "own", "web", &text)
+    };
+    found("XC03", &[&client(), &server(1), &service(HTTP), &ingress("TCP"), &rule], false);
+    found("XC03", &[&client(), &server(1), &service(tcp), &ingress("HTTP"), &rule], true);
+}

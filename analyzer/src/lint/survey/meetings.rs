@@ -10,7 +10,6 @@ use crate::lint::survey::hosts::Hosts;
 use crate::lint::{Problem, names};
 use crate::mesh::meta::Meta;
 use crate::mesh::pod::Pod;
-use crate::mesh::service::Protocol;
 use crate::mesh::virtual_service::{Source, VirtualService};
 use crate::mesh::{HostPort, HostService, Mesh};
 use crate::policy::destination_rule::full_host;
@@ -19,7 +18,7 @@ use crate::policy::interception::{self, NEVER_INTERCEPTED};
 use crate::policy::outbound::OutboundKind;
 use crate::policy::visibility::{full_name, sidecar_for, visible};
 use crate::report::{ClientTls, IstioMtls, PartyKind, ServerMode};
-use flow::Endpoint;
+use flow::{Class, Endpoint};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
@@ -41,7 +40,8 @@ pub fn touching(expectation: &Expectation) -> Vec<&'static str> {
     let expected = &expectation.expected;
     let no_tls = matches!(expected.client_tls, None | Some(ClientTls::Disable));
     let by_rule = expectation.client == OutboundKind::Rule;
-    let http = expectation.protocol.is_some_and(Protocol::is_http);
+    // What the port is declared as to clients may be another thing than what its proxy takes it for.
+    let refuses_tls = !expected.allowed.contains(&Class::Tls);
     let strict = expected.server_mode == Some(ServerMode::Strict);
     let enforced = matches!(expected.server_mode, Some(ServerMode::Strict | ServerMode::Permissive));
     let mut ids = Vec::new();
@@ -74,8 +74,10 @@ pub fn touching(expectation: &Expectation) -> Vec<&'static str> {
         ids.push("XC07");
     }
     match expected.client_tls {
-        Some(ClientTls::Simple) if expected.server_mode.is_some() && (http || strict) => ids.push("XC03"),
-        Some(ClientTls::Mutual) if expected.server_mode.is_some() && http && !strict => ids.push("XC03"),
+        Some(ClientTls::Simple) if expected.server_mode.is_some() && refuses_tls => ids.push("XC03"),
+        Some(ClientTls::Mutual) if expected.server_mode.is_some() && refuses_tls && !strict => {
+            ids.push("XC03");
+        }
         Some(ClientTls::Disable) if by_rule && enforced => ids.push("DR12"),
         Some(ClientTls::Simple | ClientTls::Mutual | ClientTls::Disable | ClientTls::IstioMutual) | None => {}
     }
