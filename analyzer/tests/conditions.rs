@@ -252,3 +252,20 @@ fn tls_is_refused_by_what_the_proxy_takes_the_port_for() {
     found("XC03", &[&client(), &server(1), &service(HTTP), &ingress("TCP"), &rule], false);
     found("XC03", &[&client(), &server(1), &service(tcp), &ingress("HTTP"), &rule], true);
 }
+
+#[test]
+fn findings_name_the_same_pod_whatever_the_order_of_the_documents() {
+    let labels = "labels: {app: server, security.istio.io/tlsMode: ";
+    let first = server(1)
+        .replace("labels: {app: server, security.istio.io/tlsMode: istio", &format!("{labels}disabled"));
+    let second = first.replace("server-1", "server-2").replace("10.0.1.1", "10.0.1.2");
+    let named = |documents: &[&str]| {
+        lint(&load(documents))
+            .into_iter()
+            .filter(|finding| finding.id == "AM02")
+            .map(|finding| finding.resource)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(named(&[&first, &second]), ["Pod/web/server-1"]);
+    assert_eq!(named(&[&second, &first]), ["Pod/web/server-1"]);
+}

@@ -148,6 +148,10 @@ impl Mesh {
             Arc::new(Rejections { findings, accepting: Self::of(accepting) })
         });
         let config = resources.config.map(|config| *config).unwrap_or_default();
+        // What is said of one pod for all of its kind names the same one, whatever order they come in.
+        resources
+            .pods
+            .sort_by(|a, b| (&a.meta.namespace, &a.meta.name).cmp(&(&b.meta.namespace, &b.meta.name)));
         let mut mesh = Self {
             namespaces: resources
                 .namespaces
