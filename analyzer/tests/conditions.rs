@@ -269,3 +269,11 @@ fn findings_name_the_same_pod_whatever_the_order_of_the_documents() {
     assert_eq!(named(&[&first, &second]), ["Pod/web/server-1"]);
     assert_eq!(named(&[&second, &first]), ["Pod/web/server-1"]);
 }
+
+#[test]
+fn a_mode_for_ambient_pods_without_declared_ports_is_ignored_all_the_same() {
+    for (mode, ignored) in [("DISABLE", true), ("PERMISSIVE", false)] {
+        let policy = spec("PeerAuthentication", "own", "web", &format!("mtls: {{mode: {mode}}}"));
+        found("AB01", &[&ambient(), &policy], ignored);
+    }
+}

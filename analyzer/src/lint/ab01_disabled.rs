@@ -1,9 +1,12 @@
 //! AB01: DISABLE over workloads of ztunnel, which takes it for PERMISSIVE.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 #[cfg(test)]
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
-use crate::lint::survey::peer_authentications::{by_policy, under};
+use crate::lint::survey::meetings::workload;
+use crate::lint::survey::peer_authentications::{by_policy, modes};
 use crate::lint::{Problem, Rule};
 use crate::mesh::Mesh;
 use crate::mesh::peer_authentication::PeerAuthentication;
@@ -32,7 +35,11 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
     if survey.ambient.is_empty() {
         return Vec::new();
     }
-    let found = under(mesh, ServerMode::Disable, |pod, _| pod.proxy == PartyKind::Ambient);
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let disabled = modes(mesh, &[PartyKind::Ambient]).filter(|(_, mode)| mode.value == ServerMode::Disable);
+    for (pod, mode) in disabled {
+        found.entry(mode.from).or_default().insert(workload(pod));
+    }
     by_policy(mesh, found, |policy, pods| {
         let honoured = if inherits_strict(mesh, policy) {
             "under a STRICT parent the port stays STRICT"

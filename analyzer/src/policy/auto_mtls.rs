@@ -166,15 +166,16 @@ pub fn keeps_destination(mesh: &Mesh, client: &Pod, behind: &Behind<'_>) -> bool
 
 fn takes(mesh: &Mesh, client: &Pod, behind: &Behind<'_>, circumstances: Circumstances) -> Result<(), String> {
     let Some(endpoint) = behind.endpoint else { return Err("no endpoint".to_owned()) };
-    match circumstances.endpoint_mode {
-        Some(ClientTls::IstioMutual) => return Ok(()),
+    // The rule's own ISTIO_MUTUAL spares asking for policies, not for the label.
+    let by_rule = match circumstances.endpoint_mode {
+        Some(ClientTls::IstioMutual) => true,
         Some(mode) => return Err(format!("the rule's tls block above the port's entry says {mode}")),
-        None => {}
-    }
+        None => false,
+    };
     if !endpoint.tls_mode_istio {
         return Err("the endpoint has no label security.istio.io/tlsMode=istio".to_owned());
     }
-    if !mesh.control_plane.version.asks_workload_policies() {
+    if by_rule || !mesh.control_plane.version.asks_workload_policies() {
         return Ok(());
     }
     let wire = endpoint.ports.get(&behind.port.number).copied().unwrap_or(behind.port.target);

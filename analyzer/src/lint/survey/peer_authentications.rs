@@ -1,7 +1,6 @@
 //! Modes in force at workloads, and the policies that set them.
 
 use crate::lint::survey::injection::labelled;
-use crate::lint::survey::meetings::workload;
 use crate::lint::{Problem, names};
 use crate::mesh::meta::{Labels, selects};
 use crate::mesh::peer_authentication::PeerAuthentication;
@@ -91,24 +90,6 @@ pub(crate) fn by_policy(
     say: impl Fn(&PeerAuthentication, &str) -> Problem,
 ) -> Vec<Problem> {
     found.into_iter().filter_map(|(from, pods)| Some(say(policy_of(mesh, &from)?, &names(pods)))).collect()
-}
-
-/// Workloads with a port under this mode, by the policy that sets it.
-pub(crate) fn under(
-    mesh: &Mesh,
-    mode: ServerMode,
-    asked: impl Fn(&Pod, u16) -> bool,
-) -> BTreeMap<String, BTreeSet<String>> {
-    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for pod in mesh.pods.iter().filter(|pod| !pod.ended) {
-        for port in container_ports(mesh, pod).into_iter().filter(|port| asked(pod, *port)) {
-            let decided = effective(mesh, &pod.meta.namespace, &pod.meta.labels, port, &mut Trace::unheard());
-            if decided.value == mode {
-                found.entry(decided.from).or_default().insert(workload(pod));
-            }
-        }
-    }
-    found
 }
 
 /// The pods that a policy's selector chooses, but for those that have ended; none where it has no effect.
