@@ -108,7 +108,7 @@ fn behind_virtual_address(
     trace: &mut Trace,
 ) -> Inbound {
     let Some(first) = behind.first() else { return inbound::outside(None, trace) };
-    if first.is_elsewhere(to.ip, to.port, sni) {
+    if first.is_elsewhere(mesh, to.ip, to.port, sni) {
         return inbound::of_another_network(trace);
     }
     if let Some(endpoint) = first.endpoint {

@@ -91,6 +91,22 @@ fn an_istio_sni_tells_what_is_meant_behind_another_network_s_gateway() {
     check(&documents, "192.0.2.9:15443", None, &unknown);
     let other = Some("outbound_.80_._.other.web.svc.cluster.local");
     check(&documents, "192.0.2.9:15443", other, &unknown);
+    // Unless MeshNetworks names a gateway there.
+    let networks = "
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data:
+  mesh: ''
+  meshNetworks: |
+    networks:
+      far: {endpoints: [{fromCidr: 192.168.0.0/16}], gateways: [{address: 192.0.2.9, port: 443}]}
+      near: {gateways: [{registryServiceName: ew.web.svc.cluster.local, port: 443}, {address: ew.example.com, port: 443}]}
+";
+    let named = [&*client, &*server, &*service, networks];
+    check(&named, "192.0.2.9:443", sni, &auto);
+    check(&named, "192.0.2.8:443", sni, &unknown);
+    check(&named, "192.0.2.9:443", None, &unknown);
     // Where auto mTLS is off for the host, no endpoint of another network is known.
     let plain = json!({"client_tls": "DISABLE", "client_tls_from": "auto-mtls", "conflict": true});
     check(&[&client, &server, &service, &off], "192.0.2.9:15443", sni, &plain);

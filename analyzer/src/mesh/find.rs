@@ -1,6 +1,6 @@
 //! The lookups that judging takes.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::mesh::Mesh;
 use crate::mesh::destination_rule::DestinationRule;
@@ -343,7 +343,7 @@ impl Mesh {
             return if unknown { self.capturing(port) } else { behind };
         };
         if let Some((service_port, _, host)) = istio_sni(sni) {
-            let elsewhere = unknown && port == EAST_WEST;
+            let elsewhere = unknown && self.is_east_west(ip, port);
             let is_gateway = |pod: &Pod| pod.proxy == PartyKind::Gateway;
             // A gateway may be dialled by its Service's own address.
             let of_gateways = |found: &Behind<'_>| {
@@ -365,6 +365,13 @@ impl Mesh {
         let entries = self.hosts_covering(sni).filter(|found| matches!(found.owner, Owner::Entry(_)));
         let named = ports_of(entries, |found| found.number == port || found.target == port);
         if named.is_empty() { self.capturing(port) } else { named }
+    }
+
+    /// Tells whether this is the place of another network's gateway, where nothing declares it: the port of such gateways, or what
+    /// MeshNetworks names.
+    #[must_use]
+    pub fn is_east_west(&self, ip: IpAddr, port: u16) -> bool {
+        port == EAST_WEST || self.config.network_gateways.contains(&SocketAddr::new(ip, port))
     }
 
     /// Returns the TCP entries that take every connection to a port, whatever its address: those without addresses.

@@ -12,7 +12,7 @@ use crate::mesh::meta::Labels;
 use crate::mesh::pod::Pod;
 use crate::mesh::service::{EndpointSlice, Protocol, Service, ServicePort, TargetPort};
 use crate::mesh::service_entry::{EntryPort, Resolution, ServiceEntry, WorkloadEntry};
-use crate::policy::outbound::{EAST_WEST, istio_sni};
+use crate::policy::outbound::istio_sni;
 
 /// What a host of the mesh was declared by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,13 +104,13 @@ impl Behind<'_> {
         if self.endpoint.is_some() { u8::MAX } else { bits.unwrap_or_default() }
     }
 
-    /// Tells whether the destination is the east-west gateway of a network that nothing here declares: the port of such gateways at
-    /// an address that the host does not have, and an SNI of Istio's own, which only names the host.
+    /// Tells whether the destination is the east-west gateway of a network that nothing here declares: the place of such a gateway
+    /// ([`Mesh::is_east_west`]), an address that the host does not have, and an SNI of Istio's own, which only names the host.
     ///
     /// Rule `client.other-network`. Istio: `pilot/pkg/xds/endpoints/ep_filters.go`, `EndpointsByNetworkFilter`.
     #[must_use]
-    pub fn is_elsewhere(&self, ip: IpAddr, port: u16, sni: Option<&str>) -> bool {
-        port == EAST_WEST
+    pub fn is_elsewhere(&self, mesh: &Mesh, ip: IpAddr, port: u16, sni: Option<&str>) -> bool {
+        mesh.is_east_west(ip, port)
             && self.endpoint.is_none()
             && !self.host.addresses.iter().any(|range| range.contains(&ip))
             && sni.and_then(istio_sni).is_some_and(|(_, _, host)| host == self.host.host)

@@ -552,6 +552,10 @@ impl Resources {
                 if config.root_namespace.is_empty() {
                     config.root_namespace = meta.namespace.to_string();
                 }
+                let networks = node.at(&["data", "meshNetworks"]).and_then(Node::text).map(parse);
+                if let Some(Ok(networks)) = networks {
+                    config.network_gateways = MeshConfig::gateways_of(&networks);
+                }
                 let source = Some(Arc::new(node.json()));
                 config.meta = Some(Meta { source, ..meta.clone() });
                 self.revisions.configured(&meta.name);

@@ -1,6 +1,8 @@
 //! MeshConfig: the `istio` ConfigMap, or what an operator is told to make it of.
 
-use crate::mesh::meta::{Meta, texts};
+use std::net::{IpAddr, SocketAddr};
+
+use crate::mesh::meta::{Meta, port, texts};
 use crate::mesh::network_policy::Selector;
 use crate::mesh::node::{Node, Value};
 
@@ -37,6 +39,8 @@ pub struct MeshConfig {
     pub tls_cipher_suites: Vec<String>,
     /// Which namespaces istiod takes, by their labels: one of these selects them. Empty for all.
     pub discovery_selectors: Vec<Selector>,
+    /// Gateways of networks by the addresses and ports that MeshNetworks names.
+    pub network_gateways: Vec<SocketAddr>,
     /// Default visibility of Services.
     pub service_export_to: Vec<String>,
     /// Default visibility of VirtualServices.
@@ -69,6 +73,7 @@ impl Default for MeshConfig {
             tls_min_version: None,
             tls_cipher_suites: Vec::new(),
             discovery_selectors: Vec::new(),
+            network_gateways: Vec::new(),
             service_export_to: Vec::new(),
             virtual_service_export_to: Vec::new(),
             destination_rule_export_to: Vec::new(),
@@ -104,6 +109,20 @@ impl MeshConfig {
         config.path = found.map_or("spec", |(_, path)| path);
         config.meta = Some(meta);
         Some(config)
+    }
+
+    /// Reads the gateways that MeshNetworks names by address; those that it names by their Service are known by that.
+    ///
+    /// Source: MeshNetworks, `networks[].gateways[]`.
+    pub(crate) fn gateways_of(networks: &Node) -> Vec<SocketAddr> {
+        let all = networks.get("networks").map(Node::entries).unwrap_or_default();
+        let gateways = all.iter().filter_map(|(_, network)| network.get("gateways")).flat_map(Node::items);
+        gateways
+            .filter_map(|gateway| {
+                let ip: IpAddr = gateway.get("address").and_then(Node::scalar)?.parse().ok()?;
+                Some(SocketAddr::new(ip, port(gateway.get("port"))?))
+            })
+            .collect()
     }
 
     /// Tells whether it takes the place of another one: the ConfigMap of the default revision comes before any other, and every
@@ -166,6 +185,7 @@ impl MeshConfig {
             tls_min_version: version(&["tlsDefaults", "minProtocolVersion"]),
             tls_cipher_suites: texts(mesh.at(&["tlsDefaults", "cipherSuites"])),
             discovery_selectors,
+            network_gateways: Vec::new(),
             service_export_to: texts(mesh.get("defaultServiceExportTo")),
             virtual_service_export_to: texts(mesh.get("defaultVirtualServiceExportTo")),
             destination_rule_export_to: texts(mesh.get("defaultDestinationRuleExportTo")),

@@ -152,7 +152,7 @@ pub fn decide(
     let through_gateway = behind.endpoint.is_none()
         && match target {
             Some(target) => target.proxy == PartyKind::Gateway,
-            None => behind.is_elsewhere(ip, port, sni),
+            None => behind.is_elsewhere(mesh, ip, port, sni),
         };
     to_host(mesh, pod, behind, (target, through_gateway), sni, trace)
 }
