@@ -1,15 +1,17 @@
 //! Where the server may listen, and who may ask. Checked before a socket is opened.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use thiserror::Error;
 
 /// The shortest token that is taken, in characters.
 pub const SHORTEST_TOKEN: usize = 16;
 
-/// A secret that requests must carry as `Authorization: Bearer`.
+/// A secret that requests must carry as `Authorization: Bearer`, which can be replaced while it is asked for. Copies are
+/// replaced with it.
 #[derive(Clone)]
-pub struct Token(String);
+pub struct Token(Arc<RwLock<String>>);
 
 /// Where to listen, together with the authentication that this place needs.
 #[derive(Debug, Clone)]
@@ -40,6 +42,21 @@ impl Token {
     ///
     /// When it is too short, or could not be sent in a header.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        Ok(Self(Arc::new(RwLock::new(Self::line(text)?))))
+    }
+
+    /// Takes another token file's first line in place of this one, from the next request on.
+    ///
+    /// # Errors
+    ///
+    /// When it is no token; the old one stays.
+    pub fn replace(&self, text: &str) -> Result<(), ConfigError> {
+        let line = Self::line(text)?;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = line;
+        Ok(())
+    }
+
+    fn line(text: &str) -> Result<String, ConfigError> {
         let line = text.lines().next().unwrap_or_default().trim();
         if !line.chars().all(|character| character.is_ascii_graphic()) {
             return Err(ConfigError::UnprintableToken);
@@ -47,13 +64,14 @@ impl Token {
         if line.len() < SHORTEST_TOKEN {
             return Err(ConfigError::ShortToken(line.len()));
         }
-        Ok(Self(line.into()))
+        Ok(line.into())
     }
 
     /// Compares without telling by its duration where the difference is; only the length may show.
     #[must_use]
     pub fn matches(&self, given: &[u8]) -> bool {
-        let ours = self.0.as_bytes();
+        let held = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let ours = held.as_bytes();
         let difference = ours.iter().zip(given).fold(0, |all, (a, b)| std::hint::black_box(all | (a ^ b)));
         ours.len() == given.len() && difference == 0
     }
@@ -140,6 +158,11 @@ mod tests {
         }
         assert!(!token.matches(b"0123456789abcdef0"));
         assert!(!format!("{token:?}").contains("0123"));
+        let copy = token.clone();
+        assert_eq!(token.replace("short"), Err(ConfigError::ShortToken(5)));
+        assert!(copy.matches(b"0123456789abcdef"), "what is no token changes nothing");
+        assert_eq!(token.replace("fedcba9876543210"), Ok(()));
+        assert!(copy.matches(b"fedcba9876543210") && !copy.matches(b"0123456789abcdef"));
     }
 
     #[test]

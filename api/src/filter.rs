@@ -28,25 +28,75 @@ pub(crate) struct FilterParams {
     /// The server's workload: `name` or `namespace/name`.
     to_workload: Option<Vec<String>>,
     /// `plaintext`, `tls`, `mtls`, `opaque` or `unknown`.
+    #[param(schema_with = words::classes)]
     class: Option<Vec<String>>,
     /// `wire`, `exact`, `strong`, `linked`, `inferred` or `none`.
+    #[param(schema_with = words::proofs)]
     proof: Option<Vec<String>>,
     /// Finding ids, such as `OB01`.
+    #[param(schema_with = words::ids)]
     id: Option<Vec<String>>,
     /// `critical`, `high`, `medium`, `low` or `info`.
+    #[param(schema_with = words::severities)]
     severity: Option<Vec<String>>,
     /// The destination port on the wire.
     port: Option<Vec<u16>>,
     /// The application protocol, such as `http/1.1`.
+    #[param(schema_with = words::protocols)]
     protocol: Option<Vec<String>>,
     /// The Community ID of a flow: `1:` and the base64 of 20 bytes.
+    #[param(schema_with = words::community_ids)]
     community_id: Option<Vec<String>>,
     /// `conforms`, `violates`, `undecided` or `exempt`.
+    #[param(schema_with = words::judgements)]
     judgement: Option<Vec<String>>,
     /// RFC 3339: flows that began at this time or later; edges and findings last seen at this time or later.
+    #[param(value_type = Option<String>, format = DateTime)]
     since: Option<String>,
     /// RFC 3339: only what began before this time.
+    #[param(value_type = Option<String>, format = DateTime)]
     until: Option<String>,
+}
+
+/// The words that filters take, for their description.
+mod words {
+    use analyzer::report::{Judgement, Severity};
+    use analyzer::violation::RULES;
+    use flow::{Class, Proof, Protocol};
+    use utoipa::openapi::schema::{Array, ObjectBuilder, Type};
+
+    fn one_of(words: impl IntoIterator<Item = &'static str>) -> Array {
+        Array::new(ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)))
+    }
+
+    pub(super) fn classes() -> Array {
+        one_of(Class::ALL.iter().map(|word| word.name()))
+    }
+
+    pub(super) fn proofs() -> Array {
+        one_of(Proof::ALL.iter().map(|word| word.name()))
+    }
+
+    pub(super) fn protocols() -> Array {
+        one_of(Protocol::ALL.iter().map(|word| word.name()))
+    }
+
+    pub(super) fn judgements() -> Array {
+        one_of(Judgement::ALL.iter().map(|word| word.name()))
+    }
+
+    pub(super) fn severities() -> Array {
+        one_of(Severity::ALL.iter().map(|word| word.name()))
+    }
+
+    pub(super) fn ids() -> Array {
+        one_of(RULES.iter().map(|rule| rule.id))
+    }
+
+    pub(super) fn community_ids() -> Array {
+        let pattern = "^1:[A-Za-z0-9+/]{27}=$";
+        Array::new(ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern)))
+    }
 }
 
 /// Where a page begins and how long it is.
@@ -55,6 +105,7 @@ pub(crate) struct FilterParams {
 #[expect(dead_code, reason = "describes the parameters in openapi.json; `page` reads them")]
 pub(crate) struct PageParams {
     /// Rows at most, 1 to 1000; 100 where not given.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,

@@ -4,6 +4,7 @@
 //! written here; where to listen and who may ask is checked by [`config`].
 
 pub mod config;
+mod description;
 mod error;
 mod filter;
 mod identity;
@@ -34,11 +35,13 @@ use tokio::sync::Semaphore;
 use tower_http::compression::CompressionLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
-use utoipa::OpenApi as _;
+use tracing::Instrument as _;
+use utoipa::{Modify as _, OpenApi as _};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::config::{Bind, Token};
+use crate::description::Common;
 use crate::error::ApiError;
 use crate::identity::Identity;
 use crate::metrics::{Metrics, Request as Answered, Tally};
@@ -146,10 +149,10 @@ struct Description;
 /// Describes the API: OpenAPI 3.1, as served at `/api/v1/openapi.json`.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    described().split_for_parts().1
+    described().1
 }
 
-fn described() -> OpenApiRouter<State> {
+fn described() -> (Router<State>, utoipa::openapi::OpenApi) {
     let routes = OpenApiRouter::new()
         .routes(routes!(audit::flows))
         .routes(routes!(audit::flow))
@@ -169,12 +172,15 @@ fn described() -> OpenApiRouter<State> {
         .layer(DefaultBodyLimit::disable())
         .layer(RequestBodyLimitLayer::new(ingest::DELIVERY));
     let routes = routes.merge(deliveries);
-    OpenApiRouter::with_openapi(Description::openapi()).nest("/api/v1", routes)
+    let (router, mut description) =
+        OpenApiRouter::with_openapi(Description::openapi()).nest("/api/v1", routes).split_for_parts();
+    Common.modify(&mut description);
+    (router, description)
 }
 
 /// Builds the router with every route and every guard.
 pub fn app(state: State) -> Router {
-    let (api, description) = described().split_for_parts();
+    let (api, description) = described();
     let description = Arc::new(description);
     api.route("/api/v1/openapi.json", get(move || async move { axum::Json(description) }))
         .route("/", get(page::index))
@@ -270,11 +276,18 @@ async fn finish(
         _ => "other".to_owned(),
     };
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
-    let mut response = next.run(request).await;
+    // What is logged of this request carries its id.
+    let span = tracing::error_span!("request", %id);
+    let mut response = next.run(request).instrument(span.clone()).await;
+    let _within = span.enter();
     let status = response.status();
     if status.is_client_error() || status.is_server_error() {
         let error = response.extensions_mut().remove::<ApiError>().unwrap_or(ApiError::Refused(status));
-        tracing::info!(request_id = %id, path = %instance, status = status.as_u16(), "request refused");
+        if status.is_server_error() {
+            tracing::warn!(path = %instance, status = status.as_u16(), "request not answered");
+        } else {
+            tracing::info!(path = %instance, status = status.as_u16(), "request refused");
+        }
         let allow = response.headers_mut().remove(header::ALLOW);
         response = error.problem(instance, id.clone()).into_response();
         if let Some(allow) = allow {

@@ -178,6 +178,7 @@ async fn one_flow_and_one_finding_are_found_by_name() {
     let key = served.json("/api/v1/violations").await["data"][0]["key"].as_str().unwrap().to_owned();
     assert_eq!(served.json(&format!("/api/v1/violations/{key}")).await["data"]["id"], "OB01");
     served.problem(&format!("/api/v1/flows/{:032x}", 9), 404, "not-found").await;
+    served.problem(&format!("/api/v1/flows/%2B{:031x}", 1), 400, "bad-value").await;
     let problem = served.problem("/api/v1/flows/nine", 400, "bad-value").await;
     assert_eq!(problem["errors"][0]["pointer"], "path/id", "{problem}");
     served.problem("/api/v1/violations/0", 404, "not-found").await;
@@ -470,6 +471,17 @@ async fn the_description_is_the_one_that_is_kept() {
     let served: Value = Served::open().await.json("/api/v1/openapi.json").await;
     assert_eq!(served, serde_json::from_str::<Value>(&kept).unwrap());
     assert!(served["openapi"].as_str().unwrap().starts_with("3.1"));
+    assert_eq!(served["components"]["securitySchemes"]["token"]["scheme"], "bearer");
+    for (path, item) in served["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let responses = operation["responses"].as_object().unwrap();
+            assert!(responses.contains_key("default"), "{method} {path}: {responses:?}");
+            for (_, response) in responses.iter().filter(|(status, _)| !status.starts_with('2')) {
+                let kinds: Vec<_> = response["content"].as_object().unwrap().keys().collect();
+                assert_eq!(kinds, ["application/problem+json"], "{method} {path}");
+            }
+        }
+    }
 }
 
 /// Keeps what it is given, or does not.
@@ -593,6 +605,13 @@ async fn what_cannot_be_read_is_refused_for_good_and_half_of_it_is_not_kept() {
     let (status, ..) =
         deliver(None, Some(AGENTS), &[AS_AGENT, (header::CONTENT_ENCODING, "gzip")], bomb).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[test]
+fn a_form_of_another_version_is_named_whatever_else_is_in_it() {
+    let mut other: &[u8] = br#"{"version":2,"node":{"name":"node-a"},"batch":7}"#;
+    let refused = api::read_delivery(&mut other).map(|_| ()).unwrap_err();
+    assert_eq!(refused, "the form has version 2, this server reads 1");
 }
 
 #[tokio::test]

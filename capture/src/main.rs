@@ -18,7 +18,7 @@ use capture::agent::sink::{Lines, Sink};
 use capture::agent::{End, From, OpenError, Opened, Settings, confine_sender, recording, say};
 use capture::engine::{Engine, Limits};
 use capture::ship::outbox::{Outbox, Piped, Spooled};
-use capture::ship::post::{Collector, Tls};
+use capture::ship::post::{Collector, SetupError, Tls};
 use capture::ship::sender::Sender;
 use capture::ship::spool::{self, Reader, Writer};
 use capture::source::live::{self, LiveError, Namespace};
@@ -153,6 +153,10 @@ enum Command {
     Doctor,
 }
 
+/// What ends the agent, in order: Ctrl-C, the service manager, the terminal that is closed.
+const ENDS: [i32; 3] =
+    [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP];
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
@@ -165,6 +169,9 @@ fn main() -> ExitCode {
         let usage = matches!(
             error.downcast_ref::<OpenError>(),
             Some(OpenError::Live(LiveError::Filter(..)) | OpenError::Exists(_))
+        ) || matches!(
+            error.downcast_ref::<SetupError>(),
+            Some(SetupError::Url(_) | SetupError::TokenInClear(_))
         );
         if usage { 2 } else { 4 }
     }))
@@ -172,7 +179,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+    for signal in ENDS {
         // The second time it ends at once: the first one may be waiting for a reader that does not read.
         signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone())?;
         signal_hook::flag::register(signal, stop.clone())?;
@@ -298,11 +305,19 @@ fn collector(shipping: &Shipping) -> anyhow::Result<Collector> {
     let url = shipping.collector.as_deref().context("--collector is missing")?;
     let token = shipping.token_file.as_deref().map(|path| {
         let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        Ok::<_, anyhow::Error>(text.lines().next().unwrap_or_default().trim().to_owned())
+        let token = text.lines().next().unwrap_or_default().trim().to_owned();
+        anyhow::ensure!(!token.is_empty(), SetupError::NoToken(path.display().to_string()));
+        Ok::<_, anyhow::Error>(token)
     });
     let identity = shipping.client_cert.as_deref().zip(shipping.client_key.as_deref());
     let tls = Tls { ca: shipping.collector_ca.as_deref(), identity };
     Ok(Collector::new(url, token.transpose()?, &tls)?)
+}
+
+/// What the files hold by which the collector is shown who this is, and known in turn.
+fn shown(shipping: &Shipping) -> Vec<Option<Vec<u8>>> {
+    let files = [&shipping.token_file, &shipping.collector_ca, &shipping.client_cert, &shipping.client_key];
+    files.map(|file| file.as_deref().and_then(|path| std::fs::read(path).ok())).into()
 }
 
 /// Sends what is in the spool until the agent beside it has ended.
@@ -324,7 +339,7 @@ fn send(shipping: &Shipping) -> anyhow::Result<u8> {
         say(&format!("warning: {note}"));
     }
     let ended = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+    for signal in ENDS {
         // Those are for the agent, whose end is told by standard input.
         signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
     }
@@ -333,7 +348,20 @@ fn send(shipping: &Shipping) -> anyhow::Result<u8> {
         let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
         closed.store(true, Ordering::Relaxed);
     });
-    let left = capture::ship::send::run(&reader, &collector, &ended, shipping.drain, &|text| say(text))?;
+    let mut known = shown(shipping);
+    let mut renewed = || {
+        let now = shown(shipping);
+        if now == known {
+            return None;
+        }
+        let renewed = self::collector(shipping);
+        known = now;
+        // Half of a renewal is no use: the other half makes another difference.
+        renewed.inspect_err(|error| say(&format!("warning: {error:#}: what was shown before stays"))).ok()
+    };
+    let patience = shipping.drain;
+    let left =
+        capture::ship::send::run(&reader, collector, &mut renewed, &ended, patience, &|text| say(text))?;
     if left > 0 {
         say(&format!("{left} deliveries wait in {} for the next run", shipping.spool.display()));
     }

@@ -3,16 +3,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::Context as _;
 use api::{Pem, Tls, TlsError};
 
 use crate::args;
 use crate::exit::Fatal;
-
-/// How often the files are looked at.
-const LOOK: Duration = Duration::from_secs(60);
+use crate::looks::Looks;
 
 /// A certificate, its key and the CA of clients' certificates, as files in PEM.
 #[derive(Debug, Clone)]
@@ -51,10 +48,10 @@ impl Files {
     }
 
     /// Reads them again and again. What cannot be used, such as half of a renewal, leaves the old ones in place.
-    pub(crate) async fn renew(self, tls: Tls) {
+    pub(crate) async fn renew(self, tls: Tls, mut looks: Looks) {
         let mut known = self.pem().ok();
         loop {
-            tokio::time::sleep(LOOK).await;
+            looks.next().await;
             let pem = match self.pem() {
                 Ok(pem) if known.as_ref() == Some(&pem) => continue,
                 Ok(pem) => pem,

@@ -70,6 +70,12 @@ impl Fatal {
     }
 }
 
+impl std::fmt::Display for Fatal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&said_once(&self.error))
+    }
+}
+
 impl From<io::Error> for Fatal {
     fn from(error: io::Error) -> Self {
         Self::environment(error)
@@ -88,7 +94,7 @@ pub(crate) fn report(outcome: Result<Status, Fatal>) -> Status {
         Ok(status) => status,
         Err(fatal) if is_closed_pipe(&fatal.error) => Status::Clean,
         Err(fatal) => {
-            anstream::eprintln!("wireproof: {}", said_once(&fatal.error));
+            anstream::eprintln!("wireproof: {fatal}");
             fatal.status
         }
     }

@@ -1,12 +1,13 @@
 //! The declarations in force, fixed or watched, and those that were: by which of them a flow is judged.
 
 use std::collections::{HashSet, VecDeque};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use analyzer::audit::Auditor;
 use analyzer::mesh::Mesh;
-use analyzer::report::Judged;
+use analyzer::report::{InputError, Judged};
 use api::{Policies, Watched};
 use cluster::{Progress, Snapshot, Watch};
 use flow::{Flow, Timestamp};
@@ -14,6 +15,9 @@ use store::Store;
 use store::answer::MeshSnapshot;
 use store::error::StoreError;
 use tokio::sync::Mutex;
+
+use crate::input::{self, FilesState};
+use crate::looks::Looks;
 
 /// How many snapshots are held to judge by.
 const SNAPSHOTS: usize = 64;
@@ -26,6 +30,9 @@ const EARLIER: usize = 4;
 
 /// How long a snapshot waits to be stored when nothing was declared otherwise: pods come and go all the time.
 const STORE_EVERY: Duration = Duration::from_secs(60);
+
+/// How long files of declarations must rest before they are read again.
+const REST: Duration = Duration::from_secs(1);
 
 /// Declarations over time.
 pub(crate) struct InForce {
@@ -49,6 +56,16 @@ struct Taken {
     bytes: usize,
 }
 
+/// Files of declarations as they were read.
+pub(crate) struct Known {
+    /// The files and folders that were named.
+    pub(crate) paths: Vec<PathBuf>,
+    /// What they were like, from before they were read.
+    pub(crate) state: FilesState,
+    /// What could not be used of them.
+    pub(crate) errors: Vec<InputError>,
+}
+
 /// Declarations out of the store, and for which time it was asked.
 struct Earlier {
     since: Timestamp,
@@ -57,7 +74,7 @@ struct Earlier {
 }
 
 impl InForce {
-    /// Takes declarations that were in force all the time.
+    /// Takes declarations that were in force all the time, until others follow.
     pub(crate) fn fixed(mesh: Mesh, store: Arc<dyn Store>) -> Self {
         let fixed = Self { watched: None, store, recent: RwLock::default(), earlier: Mutex::default() };
         fixed.take(Taken { from: Timestamp::from_nanos(i64::MIN), mesh: Arc::new(mesh), bytes: 0 });
@@ -95,6 +112,61 @@ impl InForce {
                     tracing::warn!(%error, "the declarations are not stored yet");
                     unstored = Some(snapshot);
                 }
+            }
+        }
+    }
+
+    /// Looks at files of declarations again and again, and puts in force what they say by then. Where something cannot be
+    /// read that could be before, what was in force stays: to judge by a part would accuse the innocent.
+    pub(crate) async fn follow_files(&self, known: Known, mut looks: Looks) {
+        let Known { paths, mut state, errors } = known;
+        let fatal = |errors: &[InputError]| -> HashSet<String> {
+            let told = errors.iter().filter(|error| error.fatal);
+            told.map(|error| format!("{}: {}", error.file, error.message)).collect()
+        };
+        let mut known = fatal(&errors);
+        loop {
+            looks.next().await;
+            let mut now = input::state_of(&paths);
+            if now == state {
+                continue;
+            }
+            // Several files change one after the other, as a checkout writes them.
+            loop {
+                tokio::time::sleep(REST).await;
+                state = std::mem::replace(&mut now, input::state_of(&paths));
+                if now == state {
+                    break;
+                }
+            }
+            let from = crate::serve::now();
+            let read = paths.clone();
+            let read = tokio::task::spawn_blocking(move || input::mesh_in(&read)).await;
+            let declared = match read {
+                Ok(Ok(declared)) => declared,
+                Ok(Err(error)) => {
+                    tracing::warn!("the declarations cannot be read again ({error}): those before stay");
+                    continue;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the declarations cannot be read again: those before stay");
+                    continue;
+                }
+            };
+            let said = fatal(&declared.errors);
+            if !said.is_subset(&known) {
+                for error in said.difference(&known) {
+                    tracing::warn!("{error}");
+                }
+                tracing::warn!("not all declarations can be read again: those before stay");
+                continue;
+            }
+            known = said;
+            let bytes = declared.manifests.iter().map(|manifest| manifest.text.len()).sum();
+            self.take(Taken { from, mesh: Arc::new(declared.mesh), bytes });
+            anstream::eprintln!("wireproof: the declarations changed, and are in force from {from} on");
+            if let Err(error) = self.store.put_mesh(&MeshSnapshot::new(from, declared.manifests)).await {
+                tracing::warn!(%error, "the declarations are not stored");
             }
         }
     }

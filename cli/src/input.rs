@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use analyzer::mesh::{FILE_BYTES, Manifest, Mesh};
 use analyzer::report::InputError;
@@ -341,18 +342,36 @@ pub(crate) fn mesh(declarations: &Declarations) -> Result<Declared, Fatal> {
         let (mesh, errors) = Mesh::load(manifests.clone());
         return Ok(Declared { mesh, manifests, errors });
     }
-    let mut files = Vec::new();
-    let mut errors = Vec::new();
-    let mut met = HashSet::new();
-    for path in &declarations.paths {
+    mesh_in(&declarations.paths)
+}
+
+/// What the files that hold declarations are like: each with its time and length. A difference says that they changed.
+pub(crate) fn state_of(paths: &[PathBuf]) -> FilesState {
+    let (files, _) = files_in(paths);
+    let state = |file: &Path| fs::metadata(file).and_then(|met| Ok((met.modified()?, met.len()))).ok();
+    files.into_iter().map(|file| (state(&file), file)).collect()
+}
+
+/// Times and lengths of files, absent where one cannot be looked at.
+pub(crate) type FilesState = Vec<(Option<(SystemTime, u64)>, PathBuf)>;
+
+fn files_in(paths: &[PathBuf]) -> (Vec<PathBuf>, Vec<InputError>) {
+    let (mut files, mut errors, mut met) = (Vec::new(), Vec::new(), HashSet::new());
+    for path in paths {
         if path.is_dir() {
             walk(path, &mut met, &mut files, &mut errors);
         } else {
             files.push(path.clone());
         }
     }
+    (files, errors)
+}
+
+/// Reads the files under these paths.
+pub(crate) fn mesh_in(paths: &[PathBuf]) -> Result<Declared, Fatal> {
+    let (mut files, mut errors) = files_in(paths);
     if files.is_empty() {
-        let named: Vec<_> = declarations.paths.iter().map(|path| path.display().to_string()).collect();
+        let named: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
         return Err(Fatal::input(anyhow!("{}: no .yaml, .yml or .json file in it", named.join(", "))));
     }
     if let Some(first) = files.get(MESH_FILES) {

@@ -14,6 +14,7 @@ mod flows;
 mod in_force;
 mod input;
 mod lint;
+mod looks;
 mod mesh;
 mod readiness;
 mod render;
@@ -22,6 +23,7 @@ mod serve;
 mod standard_input;
 mod store;
 mod sweep;
+mod token;
 
 use std::process::ExitCode;
 

@@ -9,7 +9,7 @@ use ::store::{Batch, Store};
 use analyzer::translation;
 use anyhow::{Context as _, anyhow};
 use api::Policies as _;
-use api::config::{Bind, Token};
+use api::config::Bind;
 use capture::engine::Limits;
 use flow::Timestamp;
 use tokio::net::TcpListener;
@@ -19,7 +19,9 @@ use crate::args::Serve;
 use crate::certificate::Files;
 use crate::collect::Intake;
 use crate::exit::{Fatal, Status};
-use crate::in_force::InForce;
+use crate::in_force::{InForce, Known};
+use crate::looks::Looks;
+use crate::token::Kept;
 use crate::{input, store, sweep};
 
 /// How many flows go to the store at once: one transaction.
@@ -33,13 +35,17 @@ pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
                 .unwrap_or_else(|_| "warn,kube_client=error,kube_runtime=error".into()),
         )
         .with_writer(std::io::stderr)
+        .with_ansi(anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never)
         .init();
-    let agents = options.agent_token_file.as_deref().map(token).transpose()?;
-    let token = options.token_file.as_deref().map(token).transpose()?;
-    let bind = Bind::new(options.listen, token).map_err(Fatal::usage)?;
+    let agents = options.agent_token_file.as_deref().map(Kept::read).transpose()?;
+    let readers = options.token_file.as_deref().map(Kept::read).transpose()?;
+    let bind = Bind::new(options.listen, readers.as_ref().map(Kept::token)).map_err(Fatal::usage)?;
     let files = Files::named(&options.tls);
     let tls = files.as_ref().map(Files::read).transpose()?;
     let access = options.mesh.cluster.access();
+    // Before they are read, so that no change in between is missed. Standard input is there once.
+    let paths = options.mesh.paths.clone();
+    let state = paths.iter().all(|path| path != Path::new("-")).then(|| input::state_of(&paths));
     let declared = if access.is_none() { Some(input::mesh(&options.mesh)?) } else { None };
     let declared_status = declared.as_ref().map_or(Status::Clean, input::Declared::report_errors);
     let agent = Agent::found(&options.live)?;
@@ -58,7 +64,7 @@ pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
             })
             .map_err(Fatal::environment)?;
         let address = listener.local_addr()?;
-        let mut watch = None;
+        let (mut watch, mut known) = (None, None);
         let in_force = match (&access, declared) {
             (Some(access), _) => {
                 let server = cluster::connect(access).await.map_err(Fatal::input)?;
@@ -72,6 +78,7 @@ pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
             (None, Some(declared)) => {
                 let snapshot = MeshSnapshot::new(now(), declared.manifests);
                 store.put_mesh(&snapshot).await.map_err(Fatal::environment)?;
+                known = state.map(|state| Known { paths, state, errors: declared.errors });
                 InForce::fixed(declared.mesh, Arc::clone(&store))
             }
             (None, None) => return Err(Fatal::usage(anyhow!("no declarations were named"))),
@@ -81,18 +88,27 @@ pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
             let in_force = Arc::clone(&in_force);
             tokio::spawn(async move { in_force.follow(watch).await })
         });
+        if let Some(known) = known {
+            let (in_force, looks) = (Arc::clone(&in_force), Looks::begin()?);
+            tokio::spawn(async move { in_force.follow_files(known, looks).await });
+        }
         let observed_status = audit(&options.input, &in_force, &*store).await?;
         tokio::spawn(keep(Arc::clone(&store), options.keep));
         let intake = Arc::new(Intake::new(Arc::clone(&in_force), Arc::clone(&store)));
         tokio::spawn(sweep::forever(Arc::clone(&intake)));
-        let mut state = api::State::new(store, None, bind).watching(in_force).collecting(intake, agents);
+        let mut state = api::State::new(store, None, bind)
+            .watching(in_force)
+            .collecting(intake, agents.as_ref().map(Kept::token));
         if files.as_ref().is_some_and(Files::ask_clients) {
             state = state.certified();
+        }
+        for kept in [agents, readers].into_iter().flatten() {
+            tokio::spawn(kept.renew(Looks::begin()?));
         }
         let scheme = if tls.is_some() { "https" } else { "http" };
         anstream::eprintln!("wireproof: serving on {scheme}://{address} (Ctrl-C ends it)");
         if let Some((files, tls)) = files.zip(tls.clone()) {
-            tokio::spawn(files.renew(tls));
+            tokio::spawn(files.renew(tls, Looks::begin()?));
         }
         let watching = agent.map(|agent| agent.watch(state.clone()));
         let (stop, failure) = match watching {
@@ -179,18 +195,11 @@ async fn keep(store: Arc<dyn Store>, time: Option<Duration>) {
     }
 }
 
-fn token(file: &Path) -> Result<Token, Fatal> {
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("{}: cannot be read", file.display()))
-        .map_err(Fatal::input)?;
-    Token::parse(&text).with_context(|| file.display().to_string()).map_err(Fatal::input)
-}
-
 #[expect(
     clippy::disallowed_methods,
     reason = "declarations read from files are in force from when they are read"
 )]
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }

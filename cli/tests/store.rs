@@ -2,6 +2,8 @@
 
 #![expect(clippy::expect_used, reason = "a test may stop here")]
 
+use std::io::Write as _;
+use std::net::TcpListener;
 use std::path::Path;
 
 use serde_json::Value;
@@ -44,6 +46,21 @@ fn why_a_store_does_not_open_is_said_once() {
         assert_eq!(status, Some(4), "{said}");
         assert_eq!(said, format!("wireproof: the store {place} cannot be opened: {why}\n"));
     }
+}
+
+#[test]
+fn a_server_without_tls_is_told_from_one_that_is_away_against_a_listener_that_is_no_server() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let place = format!("clickhouses://writer@{}/audit", listener.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let (status, _, said) = run("status", folder.path(), &place, &[]);
+    assert_eq!(status, Some(4), "{said}");
+    assert!(said.contains("does not answer: ") && said.contains("InvalidContentType"), "{said}");
 }
 
 #[test]

@@ -40,6 +40,7 @@ export function Connections({ route, go }: { route: Route; go: Go }) {
           {narrowed && <Narrowed route={route} go={go} />}
         </form>
       </div>
+      {busy && rows === null && <p class="empty quiet">Loading</p>}
       {problem !== null && <p class="warn" role="alert">{problem.title}. {problem.detail}</p>}
       <div class="scroll" aria-busy={busy}>
         {rows?.table === "edges" && <Edges rows={rows.rows} />}

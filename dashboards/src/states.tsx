@@ -58,7 +58,8 @@ export function NothingCaptured({ coverage, mesh }: { coverage: Coverage; mesh: 
           : `${counted(coverage.packets, "packet")} read, but no connection with any payload among them, so nothing can be said about this mesh.`}
       </p>
       {coverage.damaged.map((text) => <p key={text} class="warn">{text}</p>)}
-      <p>Give it a capture: <code>wireproof serve --mesh mesh.yaml --input capture.pcap --store wireproof.sqlite</code></p>
+      <p>Have agents deliver: <code>wireproof-agent -i any --collector {location.origin}</code></p>
+      <p>Or start it with what this machine sees, <code>wireproof serve --mesh mesh.yaml --capture any</code>, or with a capture, <code>--input capture.pcap</code></p>
       {mesh === null && <p class="quiet">No mesh is loaded either: without <code>--mesh</code> flows are classified, but not judged.</p>}
     </section>
   );

@@ -220,6 +220,15 @@ await check("nothing overflows at 800 pixels, light and dark", async (page) => {
   assert.notEqual(ink, ground);
 }, { viewport: { width: 800, height: 900 } });
 
+await check("a telephone shows how each connection was seen, without pushing the page aside", async (page) => {
+  await page.locator("table.edges tbody tr").first().waitFor();
+  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 360);
+  for (const cell of ["table.edges tbody tr:first-child td:nth-child(4)", "table.causes tbody tr:first-child td:nth-child(7)"]) {
+    const box = await page.locator(cell).first().boundingBox();
+    assert.ok(box.x >= 0 && box.x + box.width <= 360, `${cell} ends at ${box.x + box.width}`);
+  }
+}, { viewport: { width: 360, height: 800 } });
+
 await check("nothing jumps while the page loads", async (page) => {
   await page.locator("section[aria-labelledby=connections] tbody tr").first().waitFor();
   const shifted = await page.evaluate(() => globalThis.shifted);

@@ -90,7 +90,37 @@ PER_NODE = {
     },
 }
 OWN_KEYS = {**CERTIFIED, "agent": {"clientCertificateVolume": {"csi": PER_NODE}}}
-ALL = {"default": SECRET, "everything": EVERYTHING, "no volume": NO_VOLUME, "claim": CLAIM, "certified": CERTIFIED, "own keys": OWN_KEYS}
+# Names that YAML would read as something else, and what a cluster of another kind sets.
+ODD = {
+    "commonLabels": {"team": "audit"},
+    "auth": {"existingSecret": "1234", "apiTokenKey": "1", "agentTokenKey": "true"},
+    "agent": {
+        "serviceAccountName": "42",
+        "seLinuxOptions": {"type": "spc_t"},
+        "priorityClassName": "10",
+        "collectorCASecret": "0x1f",
+        "clientCertificateSecret": "1e3",
+        "spool": {"hostPath": "/var/lib/wireproof #2"},
+    },
+    "collector": {
+        "listenAddress": "[::]",
+        "keep": "",
+        "priorityClassName": "11",
+        "tls": {"existingSecret": "12", "clientCASecret": "13"},
+        "store": {"persistence": {"storageClassName": "14", "size": "20"}},
+        "podSecurityContext": {"runAsUser": None, "runAsGroup": None, "fsGroup": None},
+        "podLabels": {"sidecar.istio.io/inject": "true"},
+    },
+    "ingress": {
+        "enabled": True,
+        "className": "nginx",
+        "annotations": {"nginx.ingress.kubernetes.io/backend-protocol": "HTTPS"},
+        "hosts": ["wireproof.example", "*.audit.example"],
+        "tls": [{"hosts": ["wireproof.example"], "secretName": "page"}],
+    },
+    "podMonitor": {"enabled": True},
+}
+ALL = {"odd": ODD, "default": SECRET, "everything": EVERYTHING, "no volume": NO_VOLUME, "claim": CLAIM, "certified": CERTIFIED, "own keys": OWN_KEYS}
 
 
 def render(values, name="audit", namespace="watch"):
@@ -150,6 +180,15 @@ class Chart(unittest.TestCase):
             {"agent": {"spool": {"size": "256 MB"}}},
             {"agent": {"collectorURL": "http://wireproof:8480"}},
             {"collector": {"keep": "30"}},
+            {"collector": {"listenAddress": "::"}},
+            {"collector": {"podSecurityContext": {"runAsNonRoot": False}}},
+            {"collector": {"store": {"persistence": {"size": "20 GB"}}}},
+            {"collector": {"store": {"clickhouse": {"url": "clickhouse://user@host:8123/db #1"}}}},
+            # It would tear the objects from what selects them.
+            {"agent": {"podLabels": {"app.kubernetes.io/name": "agent"}}},
+            {"commonLabels": {"app.kubernetes.io/instance": "other"}},
+            {"ingress": {"enabled": True, "hosts": ["https://wireproof.example/"]}},
+            {"fullnameOverride": "Wire_Proof"},
             {"collector": {"port": 80}},
             # A password in the address would stand in the pod's arguments for everybody to read.
             {"collector": {"store": {"clickhouse": {"url": "clickhouse://user:password@host:8123/db"}}}},
@@ -162,6 +201,8 @@ class Chart(unittest.TestCase):
             render({"collector": SECRET["collector"]})
         with self.assertRaisesRegex(helm.HelmError, "collector.tls.existingSecret is required"):
             render({"auth": SECRET["auth"]})
+        with self.assertRaisesRegex(helm.HelmError, "ingress.hosts is required"):
+            render({**SECRET, "ingress": {"enabled": True}})
 
     def test_every_flag_is_one_of_the_program(self):
         for name, objects in self.rendered.items():
@@ -221,7 +262,7 @@ class Chart(unittest.TestCase):
                     self.assertNotIn("hostPID", pod)
                     self.assertNotIn("hostIPC", pod)
                     self.assertEqual(pod["automountServiceAccountToken"], not agent)
-                    self.assertEqual("serviceAccountName" in pod, not agent)
+                    self.assertEqual("serviceAccountName" in pod, not agent or name == "odd")
                     if not agent:
                         self.assertIs(pod["securityContext"]["runAsNonRoot"], True)
                         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
@@ -343,6 +384,47 @@ class Chart(unittest.TestCase):
         both = {"clientCertificateSecret": "nodes", "clientCertificateVolume": folder}
         with self.assertRaisesRegex(helm.HelmError, "one certificate"):
             render({**CERTIFIED, "agent": both})
+
+    def test_names_stay_as_they_were_given(self):
+        objects = self.rendered["odd"]
+        agent, collector = (one(objects, kind)["spec"]["template"]["spec"] for kind in ("DaemonSet", "Deployment"))
+        secrets = [it["secret"] for pod in (agent, collector) for it in pod["volumes"] if "secret" in it]
+        self.assertEqual({it["secretName"] for it in secrets}, {"1234", "0x1f", "1e3", "12", "13"})
+        self.assertEqual({it["key"] for it in secrets[0]["items"]}, {"true"})
+        self.assertEqual((agent["serviceAccountName"], agent["priorityClassName"]), ("42", "10"))
+        self.assertEqual(next(it["hostPath"]["path"] for it in agent["volumes"] if "hostPath" in it), "/var/lib/wireproof #2")
+        claim = one(objects, "PersistentVolumeClaim")["spec"]
+        self.assertEqual((claim["storageClassName"], claim["resources"]["requests"]["storage"]), ("14", "20"))
+
+    def test_what_a_cluster_of_another_kind_needs_can_be_set(self):
+        objects = self.rendered["odd"]
+        collector = one(objects, "Deployment")["spec"]["template"]
+        args = collector["spec"]["containers"][0]["args"]
+        self.assertIn("--listen=[::]:8480", args)
+        self.assertFalse([it for it in args if it.startswith("--keep")])
+        kept = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}, "fsGroupChangePolicy": "OnRootMismatch"}
+        self.assertEqual(collector["spec"]["securityContext"], kept)
+        self.assertEqual(collector["metadata"]["labels"]["sidecar.istio.io/inject"], "true")
+        pod = one(objects, "DaemonSet")["spec"]["template"]["spec"]
+        self.assertEqual(pod["securityContext"]["seLinuxOptions"], {"type": "spc_t"})
+        for it in objects:
+            self.assertEqual(it["metadata"]["labels"]["team"], "audit", it["kind"])
+        selector = one(objects, "DaemonSet")["spec"]["selector"]["matchLabels"]
+        self.assertNotIn("team", selector, "what selects can never be changed")
+        ingress = one(objects, "Ingress")["spec"]
+        service = one(objects, "Service")
+        self.assertEqual([it["host"] for it in ingress["rules"]], ["wireproof.example", "*.audit.example"])
+        for rule in ingress["rules"]:
+            backend = rule["http"]["paths"][0]["backend"]["service"]
+            port = {"name": service["spec"]["ports"][0]["name"]}
+            self.assertEqual(backend, {"name": service["metadata"]["name"], "port": port})
+
+    def test_the_collector_stays_out_of_the_mesh_and_may_take_long_to_start(self):
+        pod = one(self.rendered["default"], "Deployment")["spec"]["template"]
+        labels = pod["metadata"]["labels"]
+        self.assertEqual((labels["sidecar.istio.io/inject"], labels["istio.io/dataplane-mode"]), ("false", "none"))
+        probe = pod["spec"]["containers"][0]["startupProbe"]
+        self.assertGreaterEqual(probe["periodSeconds"] * probe["failureThreshold"], 3600)
 
     def test_the_wrapped_alerts_are_the_plain_ones(self):
         with open(os.path.join(CHART, "rules", "alerts.yaml"), encoding="utf-8") as file:

@@ -125,7 +125,7 @@ impl FromStr for FlowId {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.len() != 32 {
+        if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(format!("'{text}' is no flow id: 32 hex digits expected"));
         }
         u128::from_str_radix(text, 16).map(Self).map_err(|error| format!("'{text}' is no flow id: {error}"))

@@ -35,8 +35,9 @@ pub(crate) async fn flows(
 }
 
 /// One flow, by its id.
-#[utoipa::path(get, path = "/flows/{id}", params(("id" = String, Path, description = "32 hex digits")), responses(
+#[utoipa::path(get, path = "/flows/{id}", params(("id" = String, Path, description = "32 hex digits", pattern = "^[0-9a-fA-F]{32}$")), responses(
     (status = 200, description = "The judged flow", body = One<Object>),
+    (status = 400, description = "No id of a flow", body = Problem),
     (status = 404, description = "No such flow", body = Problem)))]
 pub(crate) async fn flow(
     State(app): State<App>,

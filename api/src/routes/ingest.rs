@@ -132,6 +132,12 @@ fn whole(mut input: impl BufRead) -> Result<(Heading, Vec<Flow>), String> {
     }
 }
 
+/// What every version of a heading has.
+#[derive(serde::Deserialize)]
+struct Form {
+    version: u32,
+}
+
 /// Reads the next delivery: all of it, or why not. Half of one is never kept: the agent counts it as lost, all of it.
 /// Nothing where the input has ended.
 ///
@@ -151,10 +157,13 @@ pub fn read_delivery(input: &mut impl BufRead) -> Result<Option<(Heading, Vec<Fl
         }
     };
     let Some((first, _)) = line()? else { return Ok(None) };
-    let heading: Heading = serde_json::from_slice(&first).map_err(|error| format!("line 1: {error}"))?;
-    if heading.version != VERSION {
-        return Err(format!("the form has version {}, this server reads {VERSION}", heading.version));
+    let wrong = |error: serde_json::Error| format!("line 1: {error}");
+    // Of another version nothing else need be as this one has it.
+    let Form { version } = serde_json::from_slice(&first).map_err(wrong)?;
+    if version != VERSION {
+        return Err(format!("the form has version {version}, this server reads {VERSION}"));
     }
+    let heading: Heading = serde_json::from_slice(&first).map_err(wrong)?;
     if !(is_name(&heading.agent) && is_name(&heading.run)) {
         return Err(format!(
             "agent and run are named by printable ASCII without spaces and slashes, {LONGEST_NAME} characters at most"

@@ -29,8 +29,10 @@ pub(crate) struct ReadinessParams {
     /// The workload: `namespace/name`.
     workload: Option<String>,
     /// RFC 3339: only flows that began at this time or later.
+    #[param(value_type = Option<String>, format = DateTime)]
     since: Option<String>,
     /// RFC 3339: only flows that began before this time.
+    #[param(value_type = Option<String>, format = DateTime)]
     until: Option<String>,
 }
 

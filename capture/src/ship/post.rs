@@ -19,7 +19,7 @@ const UNREADABLE: &str = "/problems/bad-delivery";
 #[derive(Debug)]
 pub struct Collector {
     agent: Agent,
-    url: String,
+    base: String,
     token: Option<String>,
 }
 
@@ -48,6 +48,9 @@ pub enum SetupError {
     /// A token over plain HTTP to another machine could be read on the way.
     #[error("{0}: a token goes to other machines over https only")]
     TokenInClear(String),
+    /// A token without a character is none.
+    #[error("{0}: the first line holds no token")]
+    NoToken(String),
     /// A file that is named cannot be used.
     #[error("{0}: {1}")]
     File(String, String),
@@ -88,7 +91,12 @@ impl Collector {
             config =
                 config.client_cert(Some(ClientCert::new_with_certs(&certificates(certificate)?, private)));
         }
-        let agent = Agent::config_builder()
+        let mut settings = Agent::config_builder();
+        if base.starts_with("http://") {
+            // A proxy out of the environment would be another machine, and see the token.
+            settings = settings.proxy(None);
+        }
+        let agent = settings
             .timeout_global(Some(TIMEOUT))
             .http_status_as_error(false)
             .max_redirects(0)
@@ -96,7 +104,18 @@ impl Collector {
             .tls_config(config.build())
             .build()
             .new_agent();
-        Ok(Self { agent, url: format!("{base}/api/v1/ingest"), token })
+        Ok(Self { agent, base: base.to_owned(), token })
+    }
+
+    /// Returns the base URL.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Connects anew for the next delivery: certificates are looked at when a connection begins, and addresses of names.
+    pub fn reconnect(&mut self) {
+        self.agent = Agent::new_with_config(self.agent.config().clone());
     }
 
     /// Sends one delivery.
@@ -107,16 +126,20 @@ impl Collector {
     pub fn send(&self, delivery: &[u8]) -> Result<(), CollectorError> {
         let mut request = self
             .agent
-            .post(&self.url)
+            .post(format!("{}/api/v1/ingest", self.base))
             .header("content-type", "application/x-ndjson")
             .header("content-encoding", "gzip");
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         let later = |why: String| CollectorError::Later { why, after: None };
-        let mut answer = request.send(delivery).map_err(|error| later(error.to_string()))?;
+        let mut answer = request.send(delivery).map_err(|error| {
+            later(if let ureq::Error::Io(error) = &error { error.to_string() } else { error.to_string() })
+        })?;
         let status = answer.status().as_u16();
         if (200..300).contains(&status) {
+            // A connection is used again once its answer was read to the end.
+            let _ = answer.body_mut().with_config().limit(ANSWER).read_to_vec();
             return Ok(());
         }
         let after = answer
@@ -224,6 +247,35 @@ mod tests {
         let told = Collector::new(&url, None, &Tls::default()).unwrap().send(b"a delivery");
         server.join().unwrap();
         told
+    }
+
+    #[test]
+    fn deliveries_follow_each_other_on_one_connection_until_it_is_to_be_another_against_written_answers() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let mut taken = Vec::new();
+            for stream in listener.incoming().take(2) {
+                let mut stream = stream.unwrap();
+                let (mut requests, mut part) = (0, [0; 1024]);
+                while let Ok(read @ 1..) = stream.read(&mut part) {
+                    if part[..read].ends_with(b"a delivery") {
+                        requests += 1;
+                        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").unwrap();
+                    }
+                }
+                taken.push(requests);
+            }
+            taken
+        });
+        let mut collector = Collector::new(&url, None, &Tls::default()).unwrap();
+        for _ in 0..3 {
+            collector.send(b"a delivery").unwrap();
+        }
+        collector.reconnect();
+        collector.send(b"a delivery").unwrap();
+        drop(collector);
+        assert_eq!(server.join().unwrap(), [3, 1]);
     }
 
     #[test]

@@ -9,24 +9,36 @@ use super::spool::Reader;
 
 /// The first and the longest pause after a delivery that failed.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// How often is looked whether there is something new to show to the collector; while it takes nothing, at every attempt.
+const LOOK: Duration = Duration::from_secs(60);
 /// How long the sender sleeps while there is nothing to send.
 const IDLE: Duration = Duration::from_millis(100);
 
 /// Sends until `ended` is set and nothing is left, at most for `patience` after that. Returns how many deliveries wait
-/// for a later run. `say` is told, rarely, what an operator should know. A disk that fails is tried again, as a collector is.
+/// for a later run. `renewed` makes a collector anew where there is another token or certificate to show by now. `say` is told,
+/// rarely, what an operator should know. A disk that fails is tried again, as a collector is.
 ///
 /// # Errors
 ///
 /// When the spool cannot be read at the end.
 pub fn run(
     spool: &Reader,
-    collector: &Collector,
+    mut collector: Collector,
+    renewed: &mut dyn FnMut() -> Option<Collector>,
     ended: &AtomicBool,
     patience: Duration,
     say: &dyn Fn(&str),
 ) -> io::Result<usize> {
     let (mut pause, mut failing, mut broken, mut end) = (PAUSES.0, false, false, None::<Instant>);
+    let mut looked = clock();
     loop {
+        if failing || looked.elapsed() >= LOOK {
+            looked = clock();
+            match renewed() {
+                Some(another) => collector = another,
+                None => collector.reconnect(),
+            }
+        }
         if ended.load(Ordering::Relaxed) {
             let end = *end.get_or_insert_with(clock);
             if end.elapsed() >= patience {
@@ -43,7 +55,7 @@ pub fn run(
             Ok(Some(delivery)) => match collector.send(&delivery.bytes) {
                 Ok(()) => {
                     if failing {
-                        say("the collector takes deliveries again");
+                        say(&format!("the collector {} takes deliveries again", collector.base()));
                     }
                     (pause, failing) = (PAUSES.0, false);
                     spool.delivered(&delivery)
@@ -57,7 +69,10 @@ pub fn run(
                 }
                 Err(CollectorError::Later { why, after }) => {
                     if !failing {
-                        say(&format!("the collector takes nothing now ({why}): flows wait in the spool"));
+                        say(&format!(
+                            "the collector {} takes nothing now ({why}): flows wait in the spool",
+                            collector.base()
+                        ));
                     }
                     failing = true;
                     rest(after.unwrap_or(pause).min(PAUSES.1), ended);
@@ -116,6 +131,6 @@ mod tests {
             std::fs::remove_dir(&obstacle).unwrap();
             ended.store(true, Ordering::Relaxed);
         };
-        assert_eq!(run(&spool, &nobody, &ended, Duration::from_secs(60), &say).unwrap(), 0);
+        assert_eq!(run(&spool, nobody, &mut || None, &ended, Duration::from_secs(60), &say).unwrap(), 0);
     }
 }

@@ -37,7 +37,7 @@ impl Folder {
         let mut options = OpenOptions::new();
         let lock = options.create(true).truncate(false).write(true).open(path.join(half))?;
         lock.try_lock().map_err(|_| {
-            let text = format!("another agent uses the spool {}", path.display());
+            let text = "another agent uses it";
             io::Error::new(io::ErrorKind::ResourceBusy, text)
         })?;
         Ok(Self { path: path.to_owned(), open: File::open(path)?, _lock: lock })

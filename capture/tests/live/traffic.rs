@@ -94,7 +94,7 @@ fn tls_and_mutual_tls_are_told_apart() {
 
 #[test]
 fn told_to_stop_it_reports_open_flows_and_sums_up() {
-    for signal in ["INT", "TERM"] {
+    for signal in ["INT", "TERM", "HUP"] {
         let Some(lab) = Lab::make() else { return };
         let mut agent = lab.agent(&["-i", "eth0", "--duration", "60s"]);
         let parts = (lab.run_part(&lab.server, "serve"), lab.run_part(&lab.client, "hold"));

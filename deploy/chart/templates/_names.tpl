@@ -19,6 +19,9 @@ app.kubernetes.io/component: {{ .component }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- /* A digest wins over a tag. */ -}}
@@ -58,7 +61,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{ toYaml $agent.clientCertificateVolume }}
 {{- else if $agent.clientCertificateSecret -}}
 secret:
-  secretName: {{ $agent.clientCertificateSecret }}
+  secretName: {{ $agent.clientCertificateSecret | quote }}
   defaultMode: 0400
   items: [{ key: tls.crt, path: tls.crt }, { key: tls.key, path: tls.key }]
 {{- end }}

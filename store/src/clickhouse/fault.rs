@@ -35,7 +35,8 @@ pub(super) fn told(place: &str, error: &Error) -> StoreError {
             }
             let why = cause.downcast_ref::<io::Error>().map_or_else(
                 || "the connection ended before the answer did".to_owned(),
-                |cause| cause.kind().to_string(),
+                // TLS has no kind of its own: what it says, it says of a certificate or of bytes that are none of its records.
+                |cause| if is_tls(cause) { cause.to_string() } else { cause.kind().to_string() },
             );
             StoreError::Unreachable { place, why }
         }
@@ -54,6 +55,10 @@ pub(super) fn told(place: &str, error: &Error) -> StoreError {
         Error::RowNotFound => StoreError::Answer { place, why: "a row is missing" },
         _ => StoreError::Answer { place, why: "it does not read as rows" },
     }
+}
+
+fn is_tls(cause: &io::Error) -> bool {
+    matches!(cause.kind(), io::ErrorKind::InvalidData | io::ErrorKind::Other)
 }
 
 /// Tells whether trying again may help: nothing was decided by the server. What was recorded twice counts once.

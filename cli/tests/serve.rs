@@ -1,0 +1,207 @@
+//! `wireproof serve` as an operator knows it: what it and the agent take anew while they run, and what they say.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop here")]
+#![expect(clippy::print_stderr, reason = "says why it was skipped")]
+
+#[expect(dead_code, reason = "others take root, and kill what they started")]
+mod processes;
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::processes::{Running, program};
+
+const MESH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata/boutique/mesh.yaml");
+const CAPTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata/boutique/capture.pcap");
+
+/// Two tokens, in the place of each other.
+const TOKENS: [&str; 2] = ["0123456789abcdef", "fedcba9876543210"];
+
+/// A server whose standard error goes to a file.
+struct Server {
+    running: Running,
+    log: std::path::PathBuf,
+    url: String,
+}
+
+impl Server {
+    fn start(folder: &Path, mesh: &Path, more: &[&str]) -> Self {
+        let log = folder.join("log");
+        let mut command = Command::new(program("wireproof"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--mesh"]).arg(mesh).args(more);
+        command.arg("--store").arg(folder.join("s.sqlite")).env("RUST_LOG", "info");
+        let running = Running(command.stderr(File::create(&log).unwrap()).spawn().unwrap());
+        let mut server = Self { running, log, url: String::new() };
+        server.until("it serves", |server| server.said().contains("serving on "));
+        let said = server.said();
+        let url = said.split("serving on ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+        server.url = url.to_owned();
+        server
+    }
+
+    fn said(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    fn ask(&self, path: &str, token: &str) -> (u16, String) {
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let request = agent.get(format!("{}{path}", self.url));
+        let mut answer = request.header("authorization", format!("Bearer {token}")).call().unwrap();
+        (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+    }
+
+    /// Has it look at its files now, rather than within a minute.
+    fn hang_up(&self) {
+        let id = self.running.0.id().to_string();
+        assert!(Command::new("kill").args(["-HUP", &id]).status().unwrap().success());
+    }
+
+    /// Waits until something is so, with a bound on hanging.
+    fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        for _ in 0..300 {
+            if is_so(self) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("never: {what}\n{}", self.said());
+    }
+}
+
+#[test]
+fn a_token_is_changed_while_the_server_serves() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    fs::write(&token, TOKENS[0]).unwrap();
+    let server = Server::start(folder.path(), Path::new(MESH), &["--token-file", token.to_str().unwrap()]);
+    let status = |server: &Server, token| server.ask("/api/v1/coverage", token).0;
+    assert_eq!((status(&server, TOKENS[0]), status(&server, TOKENS[1])), (200, 401));
+    fs::write(&token, "short").unwrap();
+    server.hang_up();
+    server.until("the old one stays", |server| server.said().contains("the old token stays"));
+    assert_eq!(status(&server, TOKENS[0]), 200);
+    fs::write(&token, TOKENS[1]).unwrap();
+    server.hang_up();
+    server.until("the new one counts", |server| status(server, TOKENS[1]) == 200);
+    assert_eq!(status(&server, TOKENS[0]), 401);
+    assert!(!server.said().contains('\u{1b}'), "colours in a file: {}", server.said());
+}
+
+#[test]
+fn an_agent_shows_the_token_that_its_file_has_by_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let (token, shown) = (folder.path().join("token"), folder.path().join("shown"));
+    fs::write(&token, TOKENS[0]).unwrap();
+    fs::write(&shown, TOKENS[1]).unwrap();
+    let server = Server::start(folder.path(), Path::new(MESH), &["--token-file", token.to_str().unwrap()]);
+    let log = folder.path().join("agent.log");
+    let mut agent = Running(
+        Command::new(program("wireproof-agent"))
+            .args(["-r", CAPTURE, "--name", "node-a", "--drain", "60s", "--collector", &server.url])
+            .arg("--token-file")
+            .arg(&shown)
+            .arg("--spool")
+            .arg(folder.path().join("spool"))
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap(),
+    );
+    let said = || fs::read_to_string(&log).unwrap();
+    server.until("it is refused", |_| said().contains(&format!("{} takes nothing now", server.url)));
+    fs::write(&shown, TOKENS[0]).unwrap();
+    assert!(agent.0.wait().unwrap().success(), "{}", said());
+    assert!(said().contains("takes deliveries again") && !said().contains("for the next run"), "{}", said());
+    assert!(server.ask("/api/v1/coverage", TOKENS[0]).1.contains("\"node-a "));
+}
+
+#[test]
+fn declarations_in_files_are_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mesh = folder.path().join("mesh");
+    fs::create_dir(&mesh).unwrap();
+    fs::copy(MESH, mesh.join("mesh.yaml")).unwrap();
+    let policy = |mode: &str| {
+        format!(
+            "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {{name: late, namespace: late}}\n\
+             spec: {{mtls: {{mode: {mode}}}}}\n---\napiVersion: v1\nkind: Pod\n\
+             metadata: {{name: a, namespace: late, labels: {{security.istio.io/tlsMode: istio}}}}\n\
+             spec: {{containers: [{{name: app}}, {{name: istio-proxy}}]}}\nstatus: {{podIP: 10.9.9.9}}\n"
+        )
+    };
+    let server = Server::start(folder.path(), &mesh, &[]);
+    let asked = "/api/v1/policies/effective?to=10.9.9.9:80";
+    let before = server.ask("/api/v1/overview", "").1;
+    fs::write(mesh.join("late.yaml"), policy("STRICT")).unwrap();
+    server.hang_up();
+    server.until("the new file counts", |server| server.ask(asked, "").1.contains("\"STRICT\""));
+    server.until("it is stored", |server| server.ask("/api/v1/overview", "").1 != before);
+    // A file that is half written takes nothing away.
+    fs::write(mesh.join("late.yaml"), "apiVersion: security.istio.io/v1\nkind: Peer: [").unwrap();
+    server.hang_up();
+    server.until("it is said", |server| server.said().contains("those before stay"));
+    assert!(server.ask(asked, "").1.contains("\"STRICT\""));
+    fs::write(mesh.join("late.yaml"), policy("DISABLE")).unwrap();
+    server.hang_up();
+    server.until("the mended file counts", |server| server.ask(asked, "").1.contains("\"DISABLE\""));
+}
+
+#[test]
+fn a_proxy_in_the_environment_is_not_shown_what_goes_to_this_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), Path::new(MESH), &[]);
+    let shipped = Command::new(program("wireproof-agent"))
+        .args(["-r", CAPTURE, "--name", "node-a", "--drain", "3s", "--collector", &server.url])
+        .arg("--spool")
+        .arg(folder.path().join("spool"))
+        // Nobody is there.
+        .envs(["HTTP_PROXY", "http_proxy", "ALL_PROXY"].map(|name| (name, "http://127.0.0.1:9")))
+        .stdout(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&shipped.stderr);
+    assert!(shipped.status.success() && !said.contains("takes nothing now"), "{said}");
+    assert!(server.ask("/api/v1/coverage", "").1.contains("\"node-a "));
+}
+
+#[test]
+fn what_cannot_be_a_collector_or_a_token_is_said_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("empty");
+    fs::write(&empty, "\n").unwrap();
+    let token = folder.path().join("token");
+    fs::write(&token, TOKENS[0]).unwrap();
+    for (collector, token, status, expected) in [
+        ("ftp://collector", &token, 2, "a URL such as"),
+        ("http://192.0.2.1:8480", &token, 2, "over https only"),
+        ("https://collector:8480", &empty, 4, "holds no token"),
+    ] {
+        let output = Command::new(program("wireproof-agent"))
+            .args(["-r", CAPTURE, "--drain", "0s", "--collector", collector, "--token-file"])
+            .arg(token)
+            .arg("--spool")
+            .arg(folder.path().join("spool"))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{said}");
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+#[test]
+fn what_the_store_did_not_answer_is_in_the_log_under_the_requests_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), Path::new(MESH), &[]);
+    for file in ["s.sqlite", "s.sqlite-wal"] {
+        fs::write(folder.path().join(file), "no database any more".repeat(4096)).unwrap();
+    }
+    let (status, problem) = server.ask("/api/v1/flows", "");
+    assert_eq!(status, 503, "{problem}");
+    let problem: serde_json::Value = serde_json::from_str(&problem).unwrap();
+    let id = problem["request_id"].as_str().unwrap();
+    let said = server.said();
+    let line = said.lines().find(|line| line.contains("store does not answer"));
+    assert!(line.is_some_and(|line| line.contains(id)), "{id} is not in\n{said}");
+}
