@@ -11,10 +11,11 @@ mod identity;
 mod metrics;
 mod policies;
 mod routes;
+mod serving;
 mod tls;
 mod view;
 
-use std::future::{Future, IntoFuture as _};
+use std::future::Future;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -201,22 +202,12 @@ pub fn app(state: State) -> Router {
 }
 
 /// Serves until `shutdown` is done; requests that have begun are finished. With `tls` it speaks TLS only.
-///
-/// # Errors
-///
-/// When the listener fails.
-pub async fn serve(
-    listener: TcpListener,
-    tls: Option<Tls>,
-    app: Router,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
+pub async fn serve(listener: TcpListener, tls: Option<Tls>, app: Router, shutdown: impl Future<Output = ()>) {
     match tls {
-        None => axum::serve(listener, app).with_graceful_shutdown(shutdown).into_future().await,
+        None => serving::serve(listener, app, |_, _| None, shutdown).await,
         Some(tls) => {
-            let secured = tls::Secured::new(listener, tls);
-            let app = app.into_make_service_with_connect_info::<Peer>();
-            axum::serve(secured, app).with_graceful_shutdown(shutdown).into_future().await
+            let peer = |stream: &_, from: &_| Some(Peer::of(stream, from));
+            serving::serve(tls::Secured::new(listener, tls), app, peer, shutdown).await;
         }
     }
 }

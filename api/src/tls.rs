@@ -7,8 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener};
+use axum::serve::Listener;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
@@ -136,13 +135,14 @@ fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
 #[derive(Debug, Clone)]
 pub(crate) struct Peer(pub(crate) Option<Arc<Identity>>);
 
-impl Connected<IncomingStream<'_, Secured>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Secured>) -> Self {
+impl Peer {
+    /// Tells who is at the other end of a connection whose handshake is done.
+    pub(crate) fn of(stream: &TlsStream<TcpStream>, from: &SocketAddr) -> Self {
         // Certificates are there only once they were verified: another one ends the handshake.
-        let (_, session) = stream.io().get_ref();
+        let (_, session) = stream.get_ref();
         let identity = session.peer_certificates().and_then(|chain| Identity::of(chain.first()?));
         if let Some(identity) = &identity {
-            tracing::info!(from = %stream.remote_addr(), certificate = %identity, "client certificate verified");
+            tracing::info!(%from, certificate = %identity, "client certificate verified");
         }
         Self(identity.map(Arc::new))
     }

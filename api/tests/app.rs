@@ -672,3 +672,27 @@ async fn agents_carry_a_token_of_their_own() {
     check(None, &[AS_AGENT], StatusCode::UNAUTHORIZED).await;
     check(None, &[], StatusCode::UNAUTHORIZED).await;
 }
+
+/// With the clock stopped, time passes when there is nothing else to do: the server's patience ends at once.
+#[tokio::test(start_paused = true)]
+async fn who_never_ends_a_request_s_head_or_asks_no_more_is_not_waited_for() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let folder = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = Arc::new(Embedded::open(folder.path().join("s.sqlite")).unwrap());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let app = api::app(State::new(store, None, Bind::new(address, None).unwrap()));
+    tokio::spawn(async move { api::serve(listener, None, app, std::future::pending()).await });
+    for (sent, expected) in [
+        ("", ""),
+        ("GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", ""),
+        ("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n", "ok\n"),
+    ] {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.ends_with(expected) && answer.is_empty() == expected.is_empty(), "{sent:?}: {answer}");
+    }
+}

@@ -124,7 +124,7 @@ pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
             };
             let _ = tell.send(fatal);
         };
-        api::serve(listener, tls, api::app(state), over).await?;
+        api::serve(listener, tls, api::app(state), over).await;
         if let Some(stop) = stop {
             stop.now().await;
         }
