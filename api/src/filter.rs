@@ -40,6 +40,7 @@ pub(crate) struct FilterParams {
     #[param(schema_with = words::severities)]
     severity: Option<Vec<String>>,
     /// The destination port on the wire.
+    #[param(schema_with = words::ports)]
     port: Option<Vec<u16>>,
     /// The application protocol, such as `http/1.1`.
     #[param(schema_with = words::protocols)]
@@ -91,6 +92,11 @@ mod words {
 
     pub(super) fn ids() -> Array {
         one_of(RULES.iter().map(|rule| rule.id))
+    }
+
+    pub(super) fn ports() -> Array {
+        let port = ObjectBuilder::new().schema_type(Type::Integer);
+        Array::new(port.minimum(Some(0)).maximum(Some(u16::MAX)))
     }
 
     pub(super) fn community_ids() -> Array {

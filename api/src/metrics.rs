@@ -27,6 +27,9 @@ const RUNS: usize = 8;
 /// How often, at most, it is said that two agents have one name, in seconds.
 const SAID: f64 = 60.0;
 
+/// How far ahead of this clock an agent's may be, in seconds: sightings that are further apart are not joined.
+const AHEAD: f64 = 5.0;
+
 /// How much of an agent's name is kept, in characters: no name of a node is longer.
 const NAME: usize = 253;
 
@@ -93,6 +96,10 @@ struct Heard {
     at: f64,
     coverage: Coverage,
     undelivered: u64,
+    /// The end of the newest flow that it told of, in seconds since the Unix epoch, by its own clock.
+    newest: Option<f64>,
+    /// When it was last said that its clock is ahead; 0 before that.
+    said_ahead: f64,
     runs: Runs,
 }
 
@@ -138,6 +145,7 @@ pub(crate) struct Tally {
     run: String,
     coverage: Coverage,
     undelivered: u64,
+    newest: Option<f64>,
     flows: BTreeMap<Protection, u64>,
     hidden: BTreeMap<Hidden, u64>,
 }
@@ -150,6 +158,7 @@ impl Tally {
             run: heading.run.clone(),
             coverage: Coverage { damaged: Vec::new(), ..heading.coverage.clone() },
             undelivered: heading.undelivered,
+            newest: flows.iter().map(|flow| flow.end.as_nanos()).max().map(|nanos| nanos as f64 / 1e9),
             flows: BTreeMap::new(),
             hidden: BTreeMap::new(),
         };
@@ -185,7 +194,7 @@ impl Metrics {
     }
 
     fn heard(&self, tally: Tally, at: f64) {
-        let Tally { agent, run, coverage, undelivered, .. } = tally;
+        let Tally { agent, run, coverage, undelivered, newest, .. } = tally;
         let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
         agents.retain(|_, heard| at - heard.at < REMEMBERED);
         if agents.len() >= AGENTS && !agents.contains_key(&agent) {
@@ -194,11 +203,19 @@ impl Metrics {
                 agents.remove(&silent);
             }
         }
-        let mut runs = agents.remove(&agent).map(|heard| heard.runs).unwrap_or_default();
+        let before = agents.remove(&agent);
+        let (mut said_ahead, known) =
+            before.as_ref().map_or((0.0, None), |heard| (heard.said_ahead, heard.newest));
+        let ahead = newest.map_or(0.0, |newest| newest - at);
+        if ahead > AHEAD && at - said_ahead >= SAID {
+            tracing::warn!(%agent, seconds = ahead.round(), "the agent's clock is ahead of this one: what others see of its connections is not joined with them");
+            said_ahead = at;
+        }
+        let mut runs = before.map(|heard| heard.runs).unwrap_or_default();
         if runs.delivered(&run, at) {
             tracing::warn!(%agent, "two agents deliver under one name: give each its own (--name), else what both see counts twice");
         }
-        agents.insert(agent, Heard { at, coverage, undelivered, runs });
+        agents.insert(agent, Heard { at, coverage, undelivered, newest: newest.or(known), said_ahead, runs });
     }
 
     /// Adds everything to a page.
@@ -225,6 +242,7 @@ impl Metrics {
     /// Agents' counters begin with their run, as Prometheus expects of a process.
     fn register_agents(&self, registry: &mut Registry) {
         let last = Family::<Agent, Gauge<f64, AtomicU64>>::default();
+        let newest = Family::<Agent, Gauge<f64, AtomicU64>>::default();
         let packets = Family::<Agent, Counter>::default();
         let dropped = Family::<Agent, Counter>::default();
         let undelivered = Family::<Agent, Counter>::default();
@@ -235,6 +253,9 @@ impl Metrics {
         for (name, heard) in &*agents {
             let agent = Agent { agent: name.clone() };
             last.get_or_create(&agent).set(heard.at);
+            if let Some(end) = heard.newest {
+                newest.get_or_create(&agent).set(end);
+            }
             packets.get_or_create(&agent).inc_by(heard.coverage.packets);
             dropped.get_or_create(&agent).inc_by(heard.coverage.kernel_dropped.unwrap_or(0));
             undelivered.get_or_create(&agent).inc_by(heard.undelivered);
@@ -256,6 +277,11 @@ impl Metrics {
             "agent_last_delivery_timestamp_seconds",
             "When the agent's last delivery was kept",
             last,
+        );
+        registry.register(
+            "agent_newest_flow_timestamp_seconds",
+            "The end of the newest flow that the agent told of, by its own clock",
+            newest,
         );
         registry.register("agent_packets", "Packets that the agent's run has read", packets);
         registry.register(
@@ -295,6 +321,7 @@ mod tests {
             run: "1".to_owned(),
             coverage: Coverage { packets, ..Coverage::default() },
             undelivered: 0,
+            newest: None,
             flows: BTreeMap::new(),
             hidden: BTreeMap::new(),
         }

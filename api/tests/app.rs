@@ -442,6 +442,7 @@ async fn metrics_tell_of_agents_and_their_deliveries() {
     let get = Request::get("/metrics").header(header::HOST, "localhost").body(Body::empty()).unwrap();
     let answer = app.oneshot(get).await.unwrap().into_body();
     let text = String::from_utf8(to_bytes(answer, usize::MAX).await.unwrap().to_vec()).unwrap();
+    let newest = flows.iter().map(|flow| flow.end.as_nanos()).max().unwrap() as f64 / 1e9;
     for line in [
         "wireproof_agents 1",
         "wireproof_ingest_deliveries_total{result=\"kept\"} 1",
@@ -454,6 +455,7 @@ async fn metrics_tell_of_agents_and_their_deliveries() {
         "wireproof_agent_tcp_flows_total{agent=\"node-a\",opening=\"seen\"} 2",
         "wireproof_agent_unused_total{agent=\"node-a\",reason=\"not-ip\"} 4",
         "wireproof_agent_last_delivery_timestamp_seconds{agent=\"node-a\"} ",
+        &format!("wireproof_agent_newest_flow_timestamp_seconds{{agent=\"node-a\"}} {newest:.1}"),
     ] {
         assert!(text.lines().any(|found| found.starts_with(line)), "{line} is not in\n{text}");
     }

@@ -322,6 +322,11 @@ fn shown(shipping: &Shipping) -> Vec<Option<Vec<u8>>> {
 
 /// Sends what is in the spool until the agent beside it has ended.
 fn send(shipping: &Shipping) -> anyhow::Result<u8> {
+    // Before anything that takes time: a service manager signals all processes of a unit at once.
+    for signal in ENDS {
+        // Those are for the agent, whose end is told by standard input.
+        signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
+    }
     let collector = collector(shipping)?;
     // Another agent's sender may still be at it, for as long as its patience lasts.
     let mut tries = 0;
@@ -339,10 +344,6 @@ fn send(shipping: &Shipping) -> anyhow::Result<u8> {
         say(&format!("warning: {note}"));
     }
     let ended = Arc::new(AtomicBool::new(false));
-    for signal in ENDS {
-        // Those are for the agent, whose end is told by standard input.
-        signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
-    }
     let closed = Arc::clone(&ended);
     std::thread::spawn(move || {
         let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());

@@ -191,6 +191,7 @@ impl Cluster {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = FLOWS_EXAMPLES)]
 pub(crate) struct Flows {
     #[command(flatten)]
     pub(crate) captures: Captures,
@@ -377,6 +378,7 @@ pub(crate) enum Output {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = REPLAY_EXAMPLES)]
 pub(crate) struct Replay {
     #[command(flatten)]
     pub(crate) captures: Captures,
@@ -397,7 +399,20 @@ pub(crate) struct Replay {
     pub(crate) min_coverage: Option<f64>,
 }
 
+const FLOWS_EXAMPLES: &str = "\
+Examples:
+  wireproof flows capture.pcap
+  wireproof flows trace.*.pcapng -o ndjson --threads 4
+  tcpdump -i any -U -w - tcp | wireproof flows - -o ndjson";
+
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  wireproof replay capture.pcap --mesh ./mesh
+  wireproof replay *.pcapng --mesh ./mesh -o json --min-coverage 0.95 --fail-on high
+  tcpdump -i any -U -w - tcp | wireproof replay - --mesh ./mesh";
+
 #[derive(Debug, Args)]
+#[command(after_help = SERVE_EXAMPLES)]
 pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) mesh: Declarations,
@@ -424,6 +439,13 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "FILE", env = "WIREPROOF_AGENT_TOKEN_FILE")]
     pub(crate) agent_token_file: Option<PathBuf>,
 }
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  wireproof serve --mesh ./mesh --input capture.pcap
+  wireproof serve --mesh ./mesh --capture any --keep 30d
+  wireproof serve --in-cluster --listen 0.0.0.0:8480 --token-file api.token --agent-token-file agents.token \\
+    --tls-cert tls.crt --tls-key tls.key --store clickhouse://wireproof@clickhouse:8123/wireproof";
 
 /// What `serve` watches itself, through an agent that it starts.
 #[derive(Debug, Args)]
@@ -487,6 +509,7 @@ pub(crate) enum StoreCommand {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = STATUS_EXAMPLES)]
 pub(crate) struct StoreStatus {
     #[command(flatten)]
     pub(crate) store: StorePlace,
@@ -495,7 +518,18 @@ pub(crate) struct StoreStatus {
     pub(crate) output: Output,
 }
 
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  wireproof store status
+  wireproof store status --store clickhouse://wireproof@clickhouse:8123/wireproof --store-password-file password -o json";
+
+const MIGRATE_EXAMPLES: &str = "\
+Examples:
+  wireproof store migrate --store wireproof.sqlite
+  wireproof store migrate --store clickhouse://wireproof@clickhouse:8123/wireproof --cluster prod --print";
+
 #[derive(Debug, Args)]
+#[command(after_help = MIGRATE_EXAMPLES)]
 pub(crate) struct StoreMigrate {
     #[command(flatten)]
     pub(crate) store: StorePlace,
@@ -519,5 +553,18 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_examples() {
+        fn check(command: &clap::Command) {
+            let mut below = command.get_subcommands().filter(|below| !below.is_hide_set()).peekable();
+            if below.peek().is_none() {
+                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.starts_with("Examples:\n"), "{}", command.get_name());
+            }
+            below.for_each(check);
+        }
+        check(&Arguments::command());
     }
 }

@@ -63,6 +63,11 @@ async fn status(place: &StorePlace) -> Result<StoreStatus, Fatal> {
 
 /// Returns the server's address with its password; absent when the store is a file.
 fn address(place: &StorePlace) -> Result<Option<Address>, Fatal> {
+    // SQLite takes these for a database that ends with the program, and others for settings.
+    if place.place.is_empty() || place.place.starts_with(':') || place.place.starts_with("file:") {
+        let said = anyhow!("--store '{}' is neither the name of a file nor clickhouse://...", place.place);
+        return Err(Fatal::usage(said));
+    }
     if !Address::is_meant(&place.place) {
         return Ok(None);
     }

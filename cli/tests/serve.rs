@@ -205,3 +205,67 @@ fn what_the_store_did_not_answer_is_in_the_log_under_the_requests_id() {
     let line = said.lines().find(|line| line.contains("store does not answer"));
     assert!(line.is_some_and(|line| line.contains(id)), "{id} is not in\n{said}");
 }
+
+#[test]
+fn an_agent_whose_clock_is_ahead_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), Path::new(MESH), &[]);
+    // Captured thirty years from now, by the clock of the one who captured.
+    let mut capture = fs::read(CAPTURE).unwrap();
+    let mut at = 24;
+    while at + 16 <= capture.len() {
+        let word = |place: usize| u32::from_le_bytes(capture[place..place + 4].try_into().unwrap());
+        let length = usize::try_from(word(at + 8)).unwrap();
+        let later = word(at).saturating_add(1_000_000_000).to_le_bytes();
+        capture[at..at + 4].copy_from_slice(&later);
+        at += 16 + length;
+    }
+    let ahead = folder.path().join("ahead.pcap");
+    fs::write(&ahead, capture).unwrap();
+    for (name, capture) in [("node-a", Path::new(CAPTURE)), ("node-b", &ahead)] {
+        let shipped = Command::new(program("wireproof-agent"))
+            .args(["--name", name, "--drain", "30s", "--collector", &server.url, "-r"])
+            .arg(capture)
+            .arg("--spool")
+            .arg(folder.path().join(name))
+            .output()
+            .unwrap();
+        assert!(shipped.status.success());
+    }
+    let said = server.said();
+    let named: Vec<_> = said.lines().filter(|line| line.contains("clock is ahead")).collect();
+    assert_eq!(named.len(), 1, "{said}");
+    assert!(named[0].contains("node-b"), "{said}");
+}
+
+#[test]
+fn what_sends_leaves_signals_to_the_agent_while_it_waits_for_another_one_s_spool() {
+    let folder = tempfile::tempdir().unwrap();
+    let send = || {
+        let mut sender = Command::new(program("wireproof-agent"));
+        // Nobody collects there.
+        sender
+            .args(["send", "--collector", "http://127.0.0.1:9", "--drain", "0s", "--spool"])
+            .arg(folder.path());
+        Running(sender.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap())
+    };
+    let catches = |sender: &Running| {
+        let status = fs::read_to_string(format!("/proc/{}/status", sender.0.id())).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
+        u64::from_str_radix(caught, 16).unwrap() & (1 << (15 - 1)) != 0
+    };
+    let wait = |what: &str, sender: &Running| {
+        for _ in 0..300 {
+            if catches(sender) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("{what} is ended by SIGTERM");
+    };
+    let first = send();
+    wait("the first", &first);
+    let second = send();
+    wait("the second", &second);
+    drop((first, second));
+}

@@ -69,6 +69,10 @@ fn a_place_that_cannot_be_a_store_is_an_error_of_usage() {
     for (place, more) in [
         ("clickhouse://writer:secret@127.0.0.1:8123/audit", &[][..]),
         ("s.sqlite", &["--cluster", "prod"][..]),
+        // What was kept there would be gone with the program.
+        ("", &[][..]),
+        (":memory:", &[][..]),
+        ("file::memory:", &[][..]),
     ] {
         let (status, _, said) = run("migrate", folder.path(), place, more);
         assert_eq!(status, Some(2), "{said}");

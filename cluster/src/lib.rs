@@ -1,6 +1,6 @@
 //! A cluster's API server on one side, snapshots of what it declares on the other.
 //!
-//! [`watch`] follows every kind of object that decides an answer and makes an immutable [`Snapshot`] after changes; [`list`]
+//! [`watch()`] follows every kind of object that decides an answer and makes an immutable [`Snapshot`] after changes; [`list`]
 //! makes one and ends. Only `get`, `list` and `watch` are ever asked for, and never a Secret. What to do with a snapshot,
 //! and how long to remember it, is the caller's.
 

@@ -26,6 +26,7 @@ pub(crate) struct ConnectionParams {
     /// The destination as `namespace/workload`, in place of `to`: its first pod is meant.
     workload: Option<String>,
     /// The workload's port.
+    #[param(minimum = 0, maximum = 65535)]
     port: Option<u16>,
     /// The server name in the ClientHello, where the answer depends on it.
     sni: Option<String>,
