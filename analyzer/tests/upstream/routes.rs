@@ -1,0 +1,202 @@
+//! VirtualServices: whom they lead where.
+
+use serde_json::json;
+
+use super::meshes::{HTTP, PROXY, check, client, found, object, pod, server, service, spec};
+
+/// `sidecar_simulation_test.go`, `TestSidecarRoutes`.
+#[test]
+fn routes_of_a_namespace_that_is_not_imported_lead_to_no_subset() {
+    let routes = spec(
+        "VirtualService",
+        "server",
+        "other",
+        "hosts: ['*.cluster.local'], http: [{route: [{destination: {host: server.web.svc.cluster.local, subset: v1}}]}]",
+    );
+    let rule = spec(
+        "DestinationRule",
+        "own",
+        "web",
+        "host: server, subsets: [{name: v1, labels: {app: server}, trafficPolicy: {tls: {mode: DISABLE}}}]",
+    );
+    let sidecar = |hosts: &str| spec("Sidecar", "own", "web", &format!("egress: [{{hosts: [{hosts}]}}]"));
+    for (hosts, tls) in [
+        ("'*/*'", "DISABLE"),
+        ("'web/*', 'other/server.web.svc.cluster.local'", "DISABLE"),
+        ("'web/*'", "ISTIO_MUTUAL"),
+    ] {
+        let documents = [client(), server(1), service(HTTP), routes.clone(), rule.clone(), sidecar(hosts)];
+        let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
+        check(&documents, "10.0.1.1:8080", None, &json!({"client_tls": tls}));
+    }
+}
+
+/// `tls_test.go`, `TestMatchTLS` and `TestMatchTCP`; `route.go`, `sourceMatchHTTP`.
+#[test]
+fn a_route_for_other_clients_leads_nowhere() {
+    let rule = spec(
+        "DestinationRule",
+        "own",
+        "web",
+        "host: server, subsets: [{name: v1, labels: {app: server}, trafficPolicy: {tls: {mode: DISABLE}}}]",
+    );
+    let (off, auto) = ("DISABLE", "ISTIO_MUTUAL");
+    for (kind, ports, matches, tls) in [
+        ("http", HTTP, "sourceNamespace: web", off),
+        ("http", HTTP, "sourceNamespace: other", auto),
+        ("http", HTTP, "sourceLabels: {app: client}", off),
+        ("http", HTTP, "sourceLabels: {app: client, tier: front}", auto),
+        ("http", HTTP, "sourceLabels: {app: other}}, {sourceNamespace: web", off),
+        ("http", HTTP, "sourceLabels: {app: other}}, {uri: {prefix: /}", off),
+        ("http", HTTP, "sourceLabels: {app: other}, gateways: [mesh]", off),
+        ("tcp", "{name: tcp, port: 80, targetPort: 8080}", "sourceNamespace: web", off),
+        ("tcp", "{name: tcp, port: 80, targetPort: 8080}", "sourceNamespace: other, gateways: [mesh]", auto),
+        (
+            "tls",
+            "{name: tls, port: 80, targetPort: 8080}",
+            "sniHosts: [server], sourceNamespace: other",
+            auto,
+        ),
+    ] {
+        let route = format!(
+            "{kind}: [{{match: [{{{matches}}}], route: [{{destination: {{host: server, subset: v1}}}}]}}]"
+        );
+        let routes = spec("VirtualService", "own", "web", &format!("hosts: [server], {route}"));
+        let documents = [client(), server(1), service(ports), rule.clone(), routes];
+        let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
+        check(&documents, "10.0.1.1:8080", None, &json!({"client_tls": tls}));
+    }
+}
+
+/// `sidecar.go`, `serviceMatchingVirtualServicePorts`.
+#[test]
+fn a_virtual_service_brings_the_ports_that_it_names() {
+    let far =
+        |kind: &str, name: &str, more: &str| object(kind, name, "far", "", &format!("spec: {{{more}}}"));
+    let server =
+        pod("server-1", "10.0.1.1", ", labels: {app: server, security.istio.io/tlsMode: istio}", PROXY)
+            .replace("namespace: web", "namespace: far");
+    let ports = format!("{HTTP}, {{name: tcp, port: 90, targetPort: 9090}}");
+    let service = far(
+        "Service",
+        "server",
+        &format!("clusterIP: 10.96.0.2, selector: {{app: server}}, ports: [{ports}]"),
+    );
+    let sidecar = |port: &str| spec("Sidecar", "own", "web", &format!("egress: [{{hosts: ['./*']{port}}}]"));
+    let routes = |port: &str| {
+        let to = format!("destination: {{host: server.far.svc.cluster.local{port}}}");
+        spec(
+            "VirtualService",
+            "own",
+            "web",
+            &format!("hosts: [own.example.com], http: [{{route: [{{{to}}}]}}]"),
+        )
+    };
+    let entry = ", port: {number: 90, name: tcp, protocol: TCP}";
+    for (listener, port, http, tcp) in [
+        ("", "", true, true),
+        ("", ", port: {number: 80}", true, false),
+        ("", ", port: {number: 90}", false, true),
+        (entry, "", false, true),
+        (entry, ", port: {number: 80}", false, true),
+    ] {
+        let documents = [client(), server.clone(), service.clone(), sidecar(listener), routes(port)];
+        let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
+        for (wire, known) in [(8080, http), (9090, tcp)] {
+            let tls = if known { json!("ISTIO_MUTUAL") } else { json!(null) };
+            check(&documents, &format!("10.0.1.1:{wire}"), None, &json!({"client_tls": tls}));
+        }
+    }
+}
+
+/// `push_context.go`, `virtualServiceDestinationsFilteredBySourceNamespace`.
+#[test]
+fn a_virtual_service_brings_what_it_mirrors_to_and_what_its_routes_for_the_client_lead_to() {
+    let far =
+        |kind: &str, name: &str, more: &str| object(kind, name, "far", "", &format!("spec: {{{more}}}"));
+    let server =
+        pod("server-1", "10.0.1.1", ", labels: {app: server, security.istio.io/tlsMode: istio}", PROXY)
+            .replace("namespace: web", "namespace: far");
+    let service = far(
+        "Service",
+        "server",
+        &format!("clusterIP: 10.96.0.2, selector: {{app: server}}, ports: [{HTTP}]"),
+    );
+    let sidecar = |port: &str| spec("Sidecar", "own", "web", &format!("egress: [{{{port}hosts: ['./*']}}]"));
+    let to = |host: &str| format!("route: [{{destination: {{host: {host}}}}}]");
+    let server_name = "server.far.svc.cluster.local";
+    for (route, known) in [
+        (to("own"), false),
+        (format!("{}, mirror: {{host: {server_name}}}", to("own")), true),
+        (format!("{}, mirrors: [{{destination: {{host: {server_name}}}}}]", to("own")), true),
+        (format!("match: [{{sourceNamespace: web}}], {}", to(server_name)), true),
+        (format!("match: [{{sourceNamespace: far}}], {}", to(server_name)), false),
+        (format!("match: [{{sourceNamespace: far}}, {{}}], {}", to(server_name)), false),
+        (format!("match: [{{sourceLabels: {{app: other}}}}], {}", to(server_name)), true),
+    ] {
+        let routes =
+            spec("VirtualService", "own", "web", &format!("hosts: [own.example.com], http: [{{{route}}}]"));
+        let tls = if known { json!("ISTIO_MUTUAL") } else { json!(null) };
+        for port in ["", "port: {number: 80, protocol: HTTP, name: http}, "] {
+            let documents = [&client(), &server, &service, &sidecar(port), &routes];
+            let documents = documents.map(String::as_str);
+            check(&documents, "10.0.1.1:8080", None, &json!({"client_tls": tls}));
+        }
+    }
+}
+
+#[test]
+fn a_mirror_has_a_subset_like_any_destination() {
+    let rule = spec(
+        "DestinationRule",
+        "own",
+        "web",
+        "host: server, subsets: [{name: v1, labels: {app: server}, trafficPolicy: {tls: {mode: DISABLE}}}]",
+    );
+    let route = "hosts: [other], http: [{route: [{destination: {host: other}}]";
+    for (mirror, tls) in [
+        ("", "ISTIO_MUTUAL"),
+        (", mirror: {host: server, subset: v1}", "DISABLE"),
+        (", mirrors: [{destination: {host: server, subset: v1}, percentage: {value: 5}}]", "DISABLE"),
+    ] {
+        let routes = spec("VirtualService", "own", "web", &format!("{route}{mirror}}}]"));
+        check(
+            &[&client(), &server(1), &service(HTTP), &rule, &routes],
+            "10.0.1.1:8080",
+            None,
+            &json!({"client_tls": tls}),
+        );
+    }
+}
+
+#[test]
+fn lint_asks_for_the_clients_that_routes_are_for() {
+    let rule = spec(
+        "DestinationRule",
+        "own",
+        "web",
+        "host: server, subsets: [{name: v1, labels: {app: server}, trafficPolicy: {tls: {mode: DISABLE}}}]",
+    );
+    let strict = spec("PeerAuthentication", "strict", "web", "mtls: {mode: STRICT}");
+    let one = |number: u8, namespace: &str, app: &str| {
+        let labels = format!(", labels: {{app: {app}, security.istio.io/tlsMode: istio}}");
+        pod(&format!("{app}-{number}"), &format!("10.0.2.{number}"), &labels, PROXY)
+            .replace("namespace: web", &format!("namespace: {namespace}"))
+    };
+    let clients = [one(1, "any", "client"), one(2, "any", "odd"), one(3, "zone", "client")];
+    for (matches, expected) in [
+        ("sourceLabels: {app: odd}", true),
+        ("sourceLabels: {app: none}", false),
+        ("sourceNamespace: zone", true),
+        ("sourceNamespace: none", false),
+    ] {
+        let name = "server.web.svc.cluster.local";
+        let to = format!("route: [{{destination: {{host: {name}, subset: v1}}}}]");
+        let routes = format!("hosts: [{name}], http: [{{match: [{{{matches}}}], {to}}}]");
+        let routes = spec("VirtualService", "own", "web", &routes);
+        let mut documents = vec![server(1), service(HTTP), rule.clone(), strict.clone(), routes];
+        documents.extend(clients.clone());
+        let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
+        found("XC01", &documents, expected);
+    }
+}
