@@ -19,7 +19,7 @@ use capture::agent::{End, From, OpenError, Opened, Settings, confine_sender, rec
 use capture::engine::{Engine, Limits};
 use capture::ship::outbox::{Outbox, Piped, Spooled};
 use capture::ship::post::{Collector, SetupError, Tls};
-use capture::ship::sender::Sender;
+use capture::ship::sender::{ENDS, Sender};
 use capture::ship::spool::{self, Reader, Writer};
 use capture::source::live::{self, LiveError, Namespace};
 use clap::{Parser, Subcommand};
@@ -152,10 +152,6 @@ enum Command {
     /// Says whether this machine and this account can capture, and what is missing. Needs no privilege
     Doctor,
 }
-
-/// What ends the agent, in order: Ctrl-C, the service manager, the terminal that is closed.
-const ENDS: [i32; 3] =
-    [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP];
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

@@ -148,8 +148,13 @@ impl Collector {
             .and_then(|value| value.to_str().ok()?.parse().ok())
             .map(Duration::from_secs);
         let problem = Problem::of(answer.body_mut());
-        let why =
-            format!("status {status}{}", problem.detail.map_or_else(String::new, |text| format!(": {text}")));
+        let mut why = format!("status {status}");
+        for (before, told) in [(": ", problem.detail), (", request ", problem.request)] {
+            if let Some(told) = told {
+                why.push_str(before);
+                why.push_str(&told);
+            }
+        }
         // Only the collector's own word that it cannot read a delivery, and never will, ends it. What stands between may
         // answer with any status: a proxy with a limit of its own is mended, and then the delivery goes through.
         if status == 422 && problem.kind.as_deref() == Some(UNREADABLE) {
@@ -165,6 +170,8 @@ impl Collector {
 struct Problem {
     kind: Option<String>,
     detail: Option<String>,
+    /// The request's name in the collector's log.
+    request: Option<String>,
 }
 
 impl Problem {
@@ -172,7 +179,7 @@ impl Problem {
         let text = body.with_config().limit(ANSWER).read_to_string().unwrap_or_default();
         let document: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
         let word = |name: &str| document.get(name).and_then(|value| value.as_str()).map(str::to_owned);
-        Self { kind: word("type"), detail: word("detail") }
+        Self { kind: word("type"), detail: word("detail"), request: word("request_id") }
     }
 }
 
@@ -286,10 +293,12 @@ mod tests {
                 body.len()
             )
         };
-        let unreadable = r#"{"type":"/problems/bad-delivery","detail":"line 2"}"#;
+        let unreadable = r#"{"type":"/problems/bad-delivery","detail":"line 2","request_id":"7f"}"#;
         assert!(told(&answer("200 OK", "{}")).is_ok());
         let given_up = told(&answer("422 Unprocessable Content", unreadable));
-        assert!(matches!(given_up, Err(CollectorError::Refused(why)) if why == "status 422: line 2"));
+        assert!(
+            matches!(given_up, Err(CollectorError::Refused(why)) if why == "status 422: line 2, request 7f")
+        );
         for (status, body) in [
             ("413 Content Too Large", "<html>the proxy's limit</html>"),
             ("422 Unprocessable Content", "<html>a firewall</html>"),

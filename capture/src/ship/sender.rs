@@ -3,7 +3,12 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
+
+/// What ends the agent, in order: Ctrl-C, the service manager, the terminal that is closed.
+pub const ENDS: [i32; 3] =
+    [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP];
 
 /// The process that sends.
 #[derive(Debug)]
@@ -50,10 +55,28 @@ impl Sender {
     pub fn finish(&mut self) -> io::Result<()> {
         drop(self.0.stdin.take());
         let status = self.0.wait()?;
-        if status.success() {
+        // A service manager signals all processes of a unit at once, this one perhaps before it takes no notice: what is in
+        // the spool waits for the next run.
+        let with_the_agent = status.signal().is_some_and(|signal| ENDS.contains(&signal));
+        if status.success() || with_the_agent {
             Ok(())
         } else {
             Err(io::Error::other(format!("the process that sends ended with {status}")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_the_agent_may_end_what_sends_first() {
+        for (signal, well) in [("TERM", true), ("INT", true), ("HUP", true), ("KILL", false)] {
+            let mut sender = Sender::that_sends_nothing();
+            let id = sender.0.id().to_string();
+            assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
+            assert_eq!(sender.finish().is_ok(), well, "{signal}");
         }
     }
 }
