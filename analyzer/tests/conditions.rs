@@ -277,3 +277,40 @@ fn a_mode_for_ambient_pods_without_declared_ports_is_ignored_all_the_same() {
         found("AB01", &[&ambient(), &policy], ignored);
     }
 }
+
+#[test]
+fn a_rule_that_no_client_of_an_external_host_uses_originates_nothing() {
+    let entry = |port: &str| {
+        spec(
+            "ServiceEntry",
+            "api",
+            "web",
+            &format!("hosts: [api.example.com], resolution: DNS, ports: [{port}]"),
+        )
+    };
+    let rule = |namespace: &str| {
+        spec(
+            "DestinationRule",
+            "api",
+            namespace,
+            "host: api.example.com, trafficPolicy: {tls: {mode: SIMPLE}}",
+        )
+    };
+    let http = "{number: 80, name: http, protocol: HTTP, targetPort: 443}";
+    let odd = "{number: 443, name: http, protocol: HTTP}";
+    let https = "{number: 443, name: https, protocol: HTTPS}";
+    for (id, port, by_default) in [("SE03", http, true), ("SE01", odd, true), ("SE02", https, false)] {
+        let (client, entry) = (client(), entry(port));
+        found(id, &[&client, &entry], by_default);
+        found(id, &[&client, &entry, &rule("web")], !by_default);
+        // Neither the client's namespace, nor the host's, nor the root.
+        found(id, &[&client, &entry, &rule("other")], by_default);
+        // Whoever the clients are, the rule is meant for them.
+        found(id, &[&entry, &rule("other")], !by_default);
+        let gateway = client
+            .replace("sidecar]", "router]")
+            .replace("client-0", "gateway-0")
+            .replace("10.0.0.1", "10.0.0.9");
+        found(id, &[&client, &gateway, &entry, &rule("other")], !by_default);
+    }
+}

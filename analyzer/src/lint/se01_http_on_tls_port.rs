@@ -31,7 +31,7 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
             && port.protocol.is_http()
             && TLS_PORTS.contains(&port.number)
             && port.target.is_none()
-            && !originates(survey.mesh, entry, port);
+            && !originates(survey, entry, port);
         applies.then(|| {
             let message = format!(
                 "{} declares port {} of {} as {}: applications that send HTTPS there fail",

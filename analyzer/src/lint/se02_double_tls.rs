@@ -34,7 +34,7 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
             return None;
         }
         let rule = entry.hosts.iter().find_map(|host| {
-            originator(survey.mesh, host, port.number, &[ClientTls::Simple, ClientTls::Mutual])
+            originator(survey, entry, host, port.number, &[ClientTls::Simple, ClientTls::Mutual])
         })?;
         let message = format!(
             "{} declares port {} as {}, and {} originates TLS for it as well: TLS in TLS, which the server refuses",

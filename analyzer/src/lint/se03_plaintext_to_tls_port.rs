@@ -32,7 +32,7 @@ pub(super) const RULE: Rule = Rule {
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
     each_port(survey, |entry, port| {
         let target = port.target.filter(|target| TLS_PORTS.contains(target))?;
-        if !port.protocol.is_http() || originates(survey.mesh, entry, port) {
+        if !port.protocol.is_http() || originates(survey, entry, port) {
             return None;
         }
         let message = format!(

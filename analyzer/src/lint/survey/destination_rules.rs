@@ -9,6 +9,7 @@ use crate::lint::survey::Survey;
 use crate::mesh::destination_rule::{DestinationRule, TlsSettings, TrafficPolicy};
 use crate::mesh::pod::Pod;
 use crate::mesh::service::Protocol;
+use crate::mesh::service_entry::ServiceEntry;
 use crate::mesh::{Behind, HostService, Mesh};
 use crate::patch::Patch;
 use crate::policy::Trace;
@@ -293,22 +294,40 @@ pub(crate) fn top(rule: &DestinationRule) -> Option<&TlsSettings> {
     rule.policy.as_ref()?.tls.as_ref()
 }
 
-/// Returns a rule that originates TLS in one of the modes to a host's port, whichever clients use it.
+/// Returns a rule that originates TLS in one of the modes to a ServiceEntry's host at a port, for some client.
 pub(crate) fn originator<'a>(
-    mesh: &'a Mesh,
+    survey: &Survey<'a>,
+    entry: &ServiceEntry,
     host: &str,
     port: u16,
     modes: &[ClientTls],
 ) -> Option<&'a DestinationRule> {
-    mesh.destination_rules.iter().filter(|rule| covers(&full_host(rule, &mesh.config.domain), host)).find(
-        |rule| {
-            policies(rule).any(|(_, policy)| {
-                let block = match policy.for_port(port) {
-                    Some(entry) => entry.tls.as_ref(),
-                    None => policy.tls.as_ref(),
-                };
-                block.is_some_and(|tls| modes.contains(&tls.mode))
-            })
-        },
-    )
+    let mesh = survey.mesh;
+    let rules =
+        mesh.destination_rules.iter().filter(|rule| covers(&full_host(rule, &mesh.config.domain), host));
+    let mut originating = rules.filter(|rule| {
+        policies(rule).any(|(_, policy)| {
+            let block = match policy.for_port(port) {
+                Some(entry) => entry.tls.as_ref(),
+                None => policy.tls.as_ref(),
+            };
+            block.is_some_and(|tls| modes.contains(&tls.mode))
+        })
+    });
+    originating.find(|rule| is_used(survey, &entry.meta.namespace, host, rule))
+}
+
+/// Tells whether a rule acts for some client of a host that a namespace declares: for one with a sidecar that knows the host. Where
+/// there is none, or gateways may be the clients, any rule counts.
+fn is_used(survey: &Survey<'_>, namespace: &str, host: &str, rule: &DestinationRule) -> bool {
+    let mut hosts = survey.mesh.hosts.iter();
+    let Some(host) = hosts.find(|own| own.host == host && *own.namespace == *namespace) else { return true };
+    let clients = |wanted: &dyn Fn(Option<&Acting<'_>>) -> bool| {
+        client_namespaces(survey, &survey.sidecars, host, |_, acting| wanted(acting))
+    };
+    let acts = |acting: Option<&Acting<'_>>| {
+        let rules = acting.into_iter().flat_map(|acting| acting.merged.iter().chain(&acting.backends));
+        rules.into_iter().any(|own| std::ptr::eq(*own, rule))
+    };
+    !survey.gateway_pods.is_empty() || !clients(&acts).is_empty() || clients(&|_| true).is_empty()
 }

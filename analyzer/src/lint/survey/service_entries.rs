@@ -22,10 +22,10 @@ pub(crate) fn each_port<'a>(
         .collect()
 }
 
-/// Tells whether any rule makes clients send TLS of whatever kind to the port.
-pub(crate) fn originates(mesh: &Mesh, entry: &ServiceEntry, port: &EntryPort) -> bool {
+/// Tells whether a rule makes clients send TLS of whatever kind to the port.
+pub(crate) fn originates(survey: &Survey<'_>, entry: &ServiceEntry, port: &EntryPort) -> bool {
     const TLS: [ClientTls; 3] = [ClientTls::Simple, ClientTls::Mutual, ClientTls::IstioMutual];
-    entry.hosts.iter().any(|host| originator(mesh, host, port.number, &TLS).is_some())
+    entry.hosts.iter().any(|host| originator(survey, entry, host, port.number, &TLS).is_some())
 }
 
 /// WorkloadEntries that an entry selects.
