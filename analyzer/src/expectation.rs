@@ -31,6 +31,8 @@ pub struct Expectation {
     pub known_destination: bool,
     /// Whether the destination stands outside the mesh.
     pub external: bool,
+    /// Whether auto mTLS is switched off for the mesh.
+    pub auto_mtls_off: bool,
 }
 
 /// Computes what is declared for a connection from `from` to `to`, with the SNI of its ClientHello where there is one.
@@ -93,6 +95,7 @@ pub fn expect(mesh: &Mesh, from: IpAddr, to: Endpoint, sni: Option<&str>) -> Exp
         external: !gateway
             && server_pod.is_none()
             && behind.first().is_none_or(|behind| behind.host.external),
+        auto_mtls_off: !mesh.config.auto_mtls,
         server: inbound.kind,
         client: out.kind,
         protocol,

@@ -314,3 +314,28 @@ fn a_rule_that_no_client_of_an_external_host_uses_originates_nothing() {
         found(id, &[&client, &gateway, &entry, &rule("other")], !by_default);
     }
 }
+
+#[test]
+fn auto_mtls_is_off_only_where_the_mesh_says_so() {
+    let entry = spec(
+        "ServiceEntry",
+        "api",
+        "web",
+        "hosts: [api.example.com], resolution: STATIC, ports: [{number: 8080, name: http, protocol: HTTP}], endpoints: [{address: 10.0.1.1}]",
+    );
+    let strict = spec("PeerAuthentication", "own", "web", "mtls: {mode: STRICT}");
+    let config = object("ConfigMap", "istio", "istio-system", "", "data: {mesh: 'enableAutoMtls: false'}");
+    let config = config.replace("networking.istio.io/v1", "v1");
+    let documents = [client(), server(1), entry, strict, service(HTTP), config];
+    let [client, server, entry, strict, service, config] = documents.each_ref().map(String::as_str);
+    found("SE06", &[client, server, entry, strict], true);
+    check(
+        &[client, server, entry, strict],
+        "10.0.1.1:8080",
+        None,
+        &json!({"client_tls": null, "lint": ["XC01"]}),
+    );
+    found("AM01", &[client, server, entry, strict], false);
+    found("AM01", &[client, server, strict, service], false);
+    found("AM01", &[client, server, strict, service, config], true);
+}

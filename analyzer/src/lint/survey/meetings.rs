@@ -51,8 +51,8 @@ pub fn touching(expectation: &Expectation) -> Vec<&'static str> {
             OutboundKind::Rule | OutboundKind::Passthrough { .. } => ids.push("XC01"),
             OutboundKind::Auto => {
                 ids.push("XC01");
-                // With auto mTLS on, something is always decided.
-                if expected.client_tls.is_none() && !expectation.external {
+                // With auto mTLS on, a host that is declared outside the mesh may still stand in it: SE06.
+                if expected.client_tls.is_none() && expectation.auto_mtls_off && !expectation.external {
                     ids.push("AM01");
                 }
             }
