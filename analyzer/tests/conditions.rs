@@ -78,6 +78,27 @@ fn peers_that_are_not_declared_may_speak_hbone() {
 }
 
 #[test]
+fn a_policy_that_lets_nothing_through_blocks_hbone_too() {
+    let policy = |name: &str, rules: &str| {
+        let text = spec("NetworkPolicy", name, "web", &format!("podSelector: {{}}, {rules}"));
+        text.replace("networking.istio.io", "networking.k8s.io")
+    };
+    for (rules, blocked) in [
+        ("policyTypes: [Ingress]", true),
+        ("ingress: []", true),
+        ("policyTypes: [Egress]", true),
+        ("policyTypes: [Egress], egress: [{}]", false),
+        ("ingress: [{}]", false),
+    ] {
+        found("AB02", &[&ambient(), &policy("own", rules)], blocked);
+        // Another policy opens it again, and sidecars need no HBONE.
+        let hbone = "policyTypes: [Ingress, Egress], ingress: [{ports: [{port: 15008}]}], egress: [{ports: [{port: 15008}]}]";
+        found("AB02", &[&ambient(), &policy("own", rules), &policy("hbone", hbone)], false);
+        found("AB02", &[&server(1), &policy("own", rules)], false);
+    }
+}
+
+#[test]
 fn ambient_clients_ignore_every_tls_block() {
     let rule = |policy: &str| spec("DestinationRule", "own", "web", &format!("host: server{policy}"));
     let caller = ambient().replace("server", "caller").replace("10.0.1.", "10.0.2.");

@@ -1,4 +1,4 @@
-//! AB02: A NetworkPolicy lets the application's port through, and not the port that HBONE comes by.
+//! AB02: A NetworkPolicy of ambient pods that does not let the port through that HBONE comes by.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,6 +42,11 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
             let own: Vec<&NetworkPolicy> =
                 policies.iter().copied().filter(|policy| policy.is_for(pod)).collect();
             for direction in [Direction::Ingress, Direction::Egress] {
+                for policy in closed(&own, direction) {
+                    let entry = found.entry(policy.meta.id()).or_insert_with(|| Blocked::of(policy));
+                    entry.pods.insert(name.clone());
+                    entry.closed.insert(direction);
+                }
                 for (policy, place, rule) in blocked(mesh, &own, direction) {
                     let entry = found.entry(policy.meta.id()).or_insert_with(|| Blocked::of(policy));
                     entry.pods.insert(name.clone());
@@ -58,6 +63,8 @@ struct Blocked<'a> {
     policy: &'a NetworkPolicy,
     pods: BTreeSet<String>,
     rules: BTreeMap<(Direction, usize), u32>,
+    /// The directions that nothing passes in at all.
+    closed: BTreeSet<Direction>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +74,14 @@ enum Direction {
 }
 
 impl Direction {
+    /// What a policy lets through; absent where it says nothing of the direction.
+    fn list(self, policy: &NetworkPolicy) -> Option<&[Allowed]> {
+        match self {
+            Self::Ingress => policy.ingress.as_deref(),
+            Self::Egress => policy.egress.as_deref(),
+        }
+    }
+
     const fn field(self) -> &'static str {
         match self {
             Self::Ingress => "ingress",
@@ -75,39 +90,59 @@ impl Direction {
     }
 
     fn rules(self, policy: &NetworkPolicy) -> &[Allowed] {
-        let rules = match self {
-            Self::Ingress => &policy.ingress,
-            Self::Egress => &policy.egress,
-        };
-        rules.as_deref().unwrap_or_default()
+        self.list(policy).unwrap_or_default()
     }
 }
 
 impl<'a> Blocked<'a> {
     fn of(policy: &'a NetworkPolicy) -> Self {
-        Self { policy, pods: BTreeSet::new(), rules: BTreeMap::new() }
+        Self { policy, pods: BTreeSet::new(), rules: BTreeMap::new(), closed: BTreeSet::new() }
     }
 
     fn problem(&self, id: &str) -> Problem {
-        let directions: BTreeSet<&str> = self.rules.keys().map(|(direction, _)| direction.field()).collect();
-        let directions: Vec<&str> = directions.into_iter().collect();
+        let joined = |directions: BTreeSet<&str>| directions.into_iter().collect::<Vec<_>>().join(" and ");
+        let mut why = Vec::new();
+        if !self.rules.is_empty() {
+            let rules = joined(self.rules.keys().map(|(direction, _)| direction.field()).collect());
+            why.push(format!(
+                "its {rules} rules leave out port {HBONE}: HBONE is blocked, and with it the traffic that the rules let through"
+            ));
+        }
+        if !self.closed.is_empty() {
+            let closed = joined(self.closed.iter().map(|direction| direction.field()).collect());
+            why.push(format!("it lets no {closed} through, port {HBONE} included: HBONE is blocked"));
+        }
         let message = format!(
-            "{id} selects {} in ambient mode, and its {} rules leave out port {HBONE}: HBONE is blocked, and with it the traffic that the rules let through",
+            "{id} selects {} in ambient mode, and {}",
             names(self.pods.iter().cloned()),
-            directions.join(" and ")
+            why.join("; ")
         );
+        let port = json!({"port": HBONE, "protocol": "TCP"});
         let patch = self.rules.keys().fold(Patch::of(&self.policy.meta), |patch, (direction, place)| {
-            let pointer = format!("/spec/{}/{place}/ports/-", direction.field());
-            patch.set(&pointer, json!({"port": HBONE, "protocol": "TCP"}))
+            patch.set(&format!("/spec/{}/{place}/ports/-", direction.field()), port.clone())
+        });
+        let patch = self.closed.iter().fold(patch, |patch, direction| {
+            patch.set(&format!("/spec/{}", direction.field()), json!([{"ports": [port]}]))
         });
         let line = self.rules.values().next().copied().unwrap_or(self.policy.meta.line);
-        let remedy = "Let port 15008 through beside the application's ports.";
+        let remedy = if self.rules.is_empty() {
+            "Let port 15008 through, and say in an AuthorizationPolicy who may call; where nobody is to, it is as it should be."
+        } else {
+            "Let port 15008 through beside the application's ports."
+        };
         Problem::at(&self.policy.meta, line, message, remedy).yaml(patch.yaml())
     }
 }
 
+/// The policies of a pod that let nothing through in a direction, where none of its policies does.
+fn closed<'a>(policies: &[&'a NetworkPolicy], direction: Direction) -> Vec<&'a NetworkPolicy> {
+    if policies.iter().any(|policy| !direction.rules(policy).is_empty()) {
+        return Vec::new();
+    }
+    policies.iter().copied().filter(|policy| direction.list(policy).is_some()).collect()
+}
+
 /// The rules that let TCP through with peers that speak HBONE, but not by its port, and beside which no other rule does.
-/// A policy that lets nothing through at all is meant to.
 fn blocked<'a>(
     mesh: &Mesh,
     policies: &[&'a NetworkPolicy],
