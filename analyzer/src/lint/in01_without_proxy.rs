@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 #[cfg(test)]
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
-use crate::lint::survey::injection::{decided, inject, labelled, mesh_label, of_kubernetes, uninjected};
+use crate::lint::survey::injection::{inject, of_kubernetes, uninjected};
 use crate::lint::survey::meetings::workload;
 use crate::lint::{Problem, Rule, agree, names};
 use crate::mesh::Mesh;
+use crate::mesh::joining::{decided, labelled, mesh_label};
 use crate::mesh::meta::Meta;
 use crate::mesh::pod::Pod;
 use crate::patch::{Patch, part, together};

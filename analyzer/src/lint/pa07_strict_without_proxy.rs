@@ -3,13 +3,14 @@
 #[cfg(test)]
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
-use crate::lint::survey::injection::{inject, intercept, mesh_label, of_kubernetes};
+use crate::lint::survey::injection::{inject, intercept, of_kubernetes};
 use crate::lint::survey::meetings::workload;
 use crate::lint::survey::peer_authentications::{
     PATCHED, chosen, container_ports, free_name, labels_of, mesh_namespaces, policy_of,
 };
 use crate::lint::{Problem, Rule, names};
 use crate::mesh::Mesh;
+use crate::mesh::joining::mesh_label;
 use crate::mesh::peer_authentication::PeerAuthentication;
 use crate::mesh::pod::Pod;
 use crate::patch::{self, Patch, part};

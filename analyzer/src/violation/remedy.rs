@@ -1,9 +1,9 @@
 //! The changes that several rules propose: each to the very resource, with what else it holds.
 
-use crate::lint::survey::injection::{DATAPLANE, INJECT, labelled, mesh_label};
 use crate::mesh::Owner;
 use crate::mesh::destination_rule::{DestinationRule, PortPolicy, TrafficPolicy};
 use crate::mesh::gateway::ServerTlsMode;
+use crate::mesh::joining::{DATAPLANE, INJECT, labelled, mesh_label};
 use crate::mesh::meta::Meta;
 use crate::mesh::peer_authentication::PeerAuthentication;
 use crate::mesh::pod::Pod;

@@ -8,10 +8,11 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use crate::lint::survey::destination_rules::{host_of, policies, written};
 use crate::lint::survey::hosts::Hosts;
-use crate::lint::survey::injection::{ambient, decided, labelled, of_kubernetes};
+use crate::lint::survey::injection::of_kubernetes;
 use crate::mesh::Mesh;
 use crate::mesh::destination_rule::DestinationRule;
 use crate::mesh::gateway::Gateway;
+use crate::mesh::joining::{ambient, decided, labelled};
 use crate::mesh::meta::{Labels, Meta, selects};
 use crate::mesh::pod::Pod;
 use crate::mesh::service::{Protocol, Service, TargetPort};

@@ -1,36 +1,13 @@
 //! Which pods should have a proxy and have none, and what gives them one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::lint::survey::interception::{MODE, REDIRECT};
 use crate::mesh::Mesh;
-use crate::mesh::control_plane::REVISION;
-use crate::mesh::meta::Labels;
+use crate::mesh::joining::{DATAPLANE, INJECT, ambient};
 use crate::mesh::pod::Pod;
 use crate::patch::{Patch, PodPatch, part};
 use crate::report::PartyKind;
-
-const INJECTION: &str = "istio-injection";
-pub(crate) const DATAPLANE: &str = "istio.io/dataplane-mode";
-/// The label (once an annotation) by which a pod asks for a sidecar, or for none.
-pub(crate) const INJECT: &str = "sidecar.istio.io/inject";
-
-/// Tells whether a namespace's labels put new pods into the mesh.
-pub(crate) fn labelled(labels: &Labels) -> bool {
-    labels.get(INJECTION).is_some_and(|value| value == "enabled")
-        || labels.contains_key(REVISION)
-        || ambient(labels)
-}
-
-/// Tells whether a namespace's labels give its pods ztunnel.
-pub(crate) fn ambient(labels: &Labels) -> bool {
-    labels.get(DATAPLANE).is_some_and(|mode| mode == "ambient")
-}
-
-/// Tells whether a namespace says that it is not in the mesh.
-pub(crate) fn decided(labels: &Labels) -> bool {
-    labels.contains_key(INJECTION) || labels.contains_key(DATAPLANE)
-}
 
 /// Tells whether a namespace is Kubernetes' own, which Istio never puts into the mesh.
 ///
@@ -51,23 +28,6 @@ pub(crate) fn uninjected(mesh: &Mesh, pod: &Pod) -> bool {
 pub(crate) fn could_have_proxy(mesh: &Mesh, pod: &Pod) -> bool {
     let system = *pod.meta.namespace == *mesh.config.root_namespace || of_kubernetes(&pod.meta.namespace);
     pod.proxy == PartyKind::NoProxy && !pod.ended && !pod.host_network && !system
-}
-
-/// Returns the label by which most namespaces of this mesh join it.
-pub(crate) fn mesh_label(mesh: &Mesh) -> (&'static str, &str) {
-    let mut used: BTreeMap<(&'static str, &str), usize> = BTreeMap::new();
-    for (_, labels) in mesh.namespaces.values() {
-        let joins = [(INJECTION, Some("enabled")), (DATAPLANE, Some("ambient")), (REVISION, None)];
-        for (label, wanted) in joins {
-            if let Some(value) =
-                labels.get(label).filter(|value| wanted.is_none_or(|wanted| wanted == *value))
-            {
-                let count = used.entry((label, value)).or_default();
-                *count = count.saturating_add(1);
-            }
-        }
-    }
-    used.into_iter().max_by_key(|(_, count)| *count).map_or((INJECTION, "enabled"), |(label, _)| label)
 }
 
 /// Changes a pod's annotations so that its sidecar intercepts these container ports.

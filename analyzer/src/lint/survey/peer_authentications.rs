@@ -1,7 +1,7 @@
 //! Modes in force at workloads, and the policies that set them.
 
-use crate::lint::survey::injection::labelled;
 use crate::lint::{Problem, names};
+use crate::mesh::joining::labelled;
 use crate::mesh::meta::{Labels, selects};
 use crate::mesh::peer_authentication::PeerAuthentication;
 use crate::mesh::pod::Pod;
