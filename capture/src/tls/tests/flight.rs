@@ -1,0 +1,125 @@
+//! What the client's flight may be taken for, and is not.
+
+use super::*;
+
+#[test]
+fn refused_early_data_is_not_taken_for_a_flight() {
+    let read = |flight: &[u16]| {
+        let hello = client_hello_with(&[extension(43, &[2, 3, 4]), extension(42, &[])]);
+        let mut handshake = Handshake::default();
+        let server = [answer13(), sealed(&[60, 53])].concat();
+        handshake.bytes(Side::Client, Mark { packet: 0, acknowledged: Some(0) }, &hello);
+        handshake.bytes(Side::Client, Mark { packet: 1, acknowledged: Some(0) }, &sealed(&[900]));
+        handshake.bytes(Side::Server, Mark { packet: 2, acknowledged: Some(1000) }, &server);
+        let all = Some(u32::try_from(server.len()).unwrap());
+        handshake.bytes(Side::Client, Mark { packet: 3, acknowledged: all }, &sealed(flight));
+        handshake.close(Side::Client, Ending::Fin, None);
+        handshake.conclude(ends(), &mut Memory::default()).client.word()
+    };
+    assert_eq!(read(&[53, 400]), AuthWord::Absent);
+    assert_eq!(read(&[856, 95, 53, 400]), AuthWord::Certificate);
+    assert_eq!(read(&[582, 401]), AuthWord::Certificate);
+    // The client's system had the ServerHello, the client had not.
+    assert_eq!(read(&[700, 53, 400]), AuthWord::Unknown);
+    assert_eq!(read(&[700, 61, 400]), AuthWord::Unknown);
+}
+
+#[test]
+fn a_flight_is_not_looked_for_behind_records_of_which_nobody_knows_what_they_acknowledge() {
+    let hello = client_hello_with(&[extension(43, &[2, 3, 4]), extension(42, &[])]);
+    let server = [answer13(), sealed(&[60, 53])].concat();
+    let early = sealed(&[900, 856, 95, 53]);
+    for later in [&[19][..], &[53, 400], &[400, 19]] {
+        let mut handshake = Handshake::default();
+        let mark = Mark { packet: 0, acknowledged: None };
+        handshake.bytes(Side::Client, mark, &hello);
+        handshake.bytes(Side::Client, mark, &early);
+        let mark = Mark { packet: 1, acknowledged: u32::try_from(hello.len() + early.len()).ok() };
+        handshake.bytes(Side::Server, mark, &server);
+        let all = u32::try_from(server.len()).ok();
+        handshake.bytes(
+            Side::Client,
+            Mark { packet: 2, acknowledged: u32::try_from(server.len()).ok() },
+            &sealed(later),
+        );
+        handshake.close(Side::Client, Ending::Fin, all);
+        let client = handshake.conclude(ends(), &mut Memory::default()).client;
+        assert!(matches!(client, ClientAuth::Hidden(_)), "{later:?}: {client:?}");
+    }
+}
+
+#[test]
+fn pieces_of_a_flight_are_not_padding() {
+    let read = |extensions: &[Vec<u8>], flight: &[u16]| {
+        let mut script = script13(flight, &[250]);
+        script[0].1 = client_hello_with(extensions);
+        let mut handshake = Handshake::default();
+        feed(&mut handshake, &script, 4096);
+        handshake.conclude(ends(), &mut Memory::default()).client.word()
+    };
+    let (tls13, limit) = (extension(43, &[2, 3, 4]), extension(28, &[0x40, 1]));
+    let both = [tls13.clone(), limit];
+    assert_eq!(read(&[tls13], &[80; 7]), AuthWord::Absent);
+    assert_eq!(read(&both, &[80; 7]), AuthWord::Unknown);
+    assert_eq!(read(&both, &[53, 53, 80]), AuthWord::Absent);
+}
+
+#[test]
+fn what_a_client_says_besides_its_authentication_is_no_certificate() {
+    let read = |extensions: &[Vec<u8>], flight: u16, one_sided: bool| {
+        let mut script = script13(&[flight, 400], &[250, 250]);
+        script[0].1 = client_hello_with(extensions);
+        if one_sided {
+            script.retain(|(side, _)| *side == Side::Client);
+        }
+        let mut handshake = Handshake::default();
+        feed(&mut handshake, &script, 4096);
+        handshake.conclude(ends(), &mut Memory::default()).client
+    };
+    let tls13 = extension(43, &[2, 3, 4]);
+    for one_sided in [false, true] {
+        let plain = read(std::slice::from_ref(&tls13), 189, one_sided);
+        assert!(matches!(plain, ClientAuth::Proved(..)), "{plain:?}");
+        // Channel ID is a message of 136 bytes; application settings are as long as the client likes.
+        for (kind, hidden, shown) in [
+            (30_032, [189, 317], [318, 1200]),
+            (17_513, [182, 693], [694, 1200]),
+            (17_613, [182, 693], [694, 1200]),
+        ] {
+            let hello = [tls13.clone(), extension(kind, &[0, 3, 2, b'h', b'2'])];
+            for flight in hidden {
+                let client = read(&hello, flight, one_sided);
+                assert_eq!(client, ClientAuth::Hidden(Reason::FlightShape), "{kind} {flight} {one_sided}");
+            }
+            for flight in shown {
+                let client = read(&hello, flight, one_sided);
+                assert!(matches!(client, ClientAuth::Proved(..)), "{kind} {flight} {one_sided}: {client:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_hello_that_was_cut_may_offer_what_is_as_long_as_a_certificate() {
+    let read = |lost: usize, flight: u16| {
+        let hello = hello13();
+        let seen = hello.len() - lost;
+        let server = [answer13(), sealed(&[900, 53])].concat();
+        let all = u32::try_from(server.len()).ok();
+        let mut handshake = Handshake::default();
+        handshake.bytes(Side::Client, Mark { packet: 0, acknowledged: Some(0) }, &hello[..seen]);
+        if lost > 0 {
+            handshake.cut(Side::Client, lost as u64);
+        }
+        let mark = Mark { packet: 1, acknowledged: u32::try_from(hello.len()).ok() };
+        handshake.bytes(Side::Server, mark, &server);
+        handshake.bytes(Side::Client, Mark { packet: 2, acknowledged: all }, &sealed(&[flight, 400]));
+        handshake.close(Side::Client, Ending::Fin, all);
+        handshake.conclude(ends(), &mut Memory::default()).client
+    };
+    assert!(matches!(read(0, 600), ClientAuth::Proved(..)), "{:?}", read(0, 600));
+    for flight in [182, 600, 829] {
+        assert!(matches!(read(4, flight), ClientAuth::Hidden(_)), "{flight}: {:?}", read(4, flight));
+    }
+    assert!(matches!(read(4, 830), ClientAuth::Proved(..)), "{:?}", read(4, 830));
+}
