@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::convert::Infallible;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use analyzer::mesh::{FILE_BYTES, Manifest, Mesh};
 use analyzer::report::InputError;
@@ -345,15 +345,17 @@ pub(crate) fn mesh(declarations: &Declarations) -> Result<Declared, Fatal> {
     mesh_in(&declarations.paths)
 }
 
-/// What the files that hold declarations are like: each with its time and length. A difference says that they changed.
+/// What the files that hold declarations are like: each with its length and when it, or who may read it, was last changed. A
+/// difference says that they changed.
 pub(crate) fn state_of(paths: &[PathBuf]) -> FilesState {
     let (files, _) = files_in(paths);
-    let state = |file: &Path| fs::metadata(file).and_then(|met| Ok((met.modified()?, met.len()))).ok();
+    // Not the time of modification: copies keep that of what they are made of.
+    let state = |file: &Path| fs::metadata(file).map(|met| (met.ctime(), met.ctime_nsec(), met.len())).ok();
     files.into_iter().map(|file| (state(&file), file)).collect()
 }
 
-/// Times and lengths of files, absent where one cannot be looked at.
-pub(crate) type FilesState = Vec<(Option<(SystemTime, u64)>, PathBuf)>;
+/// Seconds and nanoseconds of the last change, and lengths, of files; absent where one cannot be looked at.
+pub(crate) type FilesState = Vec<(Option<(i64, i64, u64)>, PathBuf)>;
 
 fn files_in(paths: &[PathBuf]) -> (Vec<PathBuf>, Vec<InputError>) {
     let (mut files, mut errors, mut met) = (Vec::new(), Vec::new(), HashSet::new());

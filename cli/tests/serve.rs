@@ -145,6 +145,12 @@ fn declarations_in_files_are_read_again() {
     fs::write(mesh.join("late.yaml"), policy("DISABLE")).unwrap();
     server.hang_up();
     server.until("the mended file counts", |server| server.ask(asked, "").1.contains("\"DISABLE\""));
+    // So does one of the same length that was given the time of the one before, as a copy is.
+    let of_before = fs::metadata(mesh.join("late.yaml")).unwrap().modified().unwrap();
+    fs::write(mesh.join("late.yaml"), policy("STRICT ")).unwrap();
+    File::options().append(true).open(mesh.join("late.yaml")).unwrap().set_modified(of_before).unwrap();
+    server.hang_up();
+    server.until("the copy counts", |server| server.ask(asked, "").1.contains("\"STRICT\""));
 }
 
 #[test]
