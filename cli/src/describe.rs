@@ -43,7 +43,7 @@ fn text(out: &mut impl Write, description: &Description) -> io::Result<()> {
         writeln!(out, "mode {} from {}", word(mode), from(mode))?;
     }
     if !description.pods.is_empty() {
-        let mut table = Table::new(&["POD", "ADDRESS", "PROXY", "SERVICE ACCOUNT"]);
+        let mut table = Table::new(["POD", "ADDRESS", "PROXY", "SERVICE ACCOUNT"]);
         for pod in &description.pods {
             table.row([
                 pod.name.clone(),
@@ -56,7 +56,7 @@ fn text(out: &mut impl Write, description: &Description) -> io::Result<()> {
     }
     if !description.ports.is_empty() {
         let mut table =
-            Table::new(&["PORT", "ON THE WIRE", "PROTOCOL", "MODE", "ACCEPTS", "PODS", "DECIDED BY"]);
+            Table::new(["PORT", "ON THE WIRE", "PROTOCOL", "MODE", "ACCEPTS", "PODS", "DECIDED BY"]);
         for port in &description.ports {
             table.row([
                 port.service_port.map(|port| port.to_string()).unwrap_or_default(),
@@ -71,7 +71,7 @@ fn text(out: &mut impl Write, description: &Description) -> io::Result<()> {
         write!(out, "\n{table}")?;
     }
     if !description.servers.is_empty() {
-        let mut table = Table::new(&[
+        let mut table = Table::new([
             "PORT",
             "ON THE WIRE",
             "PROTOCOL",
@@ -98,7 +98,7 @@ fn text(out: &mut impl Write, description: &Description) -> io::Result<()> {
         write!(out, "\n{table}")?;
     }
     if !description.workloads.is_empty() {
-        let mut table = Table::new(&["WORKLOAD", "PODS", "PROXY", "MODE", "DECIDED BY"]);
+        let mut table = Table::new(["WORKLOAD", "PODS", "PROXY", "MODE", "DECIDED BY"]);
         for workload in &description.workloads {
             let proxies: Vec<_> = workload.proxies.iter().map(|proxy| proxy.name()).collect();
             table.row([
@@ -116,7 +116,7 @@ fn text(out: &mut impl Write, description: &Description) -> io::Result<()> {
     }
     if !description.destination_rules.is_empty() {
         let mut table =
-            Table::new(&["DESTINATION RULE", "HOST", "PORTS", "CLIENTS SEND", "FOR CLIENTS IN", "PLACE"]);
+            Table::new(["DESTINATION RULE", "HOST", "PORTS", "CLIENTS SEND", "FOR CLIENTS IN", "PLACE"]);
         for rule in &description.destination_rules {
             table.row([
                 rule.place.resource.clone(),

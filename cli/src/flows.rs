@@ -22,12 +22,13 @@ pub(crate) fn run(options: &Flows) -> Result<Status, Fatal> {
         FlowsOutput::Ndjson => ndjson(files, limits, threads),
         FlowsOutput::Table => {
             let observed = input::captures(files, limits, threads);
-            let mut out = anstream::stdout().lock();
+            let mut out = BufWriter::with_capacity(BLOCK, io::stdout().lock());
             if !observed.flows.is_empty() {
-                write!(out, "{}", table(&observed.flows))?;
+                table(&mut out, &observed.flows)?;
             }
             writeln!(out, "{}", render::totals(&observed.flows))?;
             writeln!(out, "{}", render::coverage(&observed.coverage))?;
+            out.flush()?;
             Ok(observed.status)
         }
     }
@@ -59,29 +60,18 @@ fn ndjson(files: &[PathBuf], limits: Limits, threads: usize) -> Result<Status, F
     Ok(status)
 }
 
-fn table(flows: &[Flow]) -> String {
-    let mut table = render::Table::new(&[
-        "START",
-        "CLIENT",
-        "SERVER",
-        "CLASS",
-        "PROOF",
-        "BECAUSE",
-        "PROTOCOL",
-        "TLS",
-        "SNI",
-        "TRANSLATED",
-    ]);
+/// Writes the flows as a table; of translated addresses only where there are any.
+fn table(out: &mut impl io::Write, flows: &[Flow]) -> io::Result<()> {
+    let header =
+        ["START", "CLIENT", "SERVER", "CLASS", "PROOF", "BECAUSE", "PROTOCOL", "TLS", "SNI", "TRANSLATED"];
     let others = other_sides(flows);
-    if others.is_empty() {
-        table.without_last();
-    }
-    for flow in flows {
+    let shown = if others.is_empty() { header.len().saturating_sub(1) } else { header.len() };
+    let row = |flow: &Flow| {
         let evidence = flow.security.evidence();
         let tls = flow.tls();
         let protocol = flow.protocol.map(flow::Protocol::name).unwrap_or_default();
         let upgrade = flow.upgrade.map(|upgrade| format!("in {upgrade}")).unwrap_or_default();
-        table.row([
+        [
             flow.start.to_string(),
             flow.client.to_string(),
             flow.server.to_string(),
@@ -95,7 +85,7 @@ fn table(flows: &[Flow]) -> String {
                 .get(&flow.id)
                 .map(|other| format!("{} -> {}", other.client, other.server))
                 .unwrap_or_default(),
-        ]);
-    }
-    table.to_string()
+        ]
+    };
+    write!(out, "{}", render::Columns { header, shown, rows: || flows.iter().map(row) })
 }

@@ -59,7 +59,7 @@ fn text(out: &mut impl Write, answer: &Answer) -> io::Result<()> {
     let Readiness { scope, verdict, workloads, breaks, proposal } = &answer.readiness;
     writeln!(out, "{scope}: {verdict}")?;
     writeln!(out, "{}\n", render::coverage(&answer.coverage))?;
-    let mut table = Table::new(&[
+    let mut table = Table::new([
         "WORKLOAD",
         "MODE",
         "WOULD BE",
@@ -89,7 +89,7 @@ fn text(out: &mut impl Write, answer: &Answer) -> io::Result<()> {
     }
     write!(out, "{table}")?;
     if !breaks.is_empty() {
-        let mut table = Table::new(&["CLIENT", "TO", "PORT", "SEEN", "PROOF", "FLOWS", "LAST SEEN", "CAUSE"]);
+        let mut table = Table::new(["CLIENT", "TO", "PORT", "SEEN", "PROOF", "FLOWS", "LAST SEEN", "CAUSE"]);
         for finding in breaks {
             table.row([
                 finding.client.name(),

@@ -1,49 +1,81 @@
 //! Text for people: tables that are never truncated when piped, and the sentences around them.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::{fmt, io};
 
 use analyzer::report::{Citation, Remedy, Severity};
 use anyhow::anyhow;
-use comfy_table::{ColumnConstraint, ContentArrangement, presets};
 use flow::{Coverage, Flow, TlsSession};
 use serde::Serialize;
+use unicode_width::UnicodeWidthStr;
 
 use crate::exit::Fatal;
 
 /// A plain table: a header line and aligned columns.
-pub(crate) struct Table(comfy_table::Table);
+pub(crate) struct Table<const N: usize> {
+    header: [&'static str; N],
+    rows: Vec<[String; N]>,
+}
 
-impl Table {
+impl<const N: usize> Table<N> {
     /// Starts a table with these columns.
-    pub(crate) fn new(columns: &[&str]) -> Self {
-        let mut table = comfy_table::Table::new();
-        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-        table.set_header(columns.iter().copied());
-        Self(table)
-    }
-
-    /// Leaves the last column out, where no row has anything to say in it.
-    pub(crate) fn without_last(&mut self) {
-        if let Some(column) = self.0.column_iter_mut().last() {
-            column.set_constraint(ColumnConstraint::Hidden);
-        }
+    pub(crate) const fn new(header: [&'static str; N]) -> Self {
+        Self { header, rows: Vec::new() }
     }
 
     /// Adds a row; an empty cell shows as a dash.
-    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.0.add_row(cells.map(|cell| if cell.is_empty() { "-".to_owned() } else { cell }));
+    pub(crate) fn row(&mut self, cells: [String; N]) {
+        self.rows.push(cells);
     }
 }
 
-impl fmt::Display for Table {
+impl<const N: usize> fmt::Display for Table<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for line in self.0.lines() {
-            // The first column starts at the margin, and no line ends in blanks.
-            writeln!(f, "{}", line.strip_prefix(' ').unwrap_or(&line).trim_end())?;
-        }
-        Ok(())
+        Columns { header: self.header, shown: N, rows: || self.rows.iter() }.fmt(f)
     }
+}
+
+/// A table whose rows are made twice, once to find how wide the columns are and once to be written: it takes no memory,
+/// however many there are.
+pub(crate) struct Columns<const N: usize, F> {
+    pub(crate) header: [&'static str; N],
+    /// How many of the columns are shown.
+    pub(crate) shown: usize,
+    /// Makes the rows.
+    pub(crate) rows: F,
+}
+
+impl<const N: usize, F, I> fmt::Display for Columns<N, F>
+where
+    F: Fn() -> I,
+    I: Iterator<Item: Borrow<[String; N]>>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut widths = self.header.map(UnicodeWidthStr::width);
+        for row in (self.rows)() {
+            for (width, cell) in widths.iter_mut().zip(row.borrow()) {
+                *width = (*width).max(UnicodeWidthStr::width(cell_text(cell)));
+            }
+        }
+        let mut line = String::new();
+        let mut write = |cells: [&str; N]| {
+            line.clear();
+            for (cell, width) in cells.into_iter().zip(widths).take(self.shown) {
+                line.push_str(cell);
+                let blanks = width.saturating_sub(UnicodeWidthStr::width(cell)).saturating_add(2);
+                line.extend(std::iter::repeat_n(' ', blanks));
+            }
+            // No line ends in blanks.
+            writeln!(f, "{}", line.trim_end())
+        };
+        write(self.header)?;
+        (self.rows)().try_for_each(|row| write(row.borrow().each_ref().map(|cell| cell_text(cell))))
+    }
+}
+
+fn cell_text(cell: &str) -> &str {
+    if cell.is_empty() { "-" } else { cell }
 }
 
 /// Says how many flows there are of each class, and by which proof.
@@ -138,7 +170,7 @@ pub(crate) fn severity(severity: Severity) -> String {
 
 /// The reasoning, one step a line.
 pub(crate) fn ladder(because: &[Citation]) -> String {
-    let mut table = Table::new(&["RESOURCE", "FIELD", "EFFECT", "RULE", "PLACE"]);
+    let mut table = Table::new(["RESOURCE", "FIELD", "EFFECT", "RULE", "PLACE"]);
     for step in because {
         table.row([
             step.resource.clone(),
@@ -153,7 +185,7 @@ pub(crate) fn ladder(because: &[Citation]) -> String {
 
 /// The reasoning of both sides under each other; `decides` tells which step of a side supplied its answer.
 pub(crate) fn steps(sides: &[(&str, &[Citation], Option<usize>)]) -> String {
-    let mut table = Table::new(&["SIDE", "RESOURCE", "FIELD", "EFFECT", "", "PLACE", "RULE"]);
+    let mut table = Table::new(["SIDE", "RESOURCE", "FIELD", "EFFECT", "", "PLACE", "RULE"]);
     for (side, steps, decides) in sides {
         for (index, step) in steps.iter().enumerate() {
             table.row([
@@ -220,4 +252,20 @@ pub(crate) fn remedy(remedy: &Remedy, indent: &str) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_what_they_show() {
+        let rows = || {
+            let row = |cells: [&str; 3]| cells.map(str::to_owned);
+            [row(["a", "", "x"]), row(["結ぶ", "bc", "y"])].into_iter()
+        };
+        let shown = |shown| Columns { header: ["ONE", "", "LAST"], shown, rows }.to_string();
+        assert_eq!(shown(3), "ONE       LAST\na     -   x\n結ぶ  bc  y\n");
+        assert_eq!(shown(2), "ONE\na     -\n結ぶ  bc\n");
+    }
 }

@@ -108,7 +108,7 @@ fn judged(audit: &Audit) -> String {
 
 fn table(findings: &[Finding]) -> String {
     let mut table =
-        render::Table::new(&["SEVERITY", "ID", "FROM", "TO", "PORT", "SEEN", "PROOF", "FLOWS", "WHAT"]);
+        render::Table::new(["SEVERITY", "ID", "FROM", "TO", "PORT", "SEEN", "PROOF", "FLOWS", "WHAT"]);
     for finding in findings {
         table.row([
             finding.severity.to_string(),
