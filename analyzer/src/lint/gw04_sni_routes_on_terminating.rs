@@ -66,7 +66,7 @@ fn rerouted(misfit: &Misfit<'_>, kind: RouteKind) -> String {
 
 /// A match by SNI becomes one by the request's host where the VirtualService has more hosts than the route.
 fn turned(whole: &Value, route: &Route, misfit: &Misfit<'_>, kind: RouteKind) -> Value {
-    let own: BTreeSet<&String> = route.sni_hosts.iter().collect();
+    let own: BTreeSet<&String> = route.sni_hosts().collect();
     let all = own == misfit.routes.hosts.iter().collect();
     let mut turned = json!({});
     if !all && kind == RouteKind::Http {

@@ -51,8 +51,7 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
     for routes in mesh.virtual_services.iter().filter(|routes| routes.is_for_mesh()) {
         // What tls routes lead on is encrypted by the application.
         let from_mesh = routes.routes.iter().filter(|route| {
-            route.kind != RouteKind::Tls
-                && (route.gateways.is_empty() || route.gateways.iter().any(|name| name == "mesh"))
+            route.kind != RouteKind::Tls && route.takes(|one| one.is_at(|name| name == "mesh"))
         });
         for route in from_mesh {
             for to in &route.destinations {

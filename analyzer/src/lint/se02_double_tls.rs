@@ -54,7 +54,8 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
 /// Tells whether a gateway sends requests to the port, which it took apart before: the layout of the task Egress Gateways with
 /// TLS Origination. The rule is meant for them.
 fn for_requests_of_a_gateway(mesh: &Mesh, entry: &ServiceEntry, port: &EntryPort) -> bool {
-    let of_gateway = |names: &[String]| names.iter().any(|name| name != "mesh");
+    let is_gateway = |name: &str| name != "mesh";
+    let of_gateway = |names: &[String]| names.iter().any(|name| is_gateway(name));
     entry.hosts.iter().any(|host| {
         mesh.routes_to(host).filter(|routes| of_gateway(&routes.gateways)).any(|routes| {
             let to_port = |to: &Destination| {
@@ -63,7 +64,7 @@ fn for_requests_of_a_gateway(mesh: &Mesh, entry: &ServiceEntry, port: &EntryPort
             };
             routes.routes.iter().any(|route| {
                 route.kind == RouteKind::Http
-                    && (route.gateways.is_empty() || of_gateway(&route.gateways))
+                    && route.takes(|one| one.is_at(is_gateway))
                     && route.destinations.iter().any(to_port)
             })
         })

@@ -1,5 +1,7 @@
 //! VirtualService (networking.istio.io): which hosts are routed where, and by which kind of route.
 
+use ipnet::IpNet;
+
 use crate::mesh::meta::{Labels, Meta, labels, port, selects, texts};
 use crate::mesh::node::Node;
 
@@ -37,14 +39,8 @@ pub struct VirtualService {
 pub struct Route {
     /// Its kind.
     pub kind: RouteKind,
-    /// The SNI hosts it matches; for `tls` routes.
-    pub sni_hosts: Vec<String>,
-    /// The gateways that its matches name; empty when they name none.
-    pub gateways: Vec<String>,
-    /// The ports that its matches name; empty for all.
-    pub ports: Vec<u16>,
-    /// The clients that its matches are for, each; empty for all.
-    pub sources: Vec<Source>,
+    /// What it takes, one of these being enough; empty for everything.
+    pub matches: Vec<Match>,
     /// Where it leads, where it copies requests to as well.
     pub destinations: Vec<Destination>,
     /// Its place in the document's list of routes of its kind.
@@ -53,25 +49,57 @@ pub struct Route {
     pub line: u32,
 }
 
-/// Clients that a route is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
-    /// Their namespace; absent for any.
+/// What a route takes: all of this together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Match {
+    /// The gateways that it names; empty when it names none.
+    pub gateways: Vec<String>,
+    /// The port that clients dial; absent for any.
+    pub port: Option<u16>,
+    /// The SNI hosts; of `tls` routes.
+    pub sni_hosts: Vec<String>,
+    /// Ranges that the client's destination is in; empty for any. Of `tcp` and `tls` routes.
+    pub subnets: Vec<IpNet>,
+    /// Namespace of the clients; absent for any.
     pub namespace: Option<String>,
-    /// The labels that they have.
+    /// The labels that the clients have.
     pub labels: Labels,
+    /// Whether it asks more of a request, as its path.
+    pub of_requests: bool,
 }
 
-impl Route {
-    /// Tells whether a route is for the clients of a namespace that have these labels.
+impl Match {
+    /// Tells whether it names no gateway, or one of those asked for.
+    #[must_use]
+    pub fn is_at(&self, gateway: impl Fn(&str) -> bool) -> bool {
+        self.gateways.is_empty() || self.gateways.iter().any(|name| gateway(name))
+    }
+
+    /// Tells whether it is for a port that clients dial.
+    #[must_use]
+    pub fn is_on(&self, port: u16) -> bool {
+        self.port.is_none_or(|own| own == port)
+    }
+
+    /// Tells whether it is for the clients of a namespace that have these labels.
     ///
     /// Istio: `route.go`, `sourceMatchHTTP`; `tls.go`, `matchTLS` and `matchTCP`.
     #[must_use]
     pub fn is_for(&self, namespace: &str, labels: &Labels) -> bool {
-        let fits = |source: &Source| {
-            source.namespace.as_deref().is_none_or(|own| own == namespace) && selects(&source.labels, labels)
-        };
-        self.sources.is_empty() || self.sources.iter().any(fits)
+        self.namespace.as_deref().is_none_or(|own| own == namespace) && selects(&self.labels, labels)
+    }
+}
+
+impl Route {
+    /// Tells whether it takes everything, or has a match of this kind.
+    #[must_use]
+    pub fn takes(&self, fits: impl Fn(&Match) -> bool) -> bool {
+        self.matches.is_empty() || self.matches.iter().any(fits)
+    }
+
+    /// Returns the SNI hosts of its matches.
+    pub fn sni_hosts(&self) -> impl Iterator<Item = &String> {
+        self.matches.iter().flat_map(|one| &one.sni_hosts)
     }
 
     /// Tells whether a route brings the hosts that it leads to past the Sidecars of a namespace: an http route whose matches
@@ -80,7 +108,7 @@ impl Route {
     /// Istio: `push_context.go`, `virtualServiceDestinationsFilteredBySourceNamespace`.
     #[must_use]
     pub fn brings_to(&self, namespace: &str) -> bool {
-        let mut named = self.sources.iter().filter_map(|source| source.namespace.as_deref()).peekable();
+        let mut named = self.matches.iter().filter_map(|one| one.namespace.as_deref()).peekable();
         self.kind != RouteKind::Http || named.peek().is_none() || named.any(|named| named == namespace)
     }
 }
@@ -94,6 +122,8 @@ pub struct Destination {
     pub subset: Option<String>,
     /// The Service port.
     pub port: Option<u16>,
+    /// Whether anything is sent there: not to one without a weight beside others.
+    pub used: bool,
 }
 
 impl VirtualService {
@@ -141,46 +171,53 @@ impl VirtualService {
 fn route(kind: RouteKind, place: usize, entry: &Node) -> Route {
     let matches = entry.get("match").map(Node::items).unwrap_or_default();
     let targets = |name: &str| entry.get(name).map(Node::items).unwrap_or_default();
+    let weighs = |target: &Node| target.get("weight").and_then(Node::number).is_some_and(|weight| weight > 0);
+    let weighed = targets("route").iter().any(weighs);
     let copies = targets("mirrors").iter().filter(|_| kind == RouteKind::Http);
     let copy = entry.get("mirror").filter(|_| kind == RouteKind::Http);
-    let destinations = targets("route")
-        .iter()
-        .chain(copies)
-        .filter_map(|target| target.get("destination"))
-        .chain(copy)
-        .filter_map(destination)
-        .collect();
-    let sources = matches
-        .iter()
-        .map(|entry| {
-            // Of an http match that names gateways these alone decide.
-            let by_gateway = kind == RouteKind::Http && !texts(entry.get("gateways")).is_empty();
-            if by_gateway { Source { namespace: None, labels: Labels::new() } } else { source(entry) }
-        })
-        .collect();
-    Route {
-        kind,
-        sources,
-        sni_hosts: matches.iter().flat_map(|entry| texts(entry.get("sniHosts"))).collect(),
-        gateways: matches.iter().flat_map(|entry| texts(entry.get("gateways"))).collect(),
-        ports: matches.iter().filter_map(|entry| port(entry.get("port"))).collect(),
-        destinations,
-        place,
-        line: entry.line,
-    }
+    let routed =
+        targets("route").iter().map(|target| (target.get("destination"), !weighed || weighs(target)));
+    let copied = copies.map(|target| target.get("destination")).chain([copy]).map(|target| (target, true));
+    let destinations = routed.chain(copied).filter_map(|(target, used)| destination(target?, used)).collect();
+    let matches = matches.iter().map(|entry| matched(kind, entry)).collect();
+    Route { kind, matches, destinations, place, line: entry.line }
 }
 
-fn destination(node: &Node) -> Option<Destination> {
+fn destination(node: &Node, used: bool) -> Option<Destination> {
     Some(Destination {
         host: node.get("host").and_then(Node::scalar)?,
         subset: node.get("subset").and_then(Node::scalar),
         port: port(node.at(&["port", "number"])),
+        used,
     })
 }
 
-fn source(entry: &Node) -> Source {
-    Source {
-        namespace: entry.get("sourceNamespace").and_then(Node::scalar).filter(|name| !name.is_empty()),
-        labels: labels(entry.get("sourceLabels")),
+fn matched(kind: RouteKind, entry: &Node) -> Match {
+    const STATIC: [&str; 6] = ["name", "statPrefix", "gateways", "port", "sourceNamespace", "sourceLabels"];
+    let http = kind == RouteKind::Http;
+    let gateways = texts(entry.get("gateways"));
+    // Of an http match that names gateways these alone decide.
+    let by_gateway = http && !gateways.is_empty();
+    let namespace = entry.get("sourceNamespace").and_then(Node::scalar).filter(|name| !name.is_empty());
+    let asks = |(key, value): &(String, Node)| !STATIC.contains(&key.as_str()) && !is_any_path(key, value);
+    Match {
+        port: port(entry.get("port")),
+        sni_hosts: texts(entry.get("sniHosts")),
+        subnets: texts(entry.get("destinationSubnets")).iter().filter_map(|text| range(text)).collect(),
+        namespace: namespace.filter(|_| !by_gateway),
+        labels: if by_gateway { Labels::new() } else { labels(entry.get("sourceLabels")) },
+        of_requests: http && entry.entries().iter().any(asks),
+        gateways,
     }
+}
+
+/// Tells whether a part of a match takes every path. Istio: `route.go`, `IsCatchAllRoute`.
+fn is_any_path(key: &str, value: &Node) -> bool {
+    let prefix = || value.get("prefix").and_then(Node::text) == Some("/");
+    value.is_null() || (key == "uri" && prefix()) || (key == "ignoreUriCase")
+}
+
+/// Reads a range, or a single address.
+fn range(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from))
 }

@@ -1,11 +1,14 @@
 //! VirtualServices: the routes by which a client reaches a host.
 
+use std::net::IpAddr;
+
 use flow::Class;
+use ipnet::IpNet;
 
 use crate::mesh::meta::selects;
 use crate::mesh::pod::Pod;
 use crate::mesh::service::Protocol;
-use crate::mesh::virtual_service::{Route, RouteKind, VirtualService};
+use crate::mesh::virtual_service::{Match, Route, RouteKind, VirtualService};
 use crate::mesh::{Behind, Mesh};
 use crate::policy::destination_rule::Acting;
 use crate::policy::gateway::configures;
@@ -41,11 +44,9 @@ pub(super) fn subset(
     }
     let mut subsets = services
         .iter()
-        .flat_map(|service| leading(mesh, pod, behind, service))
-        // The port of another host, whose routes lead here, may be of another protocol.
-        .filter(|(_, route)| own.is_none() || acts_on(route.kind, behind.port.protocol))
+        .flat_map(|service| reached(mesh, pod, behind, service, own.is_some()))
         .flat_map(|(service, route)| route.destinations.iter().map(move |to| (service, to)))
-        .filter(|(service, to)| full(mesh, &to.host, service) == behind.host.host)
+        .filter(|(service, to)| to.used && full(mesh, &to.host, service) == behind.host.host)
         .filter(|(_, to)| to.port.is_none_or(|port| port == behind.port.number))
         .map(|(_, to)| to.subset.clone())
         .filter(|subset| {
@@ -85,8 +86,13 @@ pub(super) fn brought(
         return None;
     }
     let services = mesh.routes_to(&behind.host.host).filter(|service| knows(mesh, pod, service));
-    let routes = services.flat_map(|service| leading(mesh, pod, behind, service));
-    let kinds: Vec<RouteKind> = routes.map(|(_, route)| route.kind).collect();
+    let routes = services.flat_map(|service| reached(mesh, pod, behind, service, false));
+    let leads = |(service, route): &(&VirtualService, &Route)| {
+        let meets = |port: Option<u16>| port.is_none_or(|port| port == behind.port.number);
+        let here = |host: &str| full(mesh, host, service) == behind.host.host;
+        route.destinations.iter().any(|to| to.used && meets(to.port) && here(&to.host))
+    };
+    let kinds: Vec<RouteKind> = routes.filter(leads).map(|(_, route)| route.kind).collect();
     let brings = |class: &Class| {
         kinds.iter().any(|kind| match kind {
             RouteKind::Http => *class == Class::Plaintext,
@@ -122,23 +128,63 @@ fn is_for(mesh: &Mesh, pod: &Pod, service: &VirtualService, names: &[String]) ->
     })
 }
 
-/// The routes of a VirtualService that lead to a host by its port, for a client.
-fn leading<'a>(
+/// The routes of a VirtualService that a client's connections reach, in order: of one kind the first that takes all that is left
+/// ends the search. Those of the host itself are asked by its port; what other hosts' ports are is not known here.
+///
+/// Istio: `route.go`, `BuildHTTPRoutesForVirtualService`; `tls.go`, `buildSidecarOutboundTLSFilterChainOpts` and
+/// `buildSidecarOutboundTCPFilterChainOpts`.
+fn reached<'a>(
     mesh: &Mesh,
     pod: &Pod,
     behind: &Behind<'_>,
     service: &'a VirtualService,
-) -> impl Iterator<Item = (&'a VirtualService, &'a Route)> {
-    service
-        .routes
-        .iter()
-        .filter(|route| route.gateways.is_empty() || is_for(mesh, pod, service, &route.gateways))
-        .filter(|route| route.is_for(&pod.meta.namespace, &pod.meta.labels))
-        .filter(|route| {
-            route.destinations.iter().any(|to| {
-                to.port.is_none_or(|port| port == behind.port.number)
-                    && full(mesh, &to.host, service) == behind.host.host
-            })
-        })
-        .map(move |route| (service, route))
+    own: bool,
+) -> Vec<(&'a VirtualService, &'a Route)> {
+    let fits = |one: &Match| {
+        (one.gateways.is_empty() || is_for(mesh, pod, service, &one.gateways))
+            && one.is_for(&pod.meta.namespace, &pod.meta.labels)
+    };
+    // A destination with a port of its own may be reached from any.
+    let dialled = |route: &Route, one: &Match| {
+        let turned = route.destinations.iter().any(|to| to.port == Some(behind.port.number));
+        !own || turned || (one.is_on(behind.port.number) && is_in(one, behind))
+    };
+    let ends = |route: &Route, one: &Match| {
+        let port = one.port.is_none_or(|port| own && port == behind.port.number);
+        port && match route.kind {
+            RouteKind::Http => !one.of_requests,
+            RouteKind::Tcp => one.subnets.is_empty(),
+            RouteKind::Tls => {
+                one.subnets.is_empty()
+                    && own
+                    && one.sni_hosts.iter().any(|host| visibility::covers(host, &behind.host.host))
+            }
+        }
+    };
+    let mut reached = Vec::new();
+    for routes in service.routes.chunk_by(|one, next| one.kind == next.kind) {
+        for route in routes {
+            // The port of another host, whose routes lead here, may be of another protocol.
+            if (own && !acts_on(route.kind, behind.port.protocol))
+                || !route.takes(|one| fits(one) && dialled(route, one))
+            {
+                continue;
+            }
+            reached.push((service, route));
+            if route.takes(|one| fits(one) && ends(route, one)) {
+                break;
+            }
+        }
+    }
+    reached
+}
+
+/// Tells whether an address of a host is in one of the ranges that a match names.
+fn is_in(one: &Match, behind: &Behind<'_>) -> bool {
+    let holds = |ip: IpAddr| one.subnets.iter().any(|range| range.contains(&ip));
+    // Clients dial an endpoint where the host has no address of its own.
+    let endpoint = || behind.endpoint.filter(|_| behind.host.addresses.is_empty());
+    one.subnets.is_empty()
+        || behind.host.addresses.iter().map(IpNet::addr).any(holds)
+        || endpoint().is_some_and(|endpoint| holds(endpoint.ip))
 }

@@ -78,8 +78,10 @@ fn through_the_gateway(case: &Case<'_>, sni: &str) -> Option<(String, Wrapped)> 
         }
         let taken = routes.routes.iter().find(|route| {
             route.kind == RouteKind::Tls
-                && route.sni_hosts.iter().any(|host| covers(host, sni))
-                && (route.gateways.is_empty() || route.gateways.iter().any(|name| bound(&routes.meta, name)))
+                && route.matches.iter().any(|one| {
+                    let named = one.sni_hosts.iter().any(|host| covers(host, sni));
+                    named && one.is_at(|name| bound(&routes.meta, name))
+                })
         });
         for to in taken.iter().flat_map(|route| &route.destinations) {
             let name = full_name(&to.host, &routes.meta.namespace, &case.mesh.config.domain);

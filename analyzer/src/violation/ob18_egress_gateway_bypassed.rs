@@ -59,9 +59,7 @@ fn detour<'a>(case: &Case<'a>, meant: &Behind<'_>) -> Option<(&'a VirtualService
             && routes.hosts.iter().any(|host| covers(host, &meant.host.host))
     }) {
         for route in &routes.routes {
-            let for_mesh = route.gateways.is_empty() || route.gateways.iter().any(|name| name == "mesh");
-            let for_port = route.ports.is_empty() || route.ports.contains(&meant.port.number);
-            if !for_mesh || !for_port {
+            if !route.takes(|one| one.is_at(|name| name == "mesh") && one.is_on(meant.port.number)) {
                 continue;
             }
             let gateway = route

@@ -200,3 +200,87 @@ fn lint_asks_for_the_clients_that_routes_are_for() {
         found("XC01", &documents, expected);
     }
 }
+
+const SUBSETS: &str = "host: server, trafficPolicy: {tls: {mode: DISABLE}}, subsets: [{name: v1, labels: {app: server}, \
+     trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}]";
+
+const TCP: &str = "{name: tcp, port: 80, targetPort: 8080}";
+
+const TLS: &str = "{name: tls, port: 80, targetPort: 8080}";
+
+/// Asks for what a client sends to a server whose subset `v1` is ISTIO_MUTUAL, and all else DISABLE.
+#[track_caller]
+fn sends(ports: &str, routes: &[String], v1: bool) {
+    let rule = spec("DestinationRule", "own", "web", SUBSETS);
+    let documents = [client(), server(1), service(ports), rule];
+    let documents: Vec<&str> = documents.iter().chain(routes).map(String::as_str).collect();
+    let mode = if v1 { "ISTIO_MUTUAL" } else { "DISABLE" };
+    check(&documents, "10.0.1.1:8080", None, &json!({"client_tls": mode}));
+}
+
+/// `tls_test.go`, `TestMatchTLS` and `TestMatchTCP`; `route.go`, `TranslateRouteMatch`.
+#[test]
+fn the_parts_of_a_match_count_together() {
+    for (kind, ports, matches, v1) in [
+        ("http", HTTP, "{port: 80}", true),
+        ("http", HTTP, "{port: 81}", false),
+        ("http", HTTP, "{port: 81}, {port: 80, uri: {prefix: /a}}", true),
+        ("http", HTTP, "{port: 80, sourceLabels: {app: other}}, {port: 81}", false),
+        ("http", HTTP, "{port: 80, gateways: [web/front]}, {port: 81, gateways: [mesh]}", false),
+        ("http", HTTP, "{gateways: [web/front]}, {port: 80}", true),
+        ("tcp", TCP, "{port: 81}", false),
+        ("tcp", TCP, "{destinationSubnets: [10.96.0.0/16]}", true),
+        ("tcp", TCP, "{destinationSubnets: [10.96.0.2]}", true),
+        // The endpoint is not what the client dialled.
+        ("tcp", TCP, "{destinationSubnets: [10.0.1.0/24]}", false),
+        ("tls", TLS, "{port: 81, sniHosts: [server.web.svc.cluster.local]}", false),
+        ("tls", TLS, "{port: 80, sniHosts: [server.web.svc.cluster.local]}", true),
+    ] {
+        let hosts = "hosts: [server.web.svc.cluster.local]";
+        let route = format!(
+            "{kind}: [{{match: [{matches}], route: [{{destination: {{host: server, subset: v1}}}}]}}]"
+        );
+        sends(ports, &[spec("VirtualService", "own", "web", &format!("{hosts}, {route}"))], v1);
+    }
+}
+
+/// `route.go`, `BuildHTTPRoutesForVirtualService`; `tls.go`, `buildSidecarOutboundTCPFilterChainOpts`.
+#[test]
+fn what_takes_everything_leaves_nothing_to_later_routes() {
+    let to = |subset: &str| format!("route: [{{destination: {{host: server{subset}}}}}]");
+    let (first, other) = (to(", subset: v1"), to(""));
+    for (kind, ports, before, v1) in [
+        ("http", HTTP, "", true),
+        ("http", HTTP, "match: [{uri: {prefix: /}}], ", true),
+        ("http", HTTP, "match: [{port: 80}], ", true),
+        ("http", HTTP, "match: [{uri: {prefix: /a}}], ", false),
+        ("http", HTTP, "match: [{headers: {x: {exact: y}}}], ", false),
+        ("tcp", TCP, "", true),
+        ("tcp", TCP, "match: [{destinationSubnets: [10.96.0.0/16]}], ", false),
+        ("tls", TLS, "match: [{sniHosts: [server.web.svc.cluster.local]}], ", true),
+    ] {
+        let later = if kind == "tls" { "match: [{sniHosts: [server.web.svc.cluster.local]}], " } else { "" };
+        let hosts = "hosts: [server.web.svc.cluster.local]";
+        let routes = format!("{hosts}, {kind}: [{{{before}{first}}}, {{{later}{other}}}]");
+        sends(ports, &[spec("VirtualService", "own", "web", &routes)], v1);
+    }
+}
+
+/// `route.go`, `applyHTTPRouteDestination`.
+#[test]
+fn a_destination_without_a_weight_beside_others_gets_nothing() {
+    let to = |v1: &str, other: &str| {
+        format!(
+            "hosts: [server], http: [{{route: [{{destination: {{host: server, subset: v1}}{v1}}}, \
+             {{destination: {{host: server}}{other}}}]}}]"
+        )
+    };
+    for (routes, v1) in [
+        (to(", weight: 100", ", weight: 0"), true),
+        (to(", weight: 100", ""), true),
+        (to(", weight: 0", ", weight: 100"), false),
+        (to(", weight: 50", ", weight: 50"), false),
+    ] {
+        sends(HTTP, &[spec("VirtualService", "own", "web", &routes)], v1);
+    }
+}

@@ -83,8 +83,7 @@ impl Assumption<'_> {
                     && routes.binds(&gateway.meta.namespace, &gateway.meta.name)
             };
             let from_mesh = routes.routes.iter().filter(|route| {
-                route.kind != RouteKind::Tls
-                    && (route.gateways.is_empty() || route.gateways.iter().any(|name| name == "mesh"))
+                route.kind != RouteKind::Tls && route.takes(|one| one.is_at(|name| name == "mesh"))
             });
             for to in from_mesh.flat_map(|route| &route.destinations) {
                 let host = full_name(&to.host, &routes.meta.namespace, &mesh.config.domain);

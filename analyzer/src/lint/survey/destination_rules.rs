@@ -185,7 +185,8 @@ pub(crate) fn client_namespaces<'a>(
 pub(crate) fn through_gateway(mesh: &Mesh, host: &str) -> bool {
     mesh.virtual_services.iter().filter(|routes| routes.is_for_mesh()).any(|routes| {
         routes.routes.iter().any(|route| {
-            let at_gateway = route.gateways.iter().chain(&routes.gateways).any(|name| name != "mesh");
+            let named = route.matches.iter().flat_map(|one| &one.gateways);
+            let at_gateway = named.chain(&routes.gateways).any(|name| name != "mesh");
             at_gateway && route.destinations.iter().any(|to| covers(host, &to.host))
         })
     })

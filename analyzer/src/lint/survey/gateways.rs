@@ -188,12 +188,16 @@ pub(crate) fn bindings(mesh: &Mesh) -> impl Iterator<Item = (&Gateway, &VirtualS
 
 /// Tells whether a route can be meant for a server: its hosts, port and gateway fit.
 pub(crate) fn meant_for(routes: &VirtualService, route: &Route, gateway: &Gateway, server: &Server) -> bool {
-    let hosts = if route.sni_hosts.is_empty() { &routes.hosts } else { &route.sni_hosts };
-    let gateway_fits = route.gateways.is_empty()
-        || route.gateways.iter().any(|name| name.rsplit('/').next() == Some(&*gateway.meta.name));
-    let port_fits = route.ports.is_empty() || route.ports.contains(&server.port);
-    let mut own = server.hosts_for(&routes.meta.namespace);
-    gateway_fits && port_fits && own.any(|own| hosts.iter().any(|host| overlap(own, host)))
+    let named = |name: &str| name.rsplit('/').next() == Some(&*gateway.meta.name);
+    let serves = |hosts: &[String]| {
+        let mut own = server.hosts_for(&routes.meta.namespace);
+        own.any(|own| hosts.iter().any(|host| overlap(own, host)))
+    };
+    let by_host = serves(&routes.hosts);
+    route.takes(|one| {
+        let host = if one.sni_hosts.is_empty() { by_host } else { serves(&one.sni_hosts) };
+        host && one.is_at(named) && one.is_on(server.port)
+    }) && (by_host || !route.matches.is_empty())
 }
 
 pub(crate) fn passes_through(server: &Server) -> bool {

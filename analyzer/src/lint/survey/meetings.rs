@@ -10,7 +10,7 @@ use crate::lint::survey::hosts::Hosts;
 use crate::lint::{Problem, names};
 use crate::mesh::meta::Meta;
 use crate::mesh::pod::Pod;
-use crate::mesh::virtual_service::{Source, VirtualService};
+use crate::mesh::virtual_service::{Match, VirtualService};
 use crate::mesh::{HostPort, HostService, Mesh};
 use crate::policy::destination_rule::full_host;
 use crate::policy::inbound::InboundKind;
@@ -202,7 +202,7 @@ fn kinds(mesh: &Mesh) -> Vec<Kind<'_>> {
         .iter()
         .filter_map(|rule| rule.workload_selector.as_ref())
         .chain(mesh.sidecars.iter().filter_map(|sidecar| sidecar.selector.as_ref()))
-        .chain(mesh.virtual_services.iter().flat_map(sources).map(|source| &source.labels))
+        .chain(mesh.virtual_services.iter().flat_map(matches).map(|one| &one.labels))
         .flat_map(BTreeMap::keys)
         .collect();
     let mut kinds: BTreeMap<_, BTreeMap<&str, Client<'_>>> = BTreeMap::new();
@@ -288,7 +288,7 @@ pub(crate) fn apart<'a>(mesh: &'a Mesh, hosts: &Hosts<'a>) -> Vec<BTreeSet<&'a s
     for service in &mesh.virtual_services {
         let to = &service.export_to;
         let export_to = if to.is_empty() { &mesh.config.virtual_service_export_to } else { to };
-        let clients: Vec<&str> = sources(service).filter_map(|source| source.namespace.as_deref()).collect();
+        let clients: Vec<&str> = matches(service).filter_map(|one| one.namespace.as_deref()).collect();
         if export_to.iter().all(|to| to == "*") && clients.is_empty() {
             continue;
         }
@@ -304,9 +304,9 @@ pub(crate) fn apart<'a>(mesh: &'a Mesh, hosts: &Hosts<'a>) -> Vec<BTreeSet<&'a s
     apart
 }
 
-/// The clients that a VirtualService's matches name.
-fn sources(service: &VirtualService) -> impl Iterator<Item = &Source> {
-    service.routes.iter().flat_map(|route| &route.sources)
+/// The matches of a VirtualService's routes.
+fn matches(service: &VirtualService) -> impl Iterator<Item = &Match> {
+    service.routes.iter().flat_map(|route| &route.matches)
 }
 
 /// Meetings with one id, grouped by what decided on both sides.
