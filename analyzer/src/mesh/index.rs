@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 
 use crate::mesh::authorization_policy::AuthorizationPolicy;
 use crate::mesh::control_plane::ControlPlane;
+use crate::mesh::delegation;
 use crate::mesh::destination_rule::DestinationRule;
 use crate::mesh::gateway::Gateway;
 use crate::mesh::gateway_api::{self, Target};
@@ -200,6 +201,7 @@ impl Mesh {
         }
         mesh.gateways.sort_by(|a, b| a.age().cmp(&b.age()));
         mesh.virtual_services.sort_by(|a, b| a.meta.age().cmp(&b.meta.age()));
+        delegation::resolve(&mut mesh.virtual_services, &mesh.config);
         mesh.service_entries.sort_by(|a, b| a.meta.age().cmp(&b.meta.age()));
         mesh.sidecars.sort_by(|a, b| a.meta.age().cmp(&b.meta.age()));
         mesh.services.sort_by(|a, b| a.meta.age().cmp(&b.meta.age()));

@@ -1,5 +1,6 @@
 //! The declarations: text of manifests in, an immutable [`Mesh`] out.
 
+mod delegation;
 mod document;
 mod find;
 mod hosts;

@@ -43,6 +43,8 @@ pub struct Route {
     pub matches: Vec<Match>,
     /// Where it leads, where it copies requests to as well.
     pub destinations: Vec<Destination>,
+    /// The VirtualService whose http routes take its place, `namespace` and `name`; of an `http` route.
+    pub delegate: Option<(Option<String>, String)>,
     /// Its place in the document's list of routes of its kind.
     pub place: usize,
     /// Line of the route.
@@ -180,7 +182,10 @@ fn route(kind: RouteKind, place: usize, entry: &Node) -> Route {
     let copied = copies.map(|target| target.get("destination")).chain([copy]).map(|target| (target, true));
     let destinations = routed.chain(copied).filter_map(|(target, used)| destination(target?, used)).collect();
     let matches = matches.iter().map(|entry| matched(kind, entry)).collect();
-    Route { kind, matches, destinations, place, line: entry.line }
+    let text = |field: &str| entry.at(&["delegate", field]).and_then(Node::scalar);
+    let delegate = text("name").filter(|_| kind == RouteKind::Http);
+    let delegate = delegate.map(|name| (text("namespace").filter(|name| !name.is_empty()), name));
+    Route { kind, matches, destinations, delegate, place, line: entry.line }
 }
 
 fn destination(node: &Node, used: bool) -> Option<Destination> {

@@ -284,3 +284,38 @@ fn a_destination_without_a_weight_beside_others_gets_nothing() {
         sends(HTTP, &[spec("VirtualService", "own", "web", &routes)], v1);
     }
 }
+
+/// `virtualservice_test.go`, `TestMergeVirtualServices`.
+#[test]
+fn a_virtual_service_takes_the_routes_of_those_that_it_delegates_to() {
+    let root = |more: &str| {
+        let routes = format!("hosts: [server.web.svc.cluster.local], http: [{{{more}}}]");
+        spec("VirtualService", "root", "other", &routes)
+    };
+    let delegate = |more: &str| {
+        let route = "route: [{destination: {host: server, subset: v1}}]";
+        spec("VirtualService", "leaf", "web", &format!("http: [{{{more}{route}}}]"))
+    };
+    let named = "delegate: {name: leaf, namespace: web}";
+    for (routes, v1) in [
+        (vec![root(named), delegate("")], true),
+        (
+            vec![
+                root(&format!("match: [{{port: 80}}], {named}")),
+                delegate("match: [{uri: {prefix: /a}}], "),
+            ],
+            true,
+        ),
+        (vec![root(&format!("match: [{{port: 81}}], {named}")), delegate("")], false),
+        (vec![root(&format!("match: [{{port: 80}}], {named}")), delegate("match: [{port: 81}], ")], false),
+        // Without a namespace its own is meant.
+        (vec![root("delegate: {name: leaf}"), delegate("")], false),
+        (vec![root(named), delegate("").replace("http:", "exportTo: [.], http:")], false),
+        (vec![root(named), delegate("").replace("http:", "exportTo: [other], http:")], true),
+        (vec![root(named)], false),
+        // Nobody asks for it.
+        (vec![delegate("")], false),
+    ] {
+        sends(HTTP, &routes, v1);
+    }
+}
