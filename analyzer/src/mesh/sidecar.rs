@@ -86,12 +86,16 @@ impl Sidecar {
     }
 }
 
-/// An HTTP proxy's listener takes every port of its hosts; any other takes its own.
+/// An HTTP proxy's listener takes every port of its hosts; any other takes its own. One without hosts lists nothing.
 fn egress_of((place, entry): (usize, &Node)) -> impl Iterator<Item = Egress> {
     let proxy = entry
         .at(&["port", "protocol"])
         .and_then(Node::text)
         .is_some_and(|protocol| protocol.eq_ignore_ascii_case("HTTP_PROXY"));
     let port = port(entry.at(&["port", "number"])).filter(|_| !proxy);
-    texts(entry.get("hosts")).into_iter().map(move |host| Egress { place, host, port })
+    let mut hosts = texts(entry.get("hosts"));
+    if hosts.is_empty() {
+        hosts.push("~/*".to_owned());
+    }
+    hosts.into_iter().map(move |host| Egress { place, host, port })
 }

@@ -200,9 +200,11 @@ fn imported<'a>(pod: &Pod, sidecar: &'a Sidecar) -> Option<&'a [Egress]> {
     hosts.filter(|_| pod.proxy == PartyKind::Sidecar)
 }
 
-/// Splits `namespace/host`; without a namespace it is any.
+/// Splits `namespace/host`. What is of another form lists nothing.
+///
+/// Istio: `sidecar.go`, `convertIstioListenerToWrapper`.
 fn namespaced(entry: &str) -> (&str, &str) {
-    entry.split_once('/').unwrap_or(("*", entry))
+    entry.split_once('/').filter(|(_, name)| !name.contains('/')).unwrap_or(("~", entry))
 }
 
 fn covers_namespace(listed: &str, namespace: &str, client: &str) -> bool {

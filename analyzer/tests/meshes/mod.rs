@@ -69,6 +69,11 @@ pub(crate) fn load(documents: &[&str]) -> Mesh {
     mesh
 }
 
+/// Loads objects some of which Istio's webhook would refuse, which is told.
+pub(crate) fn load_refused(documents: &[&str]) -> Mesh {
+    Mesh::load(vec![Manifest { file: "mesh.yaml".into(), text: documents.join("---") }]).0
+}
+
 /// Only a cluster's API server sets it.
 pub(crate) const CREATED: &str = ", creationTimestamp: '2026-01-01T00:00:00Z'";
 

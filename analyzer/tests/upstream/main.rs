@@ -7,6 +7,7 @@ mod gateways;
 #[path = "../meshes/mod.rs"]
 mod meshes;
 mod routes;
+mod sidecars;
 mod versions;
 
 use meshes::spec;
