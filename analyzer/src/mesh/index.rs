@@ -26,7 +26,7 @@ use crate::mesh::sidecar::Sidecar;
 use crate::mesh::virtual_service::VirtualService;
 use crate::policy::destination_rule::full_host;
 use crate::policy::gateway::{configures, listens_on};
-use crate::policy::visibility::full_name;
+use crate::policy::visibility::{full_name, sidecar_for};
 use crate::report::{InputError, PartyKind};
 
 /// A snapshot of all declarations. Whatever it refers to and does not hold is simply not there: lookups say so.
@@ -231,6 +231,7 @@ impl Mesh {
         }
         mesh.place_pods();
         mesh.place_policies();
+        mesh.open_ports();
         mesh.hosts = mesh.build_hosts(&resources.slices, &resources.endpoints);
         mesh.place_hosts();
         mesh.gateway_ports = mesh.ports_of_gateways();
@@ -244,6 +245,7 @@ impl Mesh {
         mesh.pods = pods;
         mesh.service_entries.extend(entries);
         mesh.place_pods();
+        mesh.open_ports();
         mesh.hosts = mesh.build_hosts(&[], &[]);
         mesh.place_hosts();
         mesh.gateway_ports = mesh.ports_of_gateways();
@@ -258,6 +260,22 @@ impl Mesh {
         mesh.peer_authentications.push(policy);
         mesh.place_peer_authentications();
         mesh
+    }
+
+    /// Notes the ports that proxies open themselves where nothing is redirected to them.
+    ///
+    /// Rule `interception.inbound`. Istio: `listener_inbound.go`, `buildInboundChainConfigs`.
+    fn open_ports(&mut self) {
+        let alone = |pod: &Pod| pod.proxy == PartyKind::Sidecar && pod.redirected == Some(false);
+        for place in 0..self.pods.len() {
+            let Some(pod) = self.pods.get(place).filter(|pod| alone(pod)) else { continue };
+            let ingress = sidecar_for(self, pod).and_then(|sidecar| sidecar.ingress.as_ref());
+            let opened = ingress.into_iter().flatten().filter(|entry| entry.opens).map(|entry| entry.port);
+            let opened = opened.collect();
+            if let Some(pod) = self.pods.get_mut(place) {
+                pod.opened = opened;
+            }
+        }
     }
 
     fn place_pods(&mut self) {

@@ -33,6 +33,8 @@ pub struct Pod {
     /// Whether its connections are redirected to its proxy at all: not with the interception mode NONE. Absent where the pod
     /// does not say.
     pub redirected: Option<bool>,
+    /// Ports that its proxy opens itself: those of its Sidecar's ingress list where nothing is redirected.
+    pub opened: Vec<u16>,
     /// Whether its proxy says that it cannot bind to ports below 1024.
     pub unprivileged: bool,
     /// Declared container ports, with their names.
@@ -143,6 +145,7 @@ impl Pod {
         Self {
             own_certificates: metadata("TLS_CLIENT_CERT_CHAIN").is_some(),
             redirected: interception_mode(&meta, istio_proxy).map(|mode| mode != "NONE"),
+            opened: Vec::new(),
             unprivileged: metadata("UNPRIVILEGED_POD").is_some_and(|value| value == "true"),
             ips,
             host_network,
@@ -184,6 +187,7 @@ impl Pod {
             lone_proxy: false,
             own_certificates: false,
             redirected: None,
+            opened: Vec::new(),
             unprivileged: false,
             ports: Vec::new(),
             host_ports: Vec::new(),

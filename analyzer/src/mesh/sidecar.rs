@@ -1,5 +1,7 @@
 //! Sidecar (networking.istio.io): what a workload listens on and which hosts it knows.
 
+use std::net::IpAddr;
+
 use crate::mesh::meta::{Labels, Meta, labels, port, texts};
 use crate::mesh::node::Node;
 use crate::mesh::service::Protocol;
@@ -41,6 +43,9 @@ pub struct Ingress {
     pub protocol: Protocol,
     /// Its tls mode.
     pub tls_mode: Option<String>,
+    /// Whether the proxy opens the port itself where nothing is redirected to it: not one that is bound to loopback or to be
+    /// redirected.
+    pub opens: bool,
     /// Line of the entry.
     pub line: u32,
 }
@@ -62,6 +67,7 @@ impl Sidecar {
                             &entry.at(&["port", "protocol"]).and_then(Node::scalar).unwrap_or_default(),
                         ),
                         tls_mode: entry.at(&["tls", "mode"]).and_then(Node::scalar),
+                        opens: opens(entry),
                         line: entry.line,
                     })
                 })
@@ -84,6 +90,13 @@ impl Sidecar {
             meta,
         }
     }
+}
+
+/// Istio: `listener_inbound.go`, `getBindToPort`.
+fn opens(entry: &Node) -> bool {
+    let text = |field: &str| entry.get(field).and_then(Node::text);
+    let bind = text("bind").and_then(|bind| bind.parse::<IpAddr>().ok());
+    text("captureMode") != Some("IPTABLES") && bind.is_none_or(|bind| !bind.is_loopback())
 }
 
 /// An HTTP proxy's listener takes every port of its hosts; any other takes its own. One without hosts lists nothing.

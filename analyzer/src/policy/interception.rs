@@ -16,12 +16,15 @@ pub const REDIRECT_TARGETS: [u16; 2] = [15001, 15006];
 /// The interface that a pod's own address belongs to, in every network of Kubernetes.
 const POD_INTERFACE: &str = "eth0";
 
-/// Tells whether inbound connections to a container port reach the sidecar.
+/// Tells whether inbound connections to a container port reach the sidecar: redirected to it, or to a port that it opens itself.
 ///
 /// Rule `interception.inbound`. Istio: annotations `traffic.sidecar.istio.io/includeInboundPorts`, `excludeInboundPorts`,
 /// `excludeInterfaces`, and `sidecar.istio.io/interceptionMode`, else `interceptionMode` of `proxy.istio.io/config` or of
 /// MeshConfig's `defaultConfig`.
 pub fn inbound(pod: &Pod, port: u16) -> Result<(), String> {
+    if pod.opened.contains(&port) {
+        return Ok(());
+    }
     if let Some(why) = no_redirection(pod) {
         return Err(why);
     }

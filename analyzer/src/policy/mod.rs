@@ -135,7 +135,7 @@ pub const RULES: &[(&str, &str)] = &[
     ("interception.declared-ports", "before Istio 1.6 only declared container ports are redirected"),
     (
         "interception.inbound",
-        "ports that are not redirected to the sidecar reach the application as they are",
+        "ports that are not redirected to the sidecar, and that it does not open itself, reach the application as they are",
     ),
     ("interception.outbound", "destinations that are not redirected leave as the application sends them"),
     ("interception.redirect-target", "ports 15001 and 15006 take no connection from outside the pod"),

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use super::meshes::{CREATED, HTTP, ask, client, load_refused, object, server, service};
+use super::meshes::{
+    CREATED, HTTP, all, ask, check, client, found, load_refused, object, server, service, spec,
+};
 
 /// `sidecar_test.go`, `TestCreateSidecarScope`: a host of another form than `namespace/host` lists nothing.
 #[test]
@@ -24,4 +26,41 @@ fn a_sidecar_lists_hosts_with_their_namespace_only() {
         let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
         ask(&load_refused(&documents), "10.0.0.1", "10.0.1.1:8080", None, &json!({"client_tls_from": from}));
     }
+}
+
+fn ingress(entry: &str) -> String {
+    let ports = format!("ingress: [{{defaultEndpoint: '127.0.0.1:9', {entry}}}]");
+    spec("Sidecar", "own", "web", &format!("workloadSelector: {{labels: {{app: server}}}}, {ports}"))
+}
+
+/// `listener_inbound.go`, `buildInboundChainConfigs` and `getBindToPort`: without redirection a proxy opens the ports of its
+/// Sidecar's ingress list itself.
+#[test]
+fn a_sidecar_opens_its_ingress_ports_where_nothing_is_redirected() {
+    let none = server(1).replace(
+        "namespace: web,",
+        "namespace: web, annotations: {sidecar.istio.io/interceptionMode: NONE},",
+    );
+    let strict = spec("PeerAuthentication", "own", "web", "mtls: {mode: STRICT}");
+    let taken =
+        json!({"server_mode": "STRICT", "allowed": ["mtls"], "istio_mtls": "required", "conflict": false});
+    let open = json!({"server_mode": null, "allowed": all(), "istio_mtls": "unterminated", "conflict": true});
+    let own = |number: u16| format!("port: {{number: {number}, protocol: HTTP, name: http}}");
+    for (entry, expected) in [
+        (own(8080), &taken),
+        (format!("{}, captureMode: NONE", own(8080)), &taken),
+        (format!("{}, bind: 0.0.0.0", own(8080)), &taken),
+        (format!("{}, captureMode: IPTABLES", own(8080)), &open),
+        (format!("{}, bind: 127.0.0.1", own(8080)), &open),
+        (own(9090), &open),
+    ] {
+        let documents = [client(), none.clone(), service(HTTP), strict.clone(), ingress(&entry)];
+        let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
+        check(&documents, "10.0.1.1:8080", None, expected);
+        found("XC07", &documents, *expected == open);
+        found("PA07", &documents, *expected == open);
+    }
+    let documents = [client(), none, service(HTTP), strict];
+    let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
+    check(&documents, "10.0.1.1:8080", None, &open);
 }

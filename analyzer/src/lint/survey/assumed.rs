@@ -229,6 +229,7 @@ impl Assumption<'_> {
             lone_proxy: false,
             own_certificates: false,
             redirected: None,
+            opened: Vec::new(),
             unprivileged: false,
             ports,
             host_ports: Vec::new(),
