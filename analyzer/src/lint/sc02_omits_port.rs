@@ -35,7 +35,8 @@ type LeftOut<'a> = BTreeMap<u16, (&'a Pod, &'a HostPort)>;
 
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
     let mesh = survey.mesh;
-    if mesh.sidecars.iter().all(|sidecar| sidecar.ingress.is_none()) {
+    let merged = mesh.control_plane.merges_ingress;
+    if merged || mesh.sidecars.iter().all(|sidecar| sidecar.ingress.is_none()) {
         return Vec::new();
     }
     let mut found: BTreeMap<String, (&Sidecar, LeftOut<'_>)> = BTreeMap::new();

@@ -108,6 +108,8 @@ pub struct ControlPlane {
     pub version: IstioVersion,
     /// `ENABLE_TLS_ON_SIDECAR_INGRESS`: a Sidecar's `ingress.tls` acts.
     pub tls_on_sidecar_ingress: bool,
+    /// `PILOT_ALLOW_SIDECAR_SERVICE_INBOUND_LISTENER_MERGE`: a Sidecar's ingress list leaves the Services' other ports as they are.
+    pub merges_ingress: bool,
     /// `PILOT_ENABLE_EDS_FOR_HEADLESS_SERVICES`: headless services have endpoints like any other.
     pub headless_endpoints: bool,
     /// `PILOT_SCOPE_GATEWAY_TO_NAMESPACE`: a Gateway configures pods of its own namespace only.
@@ -138,6 +140,7 @@ impl ControlPlane {
         Some(Self {
             version,
             tls_on_sidecar_ingress: set("ENABLE_TLS_ON_SIDECAR_INGRESS", true),
+            merges_ingress: set("PILOT_ALLOW_SIDECAR_SERVICE_INBOUND_LISTENER_MERGE", true),
             headless_endpoints: set("PILOT_ENABLE_EDS_FOR_HEADLESS_SERVICES", true),
             gateways_in_namespace: set("PILOT_SCOPE_GATEWAY_TO_NAMESPACE", true),
             prefers_hbone: set("PILOT_PREFER_SENDING_HBONE", true),

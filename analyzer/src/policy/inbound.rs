@@ -320,7 +320,10 @@ fn cite_protocol(port: u16, protocol: Protocol, by: Option<(&Meta, u32)>, trace:
 }
 
 /// Returns the protocol that a container port declares and what declares it, with the line: the Sidecar's ingress where
-/// there is one, else the oldest Service that leads to the port.
+/// there is one, else the oldest Service that leads to the port. A list leaves no other ports to Services, unless istiod merges
+/// them (`PILOT_ALLOW_SIDECAR_SERVICE_INBOUND_LISTENER_MERGE`).
+///
+/// Rule `sidecar.ingress`. Istio: `listener_inbound.go`, `buildInboundChainConfigs`.
 #[must_use]
 pub fn declared_protocol<'a>(
     mesh: &'a Mesh,
@@ -331,10 +334,10 @@ pub fn declared_protocol<'a>(
         && let Some(sidecar) = sidecar_for(mesh, pod)
         && let Some(ingress) = &sidecar.ingress
     {
-        return ingress
-            .iter()
-            .find(|entry| entry.port == port)
-            .map(|entry| (entry.protocol, Some((&sidecar.meta, entry.line))));
+        let own = ingress.iter().find(|entry| entry.port == port);
+        if own.is_some() || !mesh.control_plane.merges_ingress {
+            return own.map(|entry| (entry.protocol, Some((&sidecar.meta, entry.line))));
+        }
     }
     let (host, host_port) = *mesh.services_of(pod, port).first()?;
     Some((host_port.protocol, mesh.declaration(host).map(|meta| (meta, host_port.line))))

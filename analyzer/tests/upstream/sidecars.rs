@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::meshes::{
-    CREATED, HTTP, all, ask, check, client, found, load_refused, object, server, service, spec,
+    CREATED, HTTP, all, ask, check, client, found, istiod, load_refused, object, server, service, spec,
 };
 
 /// `sidecar_test.go`, `TestCreateSidecarScope`: a host of another form than `namespace/host` lists nothing.
@@ -63,4 +63,22 @@ fn a_sidecar_opens_its_ingress_ports_where_nothing_is_redirected() {
     let documents = [client(), none, service(HTTP), strict];
     let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
     check(&documents, "10.0.1.1:8080", None, &open);
+}
+
+/// `listener_inbound.go`, `getFilterChainsByServicePort`.
+#[test]
+fn an_istiod_may_keep_the_services_ports_beside_an_ingress_list() {
+    let other = ingress("port: {number: 9090, protocol: TCP, name: tcp}");
+    let over = ingress("port: {number: 8080, protocol: TCP, name: tcp}");
+    let on = "{name: PILOT_ALLOW_SIDECAR_SERVICE_INBOUND_LISTENER_MERGE, value: 'true'}";
+    for (env, sidecar, allowed, left_out) in [
+        ("", &other, all(), true),
+        (on, &other, json!(["plaintext", "mtls"]), false),
+        (on, &over, all(), false),
+    ] {
+        let documents = [client(), server(1), service(HTTP), istiod("1.30.3", env), sidecar.clone()];
+        let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
+        check(&documents, "10.0.1.1:8080", None, &json!({"allowed": allowed}));
+        found("SC02", &documents, left_out);
+    }
 }
