@@ -175,10 +175,12 @@ impl Mesh {
 
     fn service_host(&self, index: usize, service: &Service, slices: &[&EndpointSlice]) -> HostService {
         let mut endpoints: BTreeMap<IpAddr, HostEndpoint> = BTreeMap::new();
+        let sheds = !service.meta.labels.contains_key(PERSISTENT_SESSION);
         let mut add = |ip: IpAddr, pod: Option<usize>, ready: bool, port: u16, wire: u16| {
             let labels =
                 pod.and_then(|pod| self.pods.get(pod)).map(|pod| pod.meta.labels.clone()).unwrap_or_default();
             let tls_mode_istio = pod.and_then(|pod| self.pods.get(pod)).is_some_and(Pod::tls_mode_istio);
+            let ready = ready && !(sheds && is_draining(&labels));
             let endpoint = endpoints.entry(ip).or_insert_with(|| HostEndpoint {
                 ip,
                 pod,
@@ -333,6 +335,16 @@ impl Mesh {
             },
         }
     }
+}
+
+/// The label of a Service whose clients keep to their endpoints, those that drain as well.
+const PERSISTENT_SESSION: &str = "istio.io/persistent-session";
+
+/// Tells whether an endpoint's label has proxies send to it no longer.
+///
+/// Rule `client.ready-endpoints`. Istio: `endpoint_builder.go`, `filterIstioEndpoint`.
+fn is_draining(labels: &Labels) -> bool {
+    labels.get("istio.io/draining").is_some_and(|value| !value.is_empty())
 }
 
 /// Returns the port of a pod behind a ServiceEntry: the one that it names alike, else the target port, else the number.

@@ -63,7 +63,7 @@ pub const RULES: &[(&str, &str)] = &[
         "at port 15443 of an address that nothing declares, or at a gateway that MeshNetworks names, an SNI of Istio's own tells which host of another network is meant",
     ),
     ("client.proxy-per-mode", "what each client mode puts on the wire"),
-    ("client.ready-endpoints", "proxies send to endpoints that are ready"),
+    ("client.ready-endpoints", "proxies send to endpoints that are ready, and not draining"),
     ("client.request-host", "SIMPLE and MUTUAL send the request's host as the SNI where the rule has none"),
     (
         "client.same-wire-port",

@@ -63,6 +63,13 @@ fn proxies_send_to_ready_endpoints_only() {
     for (ready, expected) in [("ready: true", &sent), ("", &sent), ("ready: false", &unknown)] {
         check(&[client, server, service, &slice(ready)], "10.0.1.1:8080", None, expected);
     }
+    // A pod may be labelled to be left as well, save by clients that keep to it.
+    let draining = server.replace("app: server,", "app: server, istio.io/draining: 'true',");
+    let sticky =
+        service.replace("namespace: web", "namespace: web, labels: {istio.io/persistent-session: c}");
+    let ready = slice("ready: true");
+    check(&[client, &draining, service, &ready], "10.0.1.1:8080", None, &unknown);
+    check(&[client, &draining, &sticky, &ready], "10.0.1.1:8080", None, &sent);
     // A headless service's endpoint is what the client dialled.
     let headless = service.replace("10.96.0.2", "None");
     check(&[client, server, &headless, &slice("ready: false")], "10.0.1.1:8080", None, &sent);
