@@ -132,7 +132,12 @@ fn container(container: &Value) -> Value {
     let proxy = container["name"] == "istio-proxy";
     let is_read = |name: &str| match container["name"].as_str() {
         Some("istio-proxy") => {
-            matches!(name, "ISTIO_META_TLS_CLIENT_CERT_CHAIN" | "ISTIO_META_UNPRIVILEGED_POD")
+            matches!(
+                name,
+                "ISTIO_META_INTERCEPTION_MODE"
+                    | "ISTIO_META_TLS_CLIENT_CERT_CHAIN"
+                    | "ISTIO_META_UNPRIVILEGED_POD"
+            )
         }
         Some("discovery") => name == "REVISION" || name.starts_with("PILOT_") || name.starts_with("ENABLE_"),
         Some(_) | None => false,
@@ -270,6 +275,7 @@ mod tests {
                          "env": [{"name": "PILOT_PASSWORD", "value": "hidden"}]},
                         {"name": "istio-proxy", "image": "proxyv2:1.30.0", "args": ["proxy", "router", "hidden"],
                          "env": [{"name": "ISTIO_META_UNPRIVILEGED_POD", "value": "true"},
+                                 {"name": "ISTIO_META_INTERCEPTION_MODE", "value": "NONE"},
                                  {"name": "ISTIO_META_TLS_CLIENT_CERT_CHAIN", "valueFrom": {"secretKeyRef": "hidden"}}]},
                     ],
                 },
@@ -290,7 +296,8 @@ mod tests {
                     "containers": [
                         {"name": "app", "image": "web:1"},
                         {"name": "istio-proxy", "image": "proxyv2:1.30.0", "args": ["router"],
-                         "env": [{"name": "ISTIO_META_UNPRIVILEGED_POD", "value": "true"}]},
+                         "env": [{"name": "ISTIO_META_UNPRIVILEGED_POD", "value": "true"},
+                                 {"name": "ISTIO_META_INTERCEPTION_MODE", "value": "NONE"}]},
                     ],
                 },
                 "status": {"podIP": "10.0.0.1", "hostIP": "192.0.2.1", "phase": "Running"},
