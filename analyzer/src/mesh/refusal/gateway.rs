@@ -101,7 +101,9 @@ pub(super) fn tls(block: &Node, path: &str, found: &mut Refusals) {
     let mode = text(block, "mode").unwrap_or_default();
     if mode == "ISTIO_MUTUAL" {
         let fields = ["serverCertificate", "privateKey", "caCertificates", "credentialName"];
-        if let Some(field) = fields.into_iter().find(|field| has(field)) {
+        let lists = ["credentialNames", "tlsCertificates"];
+        let field = fields.into_iter().find(|field| has(field));
+        if let Some(field) = field.or_else(|| lists.into_iter().find(|field| listed(field))) {
             found.add(
                 block,
                 format!("{path}: ISTIO_MUTUAL uses the mesh's certificates and takes no {field}"),
@@ -109,12 +111,19 @@ pub(super) fn tls(block: &Node, path: &str, found: &mut Refusals) {
         }
         return;
     }
+    let files = has("serverCertificate") && has("privateKey");
+    let sources = [files, has("credentialName"), listed("credentialNames"), listed("tlsCertificates")];
+    if sources.into_iter().filter(|there| *there).count() > 1 {
+        let why = "has more than one of credentialName, credentialNames, tlsCertificates and files";
+        found.add(block, format!("{path} {why}"));
+    }
     let terminates = matches!(mode.as_str(), "SIMPLE" | "MUTUAL" | "OPTIONAL_MUTUAL");
     if !terminates || has("credentialName") || listed("credentialNames") {
         return;
     }
-    let files = has("serverCertificate") && has("privateKey");
-    if !files && !listed("tlsCertificates") {
+    let whole = |own: &Node| ["serverCertificate", "privateKey"].iter().all(|file| text(own, file).is_some());
+    let pairs = block.get("tlsCertificates").map(Node::items).unwrap_or_default();
+    if !(if pairs.is_empty() { files } else { pairs.iter().all(whole) }) {
         let why = format!("{path}: {mode} needs serverCertificate and privateKey, or credentialName");
         found.add(block, why);
     }

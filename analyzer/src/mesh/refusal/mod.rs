@@ -8,11 +8,13 @@
 mod destination_rule;
 mod gateway;
 mod gateway_api;
+mod headers;
 mod http_route;
 mod names;
 mod peer_authentication;
 mod service_entry;
 mod sidecar;
+mod traffic_policy;
 mod virtual_service;
 mod workload_entry;
 
@@ -86,16 +88,24 @@ pub(super) fn refusals(group: &str, kind: &str, namespace: &str, object: &Node) 
     found.0
 }
 
+/// Annotations for which an object is refused.
+const ANNOTATIONS: &[(&str, &str)] = &[
+    ("istio.io/dry-run", "is for AuthorizationPolicies only"),
+    ("internal.istio.io/webhook-always-reject", "asks to be refused"),
+    ("internal.istio.io/parents", "is for Istio itself to set"),
+    ("internal.istio.io/parent-namespace", "is for Istio itself to set"),
+];
+
 /// A dry run is known for AuthorizationPolicies only: any other object that asks for one is refused, not tried out.
 ///
 /// Istio: `checkDryRunAnnotation`, `validateMetadata`.
 fn annotations(kind: &str, object: &Node, found: &mut Refusals) {
     let Some(annotations) = object.at(&["metadata", "annotations"]) else { return };
-    if let Some(node) = annotations.get("istio.io/dry-run").filter(|_| kind != "AuthorizationPolicy") {
-        found.add(node, "metadata.annotations: istio.io/dry-run is for AuthorizationPolicies only");
-    }
-    if let Some(node) = annotations.get("internal.istio.io/webhook-always-reject") {
-        found.add(node, "metadata.annotations: internal.istio.io/webhook-always-reject asks to be refused");
+    for (name, why) in ANNOTATIONS {
+        let known = kind == "AuthorizationPolicy" && *name == "istio.io/dry-run";
+        if let Some(node) = annotations.get(name).filter(|_| !known) {
+            found.add(node, format!("metadata.annotations: {name} {why}"));
+        }
     }
 }
 
@@ -158,29 +168,52 @@ fn labels(node: Option<&Node>, path: &str, found: &mut Refusals) {
     }
 }
 
-/// A duration is a millisecond at least. Istio: `ValidateDuration`.
+/// A duration is a whole number of milliseconds, and one at least. Istio: `ValidateDuration`.
 fn duration(node: Option<&Node>, path: &str, found: &mut Refusals) {
     let Some(node) = node else { return };
     let text = node.scalar().unwrap_or_default();
-    if milliseconds(&text).is_none_or(|span| span < 1.0) {
-        found.add(node, format!("{path} '{text}' is no duration of a millisecond or more"));
+    if nanoseconds(&text).is_none_or(|span| span == 0 || span % 1_000_000 != 0) {
+        found.add(node, format!("{path} '{text}' is no duration of whole milliseconds, and of one at least"));
     }
 }
 
 /// Reads a duration as Go writes it, `1h30m` or `1.5s`.
-fn milliseconds(text: &str) -> Option<f64> {
-    let units = [("ns", 1e-6), ("us", 1e-3), ("ms", 1.0), ("s", 1e3), ("m", 6e4), ("h", 3.6e6)];
-    let (mut rest, mut sum) = (text, 0.0);
+fn nanoseconds(text: &str) -> Option<u128> {
+    let units: [(&str, u128); 6] = [
+        ("ns", 1),
+        ("us", 1_000),
+        ("ms", 1_000_000),
+        ("s", 1_000_000_000),
+        ("m", 60_000_000_000),
+        ("h", 3_600_000_000_000),
+    ];
+    let (mut rest, mut sum) = (text, 0_u128);
     while !rest.is_empty() {
         let digits = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
         let (number, behind) = rest.split_at_checked(digits)?;
         let letters = behind.find(|letter: char| !letter.is_ascii_alphabetic()).unwrap_or(behind.len());
         let (unit, behind) = behind.split_at_checked(letters)?;
         let (_, size) = units.iter().find(|(name, _)| *name == unit)?;
-        sum += number.parse::<f64>().ok()? * size;
+        let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+        let mut place = *size;
+        for digit in part.chars() {
+            place /= 10;
+            sum = sum.checked_add(u128::from(digit.to_digit(10)?).checked_mul(place)?)?;
+        }
+        let whole: u128 = if whole.is_empty() && !part.is_empty() { 0 } else { whole.parse().ok()? };
+        sum = sum.checked_add(whole.checked_mul(*size)?)?;
         rest = behind;
     }
     (!text.is_empty()).then_some(sum)
+}
+
+/// A share of requests in percent: none, or a ten thousandth of a percent at least. Istio: `validatePercentage`.
+fn percentage(node: Option<&Node>, path: &str, found: &mut Refusals) {
+    let Some(node) = node else { return };
+    let value: Option<f64> = node.scalar().and_then(|text| text.parse().ok());
+    if !value.is_some_and(|value| value == 0.0 || (0.0001..=100.0).contains(&value)) {
+        found.add(node, format!("{path} is no percentage from 0.0001 to 100"));
+    }
 }
 
 /// Istio: `ValidatePort`.

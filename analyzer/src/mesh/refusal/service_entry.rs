@@ -110,7 +110,16 @@ fn endpoints(list: &[Node], hosts: &[Node], resolution: &str, ports: &[String], 
                 found.add(second, "spec.endpoints: DNS_ROUND_ROBIN takes one endpoint at most");
             }
             for (place, node) in list.iter().enumerate() {
-                workload_entry::endpoint(node, &path(place), Some(ports), true, found);
+                let address = text(node, "address").unwrap_or_default();
+                if address.is_empty() || address.starts_with("unix://") {
+                    let why = format!(
+                        "{}.address '{address}': DNS takes addresses and names of hosts",
+                        path(place)
+                    );
+                    found.add(node, why);
+                } else {
+                    workload_entry::endpoint(node, &path(place), Some(ports), true, found);
+                }
             }
         }
         _ => {}

@@ -1,6 +1,6 @@
 //! Sidecar. Istio: `ValidateSidecar`.
 
-use super::{Refusals, gateway, is_protocol, names, port, selector, text};
+use super::{Refusals, gateway, is_protocol, names, port, selector, text, traffic_policy, virtual_service};
 use crate::mesh::node::Node;
 use crate::mesh::service::Protocol;
 
@@ -12,13 +12,11 @@ pub(super) fn check(spec: &Node, found: &mut Refusals) {
     if ingress.is_empty() && egress.is_empty() && others.iter().all(|field| spec.get(field).is_none()) {
         found.add(spec, "spec says nothing: a Sidecar needs egress, ingress, outboundTrafficPolicy or inboundConnectionPool");
     }
-    if let Some(policy) = spec.get("outboundTrafficPolicy")
-        && policy.get("egressProxy").is_some()
-        && text(policy, "mode").as_deref() != Some("ALLOW_ANY")
-    {
-        found.add(policy, "spec.outboundTrafficPolicy: egressProxy goes with ALLOW_ANY only");
+    if let Some(policy) = spec.get("outboundTrafficPolicy") {
+        egress_proxy(policy, found);
     }
-    let mut numbers = Vec::new();
+    traffic_policy::pool(spec.get("inboundConnectionPool"), "spec.inboundConnectionPool", found);
+    let (mut numbers, mut sockets) = (Vec::new(), Vec::new());
     for (place, entry) in ingress.iter().enumerate() {
         let path = format!("spec.ingress[{place}]");
         let Some(own) = entry.get("port") else {
@@ -26,6 +24,7 @@ pub(super) fn check(spec: &Node, found: &mut Refusals) {
             continue;
         };
         listener(entry, own, &path, &mut numbers, found);
+        traffic_policy::pool(entry.get("connectionPool"), &format!("{path}.connectionPool"), found);
         if let Some(block) = entry.get("tls") {
             tls(block, &format!("{path}.tls"), found);
             let protocol = text(own, "protocol").unwrap_or_default();
@@ -45,6 +44,10 @@ pub(super) fn check(spec: &Node, found: &mut Refusals) {
                 found.add(entry, format!("{path}: the one egress entry without a port comes last"));
             }
             None => {}
+            Some(own) if own.get("number").and_then(Node::number).unwrap_or(0) == 0 => {
+                declared(own, &path, found);
+                socket(entry, &path, &mut sockets, found);
+            }
             Some(own) => listener(entry, own, &path, &mut numbers, found),
         }
         let hosts = entry.get("hosts").map(Node::items).unwrap_or_default();
@@ -71,9 +74,25 @@ fn default_endpoint(to: &str) -> Result<(), String> {
     }
 }
 
-fn listener(entry: &Node, own: &Node, path: &str, numbers: &mut Vec<i64>, found: &mut Refusals) {
-    let bind = text(entry, "bind").unwrap_or_default();
-    let number = own.get("number").and_then(Node::number).unwrap_or(0);
+/// Istio: `validateSidecarOutboundTrafficPolicy`.
+fn egress_proxy(policy: &Node, found: &mut Refusals) {
+    let Some(proxy) = policy.get("egressProxy") else { return };
+    let path = "spec.outboundTrafficPolicy";
+    if text(policy, "mode").as_deref() != Some("ALLOW_ANY") {
+        return found.add(policy, format!("{path}: egressProxy goes with ALLOW_ANY only"));
+    }
+    let host = text(proxy, "host").unwrap_or_default();
+    if names::whole(&host).is_err() {
+        found.add(proxy, format!("{path}.egressProxy: '{host}' is no whole name of a host"));
+    } else if proxy.get("port").is_none() {
+        found.add(proxy, format!("{path}.egressProxy has no port"));
+    } else {
+        virtual_service::destination(proxy, &format!("{path}.egressProxy"), found);
+    }
+}
+
+/// What a listener's port declares.
+fn declared(own: &Node, path: &str, found: &mut Refusals) {
     if let Some(name) = text(own, "name").filter(|name| !names::is_label(name)) {
         found.add(own, format!("{path}.port.name '{name}' is no DNS label"));
     }
@@ -83,11 +102,14 @@ fn listener(entry: &Node, own: &Node, path: &str, numbers: &mut Vec<i64>, found:
     if own.get("targetPort").and_then(Node::number).is_some_and(|target| target > 0) {
         found.add(own, format!("{path}.port.targetPort has no meaning in a Sidecar"));
     }
-    if let Some(socket) = bind.strip_prefix("unix://").filter(|_| number == 0) {
-        return found.check(entry, names::socket(socket));
-    }
+}
+
+/// Istio: `validateSidecarIngressPortAndBind`, `validateSidecarEgressPortBindAndCaptureMode`.
+fn listener(entry: &Node, own: &Node, path: &str, numbers: &mut Vec<i64>, found: &mut Refusals) {
+    declared(own, path, found);
+    let number = own.get("number").and_then(Node::number).unwrap_or(0);
     port(own.get("number"), own, &format!("{path}.port.number"), found);
-    if !bind.is_empty() && !names::is_address(&bind) {
+    if let Some(bind) = text(entry, "bind").filter(|bind| !names::is_address(bind)) {
         found.add(entry, format!("{path}.bind '{bind}' is no address"));
     }
     if numbers.contains(&number) {
@@ -96,10 +118,29 @@ fn listener(entry: &Node, own: &Node, path: &str, numbers: &mut Vec<i64>, found:
     numbers.push(number);
 }
 
+/// An egress entry without a number listens on a socket, which nothing can be redirected to.
+fn socket(entry: &Node, path: &str, sockets: &mut Vec<String>, found: &mut Refusals) {
+    let bind = text(entry, "bind").unwrap_or_default();
+    match bind.strip_prefix("unix://") {
+        Some(socket) => found.check(entry, names::socket(socket)),
+        None => found.add(entry, format!("{path}.port.number 0 is for sockets only")),
+    }
+    if text(entry, "captureMode").is_some_and(|mode| mode == "IPTABLES") {
+        found.add(entry, format!("{path}.captureMode: nothing is redirected to a socket"));
+    }
+    if sockets.contains(&bind) {
+        found.add(entry, format!("{path}.bind: another entry has '{bind}'"));
+    }
+    sockets.push(bind);
+}
+
 fn tls(block: &Node, path: &str, found: &mut Refusals) {
+    let listed = |field| block.get(field).is_some_and(|list| !list.items().is_empty());
     let set = [
-        ("subjectAltNames", block.get("subjectAltNames").is_some_and(|names| !names.items().is_empty())),
+        ("subjectAltNames", listed("subjectAltNames")),
         ("credentialName", text(block, "credentialName").is_some()),
+        ("credentialNames", listed("credentialNames")),
+        ("tlsCertificates", listed("tlsCertificates")),
         ("httpsRedirect", block.get("httpsRedirect").and_then(Node::bool) == Some(true)),
     ];
     for (field, _) in set.into_iter().filter(|(_, set)| *set) {

@@ -2,6 +2,10 @@
 
 use super::*;
 
+mod listeners;
+mod policies;
+mod routes;
+
 /// The reasons for which an object with this spec is refused.
 fn refused(kind: &str, spec: &str) -> Vec<Refusal> {
     let group = match kind {
@@ -20,6 +24,25 @@ fn check(kind: &str, spec: &str, reasons: &[&str]) {
     let fits = found.len() == reasons.len()
         && found.iter().zip(reasons).all(|(refusal, reason)| refusal.why.contains(reason));
     assert!(fits, "{kind} {spec}: {found:?} rather than {reasons:?}");
+}
+
+#[test]
+fn durations_are_read_exactly() {
+    for (text, span) in [
+        ("1h30m", Some(5_400_000_000_000)),
+        ("1.5s", Some(1_500_000_000)),
+        ("2.000000005s", Some(2_000_000_005)),
+        (".5ms", Some(500_000)),
+        ("0s", Some(0)),
+        ("", None),
+        ("1", None),
+        ("-1s", None),
+        (".s", None),
+        ("1.2.3s", None),
+        ("99999999999999999999999999999999999999999h", None),
+    ] {
+        assert_eq!(nanoseconds(text), span, "{text}");
+    }
 }
 
 #[test]
@@ -59,7 +82,13 @@ fn destination_rules() {
             format!("{{host: a, trafficPolicy: {{tls: {{mode: SIMPLE, credentialName: c, {file}: f}}}}}}");
         check(&spec, &[file]);
     }
-    check("{host: a, trafficPolicy: {tls: {mode: SIMPLE, caCrl: f}}}", &["caCrl needs"]);
+    check("{host: a, trafficPolicy: {tls: {mode: SIMPLE, caCrl: f}}}", &[]);
+    for (map, reasons) in [("ca", [].as_slice()), ("shop/ca", &[]), ("other/ca", &["of another namespace"])] {
+        let spec = format!(
+            "{{host: a, trafficPolicy: {{tls: {{mode: SIMPLE, credentialName: 'configmap://{map}'}}}}}}"
+        );
+        check(&spec, reasons);
+    }
     let verify = "says both how to verify";
     for (own, refused) in [
         ("mode: SIMPLE, caCertificates: f", true),
@@ -221,7 +250,6 @@ fn sidecars() {
     check("{egress: [{hosts: ['./*', 'istio-system/*']}]}", &[]);
     check("{workloadSelector: {labels: {a: b}}}", &["says nothing"]);
     check("{outboundTrafficPolicy: {}}", &[]);
-    check("{outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {host: a}}}", &[]);
     check("{outboundTrafficPolicy: {egressProxy: {host: a}}}", &["ALLOW_ANY only"]);
     check("{egress: [{}]}", &["hosts is empty"]);
     check("{egress: [{hosts: [a.b]}]}", &["namespace/host"]);
@@ -345,7 +373,7 @@ fn http_routes() {
         check(&format!("ROUTE, timeout: '{timeout}'"), if refused { &reasons } else { &[] });
     }
     check("ROUTE, match: [{uri: {prefix: ''}}, {uri: {regex: ''}}]", &["uri matches an empty text"]);
-    check("ROUTE, match: [{method: {prefix: ''}, headers: {'': {exact: a}}}]", &["method", "empty name"]);
+    check("ROUTE, match: [{method: {prefix: ''}, headers: {'': {exact: a}}}]", &["method", "no name of a header"]);
     check("ROUTE, match: [{port: 70000}]", &["match.port 70000"]);
     check("ROUTE, match: [{sourceLabels: {'a b': c, d: 'e f'}}]", &["no key", "no value"]);
     check(
@@ -452,11 +480,14 @@ fn workload_entries() {
 
 #[test]
 fn a_dry_run_of_anything_but_an_authorization_policy_is_refused() {
-    let object = |kind: &str| {
-        let text =
-            "metadata: {name: a, annotations: {istio.io/dry-run: 'true'}}\nspec: {mtls: {mode: STRICT}}";
-        refusals("security.istio.io", kind, "shop", &serde_saphyr::from_str(text).unwrap())
+    let object = |kind: &str, annotation: &str| {
+        let text = format!("metadata: {{name: a, annotations: {{{annotation}: 'true'}}}}\nspec: {{}}");
+        refusals("security.istio.io", kind, "shop", &serde_saphyr::from_str(&text).unwrap()).len()
     };
-    assert_eq!(object("PeerAuthentication").len(), 1);
-    assert_eq!(object("AuthorizationPolicy"), []);
+    assert_eq!(object("PeerAuthentication", "istio.io/dry-run"), 1);
+    assert_eq!(object("AuthorizationPolicy", "istio.io/dry-run"), 0);
+    assert_eq!(object("PeerAuthentication", "own"), 0);
+    for own in ["webhook-always-reject", "parents", "parent-namespace"] {
+        assert_eq!(object("AuthorizationPolicy", &format!("internal.istio.io/{own}")), 1);
+    }
 }

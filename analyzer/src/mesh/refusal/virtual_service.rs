@@ -16,15 +16,17 @@ pub(super) fn check(spec: &Node, namespace: &str, found: &mut Refusals) {
             }
         }
     }
-    for gateway in list("gateways") {
-        gateway_name(gateway, found);
-    }
+    gateway_names(spec, found);
     let mesh = gateways.is_empty() || gateways.iter().any(|name| name == "mesh");
+    let by_sni = list("tls").iter().any(|route| {
+        let matches = route.get("match").map(Node::items).unwrap_or_default();
+        matches.iter().any(|one| one.get("sniHosts").is_some_and(|names| !names.items().is_empty()))
+    });
     let mut valid = true;
     for host in list("hosts") {
         let name = host.scalar().unwrap_or_default();
         let checked = match names::wildcard(&name) {
-            Err(_) if !mesh && is_for_cluster(&name) => Ok(()),
+            Err(_) if !mesh && by_sni && is_for_cluster(&name) => Ok(()),
             Ok(()) if mesh && name == "*" => {
                 Err("spec.hosts: '*' is for Gateways, not for the mesh".to_owned())
             }
@@ -64,19 +66,34 @@ pub(super) fn check(spec: &Node, namespace: &str, found: &mut Refusals) {
         destinations(route, &path, found);
     }
     for (place, route) in list("http").iter().enumerate() {
-        http_route::check(route, &format!("spec.http[{place}]"), found);
+        let path = format!("spec.http[{place}]");
+        http_route::check(route, &path, found);
+        if let Some(delegate) = route.get("delegate").filter(|_| hosts.is_empty()) {
+            found.add(
+                delegate,
+                format!("{path}.delegate without spec.hosts: what is delegated delegates no further"),
+            );
+        }
+        if mesh {
+            http_route::claims(route, &path, found);
+        }
     }
     export_to(spec, namespace, false, found);
 }
 
-pub(super) fn gateway_name(node: &Node, found: &mut Refusals) {
-    let text = node.scalar().unwrap_or_default();
-    match text.split_once('/') {
-        None => found.check(node, names::whole(&text)),
-        Some((namespace, name)) if !names::is_label(namespace) || !names::is_label(name) => {
-            found.add(node, format!("spec.gateways '{text}' is not of the form namespace/name"));
+/// Checks names of gateways up to the first without a namespace, behind which Istio looks at none.
+///
+/// Istio: `validateGatewayNames`.
+pub(super) fn gateway_names(node: &Node, found: &mut Refusals) {
+    for name in node.get("gateways").map(Node::items).unwrap_or_default() {
+        let text = name.scalar().unwrap_or_default();
+        match text.split_once('/') {
+            None => return found.check(name, names::whole(&text)),
+            Some((namespace, own)) if !names::is_label(namespace) || !names::is_label(own) => {
+                found.add(name, format!("spec.gateways '{text}' is not of the form namespace/name"));
+            }
+            Some(_) => {}
         }
-        Some(_) => {}
     }
 }
 
@@ -97,11 +114,19 @@ fn sni(one: &Node, path: &str, hosts: &[String], mesh: bool, found: &mut Refusal
     }
 }
 
-/// Tells whether a host is a name that Istio makes itself for its own connections, which no DNS label holds.
+/// Tells whether a host is a name that Istio makes itself for its own connections, which no DNS label holds:
+/// `outbound_.80_._.host`, with a port that has a digit and a host that has a letter.
 ///
 /// Istio: `ValidateWildcardDomainForVirtualServiceBoundToGateway`.
 fn is_for_cluster(host: &str) -> bool {
-    host.starts_with("outbound_")
+    let parts: Vec<&str> = host.split('_').collect();
+    match parts.as_slice() {
+        ["outbound", port, _, host, ..] => {
+            port.contains(|letter: char| letter.is_ascii_digit())
+                && host.contains(|letter: char| letter.is_ascii_alphabetic())
+        }
+        _ => false,
+    }
 }
 
 fn destinations(route: &Node, path: &str, found: &mut Refusals) {
@@ -151,9 +176,7 @@ fn matched(one: &Node, path: &str, found: &mut Refusals) {
         port(Some(number), number, &format!("{path}.match.port"), found);
     }
     labels(one.get("sourceLabels"), &format!("{path}.match.sourceLabels"), found);
-    for gateway in one.get("gateways").map(Node::items).unwrap_or_default() {
-        gateway_name(gateway, found);
-    }
+    gateway_names(one, found);
 }
 
 /// Tells whether one of two hosts is within the other.
