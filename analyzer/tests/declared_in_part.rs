@@ -19,6 +19,9 @@ fn what_is_not_there_is_missing_in_a_cluster_and_unknown_in_a_repository() {
         found(id, &[&object(kind, "x", "web", "", spec)], false);
         found(id, &[&object(kind, "x", "web", CREATED, spec)], true);
     }
+    // Pods are declared together with their Services.
+    let pod = object("Pod", "p", "web", "", &format!("spec: {{{BARE}}}\nstatus: {{podIP: 10.0.9.1}}"));
+    found("DR01", &[&object("DestinationRule", "x", "web", "", rule), &pod], true);
 }
 
 #[test]
@@ -169,6 +172,11 @@ fn kubernetes_own_services_are_left_alone() {
     };
     found("PN01", &[&dns("web")], true);
     found("PN01", &[&dns("kube-system")], false);
+    // `testdata/service-no-port-name-system-namespace.yaml` of Istio's analyzers.
+    for label in ["istio: xxx", "release: istio", "gateway.istio.io/managed: istio.io-mesh-controller"] {
+        let own = format!("namespace: web, labels: {{{label}}}");
+        found("PN01", &[&dns("web").replace("namespace: web", &own)], false);
+    }
     let own = |namespace: &str| {
         let status = "status: {podIP: 10.0.9.1}";
         object("Pod", "p", namespace, "", &format!("spec: {{{BARE}}}\n{status}"))

@@ -28,8 +28,8 @@ pub(super) const RULE: Rule = Rule {
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
     let mesh = survey.mesh;
     written(mesh)
-        // Without any Service nothing can be said about names, but of a rule that comes from a cluster.
-        .filter(|rule| !mesh.hosts.is_empty() || rule.meta.created.is_some())
+        // Without any Service or pod nothing can be said about names, but of a rule that comes from a cluster.
+        .filter(|rule| !mesh.hosts.is_empty() || !mesh.pods.is_empty() || rule.meta.created.is_some())
         .filter_map(|rule| {
             let host = host_of(mesh, rule);
             if survey.hosts.knows(&host) {

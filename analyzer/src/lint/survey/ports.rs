@@ -24,11 +24,18 @@ pub(crate) struct Undeclared<'a> {
     pointer: String,
 }
 
-/// The label of what Istio itself makes for a Gateway of the Gateway API.
-const MANAGED: &str = "gateway.istio.io/managed";
+/// Tells whether a Service is Istio's own: of its control plane, or made for a Gateway of the Gateway API.
+///
+/// Istio: `pkg/config/analysis/analyzers/util`, `IsIstioControlPlane`; `service/portname.go`.
+fn of_istio(meta: &Meta) -> bool {
+    let labels = &meta.labels;
+    labels.contains_key("gateway.istio.io/managed")
+        || labels.contains_key("istio")
+        || labels.get("release").is_some_and(|release| release == "istio")
+}
 
-/// Every port without a declared protocol; those of the proxy itself, of Kubernetes' own namespaces and of the Services that
-/// Istio makes for its gateways are never sniffed.
+/// Every port without a declared protocol; those of the proxy itself, of Kubernetes' own namespaces and of Istio's own
+/// Services are left alone.
 pub(crate) fn undeclared(mesh: &Mesh) -> Vec<Undeclared<'_>> {
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
@@ -38,7 +45,7 @@ pub(crate) fn undeclared(mesh: &Mesh) -> Vec<Undeclared<'_>> {
             // One entry stands for all its hosts.
             Owner::Entry(index) => (mesh.declaration(host).filter(|_| seen.insert(index)), true),
         };
-        let Some(meta) = meta.filter(|meta| !meta.labels.contains_key(MANAGED)) else { continue };
+        let Some(meta) = meta.filter(|meta| !of_istio(meta)) else { continue };
         for (port, place) in host.ports.iter().zip(places(mesh, host)) {
             if port.protocol != Protocol::Unsupported {
                 continue;

@@ -373,7 +373,10 @@ fn http_routes() {
         check(&format!("ROUTE, timeout: '{timeout}'"), if refused { &reasons } else { &[] });
     }
     check("ROUTE, match: [{uri: {prefix: ''}}, {uri: {regex: ''}}]", &["uri matches an empty text"]);
-    check("ROUTE, match: [{method: {prefix: ''}, headers: {'': {exact: a}}}]", &["method", "no name of a header"]);
+    check(
+        "ROUTE, match: [{method: {prefix: ''}, headers: {'': {exact: a}}}]",
+        &["method", "no name of a header"],
+    );
     check("ROUTE, match: [{port: 70000}]", &["match.port 70000"]);
     check("ROUTE, match: [{sourceLabels: {'a b': c, d: 'e f'}}]", &["no key", "no value"]);
     check(
