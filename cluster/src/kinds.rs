@@ -55,6 +55,10 @@ pub const KINDS: &[Kind] = &[
     },
     // Came with Gateway API 1.5; before, it was an experiment by another name.
     Kind { versions: &["v1"], ..istio("gateway.networking.k8s.io", "ListenerSet", "listenersets") },
+    Kind {
+        versions: &["v1", "v1beta1"],
+        ..istio("gateway.networking.k8s.io", "ReferenceGrant", "referencegrants")
+    },
     experiment("XListenerSet", "xlistenersets"),
     experiment("XBackend", "xbackends"),
 ];

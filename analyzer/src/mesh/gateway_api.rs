@@ -71,7 +71,7 @@ fn of_pods(meta: Meta, document: &Node, parent: &Meta, declared: &Node) -> Gatew
         .iter()
         .enumerate()
         .filter_map(|(place, listener)| {
-            let number = port(listener.get("port"))?;
+            let number = listener_port(listener)?;
             let protocol_text =
                 listener.get("protocol").and_then(Node::scalar).unwrap_or_else(|| "HTTP".to_owned());
             // Another one is an error, in lower case as well, and the listener is left out.
@@ -184,8 +184,13 @@ fn no_secret(listener: &Node) -> bool {
         .any(|kind| kind.text().is_some_and(|kind| kind != "Secret"))
 }
 
+/// Returns the port of a listener.
+pub(super) fn listener_port(listener: &Node) -> Option<u16> {
+    port(listener.get("port"))
+}
+
 /// Finds the client validation for a port: `spec.tls.frontend.perPort`, else `.default`.
-fn frontend(spec: Option<&Node>, number: u16) -> Option<&Node> {
+pub(super) fn frontend(spec: Option<&Node>, number: u16) -> Option<&Node> {
     let frontend = spec?.at(&["tls", "frontend"])?;
     let own = frontend
         .get("perPort")

@@ -15,6 +15,7 @@ use crate::mesh::network_policy::NetworkPolicy;
 use crate::mesh::node::Node;
 use crate::mesh::peer_authentication::PeerAuthentication;
 use crate::mesh::pod::Pod;
+use crate::mesh::reference_grant::ReferenceGrant;
 use crate::mesh::schema;
 use crate::mesh::service::{EndpointSlice, Service};
 use crate::mesh::service_entry::{ServiceEntry, WorkloadEntry};
@@ -43,6 +44,7 @@ pub const KINDS: &[(&str, &str)] = &[
     ("gateway.networking.k8s.io", "Gateway"),
     ("gateway.networking.k8s.io", "BackendTLSPolicy"),
     ("gateway.networking.k8s.io", "ListenerSet"),
+    ("gateway.networking.k8s.io", "ReferenceGrant"),
     ("gateway.networking.x-k8s.io", "XListenerSet"),
     ("gateway.networking.x-k8s.io", "XBackend"),
     ("install.istio.io", "IstioOperator"),
@@ -68,7 +70,6 @@ impl Resources {
             "TLSRoute",
             "TCPRoute",
             "GatewayClass",
-            "ReferenceGrant",
             "IstioRevision",
             "XBackendTrafficPolicy",
         ];
@@ -172,6 +173,7 @@ impl Resources {
                 self.gateways.push(gateway_api::gateway(meta, node));
             }
             (_, "ListenerSet" | "XListenerSet") => self.listener_sets.push((meta, node.clone())),
+            (_, "ReferenceGrant") => self.reference_grants.push(ReferenceGrant::read(meta, node)),
             (_, "XBackend") => self.destination_rules.extend(gateway_api::backend(meta, node)),
             ("gateway.networking.k8s.io", "BackendTLSPolicy") => self.backend_tls.push((meta, node.clone())),
             _ => {}

@@ -18,6 +18,7 @@ use crate::mesh::notes::Notes;
 use crate::mesh::peer_authentication::PeerAuthentication;
 use crate::mesh::pod::Pod;
 use crate::mesh::reading::Revisions;
+use crate::mesh::reference_grant::{ReferenceGrant, leave_out_ungranted};
 use crate::mesh::refusal::{self, Refusal};
 use crate::mesh::schema;
 use crate::mesh::service::{EndpointSlice, Service};
@@ -84,6 +85,7 @@ pub(crate) struct Resources {
     /// The Gateways of the Gateway API as written, by namespace and name.
     pub(crate) parents: HashMap<(String, String), (Meta, Node)>,
     pub(crate) listener_sets: Vec<(Meta, Node)>,
+    pub(crate) reference_grants: Vec<ReferenceGrant>,
     pub(crate) virtual_services: Vec<VirtualService>,
     pub(crate) service_entries: Vec<ServiceEntry>,
     pub(crate) workload_entries: Vec<WorkloadEntry>,
@@ -149,7 +151,20 @@ impl Resources {
     /// Settles what takes all objects together.
     fn settle(&mut self) {
         self.leave_out_unread();
+        self.leave_out_ungranted();
         self.attach_listener_sets();
+    }
+
+    /// Leaves out the listeners that use what nobody grants them.
+    fn leave_out_ungranted(&mut self) {
+        for gateway in self.gateways.iter_mut().filter(|gateway| gateway.meta.version.starts_with("gateway."))
+        {
+            let name = (gateway.meta.namespace.to_string(), gateway.meta.name.to_string());
+            let Some((_, node)) = self.parents.get(&name) else { continue };
+            for (line, why) in leave_out_ungranted(&self.reference_grants, gateway, node, node) {
+                self.notes.add(&gateway.meta.file, Some(line), true, why);
+            }
+        }
     }
 
     /// Gives Gateways of the Gateway API the listeners that ListenerSets add to them.
@@ -160,7 +175,15 @@ impl Resources {
             let own = self.namespaces.iter().find(|(own, _)| own.name == meta.namespace);
             let (id, file, line) = (meta.id(), meta.file.clone(), meta.line);
             match gateway_api::listener_set(meta, &node, parent, own.map(|(_, labels)| labels)) {
-                Ok(gateway) => self.gateways.push(gateway),
+                Ok(mut gateway) => {
+                    let declared = parent.map_or(&node, |(_, node)| node);
+                    for (line, why) in
+                        leave_out_ungranted(&self.reference_grants, &mut gateway, &node, declared)
+                    {
+                        self.notes.add(&file, Some(line), true, why);
+                    }
+                    self.gateways.push(gateway);
+                }
                 Err(why) => self.notes.add(&file, Some(line), false, format!("{id} has no effect: {why}")),
             }
         }
@@ -187,6 +210,7 @@ impl Resources {
             gateways,
             parents,
             listener_sets,
+            reference_grants,
             virtual_services,
             service_entries,
             workload_entries,
@@ -213,6 +237,7 @@ impl Resources {
         self.gateways.extend_from_slice(gateways);
         self.parents.extend(parents.iter().map(|(name, gateway)| (name.clone(), gateway.clone())));
         self.listener_sets.extend_from_slice(listener_sets);
+        self.reference_grants.extend_from_slice(reference_grants);
         self.virtual_services.extend_from_slice(virtual_services);
         self.service_entries.extend_from_slice(service_entries);
         self.workload_entries.extend_from_slice(workload_entries);

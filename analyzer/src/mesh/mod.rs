@@ -26,6 +26,7 @@ pub mod network_policy;
 pub mod node;
 pub mod peer_authentication;
 pub mod pod;
+mod reference_grant;
 pub mod service;
 pub mod service_entry;
 pub mod sidecar;

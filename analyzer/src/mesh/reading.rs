@@ -152,6 +152,7 @@ impl Resources {
         self.destination_rules.retain(|object| counts(&object.meta));
         self.backend_tls.retain(|(meta, _)| counts(meta));
         self.listener_sets.retain(|(meta, _)| counts(meta));
+        self.reference_grants.retain(|grant| counts(&grant.meta));
         self.virtual_services.retain(|object| counts(&object.meta));
         self.service_entries.retain(|object| counts(&object.meta));
         self.workload_entries.retain(|object| counts(&object.meta));

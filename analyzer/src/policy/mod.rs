@@ -119,6 +119,10 @@ pub const RULES: &[(&str, &str)] = &[
         "a server's port is looked up in the Services of the pod; what is bound to loopback or a socket takes no call, unprivileged proxies open none below 1024",
     ),
     (
+        "gateway.reference-grant",
+        "a listener that uses a certificate or CA of another namespace without its ReferenceGrant is left out",
+    ),
+    (
         "gateway.server",
         "the Gateway server that takes a connection: by port, then by the most specific SNI host",
     ),
