@@ -5,19 +5,22 @@
     wireproof flows testdata/boutique/capture.pcap -o ndjson | bench/collect.py 127.0.0.1:8480 [AGENTS [DELIVERIES]]
 
 Each agent (8 of them) sends its deliveries (25) of 5,000 flows one after another. Flows are those of the input, drawn at random and given other ids, times,
-handshakes and client ports. Making them takes a while, and none of the time that is told.
+handshakes and client ports. Making them takes a while, and none of the time that is told. WHOLE=1 has every flow whole, as the form's first version does.
 """
 
 import datetime
 import gzip
 import http.client
 import json
+import os
 import random
 import sys
 import threading
 import time
 
 FLOWS = 5_000
+OWN = ["id", "start", "end", "client", "server", "tcp_handshake", "close", "packets", "bytes"]
+WHOLE = bool(os.environ.get("WHOLE"))
 
 
 def moment(nanoseconds):
@@ -31,18 +34,21 @@ def delivery(agent, run, sequence, seen):
     counted = FLOWS * sequence
     coverage = {"packets": counted, "bytes": counted, "flows": counted, "from_start": counted, "mid_stream": 0, "empty": 0,
                 "skipped": {}, "kernel_dropped": None, "damaged": []}
-    lines = [{"version": 1, "agent": agent, "run": run, "sequence": sequence, "flows": FLOWS, "coverage": coverage,
+    lines = [{"version": 1 if WHOLE else 2, "agent": agent, "run": run, "sequence": sequence, "flows": FLOWS, "coverage": coverage,
               "undelivered": 0}]
+    whole = {}
     begin = (int(time.time()) - 3600 + sequence) * 10**9
     for number in range(FLOWS):
         start = begin + number * (10**9 // FLOWS)
-        flow = dict(random.choice(seen), start=moment(start), end=moment(start + 10**7), seen_at=["veth1"])
+        at = random.choice(seen)
+        flow = dict(at, start=moment(start), end=moment(start + 10**7), seen_at=["veth1"])
         # The opening, which no other flow has, and the start.
         flow["id"] = f"{random.getrandbits(63):016x}{start:016x}"
         flow["client"] = dict(flow["client"], port=random.randrange(32_000, 60_000))
         if flow["tcp_handshake"]:
             flow["tcp_handshake"] = f"{random.getrandbits(64):016x}"
-        lines.append(flow)
+        first = whole.setdefault(at["id"], number)
+        lines.append(flow if WHOLE or first == number else {"like": first} | {key: flow[key] for key in OWN})
     text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
     return gzip.compress(text.encode(), 1)
 

@@ -25,6 +25,8 @@ pub(crate) enum ApiError {
     NoCollector,
     /// What an agent sent cannot be read.
     BadDelivery { detail: String },
+    /// What an agent sent has a later version's form.
+    NewerDelivery { detail: String },
     /// Too many deliveries are under way.
     Busy,
     /// The request does not carry the token.
@@ -77,6 +79,7 @@ impl ApiError {
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::NoMesh | Self::NoCollector => StatusCode::CONFLICT,
             Self::BadDelivery { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::NewerDelivery { .. } => StatusCode::NOT_IMPLEMENTED,
             Self::Busy => StatusCode::TOO_MANY_REQUESTS,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::AnotherAgent { .. } => StatusCode::FORBIDDEN,
@@ -110,6 +113,9 @@ impl ApiError {
                 "this server only shows what its store holds".into(),
             ),
             Self::BadDelivery { detail } => ("bad-delivery", "The delivery cannot be read", detail.clone()),
+            Self::NewerDelivery { detail } => {
+                ("newer-delivery", "The delivery has a later version's form", detail.clone())
+            }
             Self::Busy => ("busy", "Too much is under way", "come again in a second".into()),
             Self::Unauthorized => (
                 "unauthorized",
@@ -148,6 +154,7 @@ impl ApiError {
             | Self::NoMesh
             | Self::NoCollector
             | Self::BadDelivery { .. }
+            | Self::NewerDelivery { .. }
             | Self::Busy
             | Self::Unauthorized
             | Self::AnotherAgent { .. }

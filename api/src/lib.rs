@@ -47,7 +47,7 @@ use crate::error::ApiError;
 use crate::identity::Identity;
 use crate::metrics::{Metrics, Request as Answered, Tally};
 pub use crate::policies::{Policies, Watch, Watched};
-pub use crate::routes::ingest::{Collector, Swept, Unavailable, read_delivery};
+pub use crate::routes::ingest::{Collector, Swept, Unavailable, Unreadable, read_delivery};
 use crate::routes::{audit, ingest, page, policy, process, readiness};
 use crate::tls::Peer;
 pub use crate::tls::{Pem, Tls, TlsError};

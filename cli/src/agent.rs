@@ -229,7 +229,7 @@ fn read(out: ChildStdout, send: &mpsc::Sender<Read>) {
         let read = match api::read_delivery(&mut out) {
             Ok(None) => return,
             Ok(Some(delivery)) => Ok(delivery),
-            Err(why) => Err(why),
+            Err(why) => Err(why.to_string()),
         };
         let ends = read.is_err();
         if send.blocking_send(read).is_err() || ends {

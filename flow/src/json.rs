@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::digits::{Digits, Dotted};
-use crate::{Certificate, Endpoint, Evidence, Flow, Security, TlsSession, Tunnel};
+use crate::{Certificate, Endpoint, Evidence, Flow, Security, TcpHandshake, TlsSession, Tunnel};
 
 /// How many sessions a writer remembers the text of, at most: a power of two.
 const SESSIONS: usize = 512;
@@ -66,6 +66,26 @@ impl Flow {
         self.write(out, |json, session, client_auth| json.session(session, |json| json.raw(client_auth)));
     }
 
+    /// Appends what the flow does not share with one that was written before ([`crate::delivery::Like`]).
+    pub(crate) fn write_like(&self, like: usize, out: &mut Vec<u8>) {
+        let mut json = Json(out);
+        json.raw(crate::delivery::LIKE);
+        json.number(like as u64);
+        json.raw(",\"id\":\"");
+        json.0.extend_from_slice(&self.id.hex());
+        json.raw("\",\"start\":");
+        json.time(self.start);
+        json.raw(",\"end\":");
+        json.time(self.end);
+        json.raw(",\"client\":");
+        json.endpoint(self.client);
+        json.raw(",\"server\":");
+        json.endpoint(self.server);
+        json.raw(",\"tcp_handshake\":");
+        json.handshake(self.tcp_handshake);
+        json.totals(self);
+    }
+
     /// Writes the flow, and its session of TLS, if it has one, as is said with the word on the client's certificate.
     fn write(&self, out: &mut Vec<u8>, write: impl FnOnce(&mut Json<'_>, &Arc<TlsSession>, &str)) {
         let Evidence { proof, reason } = self.security.evidence();
@@ -83,11 +103,7 @@ impl Flow {
         json.raw(",\"community_id\":\"");
         json.0.extend_from_slice(&self.community_id().text());
         json.raw("\",\"tcp_handshake\":");
-        json.optional(self.tcp_handshake, |json, handshake| {
-            json.raw("\"");
-            json.0.extend_from_slice(&handshake.hex());
-            json.raw("\"");
-        });
+        json.handshake(self.tcp_handshake);
         if self.tunnel.is_empty() && self.seen_at.is_empty() {
             json.raw(",\"tunnel\":[],\"seen_at\":[],\"class\":\"");
         } else {
@@ -112,17 +128,7 @@ impl Flow {
             Security::Plaintext(_) | Security::Opaque(_) | Security::Unknown(_) => json.raw("null"),
         }
         json.raw(if self.from_start { ",\"from_start\":true" } else { ",\"from_start\":false" });
-        json.raw(",\"close\":\"");
-        json.raw(self.close.name());
-        json.raw("\",\"packets\":{\"client\":");
-        json.number(self.packets.client);
-        json.raw(",\"server\":");
-        json.number(self.packets.server);
-        json.raw("},\"bytes\":{\"client\":");
-        json.number(self.bytes.client);
-        json.raw(",\"server\":");
-        json.number(self.bytes.server);
-        json.raw("}}");
+        json.totals(self);
     }
 }
 
@@ -202,6 +208,29 @@ impl Json<'_> {
         self.raw("\",\"port\":");
         self.number(u64::from(end.port));
         self.raw("}");
+    }
+
+    fn handshake(&mut self, handshake: Option<TcpHandshake>) {
+        self.optional(handshake, |json, handshake| {
+            json.raw("\"");
+            json.0.extend_from_slice(&handshake.hex());
+            json.raw("\"");
+        });
+    }
+
+    /// Appends what a flow ends with: how it stands, and what was counted.
+    fn totals(&mut self, flow: &Flow) {
+        self.raw(",\"close\":\"");
+        self.raw(flow.close.name());
+        self.raw("\",\"packets\":{\"client\":");
+        self.number(flow.packets.client);
+        self.raw(",\"server\":");
+        self.number(flow.packets.server);
+        self.raw("},\"bytes\":{\"client\":");
+        self.number(flow.bytes.client);
+        self.raw(",\"server\":");
+        self.number(flow.bytes.server);
+        self.raw("}}");
     }
 
     fn tunnel(&mut self, tunnel: Tunnel) {

@@ -8,8 +8,9 @@ use axum::extract::{FromRequest as _, Request, State};
 use axum::http::{StatusCode, header};
 use flate2::read::GzDecoder;
 use flow::Flow;
-use flow::delivery::{Heading, LONGEST_NAME, VERSION, is_name};
+use flow::delivery::{Heading, LIKE, LONGEST_NAME, Like, VERSION, is_name};
 use serde::Serialize;
+use thiserror::Error;
 use utoipa::ToSchema;
 
 use crate::error::{ApiError, Problem};
@@ -22,8 +23,8 @@ pub(crate) const UNDER_WAY: usize = 8;
 /// The longest delivery, in bytes as it is sent.
 pub(crate) const DELIVERY: usize = 16 * 1024 * 1024;
 
-/// The longest delivery, in bytes of JSON.
-const DELIVERY_JSON: u64 = 64 * 1024 * 1024;
+/// The longest delivery, in bytes of JSON; also if each of its flows were there whole.
+const DELIVERY_JSON: usize = 64 * 1024 * 1024;
 
 /// Judges what agents saw and keeps it.
 #[async_trait::async_trait]
@@ -65,7 +66,8 @@ pub(crate) struct Receipt {
     flows: u64,
 }
 
-/// Takes a delivery of an agent: lines of JSON, a heading first, then one flow each; gzip or plain.
+/// Takes a delivery of an agent: lines of JSON, a heading first, then one flow each; gzip or plain. A flow may be said by the number of an earlier
+/// one (`like`) and what it does not share with that.
 #[utoipa::path(post, path = "/ingest", request_body(content = String, content_type = "application/x-ndjson"), responses(
     (status = 200, description = "Kept: the agent may forget it", body = Receipt),
     (status = 401, description = "Neither the token nor a verified certificate", body = Problem),
@@ -75,13 +77,14 @@ pub(crate) struct Receipt {
     (status = 415, description = "Neither plain nor gzip", body = Problem),
     (status = 422, description = "It cannot be read, and never will be", body = Problem),
     (status = 429, description = "Too much is under way: come again after Retry-After seconds", body = Problem),
+    (status = 501, description = "A later version's form: upgrade this server, and come again", body = Problem),
     (status = 503, description = "The store does not answer: come again", body = Problem)))]
 pub(crate) async fn ingest(State(app): State<App>, request: Request) -> Result<Json<Receipt>, ApiError> {
     let taken = take(&app, request).await;
     app.metrics.delivery(match &taken {
         Ok(_) => "kept",
         Err(ApiError::Busy) => "busy",
-        Err(ApiError::Unavailable) => "unavailable",
+        Err(ApiError::Unavailable | ApiError::NewerDelivery { .. }) => "unavailable",
         Err(_) => "refused",
     });
     taken
@@ -110,7 +113,10 @@ async fn take(app: &App, mut request: Request) -> Result<Json<Receipt>, ApiError
             tracing::error!(%error, "a delivery could not be read");
             ApiError::Unavailable
         })?
-        .map_err(|detail| ApiError::BadDelivery { detail })?;
+        .map_err(|why| match why {
+            Unreadable::Newer(_) => ApiError::NewerDelivery { detail: why.to_string() },
+            Unreadable::Wrong(detail) => ApiError::BadDelivery { detail },
+        })?;
     if let Some(Bound(identity)) = bound
         && !identity.names(&heading.agent)
     {
@@ -122,13 +128,30 @@ async fn take(app: &App, mut request: Request) -> Result<Json<Receipt>, ApiError
     Ok(Json(receipt))
 }
 
+/// Why a delivery is not read.
+#[derive(Debug, Error)]
+pub enum Unreadable {
+    /// It has a later version's form, which a later server reads.
+    #[error("the form has version {0}, this server reads 1 to {VERSION}")]
+    Newer(u32),
+    /// Something else, and for good.
+    #[error("{0}")]
+    Wrong(String),
+}
+
+impl From<String> for Unreadable {
+    fn from(why: String) -> Self {
+        Self::Wrong(why)
+    }
+}
+
 /// Reads a delivery after which nothing comes.
-fn whole(mut input: impl BufRead) -> Result<(Heading, Vec<Flow>), String> {
-    let delivery = read_delivery(&mut input)?.ok_or("there is no heading")?;
+fn whole(mut input: impl BufRead) -> Result<(Heading, Vec<Flow>), Unreadable> {
+    let delivery = read_delivery(&mut input)?.ok_or_else(|| "there is no heading".to_owned())?;
     match input.fill_buf() {
         Ok([]) => Ok(delivery),
-        Ok(_) => Err(format!("more follows than the {} flows of the heading", delivery.0.flows)),
-        Err(error) => Err(error.to_string()),
+        Ok(_) => Err(format!("more follows than the {} flows of the heading", delivery.0.flows).into()),
+        Err(error) => Err(error.to_string().into()),
     }
 }
 
@@ -144,37 +167,75 @@ struct Form {
 /// # Errors
 ///
 /// When it cannot be read; what stands behind it cannot be either.
-pub fn read_delivery(input: &mut impl BufRead) -> Result<Option<(Heading, Vec<Flow>)>, String> {
-    let mut input = input.take(DELIVERY_JSON);
+pub fn read_delivery(input: &mut impl BufRead) -> Result<Option<(Heading, Vec<Flow>)>, Unreadable> {
+    let mut input = input.take(DELIVERY_JSON as u64);
     let (mut text, mut number) = (Vec::new(), 0_u64);
-    let mut line = || -> Result<Option<(Vec<u8>, u64)>, String> {
+    // Puts the next line into `text`; tells its number, or nothing where there is none.
+    let mut line = |text: &mut Vec<u8>| -> Result<Option<u64>, String> {
         text.clear();
         number = number.saturating_add(1);
-        match input.read_until(b'\n', &mut text) {
-            Ok(0) => Ok(None),
-            Ok(_) => Ok(Some((std::mem::take(&mut text), number))),
-            Err(error) => Err(format!("line {number}: {error}")),
-        }
+        let read = input.read_until(b'\n', text).map_err(|error| format!("line {number}: {error}"))?;
+        Ok((read > 0).then_some(number))
     };
-    let Some((first, _)) = line()? else { return Ok(None) };
+    if line(&mut text)?.is_none() {
+        return Ok(None);
+    }
     let wrong = |error: serde_json::Error| format!("line 1: {error}");
     // Of another version nothing else need be as this one has it.
-    let Form { version } = serde_json::from_slice(&first).map_err(wrong)?;
-    if version != VERSION {
-        return Err(format!("the form has version {version}, this server reads {VERSION}"));
+    let Form { version } = serde_json::from_slice(&text).map_err(wrong)?;
+    if version > VERSION {
+        return Err(Unreadable::Newer(version));
     }
-    let heading: Heading = serde_json::from_slice(&first).map_err(wrong)?;
+    let heading: Heading = serde_json::from_slice(&text).map_err(wrong)?;
     if !(is_name(&heading.agent) && is_name(&heading.run)) {
         return Err(format!(
             "agent and run are named by printable ASCII without spaces and slashes, {LONGEST_NAME} characters at most"
-        ));
+        )
+        .into());
     }
-    let mut flows = Vec::new();
+    let mut flows = Flows::default();
     for told in 0..heading.flows {
-        let Some((text, number)) = line()? else {
-            return Err(format!("the heading says {} flows, {told} are there", heading.flows));
+        let Some(number) = line(&mut text)? else {
+            return Err(format!("the heading says {} flows, {told} are there", heading.flows).into());
         };
-        flows.push(serde_json::from_slice(&text).map_err(|error| format!("line {number}: {error}"))?);
+        flows.read(&text).map_err(|why| format!("line {number}: {why}"))?;
     }
-    Ok(Some((heading, flows)))
+    Ok(Some((heading, flows.read)))
+}
+
+/// The flows of a delivery as they are read.
+#[derive(Default)]
+struct Flows {
+    read: Vec<Flow>,
+    /// How long the line of each is, if it is whole; 0 of the others.
+    lengths: Vec<usize>,
+    /// How long the lines would be if each were whole: as much is held in memory.
+    weight: usize,
+}
+
+impl Flows {
+    fn read(&mut self, line: &[u8]) -> Result<(), String> {
+        let wrong = |error: serde_json::Error| error.to_string();
+        if line.starts_with(LIKE.as_bytes()) {
+            let own: Like = serde_json::from_slice(line).map_err(wrong)?;
+            let length = self.lengths.get(own.like).copied().filter(|length| *length > 0);
+            let (Some(like), Some(length)) = (self.read.get(own.like), length) else {
+                return Err(format!("flow {} of the delivery is none that another can be like", own.like));
+            };
+            let flow = own.flow(like);
+            self.push(flow, 0, length)
+        } else {
+            self.push(serde_json::from_slice(line).map_err(wrong)?, line.len(), line.len())
+        }
+    }
+
+    fn push(&mut self, flow: Flow, length: usize, weight: usize) -> Result<(), String> {
+        self.weight = self.weight.saturating_add(weight);
+        if self.weight > DELIVERY_JSON {
+            return Err(format!("the flows are more than {DELIVERY_JSON} bytes, each taken whole"));
+        }
+        self.read.push(flow);
+        self.lengths.push(length);
+        Ok(())
+    }
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use flow::delivery::{Heading, VERSION};
-use flow::{Coverage, Flow, JsonWriter};
+use flow::delivery::{Heading, Lines, VERSION};
+use flow::{Coverage, Flow};
 
 use super::sender::Sender;
 use super::spool::Writer;
@@ -17,9 +17,9 @@ use crate::agent::say;
 use crate::agent::sink::{Backlog, Sink};
 
 /// The most flows of one delivery.
-pub const DELIVERY_FLOWS: u64 = 5_000;
-/// The most JSON of one delivery, in bytes, before it is compressed; one flow more may stand above it. A collector takes
-/// several times that.
+pub const DELIVERY_FLOWS: usize = 5_000;
+/// The most JSON of one delivery, in bytes, before it is compressed and if each flow were whole; one flow more may stand above
+/// it. A collector takes several times that.
 pub const DELIVERY_BYTES: usize = 8 * 1024 * 1024;
 /// How long flows are gathered, at most, while the agent runs.
 pub const GATHER: Duration = Duration::from_secs(1);
@@ -32,9 +32,7 @@ pub struct Outbox<C> {
     carrier: C,
     agent: String,
     run: String,
-    writer: JsonWriter,
-    lines: Vec<u8>,
-    flows: u64,
+    lines: Lines,
     /// The account as it was last told.
     coverage: Coverage,
     /// When something was last delivered; absent before the first time.
@@ -83,8 +81,8 @@ impl<C: Carrier> Outbox<C> {
     /// Takes what carries deliveries, and the names of the agent and of this run.
     #[must_use]
     pub fn new(carrier: C, agent: String, run: String) -> Self {
-        let (writer, lines, coverage) = (JsonWriter::default(), Vec::new(), Coverage::default());
-        Self { carrier, agent, run, writer, lines, flows: 0, coverage, delivered: None }
+        let (lines, coverage) = (Lines::default(), Coverage::default());
+        Self { carrier, agent, run, lines, coverage, delivered: None }
     }
 
     /// Delivers what was gathered, with all that this run has covered so far.
@@ -94,24 +92,22 @@ impl<C: Carrier> Outbox<C> {
             agent: self.agent.clone(),
             run: self.run.clone(),
             sequence: 0,
-            flows: self.flows,
+            flows: self.lines.flows() as u64,
             coverage: self.coverage.clone(),
             undelivered: 0,
         };
-        self.carrier.take(heading, &self.lines)?;
+        self.carrier.take(heading, self.lines.text())?;
         self.lines.clear();
-        (self.flows, self.delivered) = (0, Some(clock()));
+        self.delivered = Some(clock());
         Ok(())
     }
 }
 
 impl<C: Carrier> Sink for Outbox<C> {
     fn flow(&mut self, flow: &Flow) -> io::Result<()> {
-        self.writer.write(flow, &mut self.lines);
-        self.lines.push(b'\n');
-        self.flows = self.flows.saturating_add(1);
+        self.lines.add(flow);
         // At an agent's end every open flow comes at once: more than a collector takes in one delivery.
-        if self.flows >= DELIVERY_FLOWS || self.lines.len() >= DELIVERY_BYTES {
+        if self.lines.flows() >= DELIVERY_FLOWS || self.lines.weight() >= DELIVERY_BYTES {
             self.deliver()
         } else {
             Ok(())
@@ -121,7 +117,7 @@ impl<C: Carrier> Sink for Outbox<C> {
     fn flush(&mut self, coverage: &Coverage) -> io::Result<()> {
         self.coverage = coverage.clone();
         self.carrier.check()?;
-        let patience = if self.flows > 0 { GATHER } else { ALIVE };
+        let patience = if self.lines.flows() > 0 { GATHER } else { ALIVE };
         if self.delivered.is_none_or(|then| then.elapsed() >= patience) { self.deliver() } else { Ok(()) }
     }
 
@@ -341,7 +337,7 @@ mod tests {
         let spool = Writer::open(folder.path(), 64 * SMALLEST).unwrap();
         let mut outbox =
             Outbox::new(Spooled::new(spool, Sender::that_sends_nothing()), "a".into(), "1".into());
-        let all = DELIVERY_FLOWS * 2 + 7;
+        let all = DELIVERY_FLOWS as u64 * 2 + 7;
         for number in 0..u32::try_from(all).unwrap() {
             outbox.flow(&flow(number)).unwrap();
         }
@@ -358,7 +354,7 @@ mod tests {
             last = Some(heading.coverage);
             reader.delivered(&delivery).unwrap();
         }
-        assert_eq!(counts, [DELIVERY_FLOWS, DELIVERY_FLOWS, 7]);
+        assert_eq!(counts, [DELIVERY_FLOWS as u64, DELIVERY_FLOWS as u64, 7]);
         assert_eq!(last, Some(coverage), "the last word is the whole account");
     }
 
