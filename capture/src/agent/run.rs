@@ -14,8 +14,11 @@ use crate::engine::Engine;
 use crate::source::file::Reader;
 use crate::source::live::{BLOCK_TIME, Live, LiveError, Seen};
 
-/// How many frames of a source are read before flows are delivered.
+/// How many frames of a socket are read before flows are delivered.
 const BATCH: usize = 4096;
+
+/// How many frames of a file are read before flows are delivered.
+const TOGETHER: usize = 64;
 
 /// How often the agent looks at its time, at signals and at what is overdue while nothing arrives.
 const TICK: Duration = Duration::from_millis(100);
@@ -75,27 +78,29 @@ impl Rest {
             Err(error) => return End::Damaged(format!("{}: {error}", path.display())),
         };
         let mut named = 0;
+        // What is recorded shows an interface's name from the frame on that comes after it.
+        let most = if self.recording.is_some() { 1 } else { TOGETHER };
         loop {
-            match reader.next() {
+            let mut met = named;
+            match reader.batch(most) {
                 None => return end,
-                Some(Ok(frame)) => {
-                    let interface = frame.interface;
-                    engine.frame(&frame);
-                    self.record(|recording| recording.frame(&frame));
-                    // Names are looked up once, when the first frame of an interface has come.
-                    while named <= interface {
-                        if let Some(name) = reader.interface_name(named) {
-                            engine.name_interface(named, name);
-                            self.record(|recording| {
-                                recording.interface(named, name);
-                                Ok(())
-                            });
-                        }
-                        named = named.saturating_add(1);
-                    }
-                }
+                Some(Ok(frames)) => engine.frames(frames.inspect(|frame| {
+                    met = met.max(frame.interface.saturating_add(1));
+                    self.record(|recording| recording.frame(frame));
+                })),
                 Some(Err(error)) => end = End::Damaged(format!("{}: {error}", path.display())),
             }
+            // Names are looked up once, when the first frame of an interface has come.
+            for interface in named..met {
+                if let Some(name) = reader.interface_name(interface) {
+                    engine.name_interface(interface, name);
+                    self.record(|recording| {
+                        recording.interface(interface, name);
+                        Ok(())
+                    });
+                }
+            }
+            named = met;
             if let Err(error) = self.deliver(engine, summary) {
                 return closed(&error);
             }
