@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use flow::delivery::{Heading, LIKE, Lines, VERSION};
 use flow::{
-    ClientAuth, Close, Coverage, Endpoint, Evidence, Flow, FlowId, PerSide, Presented, Reason, Security,
-    TcpHandshake, Timestamp, TlsSession, Transport, Tunnel,
+    Class, ClientAuth, Close, Coverage, Endpoint, Evidence, Flow, FlowId, PerSide, Presented, Reason,
+    Security, TcpHandshake, Timestamp, TlsSession, Transport, Tunnel,
 };
 use proptest::prelude::*;
+use store::sample::sample;
 
 fn heading(version: u32, flows: usize) -> Vec<u8> {
     let coverage = Coverage::default();
@@ -31,25 +32,7 @@ fn read_lines(lines: &[String]) -> Result<Vec<Flow>, String> {
 }
 
 fn flow() -> Flow {
-    let end = |ip: &str, port| Endpoint { ip: ip.parse().unwrap(), port };
-    Flow {
-        id: FlowId(7),
-        start: Timestamp::from_nanos(1),
-        end: Timestamp::from_nanos(2),
-        transport: Transport::Tcp,
-        client: end("192.0.2.1", 40000),
-        server: end("2001:db8::1", 443),
-        tunnel: Vec::new(),
-        seen_at: vec!["veth1".into()],
-        security: Security::Plaintext(Evidence::WIRE),
-        protocol: None,
-        upgrade: None,
-        from_start: true,
-        tcp_handshake: None,
-        close: Close::Fin,
-        packets: PerSide { client: 3, server: 4 },
-        bytes: PerSide { client: 5, server: 6 },
-    }
+    sample(7, 1, Class::Plaintext, None).flow
 }
 
 fn whole(flow: &Flow) -> String {
