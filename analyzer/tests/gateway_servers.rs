@@ -5,7 +5,7 @@
 mod meshes;
 
 use analyzer::lint::lint;
-use meshes::{ask, load, object, pod, spec};
+use meshes::{answer, ask, load, object, pod, spec};
 use serde_json::{Value, json};
 
 const ROUTER: &str = "containers: [{name: istio-proxy, args: [proxy, router]}]";
@@ -60,7 +60,8 @@ fn of_servers_that_cannot_share_a_port_the_first_stays() {
         (server(443, "HTTP", ANY), server(443, "HTTP2", ANY), false),
         (server(443, "HTTP", ANY), server(443, "TCP", ANY), true),
         (server(443, "TCP", ANY), server(443, "TCP", ANY), true),
-        (server(443, "HTTPS", TLS), server(443, "HTTP", ANY), true),
+        (server(443, "HTTP", ANY), server(443, "HTTPS", TLS), true),
+        (server(443, "HTTPS", &TLS.replace("a.example.com", "'*'")), server(443, "HTTP", ANY), true),
         (server(443, "HTTPS", TLS), server(443, "TLS", TLS), true),
         (server(443, "HTTPS", TLS), server(443, "TLS", &TLS.replace("a.example", "b.example")), false),
         (server(443, "HTTP", REDIRECT), server(443, "HTTP", REDIRECT), true),
@@ -73,6 +74,31 @@ fn of_servers_that_cannot_share_a_port_the_first_stays() {
         let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
         found("GW11", &documents, clash);
         taken(&documents, "10.0.3.1:8443", Some("a"));
+    }
+}
+
+/// `gateway.go`, `mergeGateways`: only what comes before TLS keeps it from the port.
+#[test]
+fn plaintext_beside_tls_takes_what_is_for_none_of_its_names() {
+    let tls = gateway("a", &server(443, "HTTPS", TLS));
+    let plain = gateway("b", &server(443, "HTTP", ANY));
+    let later = gateway("c", &server(443, "HTTPS", &TLS.replace("a.example", "c.example")));
+    let documents = [router(), front(), tls, plain, later];
+    let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
+    found("GW11", &documents, false);
+    for (sni, by, allowed) in [
+        (Some("a.example.com"), "a", "tls"),
+        (Some("c.example.com"), "c", "tls"),
+        (Some("other.example.com"), "b", "plaintext"),
+        (None, "b", "plaintext"),
+    ] {
+        let from = json!(format!("Gateway/web/{by}"));
+        let answer = answer(&load(&documents), "192.0.2.1", "10.0.3.1:8443", sni);
+        assert_eq!(
+            (&answer["allowed"], &answer["gateway_server"]["from"]),
+            (&json!([allowed]), &from),
+            "{sni:?}"
+        );
     }
 }
 

@@ -7,7 +7,7 @@ use crate::lint::survey::gateways::{at, from_gateway_api, named, opened, togethe
 use crate::lint::{Problem, Rule};
 use crate::mesh::gateway::{Gateway, Server};
 use crate::patch::Patch;
-use crate::policy::gateway::{clash, rejected};
+use crate::policy::gateway::{displacing, rejected};
 use crate::report::Severity;
 use std::collections::HashMap;
 
@@ -32,12 +32,10 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
         let mut dropped: Vec<(&Server, &Gateway, &Server)> = Vec::new();
         for server in gateway.servers.iter().filter(|server| rejected(server).is_none()) {
             let opened = opened(survey, gateway, server);
-            let winner = opened
-                .iter()
-                .filter_map(|port| kept.get(port))
-                .flatten()
-                .copied()
-                .find(|(earlier, first)| clash(first, server) && together(survey, earlier, gateway));
+            let winner = opened.iter().filter_map(|port| kept.get(port)).find_map(|kept| {
+                let there = kept.iter().copied().filter(|(earlier, _)| together(survey, earlier, gateway));
+                displacing(there, server)
+            });
             match winner {
                 Some((earlier, first)) => dropped.push((server, earlier, first)),
                 None => {

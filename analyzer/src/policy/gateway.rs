@@ -117,11 +117,11 @@ pub fn rejected(server: &Server) -> Option<&'static str> {
 }
 
 /// Tells whether a later server cannot stand beside an earlier one on the same port, and is dropped. Servers that are bound
-/// to different addresses have a listener each. A tls block, be it only a redirect, keeps its hosts to itself.
+/// to different addresses have a listener each. A tls block, be it only a redirect, keeps its hosts to itself. Plaintext after TLS
+/// stays: it takes what none of the names is for, which leaves it nothing beside `*`.
 ///
 /// Rule `gateway.server`. Istio: `mergeGateways`, `canMergeProtocols`, `CheckDuplicates`.
-#[must_use]
-pub fn clash(earlier: &Server, later: &Server) -> bool {
+fn clash(earlier: &Server, later: &Server) -> bool {
     if earlier.bind != later.bind {
         return false;
     }
@@ -132,8 +132,24 @@ pub fn clash(earlier: &Server, later: &Server) -> bool {
             !both_http || (earlier.tls.is_some() && later.tls.is_some() && shared())
         }
         (Some(_), Some(_)) => shared(),
-        (Some(_), None) | (None, Some(_)) => true,
+        (Some(_), None) => earlier.hosts.iter().any(|host| host == "*") || (later.tls.is_some() && shared()),
+        (None, Some(_)) => true,
     }
+}
+
+/// Returns the one of the earlier servers of a port for which a later one is dropped. A port that begins with TLS takes more of it
+/// after plaintext as well.
+#[must_use]
+pub fn displacing<'a>(
+    earlier: impl IntoIterator<Item = (&'a Gateway, &'a Server)>,
+    later: &Server,
+) -> Option<(&'a Gateway, &'a Server)> {
+    let mut begins_with_tls = None;
+    earlier.into_iter().filter(|(_, one)| one.bind == later.bind).find(|(_, one)| {
+        let tls = one.tls_in_force().is_some();
+        let beside = *begins_with_tls.get_or_insert(tls) && !tls && later.tls_in_force().is_some();
+        !beside && clash(one, later)
+    })
 }
 
 /// Finds the server that takes a connection to a gateway pod's port, and what it accepts.
@@ -156,7 +172,7 @@ pub fn listener(mesh: &Mesh, pod: &Pod, port: u16, sni: Option<&str>, trace: &mu
             continue;
         }
         // A plaintext HTTP and a plaintext TCP server cannot share a port: the later one is dropped silently.
-        if kept.iter().any(|(_, earlier)| clash(earlier, server)) {
+        if displacing(kept.iter().copied(), server).is_some() {
             trace.cite(
                 "gateway.server",
                 &gateway.meta,
@@ -185,8 +201,11 @@ pub fn listener(mesh: &Mesh, pod: &Pod, port: u16, sni: Option<&str>, trace: &mu
                 .map(|host| (!host.starts_with('*'), host.len()))
                 .max()
         };
-        let best = kept.iter().filter_map(|(_, server)| score(server)).max();
-        let by_sni = kept.iter().find(|(_, server)| best.is_some() && score(server) == best);
+        let by_name = || kept.iter().filter(|(_, server)| server.tls_in_force().is_some());
+        let best = by_name().filter_map(|(_, server)| score(server)).max();
+        let by_sni = by_name().find(|(_, server)| best.is_some() && score(server) == best);
+        // What is for none of the names is plaintext's.
+        let by_sni = by_sni.or_else(|| kept.iter().find(|(_, server)| server.tls_in_force().is_none()));
         // Asked without an SNI, a port with a single server still has an answer: what that server is declared as.
         by_sni.or_else(|| if sni.is_none() && kept.len() == 1 { kept.first() } else { None })
     } else {
