@@ -224,6 +224,10 @@ spec:
     assert!(server(Some("outbound_.80_._.shop.shop.svc.cluster.local")).is_some());
     assert!(server(Some("outbound_.80_._.shop.example.com")).is_none());
     assert!(server(Some("shop.local")).is_none());
+    // Of a host that is declared there is a chain for each port and subset.
+    assert!(server(Some("outbound_.81_._.shop.shop.svc.cluster.local")).is_none());
+    assert!(server(Some("outbound_.80_.v9_.shop.shop.svc.cluster.local")).is_none());
+    assert!(server(Some("outbound_.80_._.elsewhere.shop.svc.cluster.local")).is_some());
     // A service whose endpoints are all on another network is reached by Istio mTLS through it.
     let remote = "
 apiVersion: v1

@@ -8,10 +8,11 @@ use crate::mesh::gateway::{Gateway, Server, ServerTlsMode};
 use crate::mesh::meta::selects;
 use crate::mesh::pod::Pod;
 use crate::mesh::service::Protocol;
-use crate::mesh::{HostService, Mesh};
+use crate::mesh::{HostPort, HostService, Mesh};
 use crate::policy::Trace;
+use crate::policy::destination_rule::acting;
 use crate::policy::outbound::istio_sni;
-use crate::policy::visibility::covers;
+use crate::policy::visibility::{covers, exported};
 use crate::report::{GatewayServer, IstioMtls};
 
 /// What a gateway's listener does with a connection.
@@ -194,6 +195,7 @@ pub fn listener(mesh: &Mesh, pod: &Pod, port: u16, sni: Option<&str>, trace: &mu
                     Some(sni) if server_auto(server) => {
                         // Such a server has a chain for every service that its hosts cover, by the name that Istio sends.
                         istio_sni(sni).is_some_and(|(_, _, service)| covers(host, service))
+                            && passes_on(mesh, pod, sni)
                     }
                     Some(sni) => covers(host, sni),
                     None => *host == "*",
@@ -241,6 +243,28 @@ pub fn listener(mesh: &Mesh, pod: &Pod, port: u16, sni: Option<&str>, trace: &mu
         allowed,
         istio_mtls,
     }
+}
+
+/// Tells whether an AUTO_PASSTHROUGH server of a pod passes on what an SNI names: of a host that the mesh declares only the ports
+/// and subsets that it has. Of others another cluster may know.
+///
+/// Rule `gateway.server`. Istio: `gateway.go`, `builtAutoPassthroughFilterChains`.
+fn passes_on(mesh: &Mesh, pod: &Pod, sni: &str) -> bool {
+    let Some((number, subset, name)) = istio_sni(sni) else { return false };
+    let namespace = &*pod.meta.namespace;
+    let has_subset = |host: &HostService| {
+        let acting = acting(mesh, Some(pod), namespace, host, &mut Trace::unheard());
+        subset.is_none_or(|name| acting.is_some_and(|acting| acting.subset(name).is_some()))
+    };
+    let has_port = |port: &HostPort| port.number == number && port.protocol != Protocol::Udp;
+    let mut known = mesh.hosts_named(name).peekable();
+    known.peek().is_none()
+        || known.any(|host| {
+            !host.external
+                && exported(&host.export_to, &host.namespace, namespace)
+                && host.ports.iter().any(has_port)
+                && has_subset(host)
+        })
 }
 
 /// Tells whether no server of a pod's port takes TLS without an SNI: all of them have other hosts than `*`.
