@@ -52,6 +52,9 @@ pub fn expect(mesh: &Mesh, from: IpAddr, to: Endpoint, sni: Option<&str>) -> Exp
     let server_pod = reached.map(|(pod, _)| pod);
     // A client outside the cluster dials what a Service is published at.
     let published = server_pod.is_none().then(|| mesh.published_at(to.ip, to.port)).flatten();
+    // What stands behind the address of another network's gateway is not here.
+    let elsewhere = behind.first().is_some_and(|meant| meant.is_elsewhere(mesh, to.ip, to.port, sni));
+    let published = published.filter(|published| !(elsewhere && published.host.endpoints.is_empty()));
     let behind = match published {
         Some(published) if mesh.behind(to.ip, to.port).is_empty() => {
             if let Some(meta) = mesh.declaration(published.host) {

@@ -107,6 +107,26 @@ data:
     check(&named, "192.0.2.9:443", sni, &auto);
     check(&named, "192.0.2.8:443", sni, &unknown);
     check(&named, "192.0.2.9:443", None, &unknown);
+    // Or a Service is one, by its label or by MeshNetworks, whose pods are in another cluster.
+    let far = |labels: &str, port: u16| {
+        let ports = format!("ports: [{{name: tls, port: {port}, targetPort: 15443}}]");
+        let status = "status: {loadBalancer: {ingress: [{ip: 192.0.2.9}]}}";
+        object("Service", "ew", "web", labels, &format!("spec: {{clusterIP: 10.96.0.9, {ports}}}\n{status}"))
+    };
+    let network = ", labels: {topology.istio.io/network: far}";
+    let at_443 = ", labels: {topology.istio.io/network: far, networking.istio.io/gatewayPort: '443'}";
+    let by_name = networks.replace("192.0.2.9", "192.0.2.7");
+    for (service_of, networks, to, expected) in [
+        (far(network, 15443), "", "192.0.2.9:15443", &auto),
+        (far(at_443, 443), "", "192.0.2.9:443", &auto),
+        (far(network, 443), "", "192.0.2.9:443", &unknown),
+        (far("", 443), "", "192.0.2.9:443", &unknown),
+        (far("", 443), &*by_name, "192.0.2.9:443", &auto),
+    ] {
+        let documents = [&*client, &*server, &*service, &*service_of, networks];
+        let declared: Vec<&str> = documents.into_iter().filter(|text| !text.is_empty()).collect();
+        check(&declared, to, sni, expected);
+    }
     // Where auto mTLS is off for the host, no endpoint of another network is known.
     let plain = json!({"client_tls": "DISABLE", "client_tls_from": "auto-mtls", "conflict": true});
     check(&[&client, &server, &service, &off], "192.0.2.9:15443", sni, &plain);
@@ -128,5 +148,50 @@ data:
     for to in ["10.0.3.1:15443", "10.96.0.3:15443"] {
         let known = [&*client, &*server, &*service, &*gateway, &*front, &*passing];
         check(&known, to, sni, &auto);
+    }
+}
+
+/// `ep_filters_test.go`, `TestEndpointsByNetworkFilter`: endpoints of a network that has a gateway are replaced by it.
+#[test]
+fn pods_of_another_network_are_reached_through_its_gateway_alone() {
+    let labelled = |pod: &str, network: &str| {
+        let label = format!("labels: {{topology.istio.io/network: {network}, ");
+        if network.is_empty() { pod.to_owned() } else { pod.replacen("labels: {", &label, 1) }
+    };
+    let gateway = |network: &str| {
+        let labels = format!(", labels: {{topology.istio.io/network: {network}}}");
+        let status = "status: {loadBalancer: {ingress: [{ip: 192.0.2.9}]}}";
+        let ports = "ports: [{name: tls, port: 15443}]";
+        object("Service", "ew", "web", &labels, &format!("spec: {{clusterIP: 10.96.0.9, {ports}}}\n{status}"))
+    };
+    let (far, cluster) = (
+        "far",
+        "\napiVersion: v1\nkind: Namespace\nmetadata: {name: istio-system, labels: {topology.istio.io/network: near}}\n",
+    );
+    let service_of = service(HTTP);
+    let headless = service_of.replace("10.96.0.2", "None");
+    for (own, theirs, service, system, gateway, direct) in [
+        ("near", far, &service_of, "", gateway(far), false),
+        // The network of the cluster is that of its own namespace.
+        ("", far, &service_of, cluster, gateway(far), false),
+        ("near", "near", &service_of, "", gateway(far), true),
+        // What has none is reached from everywhere, as is a network without a gateway.
+        ("", far, &service_of, "", gateway(far), true),
+        ("near", "", &service_of, "", gateway(far), true),
+        ("near", far, &service_of, "", gateway("other"), true),
+        // Here the client dials the endpoint.
+        ("near", far, &headless, "", gateway(far), true),
+    ] {
+        let documents = [
+            labelled(&client(), own),
+            labelled(&server(1), theirs),
+            service.clone(),
+            gateway,
+            system.to_owned(),
+        ];
+        let declared: Vec<&str> =
+            documents.iter().map(String::as_str).filter(|text| !text.is_empty()).collect();
+        let from = if direct { "auto-mtls" } else { "default" };
+        check(&declared, "10.0.1.1:8080", None, &json!({"client_tls_from": from}));
     }
 }

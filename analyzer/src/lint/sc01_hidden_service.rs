@@ -65,7 +65,7 @@ impl<'a> Call<'a> {
         match self.hidden {
             Hidden::NotExported(meta) => meta,
             Hidden::NotImported(sidecar) => Some(&sidecar.meta),
-            Hidden::NotReady | Hidden::Undiscovered | Hidden::Displaced(_) => None,
+            Hidden::NotReady | Hidden::OtherNetwork(_) | Hidden::Undiscovered | Hidden::Displaced(_) => None,
         }
     }
 
@@ -73,7 +73,11 @@ impl<'a> Call<'a> {
         let meta = self.hidden_by()?;
         let registry_only = match self.hidden {
             Hidden::NotImported(sidecar) => sidecar.registry_only,
-            Hidden::NotExported(_) | Hidden::NotReady | Hidden::Undiscovered | Hidden::Displaced(_) => None,
+            Hidden::NotExported(_)
+            | Hidden::NotReady
+            | Hidden::OtherNetwork(_)
+            | Hidden::Undiscovered
+            | Hidden::Displaced(_) => None,
         };
         let then = if registry_only.unwrap_or(mesh.config.registry_only) {
             "the traffic is dropped"
@@ -90,9 +94,11 @@ impl<'a> Call<'a> {
         );
         let remedy = match self.hidden {
             Hidden::NotImported(_) => "List the host in the Sidecar's egress.",
-            Hidden::NotExported(_) | Hidden::NotReady | Hidden::Undiscovered | Hidden::Displaced(_) => {
-                "Export the host to the client's namespace."
-            }
+            Hidden::NotExported(_)
+            | Hidden::NotReady
+            | Hidden::OtherNetwork(_)
+            | Hidden::Undiscovered
+            | Hidden::Displaced(_) => "Export the host to the client's namespace.",
         };
         Some(Problem::at(meta, meta.line, message, remedy).yaml(self.patch(meta)))
     }

@@ -202,7 +202,7 @@ impl Resources {
                 }
                 let networks = node.at(&["data", "meshNetworks"]).and_then(Node::text).map(parse);
                 if let Some(Ok(networks)) = networks {
-                    config.network_gateways = MeshConfig::gateways_of(&networks);
+                    config.take_networks(&networks);
                 }
                 let source = Some(Arc::new(node.json()));
                 config.meta = Some(Meta { source, ..meta.clone() });

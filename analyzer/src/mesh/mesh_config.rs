@@ -41,6 +41,10 @@ pub struct MeshConfig {
     pub discovery_selectors: Vec<Selector>,
     /// Gateways of networks by the addresses and ports that MeshNetworks names.
     pub network_gateways: Vec<SocketAddr>,
+    /// Networks that MeshNetworks names gateways of.
+    pub networks_with_gateways: Vec<String>,
+    /// Gateways of networks by the full names of their Services and the ports that MeshNetworks names.
+    pub network_gateway_services: Vec<(String, u16)>,
     /// Default visibility of Services.
     pub service_export_to: Vec<String>,
     /// Default visibility of VirtualServices.
@@ -74,6 +78,8 @@ impl Default for MeshConfig {
             tls_cipher_suites: Vec::new(),
             discovery_selectors: Vec::new(),
             network_gateways: Vec::new(),
+            network_gateway_services: Vec::new(),
+            networks_with_gateways: Vec::new(),
             service_export_to: Vec::new(),
             virtual_service_export_to: Vec::new(),
             destination_rule_export_to: Vec::new(),
@@ -111,18 +117,21 @@ impl MeshConfig {
         Some(config)
     }
 
-    /// Reads the gateways that MeshNetworks names by address; those that it names by their Service are known by that.
+    /// Takes the gateways of networks from `data.meshNetworks`: by address, or by the name of a Service.
     ///
     /// Source: MeshNetworks, `networks[].gateways[]`.
-    pub(crate) fn gateways_of(networks: &Node) -> Vec<SocketAddr> {
+    pub(crate) fn take_networks(&mut self, networks: &Node) {
         let all = networks.get("networks").map(Node::entries).unwrap_or_default();
-        let gateways = all.iter().filter_map(|(_, network)| network.get("gateways")).flat_map(Node::items);
-        gateways
-            .filter_map(|gateway| {
-                let ip: IpAddr = gateway.get("address").and_then(Node::scalar)?.parse().ok()?;
-                Some(SocketAddr::new(ip, port(gateway.get("port"))?))
-            })
-            .collect()
+        let gateways = |network: &Node| network.get("gateways").is_some_and(|list| !list.items().is_empty());
+        let names = all.iter().filter(|(_, network)| gateways(network)).map(|(name, _)| name.clone());
+        self.networks_with_gateways.extend(names);
+        for gateway in all.iter().filter_map(|(_, network)| network.get("gateways")).flat_map(Node::items) {
+            let text = |field: &str| gateway.get(field).and_then(Node::scalar);
+            let Some(port) = port(gateway.get("port")) else { continue };
+            let address = text("address").and_then(|address| address.parse::<IpAddr>().ok());
+            self.network_gateways.extend(address.map(|ip| SocketAddr::new(ip, port)));
+            self.network_gateway_services.extend(text("registryServiceName").map(|name| (name, port)));
+        }
     }
 
     /// Tells whether it takes the place of another one: the ConfigMap of the default revision comes before any other, and every
@@ -186,6 +195,8 @@ impl MeshConfig {
             tls_cipher_suites: texts(mesh.at(&["tlsDefaults", "cipherSuites"])),
             discovery_selectors,
             network_gateways: Vec::new(),
+            network_gateway_services: Vec::new(),
+            networks_with_gateways: Vec::new(),
             service_export_to: texts(mesh.get("defaultServiceExportTo")),
             virtual_service_export_to: texts(mesh.get("defaultVirtualServiceExportTo")),
             destination_rule_export_to: texts(mesh.get("defaultDestinationRuleExportTo")),

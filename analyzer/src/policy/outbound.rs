@@ -102,6 +102,11 @@ pub fn decide(
             hidden = hidden.or(Some((Hidden::NotReady, behind)));
             continue;
         }
+        let dialled = behind.endpoint.filter(|_| !behind.host.original_destination);
+        if let Some(network) = dialled.and_then(|endpoint| mesh.network_apart(pod, endpoint)) {
+            hidden = hidden.or(Some((Hidden::OtherNetwork(network), behind)));
+            continue;
+        }
         match visibility::visible(mesh, client, namespace, behind.host, behind.port.number) {
             Ok(()) => known.push(behind),
             Err(why) => {
@@ -185,7 +190,8 @@ fn takes_its_place<'a>(hidden: Hidden<'a>, wire: u16) -> impl Iterator<Item = Be
         | Hidden::NotExported(_)
         | Hidden::NotImported(_)
         | Hidden::Undiscovered
-        | Hidden::NotReady => None,
+        | Hidden::NotReady
+        | Hidden::OtherNetwork(_) => None,
     };
     let ports = known.into_iter().flat_map(|host| host.ports.iter().map(move |port| (host, port)));
     let leads =
@@ -297,6 +303,16 @@ fn unknown_destination(
                 trace.cite("client.ready-endpoints", meta, None, meta.line, "the endpoint is not ready");
             }
             format!("this endpoint of {} is not ready", behind.host.host)
+        }
+        Some((Hidden::OtherNetwork(network), behind)) => {
+            let why = format!(
+                "the endpoints of {} in network {network} are reached through its gateway",
+                behind.host.host
+            );
+            if let Some(meta) = mesh.declaration(behind.host) {
+                trace.cite("client.other-network", meta, None, meta.line, why.clone());
+            }
+            why
         }
         Some((Hidden::NotImported(sidecar), behind)) => {
             trace.cite(

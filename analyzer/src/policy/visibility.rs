@@ -249,6 +249,8 @@ pub enum Hidden<'a> {
     Undiscovered,
     /// The endpoint's own readiness.
     NotReady,
+    /// A gateway, through which alone the endpoint's network is reached.
+    OtherNetwork(&'a str),
 }
 
 /// Tells whether a host pattern (`*`, `*.suffix` or a name) covers a host, itself possibly a pattern.
