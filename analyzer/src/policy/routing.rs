@@ -29,22 +29,26 @@ pub(super) fn subset(
 ) -> Option<String> {
     let gateway = pod.proxy == PartyKind::Gateway;
     let known = |service: &&VirtualService| knows(mesh, pod, service);
-    let mut services: Vec<&VirtualService> = mesh.routes_to(&behind.host.host).filter(known).collect();
+    let services: Vec<&VirtualService> = mesh.routes_to(&behind.host.host).filter(known).collect();
     // The host itself is nearer than a pattern; of equals the oldest counts.
     let nearest = |service: &VirtualService| {
         let hosts = service.hosts.iter().map(|host| full(mesh, host, service));
         let covering = hosts.filter(|host| visibility::covers(host, &behind.host.host));
         covering.map(|host| (!host.starts_with('*'), host.len())).max()
     };
-    let for_host = mesh.routes_for(&behind.host.host).rev().filter(known);
+    let for_host = mesh.routes_for(&behind.host.host).filter(known);
     let for_host = for_host.filter(|service| !gateway && nearest(service).is_some());
-    let own = for_host.max_by_key(|service| nearest(service));
-    if let Some(service) = own {
-        services = vec![service];
-    }
-    let mut subsets = services
-        .iter()
-        .flat_map(|service| reached(mesh, pod, behind, service, own.is_some()))
+    // All that are for the host have a say on its connections, and the nearest alone on its requests.
+    let mut own: Vec<&VirtualService> = for_host.collect();
+    own.sort_by_key(|service| std::cmp::Reverse(nearest(service)));
+    let on_requests = own.first().copied();
+    own.sort_by_key(|service| (reach(mesh, service), service.meta.age()));
+    let routes = match on_requests {
+        Some(nearest) => reached(mesh, pod, behind, &own, Some(nearest)),
+        None => services.iter().flat_map(|one| reached(mesh, pod, behind, &[*one], None)).collect(),
+    };
+    let mut subsets = routes
+        .into_iter()
         .flat_map(|(service, route)| route.destinations.iter().map(move |to| (service, to)))
         .filter(|(service, to)| to.used && full(mesh, &to.host, service) == behind.host.host)
         .filter(|(_, to)| to.port.is_none_or(|port| port == behind.port.number))
@@ -86,7 +90,7 @@ pub(super) fn brought(
         return None;
     }
     let services = mesh.routes_to(&behind.host.host).filter(|service| knows(mesh, pod, service));
-    let routes = services.flat_map(|service| reached(mesh, pod, behind, service, false));
+    let routes = services.flat_map(|service| reached(mesh, pod, behind, &[service], None));
     let leads = |(service, route): &(&VirtualService, &Route)| {
         let meets = |port: Option<u16>| port.is_none_or(|port| port == behind.port.number);
         let here = |host: &str| full(mesh, host, service) == behind.host.host;
@@ -128,8 +132,23 @@ fn is_for(mesh: &Mesh, pod: &Pod, service: &VirtualService, names: &[String]) ->
     })
 }
 
-/// The routes of a VirtualService that a client's connections reach, in order: of one kind the first that takes all that is left
-/// ends the search. Those of the host itself are asked by its port; what other hosts' ports are is not known here.
+/// How far a VirtualService is exported: to its own namespace, to some, or to all. Those for fewer are asked first.
+///
+/// Istio: `sidecar.go`, `SelectVirtualServices`.
+fn reach(mesh: &Mesh, service: &VirtualService) -> u8 {
+    let own = &service.export_to;
+    let to = if own.is_empty() { &mesh.config.virtual_service_export_to } else { own };
+    let lists = |name: &str| to.iter().any(|to| to == name);
+    match (to.is_empty() || lists("*"), lists(".") || lists(&service.meta.namespace)) {
+        (true, _) => 2,
+        (false, true) => 0,
+        (false, false) => 1,
+    }
+}
+
+/// The routes of VirtualServices that a client's connections reach, in order: of one kind the first that takes all that is left
+/// ends the search. Those of the host itself, for whose requests the nearest counts alone, are asked by its port; what other
+/// hosts' ports are is not known here.
 ///
 /// Istio: `route.go`, `BuildHTTPRoutesForVirtualService`; `tls.go`, `buildSidecarOutboundTLSFilterChainOpts` and
 /// `buildSidecarOutboundTCPFilterChainOpts`.
@@ -137,10 +156,11 @@ fn reached<'a>(
     mesh: &Mesh,
     pod: &Pod,
     behind: &Behind<'_>,
-    service: &'a VirtualService,
-    own: bool,
+    services: &[&'a VirtualService],
+    nearest: Option<&VirtualService>,
 ) -> Vec<(&'a VirtualService, &'a Route)> {
-    let fits = |one: &Match| {
+    let own = nearest.is_some();
+    let fits = |service: &VirtualService, one: &Match| {
         (one.gateways.is_empty() || is_for(mesh, pod, service, &one.gateways))
             && one.is_for(&pod.meta.namespace, &pod.meta.labels)
     };
@@ -161,17 +181,24 @@ fn reached<'a>(
             }
         }
     };
+    let counts = |kind: RouteKind, service: &VirtualService| {
+        kind != RouteKind::Http || nearest.is_none_or(|nearest| std::ptr::eq(nearest, service))
+    };
     let mut reached = Vec::new();
-    for routes in service.routes.chunk_by(|one, next| one.kind == next.kind) {
-        for route in routes {
-            // The port of another host, whose routes lead here, may be of another protocol.
-            if (own && !acts_on(route.kind, behind.port.protocol))
-                || !route.takes(|one| fits(one) && dialled(route, one))
-            {
+    for kind in RouteKind::ALL.iter().copied() {
+        // The port of another host, whose routes lead here, may be of another protocol.
+        if own && !acts_on(kind, behind.port.protocol) {
+            continue;
+        }
+        let routes = services.iter().copied().filter(|service| counts(kind, service)).flat_map(|service| {
+            service.routes.iter().filter(|route| route.kind == kind).map(move |route| (service, route))
+        });
+        for (service, route) in routes {
+            if !route.takes(|one| fits(service, one) && dialled(route, one)) {
                 continue;
             }
             reached.push((service, route));
-            if route.takes(|one| fits(one) && ends(route, one)) {
+            if route.takes(|one| fits(service, one) && ends(route, one)) {
                 break;
             }
         }

@@ -319,3 +319,45 @@ fn a_virtual_service_takes_the_routes_of_those_that_it_delegates_to() {
         sends(HTTP, &routes, v1);
     }
 }
+
+/// `tls.go`, `getConfigsForHost`: every VirtualService for a host has a say on its connections, the nearest alone on its requests.
+#[test]
+fn several_virtual_services_count_for_connections_and_one_for_requests() {
+    let routes = |name: &str, host: &str, export: &str, age: u8, rest: &str| {
+        let created = format!(", creationTimestamp: '2026-01-0{age}T00:00:00Z'");
+        let spec = format!("spec: {{hosts: ['{host}'], exportTo: ['{export}'], {rest}}}");
+        object("VirtualService", name, "web", &created, &spec)
+    };
+    let to = |kind: &str, subset: &str| {
+        format!("{kind}: [{{route: [{{destination: {{host: server{subset}}}}}]}}]")
+    };
+    let (v1, top) = (", subset: v1", "");
+    let (exact, wide) = ("server.web.svc.cluster.local", "*.web.svc.cluster.local");
+    for (ports, one, other, expected) in [
+        // The routes of another kind leave the connections to the pattern.
+        (TCP, routes("a", exact, "*", 1, &to("http", top)), routes("b", wide, "*", 2, &to("tcp", v1)), true),
+        (TCP, routes("a", exact, "*", 2, &to("tcp", top)), routes("b", wide, "*", 1, &to("tcp", v1)), true),
+        (TCP, routes("a", exact, "*", 1, &to("tcp", top)), routes("b", wide, "*", 2, &to("tcp", v1)), false),
+        (TCP, routes("a", exact, "*", 1, &to("tcp", top)), routes("b", wide, ".", 2, &to("tcp", v1)), true),
+        (
+            HTTP,
+            routes("a", exact, "*", 2, &to("http", top)),
+            routes("b", wide, "*", 1, &to("http", v1)),
+            false,
+        ),
+        (
+            HTTP,
+            routes("a", exact, "*", 2, &to("http", v1)),
+            routes("b", wide, "*", 1, &to("http", top)),
+            true,
+        ),
+        (
+            HTTP,
+            routes("a", exact, "*", 2, &to("http", top)),
+            routes("b", exact, "*", 1, &to("http", v1)),
+            true,
+        ),
+    ] {
+        sends(ports, &[one, other], expected);
+    }
+}
