@@ -71,7 +71,7 @@ const fn acts_on(kind: RouteKind, protocol: Protocol) -> bool {
     match kind {
         RouteKind::Http => protocol.is_http() || matches!(protocol, Protocol::Unsupported),
         RouteKind::Tls => protocol.is_tls(),
-        RouteKind::Tcp => !protocol.is_http(),
+        RouteKind::Tcp => !protocol.is_http() && !protocol.is_tls(),
     }
 }
 

@@ -233,6 +233,7 @@ fn the_parts_of_a_match_count_together() {
         ("tcp", TCP, "{destinationSubnets: [10.96.0.2]}", true),
         // The endpoint is not what the client dialled.
         ("tcp", TCP, "{destinationSubnets: [10.0.1.0/24]}", false),
+        ("tcp", TLS, "{port: 80}", false),
         ("tls", TLS, "{port: 81, sniHosts: [server.web.svc.cluster.local]}", false),
         ("tls", TLS, "{port: 80, sniHosts: [server.web.svc.cluster.local]}", true),
     ] {
