@@ -155,6 +155,38 @@ fn ztunnel_takes_disable_for_permissive() {
 }
 
 #[test]
+fn ztunnel_is_not_told_of_all_that_is_strict() {
+    const LABELS: &str = "selector: {matchLabels: {app: server}}";
+    const ELSEWHERE: &str = "mtls: {mode: UNSET}, portLevelMtls: {9090: {mode: PERMISSIVE}}";
+    let client = client("containers: [{name: app}]");
+    let metadata = format!("labels: {{app: server}}, annotations: {{{AMBIENT}}}");
+    let server = pod("server-0", "10.0.0.2", &metadata, "containers: [{name: app}]");
+    for (mesh, between, own, strict) in [
+        ("STRICT", None, "mtls: {mode: PERMISSIVE}, portLevelMtls: {8080: {mode: STRICT}}", false),
+        ("STRICT", None, "mtls: {mode: DISABLE}, portLevelMtls: {8080: {mode: STRICT}}", false),
+        ("STRICT", Some("UNSET"), "mtls: {mode: PERMISSIVE}, portLevelMtls: {8080: {mode: STRICT}}", false),
+        ("STRICT", Some("STRICT"), "mtls: {mode: PERMISSIVE}, portLevelMtls: {8080: {mode: STRICT}}", true),
+        ("PERMISSIVE", None, "mtls: {mode: PERMISSIVE}, portLevelMtls: {8080: {mode: STRICT}}", true),
+        ("STRICT", None, "mtls: {mode: STRICT}, portLevelMtls: {9090: {mode: PERMISSIVE}}", true),
+        ("STRICT", None, "portLevelMtls: {8080: {mode: STRICT}}", true),
+        ("STRICT", None, ELSEWHERE, true),
+        ("STRICT", Some("UNSET"), ELSEWHERE, false),
+        ("STRICT", Some("STRICT"), ELSEWHERE, true),
+        ("STRICT", Some("UNSET"), "portLevelMtls: {9090: {mode: DISABLE}}", true),
+    ] {
+        let of_mesh = policy("mesh", &format!("mtls: {{mode: {mesh}}}"))
+            .replace("namespace: web", "namespace: istio-system");
+        let between = between
+            .map_or_else(|| "\n".to_owned(), |mode| policy("between", &format!("mtls: {{mode: {mode}}}")));
+        let own = policy("own", &format!("{LABELS}, {own}"));
+        let allowed = if strict { json!([]) } else { json!(["plaintext", "tls", "mtls"]) };
+        let mode = if strict { "STRICT" } else { "PERMISSIVE" };
+        let expected = json!({"allowed": allowed, "server_mode": mode});
+        check(&[&client, &server, &of_mesh, &between, &own], "10.0.0.2:8080", &expected);
+    }
+}
+
+#[test]
 fn a_workload_outside_kubernetes_enforces_its_mode_too() {
     let entry = "
 apiVersion: networking.istio.io/v1

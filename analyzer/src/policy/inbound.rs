@@ -3,6 +3,7 @@
 use flow::Class;
 
 use crate::mesh::meta::Meta;
+use crate::mesh::peer_authentication::PeerAuthentication;
 use crate::mesh::pod::Pod;
 use crate::mesh::service::Protocol;
 use crate::mesh::{Behind, HostEndpoint, Mesh};
@@ -399,7 +400,18 @@ fn ambient(mesh: &Mesh, pod: &Pod, port: u16, trace: &mut Trace) -> Inbound {
 ///
 /// Rule `ambient.peer-authentication`. Istio: `convertedSelectorPeerAuthentications`.
 fn ambient_mode(mesh: &Mesh, pod: &Pod, port: u16, trace: &mut Trace) -> Decided<ServerMode> {
-    let port_level = peer_authentication::chosen_for_workload(mesh, &pod.meta.namespace, &pod.meta.labels)
+    let own = peer_authentication::chosen_for_workload(mesh, &pod.meta.namespace, &pod.meta.labels);
+    if let Some(policy) = own.filter(|policy| never_reaches_ztunnel(mesh, policy, port)) {
+        trace.cite(
+            "ambient.peer-authentication",
+            &policy.meta,
+            Some("spec.portLevelMtls"),
+            policy.ports_line,
+            "under a mesh that is STRICT istiod makes nothing of it for ztunnel, nor keeps the mesh's STRICT",
+        );
+        return Decided { value: ServerMode::Permissive, from: policy.meta.id() };
+    }
+    let port_level = own
         .filter(|policy| policy.mode.is_none())
         .filter(|policy| policy.ports.values().all(|(mode, _)| *mode != Some(ServerMode::Permissive)))
         .and_then(|policy| policy.ports.get(&port).map(|(mode, line)| (policy, *mode, *line)));
@@ -429,6 +441,27 @@ fn ambient_mode(mesh: &Mesh, pod: &Pod, port: u16, trace: &mut Trace) -> Decided
         decided.value = ServerMode::Permissive;
     }
     decided
+}
+
+/// Tells whether a workload's policy takes STRICT from a port without putting anything in its place: istiod takes the port to
+/// be STRICT by the mesh, yet has the policy replace what the mesh says. So it is where the namespace sets nothing, for a
+/// port that is STRICT beside a workload that is not, and for all ports where a policy of the namespace without a mode
+/// stands between and one port is PERMISSIVE.
+///
+/// Rule `ambient.peer-authentication`. Istio: `convertPeerAuthentication`.
+fn never_reaches_ztunnel(mesh: &Mesh, policy: &PeerAuthentication, port: u16) -> bool {
+    let level = |namespace: &str| peer_authentication::for_namespace(mesh, namespace);
+    let between = level(&policy.meta.namespace);
+    let of_mesh = level(&mesh.config.root_namespace).and_then(|root| root.mode);
+    if of_mesh != Some(ServerMode::Strict) || between.is_some_and(|own| own.mode.is_some()) {
+        return false;
+    }
+    let is = |wanted: ServerMode| move |(mode, _): &(Option<ServerMode>, u32)| *mode == Some(wanted);
+    match policy.mode {
+        Some(ServerMode::Strict) => false,
+        Some(_) => policy.ports.get(&port).is_some_and(is(ServerMode::Strict)),
+        None => between.is_some() && policy.ports.values().any(is(ServerMode::Permissive)),
+    }
 }
 
 #[cfg(test)]

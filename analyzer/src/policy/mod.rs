@@ -35,7 +35,7 @@ pub const RULES: &[(&str, &str)] = &[
     ),
     (
         "ambient.peer-authentication",
-        "ztunnel honours STRICT; DISABLE counts as PERMISSIVE, and never switches HBONE off",
+        "ztunnel honours STRICT where istiod tells it; DISABLE counts as PERMISSIVE, and never switches HBONE off",
     ),
     (
         "auto-mtls.conditions",
