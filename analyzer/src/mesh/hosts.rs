@@ -8,6 +8,7 @@ use flow::Timestamp;
 use ipnet::IpNet;
 
 use crate::mesh::Mesh;
+use crate::mesh::entry_visibility::Ceiling;
 use crate::mesh::meta::Labels;
 use crate::mesh::pod::Pod;
 use crate::mesh::service::{EndpointSlice, Protocol, Service, ServicePort, TargetPort};
@@ -328,11 +329,24 @@ impl Mesh {
             endpoints,
             undiscovered: false,
             rivalled: false,
-            export_to: if entry.export_to.is_empty() {
-                self.config.service_export_to.clone()
-            } else {
-                entry.export_to.clone()
+            export_to: {
+                let own = if entry.export_to.is_empty() {
+                    self.config.service_export_to.clone()
+                } else {
+                    entry.export_to.clone()
+                };
+                self.ceiling(&entry.meta.namespace).limit(own, &entry.meta.namespace)
             },
+        }
+    }
+
+    /// Returns how far the ServiceEntries of a namespace are seen at most. Of one that is not declared the name is known.
+    pub(crate) fn ceiling(&self, namespace: &str) -> Ceiling {
+        let Some(visibility) = &self.config.entry_visibility else { return Ceiling::Public };
+        match self.namespaces.get(namespace) {
+            Some((_, labels)) => visibility.of(labels),
+            None => visibility
+                .of(&Labels::from([("kubernetes.io/metadata.name".to_owned(), namespace.to_owned())])),
         }
     }
 }

@@ -105,7 +105,9 @@ impl Resources {
     ) {
         match (group, kind) {
             ("", "Namespace") => {
-                let labels = meta.labels.clone();
+                let mut labels = meta.labels.clone();
+                // The API server gives it to all.
+                labels.insert("kubernetes.io/metadata.name".to_owned(), meta.name.to_string());
                 self.namespaces.push((meta, labels));
             }
             ("", "Node") => {

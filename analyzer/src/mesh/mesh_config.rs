@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::mesh::entry_visibility::EntryVisibility;
 use crate::mesh::meta::{Meta, port, texts};
 use crate::mesh::network_policy::Selector;
 use crate::mesh::node::{Node, Value};
@@ -47,6 +48,8 @@ pub struct MeshConfig {
     pub network_gateway_services: Vec<(String, u16)>,
     /// Default visibility of Services.
     pub service_export_to: Vec<String>,
+    /// How far ServiceEntries are seen at most; absent where only their `exportTo` says.
+    pub entry_visibility: Option<EntryVisibility>,
     /// Default visibility of VirtualServices.
     pub virtual_service_export_to: Vec<String>,
     /// Default visibility of DestinationRules.
@@ -81,6 +84,7 @@ impl Default for MeshConfig {
             network_gateway_services: Vec::new(),
             networks_with_gateways: Vec::new(),
             service_export_to: Vec::new(),
+            entry_visibility: None,
             virtual_service_export_to: Vec::new(),
             destination_rule_export_to: Vec::new(),
             dns_capture: false,
@@ -157,6 +161,7 @@ impl MeshConfig {
             .iter()
             .map(|one| Selector::read(Some(one)))
             .collect();
+        let entry_visibility = EntryVisibility::read(mesh);
         let mut mesh = mesh.clone();
         json_names(&mut mesh);
         let line = |field: &str| {
@@ -198,6 +203,7 @@ impl MeshConfig {
             network_gateway_services: Vec::new(),
             networks_with_gateways: Vec::new(),
             service_export_to: texts(mesh.get("defaultServiceExportTo")),
+            entry_visibility,
             virtual_service_export_to: texts(mesh.get("defaultVirtualServiceExportTo")),
             destination_rule_export_to: texts(mesh.get("defaultDestinationRuleExportTo")),
             dns_capture: text(&["defaultConfig", "proxyMetadata", "ISTIO_META_DNS_CAPTURE"]).as_deref()

@@ -156,7 +156,10 @@ pub const RULES: &[(&str, &str)] = &[
     ("peer-authentication.port-level", "portLevelMtls of the chosen workload policy, by container port"),
     ("protocol-selection.parse", "protocols as Istio's resources spell them"),
     ("protocol-selection.service-port", "a Service port's protocol: appProtocol, else the name's prefix"),
-    ("sidecar.egress", "a Sidecar limits the hosts that its workloads know"),
+    (
+        "sidecar.egress",
+        "a Sidecar limits the hosts that its workloads know, MeshConfig who sees ServiceEntries",
+    ),
     ("sidecar.ingress", "a Sidecar's ingress list replaces the Services' ports"),
     (
         "sidecar.ingress-tls",

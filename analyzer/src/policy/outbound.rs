@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use flow::Class;
 
+use crate::mesh::entry_visibility::Ceiling;
 use crate::mesh::meta::Meta;
 use crate::mesh::pod::Pod;
 use crate::mesh::service::Protocol;
@@ -269,6 +270,13 @@ fn unknown_destination(
     let is_hidden = matches!(hidden, Some((Hidden::NotExported(_) | Hidden::NotImported(_), _)));
     let stranger = hidden.is_none();
     let why = match hidden {
+        Some((Hidden::NotExported(Some(meta)), behind))
+            if &*meta.kind == "ServiceEntry" && mesh.ceiling(&behind.host.namespace) != Ceiling::Public =>
+        {
+            let why = format!("{} is seen in its own namespace at most", meta.id());
+            trace.config("sidecar.egress", &mesh.config, "serviceEntryVisibility", None, why.clone());
+            why
+        }
         Some((Hidden::NotExported(Some(meta)), _)) => {
             trace.cite(
                 "sidecar.egress",
