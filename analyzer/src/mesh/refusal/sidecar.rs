@@ -13,7 +13,7 @@ pub(super) fn check(spec: &Node, found: &mut Refusals) {
         found.add(spec, "spec says nothing: a Sidecar needs egress, ingress, outboundTrafficPolicy or inboundConnectionPool");
     }
     if let Some(policy) = spec.get("outboundTrafficPolicy") {
-        egress_proxy(policy, found);
+        outbound_policy(policy, found);
     }
     traffic_policy::pool(spec.get("inboundConnectionPool"), "spec.inboundConnectionPool", found);
     let (mut numbers, mut sockets) = (Vec::new(), Vec::new());
@@ -75,9 +75,12 @@ fn default_endpoint(to: &str) -> Result<(), String> {
 }
 
 /// Istio: `validateSidecarOutboundTrafficPolicy`.
-fn egress_proxy(policy: &Node, found: &mut Refusals) {
-    let Some(proxy) = policy.get("egressProxy") else { return };
+fn outbound_policy(policy: &Node, found: &mut Refusals) {
     let path = "spec.outboundTrafficPolicy";
+    if text(policy, "mode").as_deref() == Some("ALLOW_ANY_DYNAMIC_DNS") {
+        found.add(policy, format!("{path}: ALLOW_ANY_DYNAMIC_DNS is for the mesh alone"));
+    }
+    let Some(proxy) = policy.get("egressProxy") else { return };
     if text(policy, "mode").as_deref() != Some("ALLOW_ANY") {
         return found.add(policy, format!("{path}: egressProxy goes with ALLOW_ANY only"));
     }

@@ -250,6 +250,7 @@ fn sidecars() {
     check("{egress: [{hosts: ['./*', 'istio-system/*']}]}", &[]);
     check("{workloadSelector: {labels: {a: b}}}", &["says nothing"]);
     check("{outboundTrafficPolicy: {}}", &[]);
+    check("{outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}}", &["for the mesh alone"]);
     check("{outboundTrafficPolicy: {egressProxy: {host: a}}}", &["ALLOW_ANY only"]);
     check("{egress: [{}]}", &["hosts is empty"]);
     check("{egress: [{hosts: [a.b]}]}", &["namespace/host"]);
