@@ -5,6 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use cluster::KINDS;
+
 #[test]
 fn no_module_is_named_after_nothing() {
     let nothing = ["utils", "util", "common", "helpers", "helper", "types", "manager", "misc"];
@@ -76,6 +78,17 @@ fn links_between_documents_lead_somewhere() {
             let folder = page.parent().expect("a page has a folder");
             assert!(folder.join(target).exists(), "{} links to {target}, which is not there", page.display());
         }
+    }
+}
+
+#[test]
+fn the_readme_collects_every_kind_that_decides_answers() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("the README reads");
+    let commands: String = readme.lines().filter(|line| line.starts_with("kubectl get ")).collect();
+    for kind in KINDS.iter().filter(|kind| !kind.group.ends_with(".x-k8s.io")) {
+        // Two groups have a kind of this name, so each is named whole.
+        let name = if kind.plural == "gateways" { kind.resource() } else { kind.plural.to_owned() };
+        assert!(commands.contains(&name), "{name}");
     }
 }
 
