@@ -108,6 +108,10 @@ pub const RULES: &[(&str, &str)] = &[
         "destination-rule.own-certificates",
         "certificates of the client's proxy turn ISTIO_MUTUAL and MUTUAL into MUTUAL with them, except towards the outside",
     ),
+    (
+        "destination-rule.routed-subsets",
+        "where routes lead to subsets that differ in TLS, each request decides: any of them may come",
+    ),
     ("destination-rule.without-certificate", "MUTUAL without a client certificate and key is no TLS at all"),
     ("gateway.gateway-api-listener", "what a Gateway API listener becomes"),
     (

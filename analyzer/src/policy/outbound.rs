@@ -361,18 +361,58 @@ fn to_host(
     sni: Option<&str>,
     trace: &mut Trace,
 ) -> Outbound {
-    let port = behind.port.number;
     let acting = destination_rule::acting(mesh, Some(pod), &pod.meta.namespace, behind.host, trace);
-    let subset = sni
-        .and_then(istio_sni)
-        .and_then(|(_, subset, _)| subset.map(str::to_owned))
-        .or_else(|| routing::subset(mesh, pod, behind, acting.as_ref()));
-    let block = acting
-        .as_ref()
-        .and_then(|acting| destination_rule::tls_block(acting, port, subset.as_deref(), trace));
-    let passthrough = acting
-        .as_ref()
-        .is_some_and(|acting| destination_rule::load_balancer_passthrough(acting, port, subset.as_deref()));
+    let meant = sni.and_then(istio_sni).and_then(|(_, subset, _)| subset);
+    let subsets = match meant {
+        Some(subset) => vec![Some(subset.to_owned())],
+        None => routing::subsets(mesh, pod, behind, acting.as_ref()),
+    };
+    let to = |subset: Option<&str>, trace: &mut Trace| {
+        to_subset(mesh, pod, behind, (target, through_gateway), acting.as_ref(), subset, trace)
+    };
+    let (first, others) = match subsets.as_slice() {
+        [] => return to(None, trace),
+        [only] => return to(only.as_deref(), trace),
+        [first, others @ ..] => (first.as_deref(), others),
+    };
+    let mut found = to(first, &mut Trace::unheard());
+    let mut differ = None;
+    for other in others {
+        let other = to(other.as_deref(), &mut Trace::unheard());
+        if other.sni != found.sni {
+            found.sni = None;
+        }
+        if (&other.tls.value, &other.wire) != (&found.tls.value, &found.wire) {
+            differ.get_or_insert_with(|| found.wire.clone()).extend(other.wire);
+        }
+    }
+    let Some(wire) = differ else {
+        return Outbound { sni: found.sni, ..to(first, trace) };
+    };
+    if let Some(acting) = &acting {
+        let meta = &acting.rule.meta;
+        let names: Vec<&str> = subsets.iter().flatten().map(String::as_str).collect();
+        let effect = format_args!("routes lead to what differs in TLS ({}): each may come", names.join(", "));
+        trace.cite("destination-rule.routed-subsets", meta, Some("spec.subsets"), meta.line, effect);
+    }
+    let wire = ALL.into_iter().filter(|class| wire.contains(class)).collect();
+    Outbound { tls: Decided::default(None), wire, sni: None, kind: OutboundKind::Rule }
+}
+
+/// What the client sends to a subset of a host, or to the host as a whole.
+fn to_subset(
+    mesh: &Mesh,
+    pod: &Pod,
+    behind: &Behind<'_>,
+    (target, through_gateway): (Option<&Pod>, bool),
+    acting: Option<&destination_rule::Acting<'_>>,
+    subset: Option<&str>,
+    trace: &mut Trace,
+) -> Outbound {
+    let port = behind.port.number;
+    let block = acting.and_then(|acting| destination_rule::tls_block(acting, port, subset, trace));
+    let passthrough =
+        acting.is_some_and(|acting| destination_rule::load_balancer_passthrough(acting, port, subset));
     let version = mesh.control_plane.version;
     // Before, endpoints of a rule's ISTIO_MUTUAL were told that they take it.
     let mutual = block.as_ref().is_some_and(|block| block.tls.mode == ClientTls::IstioMutual)
@@ -383,7 +423,7 @@ fn to_host(
     let application =
         routing::brought(mesh, pod, behind, target).unwrap_or_else(|| application_wire(behind.port.protocol));
     if let Some(block) = block {
-        return by_rule(pod, behind, &block, subset.as_deref(), application, trace);
+        return by_rule(pod, behind, &block, subset, application, trace);
     }
     if pod.proxy == PartyKind::Waypoint && !behind.host.external {
         let effect = "the destination has no HBONE: the waypoint passes the application's bytes on";
@@ -394,8 +434,7 @@ fn to_host(
         passthrough,
         through_gateway,
         endpoint_mode: acting
-            .as_ref()
-            .and_then(|acting| destination_rule::endpoint_mode(acting, port, subset.as_deref(), version)),
+            .and_then(|acting| destination_rule::endpoint_mode(acting, port, subset, version)),
     };
     let (tls, wire, sni) = match auto_mtls::decide(mesh, pod, behind, circumstances, trace) {
         AutoMtls::NotApplicable => {
@@ -409,7 +448,7 @@ fn to_host(
         AutoMtls::Plain => (ClientTls::Disable, application, None),
         AutoMtls::Mutual => {
             let tls = if pod.own_certificates { ClientTls::Mutual } else { ClientTls::IstioMutual };
-            (tls, vec![Class::Mtls], Some(mesh_sni(behind, subset.as_deref())))
+            (tls, vec![Class::Mtls], Some(mesh_sni(behind, subset)))
         }
     };
     let tls = Decided { value: Some(tls), from: "auto-mtls".to_owned() };

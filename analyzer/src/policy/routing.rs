@@ -16,17 +16,17 @@ use crate::policy::inbound::ALL;
 use crate::policy::visibility::{self, full_name};
 use crate::report::PartyKind;
 
-/// Returns the subset that every route by which the client may reach this endpoint leads to; absent when there is no such
-/// route, or they differ.
+/// Returns the subsets to which the routes lead by which the client may reach this endpoint, each once: an absent one stands for the
+/// host as a whole. Empty when there is no such route.
 ///
 /// A sidecar takes the routes of the VirtualService for the host, else those by which other hosts lead here, as they do to
 /// an egress gateway. A gateway takes the routes that are bound to it.
-pub(super) fn subset(
+pub(super) fn subsets(
     mesh: &Mesh,
     pod: &Pod,
     behind: &Behind<'_>,
     acting: Option<&Acting<'_>>,
-) -> Option<String> {
+) -> Vec<Option<String>> {
     let gateway = pod.proxy == PartyKind::Gateway;
     let known = |service: &&VirtualService| knows(mesh, pod, service);
     let services: Vec<&VirtualService> = mesh.routes_to(&behind.host.host).filter(known).collect();
@@ -47,7 +47,7 @@ pub(super) fn subset(
         Some(nearest) => reached(mesh, pod, behind, &own, Some(nearest)),
         None => services.iter().flat_map(|one| reached(mesh, pod, behind, &[*one], None)).collect(),
     };
-    let mut subsets = routes
+    let subsets = routes
         .into_iter()
         .flat_map(|(service, route)| route.destinations.iter().map(move |to| (service, to)))
         .filter(|(service, to)| to.used && full(mesh, &to.host, service) == behind.host.host)
@@ -60,8 +60,13 @@ pub(super) fn subset(
                 _ => true,
             }
         });
-    let first = subsets.next()??;
-    subsets.all(|subset| subset.as_deref() == Some(&first)).then_some(first)
+    let mut each = Vec::new();
+    for subset in subsets {
+        if !each.contains(&subset) {
+            each.push(subset);
+        }
+    }
+    each
 }
 
 /// Tells whether a sidecar takes routes of a kind for a port of a protocol. At an undeclared one the application's bytes decide.

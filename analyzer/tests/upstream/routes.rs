@@ -208,14 +208,22 @@ const TCP: &str = "{name: tcp, port: 80, targetPort: 8080}";
 
 const TLS: &str = "{name: tls, port: 80, targetPort: 8080}";
 
-/// Asks for what a client sends to a server whose subset `v1` is ISTIO_MUTUAL, and all else DISABLE.
+/// Asks for what a client sends to a server whose subset `v1` is ISTIO_MUTUAL, and all else DISABLE; both where routes lead to both.
 #[track_caller]
-fn sends(ports: &str, routes: &[String], v1: bool) {
+fn sends(ports: &str, routes: &[String], v1: impl Into<Option<bool>>) {
     let rule = spec("DestinationRule", "own", "web", SUBSETS);
     let documents = [client(), server(1), service(ports), rule];
     let documents: Vec<&str> = documents.iter().chain(routes).map(String::as_str).collect();
-    let mode = if v1 { "ISTIO_MUTUAL" } else { "DISABLE" };
-    check(&documents, "10.0.1.1:8080", None, &json!({"client_tls": mode}));
+    let expected = match v1.into() {
+        Some(true) => json!({"client_tls": "ISTIO_MUTUAL", "client_wire": ["mtls"]}),
+        Some(false) => json!({"client_tls": "DISABLE"}),
+        None => {
+            let wire =
+                if ports == TCP { json!(["plaintext", "tls", "mtls"]) } else { json!(["plaintext", "mtls"]) };
+            json!({"client_tls": null, "client_tls_from": "default", "client_wire": wire, "sni": null})
+        }
+    };
+    check(&documents, "10.0.1.1:8080", None, &expected);
 }
 
 /// `tls_test.go`, `TestMatchTLS` and `TestMatchTCP`; `route.go`, `TranslateRouteMatch`.
@@ -251,14 +259,14 @@ fn what_takes_everything_leaves_nothing_to_later_routes() {
     let to = |subset: &str| format!("route: [{{destination: {{host: server{subset}}}}}]");
     let (first, other) = (to(", subset: v1"), to(""));
     for (kind, ports, before, v1) in [
-        ("http", HTTP, "", true),
-        ("http", HTTP, "match: [{uri: {prefix: /}}], ", true),
-        ("http", HTTP, "match: [{port: 80}], ", true),
-        ("http", HTTP, "match: [{uri: {prefix: /a}}], ", false),
-        ("http", HTTP, "match: [{headers: {x: {exact: y}}}], ", false),
-        ("tcp", TCP, "", true),
-        ("tcp", TCP, "match: [{destinationSubnets: [10.96.0.0/16]}], ", false),
-        ("tls", TLS, "match: [{sniHosts: [server.web.svc.cluster.local]}], ", true),
+        ("http", HTTP, "", Some(true)),
+        ("http", HTTP, "match: [{uri: {prefix: /}}], ", Some(true)),
+        ("http", HTTP, "match: [{port: 80}], ", Some(true)),
+        ("http", HTTP, "match: [{uri: {prefix: /a}}], ", None),
+        ("http", HTTP, "match: [{headers: {x: {exact: y}}}], ", None),
+        ("tcp", TCP, "", Some(true)),
+        ("tcp", TCP, "match: [{destinationSubnets: [10.96.0.0/16]}], ", None),
+        ("tls", TLS, "match: [{sniHosts: [server.web.svc.cluster.local]}], ", Some(true)),
     ] {
         let later = if kind == "tls" { "match: [{sniHosts: [server.web.svc.cluster.local]}], " } else { "" };
         let hosts = "hosts: [server.web.svc.cluster.local]";
@@ -277,10 +285,10 @@ fn a_destination_without_a_weight_beside_others_gets_nothing() {
         )
     };
     for (routes, v1) in [
-        (to(", weight: 100", ", weight: 0"), true),
-        (to(", weight: 100", ""), true),
-        (to(", weight: 0", ", weight: 100"), false),
-        (to(", weight: 50", ", weight: 50"), false),
+        (to(", weight: 100", ", weight: 0"), Some(true)),
+        (to(", weight: 100", ""), Some(true)),
+        (to(", weight: 0", ", weight: 100"), Some(false)),
+        (to(", weight: 50", ", weight: 50"), None),
     ] {
         sends(HTTP, &[spec("VirtualService", "own", "web", &routes)], v1);
     }
