@@ -6,6 +6,7 @@ pub mod destination_rule;
 pub mod gateway;
 pub mod inbound;
 pub mod interception;
+mod known_host;
 pub mod outbound;
 pub mod peer_authentication;
 mod routing;
