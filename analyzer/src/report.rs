@@ -129,7 +129,7 @@ pub struct Expected {
     pub server_mode: Option<ServerMode>,
     /// `PeerAuthentication/namespace/name`, or `default`.
     pub server_mode_from: String,
-    /// The TLS the client's proxy originates; absent where nothing decides.
+    /// The TLS the client's proxy originates; absent where nothing decides, or each request does (subsets that differ).
     pub client_tls: Option<ClientTls>,
     /// `DestinationRule/namespace/name`, `BackendTLSPolicy/..`, `XBackend/..`, `auto-mtls`, `hbone` or `default`.
     pub client_tls_from: String,

@@ -109,7 +109,9 @@ fn text(answer: &Explanation, port: u16, wire_port: u16, fixes: &[LintFinding]) 
     let client_decides = deciding(client, &expected.client_tls_from);
     let server_from = expected.gateway_server.as_ref().map_or(&expected.server_mode_from, |one| &one.from);
     let server_decides = deciding(server, server_from);
-    let word = |text: Option<String>| text.unwrap_or_else(|| "nothing decides".to_owned());
+    const NOTHING: &str = "nothing decides";
+    let routed = client.iter().any(|step| step.rule == "destination-rule.routed-subsets");
+    let undecided = if routed { "each request decides" } else { NOTHING };
     let client_step = client_decides.and_then(|index| client.get(index));
     let server_step = server_decides.and_then(|index| server.get(index));
     // Where the application decides what it sends, the server does what of it is taken.
@@ -120,13 +122,13 @@ fn text(answer: &Explanation, port: u16, wire_port: u16, fixes: &[LintFinding]) 
     lines.push(format!("TO       {} port {port}{wire} ({})", answer.server.name(), answer.server.kind));
     lines.push(format!(
         "CLIENT   {} from {}: sends {}",
-        word(expected.client_tls.map(|tls| tls.to_string())),
+        expected.client_tls.map_or_else(|| undecided.to_owned(), |tls| tls.to_string()),
         expected.client_tls_from,
         classes(&expected.client_wire)
     ));
     lines.push(format!(
         "SERVER   {} from {}: accepts {}",
-        word(expected.server_mode.map(|mode| mode.to_string())),
+        expected.server_mode.map_or_else(|| NOTHING.to_owned(), |mode| mode.to_string()),
         expected.server_mode_from,
         classes(&expected.allowed)
     ));

@@ -1,5 +1,7 @@
 //! XC01: The client resolves to no TLS, the server takes nothing but mTLS.
 
+use flow::Class;
+
 #[cfg(test)]
 use crate::lint::Broken;
 use crate::lint::survey::Survey;
@@ -31,8 +33,12 @@ pub(super) const RULE: Rule = Rule {
 fn check(survey: &Survey<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for ((client, server), group) in grouped(survey, "XC01") {
+        // Subsets of one rule may differ: then it depends on where routes lead a request.
+        let all =
+            group.iter().all(|meeting| !meeting.expectation.expected.client_wire.contains(&Class::Mtls));
+        let which = if all { "every request" } else { "what is routed so" };
         let message = format!(
-            "clients in {} send no TLS to {} ({client} decides), where {server} sets STRICT: every request fails{}",
+            "clients in {} send no TLS to {} ({client} decides), where {server} sets STRICT: {which} fails{}",
             client_namespaces(&group),
             hosts(&group),
             survey.condition()

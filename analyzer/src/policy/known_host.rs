@@ -31,30 +31,38 @@ pub(super) fn to_host(
     let (first, others) = match subsets.as_slice() {
         [] => return to(None, trace),
         [only] => return to(only.as_deref(), trace),
-        [first, others @ ..] => (first.as_deref(), others),
+        [first, others @ ..] => (first, others),
     };
-    let mut found = to(first, &mut Trace::unheard());
-    let mut differ = None;
-    for other in others {
-        let other = to(other.as_deref(), &mut Trace::unheard());
+    let mut found = to(first.as_deref(), &mut Trace::unheard());
+    let (mut weakest, mut wire, mut differ) = (first, found.wire.clone(), false);
+    for subset in others {
+        let other = to(subset.as_deref(), &mut Trace::unheard());
         if other.sni != found.sni {
             found.sni = None;
         }
         if (&other.tls.value, &other.wire) != (&found.tls.value, &found.wire) {
-            differ.get_or_insert_with(|| found.wire.clone()).extend(other.wire);
+            differ = true;
+            if other.wire.contains(&Class::Plaintext) && !wire.contains(&Class::Plaintext) {
+                weakest = subset;
+            }
+            wire.extend(other.wire);
         }
     }
-    let Some(wire) = differ else {
-        return Outbound { sni: found.sni, ..to(first, trace) };
-    };
+    // Its reasons are what matters: it is the one that leaks, or fails.
+    let of_weakest = to(weakest.as_deref(), trace);
+    if !differ {
+        return Outbound { sni: found.sni, ..of_weakest };
+    }
     if let Some(acting) = &acting {
         let meta = &acting.rule.meta;
-        let names: Vec<&str> = subsets.iter().flatten().map(String::as_str).collect();
+        let names: Vec<&str> =
+            subsets.iter().map(|name| name.as_deref().unwrap_or("the host as a whole")).collect();
         let effect = format_args!("routes lead to what differs in TLS ({}): each may come", names.join(", "));
         trace.cite("destination-rule.routed-subsets", meta, Some("spec.subsets"), meta.line, effect);
     }
     let wire = ALL.into_iter().filter(|class| wire.contains(class)).collect();
-    Outbound { tls: Decided::default(None), wire, sni: None, kind: OutboundKind::Rule }
+    let tls = Decided { value: None, from: of_weakest.tls.from };
+    Outbound { tls, wire, sni: None, kind: OutboundKind::Rule }
 }
 
 /// What the client sends to a subset of a host, or to the host as a whole.

@@ -21,7 +21,7 @@ pub const EAST_WEST: u16 = 15443;
 /// What the client's side sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outbound {
-    /// The TLS that the client's proxy originates; absent where nothing decides.
+    /// The TLS that the client's proxy originates; absent where nothing decides, or each request does.
     pub tls: Decided<Option<ClientTls>>,
     /// Wire classes it emits; empty when nothing should leave.
     pub wire: Vec<Class>,

@@ -220,7 +220,7 @@ fn sends(ports: &str, routes: &[String], v1: impl Into<Option<bool>>) {
         None => {
             let wire =
                 if ports == TCP { json!(["plaintext", "tls", "mtls"]) } else { json!(["plaintext", "mtls"]) };
-            json!({"client_tls": null, "client_tls_from": "default", "client_wire": wire, "sni": null})
+            json!({"client_tls": null, "client_tls_from": "DestinationRule/web/own", "client_wire": wire, "sni": null})
         }
     };
     check(&documents, "10.0.1.1:8080", None, &expected);
@@ -368,5 +368,27 @@ fn several_virtual_services_count_for_connections_and_one_for_requests() {
         ),
     ] {
         sends(ports, &[one, other], expected);
+    }
+}
+
+/// A request that is routed to plaintext fails at a STRICT server, whatever the others are.
+#[test]
+fn what_some_requests_are_sent_in_is_held_against_the_server() {
+    let strict = spec("PeerAuthentication", "strict", "web", "mtls: {mode: STRICT}");
+    let rest = "{route: [{destination: {host: server}}]}";
+    let routes = |first: &str| {
+        spec("VirtualService", "own", "web", &format!("hosts: [server], http: [{first}{rest}]"))
+    };
+    let v1 = "{match: [{uri: {prefix: /a}}], route: [{destination: {host: server, subset: v1}}]}, ";
+    let other = SUBSETS.replace("DISABLE", "SIMPLE");
+    let swapped =
+        SUBSETS.replace("DISABLE", "X").replace("ISTIO_MUTUAL", "DISABLE").replace('X', "ISTIO_MUTUAL");
+    for (rule, first, expected) in
+        [(SUBSETS, v1, true), (&swapped, v1, true), (&swapped, "", false), (&other, v1, false)]
+    {
+        let rule = spec("DestinationRule", "own", "web", rule);
+        let documents = [client(), server(1), service(HTTP), rule, strict.clone(), routes(first)];
+        let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
+        found("XC01", &documents, expected);
     }
 }

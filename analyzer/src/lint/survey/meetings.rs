@@ -38,8 +38,12 @@ pub(crate) struct Meeting<'a> {
 #[must_use]
 pub fn touching(expectation: &Expectation) -> Vec<&'static str> {
     let expected = &expectation.expected;
-    let no_tls = matches!(expected.client_tls, None | Some(ClientTls::Disable));
     let by_rule = expectation.client == OutboundKind::Rule;
+    // A rule without a mode of its own is one whose subsets differ.
+    let no_tls = match expected.client_tls {
+        None => !by_rule || expected.client_wire.contains(&Class::Plaintext),
+        other => other == Some(ClientTls::Disable),
+    };
     // What the port is declared as to clients may be another thing than what its proxy takes it for.
     let refuses_tls = !expected.allowed.contains(&Class::Tls);
     let strict = expected.server_mode == Some(ServerMode::Strict);
