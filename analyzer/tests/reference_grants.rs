@@ -45,6 +45,8 @@ fn check(documents: &[&str], allowed: &Value) {
     ask(&mesh, "192.0.2.1", "10.0.3.1:8080", None, &json!({"allowed": ["plaintext"]}));
     let said = notes.iter().filter(|note| note.message.contains("no ReferenceGrant of certs lets it use"));
     assert_eq!(said.count(), usize::from(*allowed == json!([])), "{notes:?}");
+    // A cluster may well hold such a Gateway: nothing of it was left unread.
+    assert!(notes.iter().all(|note| !note.fatal), "{notes:?}");
 }
 
 #[test]

@@ -162,7 +162,7 @@ impl Resources {
             let name = (gateway.meta.namespace.to_string(), gateway.meta.name.to_string());
             let Some((_, node)) = self.parents.get(&name) else { continue };
             for (line, why) in leave_out_ungranted(&self.reference_grants, gateway, node, node) {
-                self.notes.add(&gateway.meta.file, Some(line), true, why);
+                self.notes.add(&gateway.meta.file, Some(line), false, why);
             }
         }
     }
@@ -180,7 +180,7 @@ impl Resources {
                     for (line, why) in
                         leave_out_ungranted(&self.reference_grants, &mut gateway, &node, declared)
                     {
-                        self.notes.add(&file, Some(line), true, why);
+                        self.notes.add(&file, Some(line), false, why);
                     }
                     self.gateways.push(gateway);
                 }
