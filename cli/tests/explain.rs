@@ -13,11 +13,15 @@ struct Said {
 }
 
 fn explain(arguments: &[&str]) -> Said {
+    explain_by("testdata/boutique/mesh.yaml", arguments)
+}
+
+fn explain_by(mesh: &str, arguments: &[&str]) -> Said {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace");
     let output = assert_cmd::Command::cargo_bin("wireproof")
         .expect("the program is built")
         .current_dir(root)
-        .args(["explain", "--mesh", "testdata/boutique/mesh.yaml"])
+        .args(["explain", "--mesh", mesh])
         .args(arguments)
         .output()
         .expect("the program runs");
@@ -76,6 +80,59 @@ fn what_only_the_application_could_do_is_not_promised() {
     assert!(shop.starts_with("TLS, else refused, because Gateway/istio-system/shop"), "{shop}");
     let other = first("other.example.com");
     assert!(other.starts_with("CONFLICT because gateway.server: nothing listens on port 8443"), "{other}");
+}
+
+#[test]
+fn what_each_request_decides_is_not_promised() {
+    const MESH: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: client-0, namespace: web, labels: {app: client, security.istio.io/tlsMode: istio}}
+spec: {containers: [{name: app}, {name: istio-proxy}]}
+status: {podIP: 10.0.0.1}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: server-0, namespace: web, labels: {app: server, security.istio.io/tlsMode: istio}}
+spec: {containers: [{name: app}, {name: istio-proxy}]}
+status: {podIP: 10.0.1.1}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: server, namespace: web}
+spec: {clusterIP: 10.96.0.2, selector: {app: server}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: own, namespace: web}
+spec:
+  host: server
+  trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}
+  subsets: [{name: v1, labels: {app: server}, trafficPolicy: {tls: {mode: DISABLE}}}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: own, namespace: web}
+spec:
+  hosts: [server]
+  http:
+  - match: [{uri: {prefix: /a}}]
+    route: [{destination: {host: server, subset: v1}}]
+  - route: [{destination: {host: server}}]
+";
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("mesh.yaml");
+    std::fs::write(&path, MESH).expect("the mesh is written");
+    let mesh = path.to_str().expect("UTF-8");
+    let said = explain_by(mesh, &["--from", "web/client-0", "--to", "web/server-0:8080"]);
+    assert_eq!((said.status, said.errors.as_str()), (Some(0), ""));
+    for words in [
+        "PLAINTEXT or MTLS because DestinationRule/web/own",
+        "CLIENT   each request decides from DestinationRule/web/own: sends plaintext, mtls",
+        "(v1, the host as a whole): each may come",
+    ] {
+        assert!(said.answer.contains(words), "'{words}' expected in: {}", said.answer);
+    }
 }
 
 #[test]
