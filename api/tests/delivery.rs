@@ -132,8 +132,9 @@ fn what_connections_share_is_said_once() {
 
 #[test]
 fn the_form_before_is_read_as_well() {
-    let text = [heading(1, 1), whole(&flow()).into_bytes()].concat();
-    assert_eq!(read(&text).unwrap(), [flow()]);
+    let text = |version| [heading(version, 1), whole(&flow()).into_bytes()].concat();
+    assert_eq!(read(&text(1)).unwrap(), [flow()]);
+    assert!(read(&text(0)).unwrap_err().contains("no version 0"));
 }
 
 #[test]

@@ -186,6 +186,9 @@ pub fn read_delivery(input: &mut impl BufRead) -> Result<Option<(Heading, Vec<Fl
     if version > VERSION {
         return Err(Unreadable::Newer(version));
     }
+    if version == 0 {
+        return Err("there is no version 0 of the form".to_owned().into());
+    }
     let heading: Heading = serde_json::from_slice(&text).map_err(wrong)?;
     if !(is_name(&heading.agent) && is_name(&heading.run)) {
         return Err(format!(

@@ -134,7 +134,8 @@ impl Collector {
         }
         let later = |why: String| CollectorError::Later { why, after: None };
         let mut answer = request.send(delivery).map_err(|error| {
-            later(if let ureq::Error::Io(error) = &error { error.to_string() } else { error.to_string() })
+            // Of an error of the system its own words, without what ureq puts before them.
+            later(if let ureq::Error::Io(own) = &error { own.to_string() } else { error.to_string() })
         })?;
         let status = answer.status().as_u16();
         if (200..300).contains(&status) {
@@ -305,6 +306,7 @@ mod tests {
             ("400 Bad Request", unreadable),
             ("401 Unauthorized", "{}"),
             ("429 Too Many Requests", "{}"),
+            ("501 Not Implemented", r#"{"type":"/problems/newer-delivery"}"#),
             ("502 Bad Gateway", ""),
         ] {
             let told = told(&answer(status, body));
