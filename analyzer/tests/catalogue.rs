@@ -92,3 +92,20 @@ fn every_page_of_an_observed_finding_has_the_same_parts() {
         assert!((15..=60).contains(&lines), "{id}: {lines} lines");
     }
 }
+
+/// Findings of the declarations bring their round trip with their rule (`lint/tests.rs`).
+#[test]
+fn every_observed_finding_has_a_round_trip_of_its_remedy() {
+    let tests = [include_str!("observed/remedies.rs"), include_str!("observed/restarts.rs")].concat();
+    let names: Vec<&str> = tests.lines().filter_map(|line| line.strip_prefix("fn ")).collect();
+    let lacking: Vec<&str> = violation::RULES
+        .iter()
+        .map(|rule| rule.id)
+        .filter(|id| {
+            let has = |name: &&str| name.split(['_', '(']).any(|part| part == id.to_ascii_lowercase());
+            !names.iter().any(has) || !tests.contains(&format!("\"{id}\""))
+        })
+        .collect();
+    // What no policy is about is counted, and is no finding to mend.
+    assert_eq!(lacking, ["OB20", "OB22"]);
+}

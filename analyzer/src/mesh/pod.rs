@@ -54,10 +54,18 @@ pub struct Pod {
 pub struct Controller {
     /// `apiVersion`.
     pub version: String,
-    /// Kind; a ReplicaSet stands for its Deployment.
+    /// Kind; a ReplicaSet stands for its Deployment, or its Rollout.
     pub kind: String,
     /// Name.
     pub name: String,
+}
+
+impl Controller {
+    /// Tells whether it is a Rollout of Argo's.
+    #[must_use]
+    pub fn is_rollout(&self) -> bool {
+        self.kind == "Rollout" && self.version.starts_with("argoproj.io/")
+    }
 }
 
 impl Pod {
@@ -139,7 +147,7 @@ impl Pod {
         } else {
             kind(&meta.labels, istio_proxy.is_some(), has_argument("router"), ambient)
         };
-        let controller = controller(document);
+        let controller = controller(&meta.labels, document);
         let workload = workload(&meta, controller.as_ref());
         let metadata = |name: &str| proxy_metadata(&meta, istio_proxy, &format!("ISTIO_META_{name}"));
         Self {
@@ -299,21 +307,23 @@ fn interception_mode(meta: &Meta, istio_proxy: Option<&Node>) -> Option<String> 
         .or_else(|| parse(own("proxy.istio.io/config")?).ok()?.get("interceptionMode")?.scalar())
 }
 
-/// Finds the controller: a ReplicaSet whose name ends in a hash is a Deployment's.
-fn controller(document: &Node) -> Option<Controller> {
+/// Finds the controller: a ReplicaSet whose name ends in a hash is a Deployment's, or a Rollout's by the label of its pods.
+///
+/// Argo Rollouts: `utils/defaults`, the label of a Rollout's ReplicaSets.
+fn controller(labels: &Labels, document: &Node) -> Option<Controller> {
     let owners = document.at(&["metadata", "ownerReferences"]).map(Node::items).unwrap_or_default();
     let owner = owners.iter().find(|owner| owner.get("controller").and_then(Node::bool) != Some(false))?;
     let text = |field: &str| owner.get(field).and_then(Node::text);
     let name = text("name")?;
-    let (kind, name) = match (text("kind").unwrap_or_default(), name.rsplit_once('-')) {
-        ("ReplicaSet", Some((deployment, _))) => ("Deployment", deployment),
-        (kind, _) => (kind, name),
+    let version = text("apiVersion").unwrap_or("apps/v1");
+    let (version, kind, name) = match (text("kind").unwrap_or_default(), name.rsplit_once('-')) {
+        ("ReplicaSet", Some((rollout, _))) if labels.contains_key("rollouts-pod-template-hash") => {
+            ("argoproj.io/v1alpha1", "Rollout", rollout)
+        }
+        ("ReplicaSet", Some((deployment, _))) => (version, "Deployment", deployment),
+        (kind, _) => (version, kind, name),
     };
-    Some(Controller {
-        version: text("apiVersion").unwrap_or("apps/v1").to_owned(),
-        kind: kind.to_owned(),
-        name: name.to_owned(),
-    })
+    Some(Controller { version: version.to_owned(), kind: kind.to_owned(), name: name.to_owned() })
 }
 
 /// Names the workload: the canonical name, else the controller, else the pod.

@@ -33,6 +33,7 @@ pub(crate) mod pn02_server_spoke_first;
 mod advised;
 mod case;
 mod remedy;
+mod restart;
 mod termination;
 
 use std::sync::Arc;

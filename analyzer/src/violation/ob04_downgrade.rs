@@ -3,7 +3,7 @@
 use flow::{Class, ClientAuth, Security, Withheld};
 
 use crate::report::{ClientTls, Severity};
-use crate::violation::{Advice, Breach, Case, RestsOn, Rule, remedy};
+use crate::violation::{Advice, Breach, Case, RestsOn, Rule, restart};
 
 pub(crate) const RULE: Rule = Rule {
     id: "OB04",
@@ -43,20 +43,22 @@ fn breach(case: &Case<'_>) -> Option<Breach> {
     Some(Breach::new(case.client_cause(), what))
 }
 
-/// What is declared is right: nothing that is declared mends what is not done.
+/// What is declared is right: of what is declared nothing mends what is not done.
 fn advice(case: &Case<'_>, _: &Breach) -> Advice {
-    let restart = remedy::restart_client(case);
+    let restart = restart::client(case);
     Advice::new(
         match case.client_block() {
             Some((rule, _)) => format!(
                 "{} declares it, and the client does not do it: call the Service rather than the pod's address, and \
-                 {restart} if its proxy is stale.",
-                rule.meta.id()
+                 {} if its proxy is stale.",
+                rule.meta.id(),
+                restart.words
             ),
             None => format!(
-                "Call the Service rather than the pod's address, and {restart} if its proxy is stale."
+                "Call the Service rather than the pod's address, and {} if its proxy is stale.",
+                restart.words
             ),
         },
-        None,
+        restart.change,
     )
 }

@@ -3,7 +3,7 @@
 use flow::Outcome;
 
 use crate::report::{PartyKind, Severity};
-use crate::violation::{Advice, Breach, Case, RestsOn, Rule, remedy};
+use crate::violation::{Advice, Breach, Case, RestsOn, Rule, restart};
 
 pub(crate) const RULE: Rule = Rule {
     id: "OB10",
@@ -36,12 +36,13 @@ fn advice(case: &Case<'_>, _: &Breach) -> Advice {
         let (namespace, name) = (&pod.meta.namespace, &pod.meta.name);
         format!(" (istioctl -n {namespace} proxy-config listener {name} --port {port})")
     });
+    let restart = restart::server(case);
     Advice::new(
         format!(
             "The declared server is not the one that answered: see what the gateway has loaded{loaded}, and {} if it is \
              not what is declared. Close the port until then.",
-            remedy::restart_server(case)
+            restart.words
         ),
-        None,
+        restart.change,
     )
 }

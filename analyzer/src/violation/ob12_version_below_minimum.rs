@@ -26,11 +26,12 @@ fn breach(case: &Case<'_>) -> Option<Breach> {
 
 fn advice(case: &Case<'_>, breach: &Breach) -> Advice {
     let declared = breach.cause.as_deref().unwrap_or("Istio's default");
+    let restart = termination::restart(case);
     Advice::new(
         format!(
             "One end does not apply {declared}: {}, and check that nothing else answers there. If the old version is meant, lower the declared minimum.",
-            termination::restart(case)
+            restart.words
         ),
-        None,
+        restart.change,
     )
 }

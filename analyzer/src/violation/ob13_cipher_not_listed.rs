@@ -63,11 +63,12 @@ fn iana(name: &str) -> Option<&'static str> {
 
 fn advice(case: &Case<'_>, breach: &Breach) -> Advice {
     let declared = breach.cause.as_deref().unwrap_or("the declared list");
+    let restart = termination::restart(case);
     Advice::new(
         format!(
             "One end does not apply {declared}: {}, and check that nothing else answers there. If the suite is meant, add it to the list.",
-            termination::restart(case)
+            restart.words
         ),
-        None,
+        restart.change,
     )
 }

@@ -6,7 +6,7 @@ use crate::mesh::gateway::ServerTlsMode;
 use crate::policy::gateway;
 use crate::report::{Party, PartyKind, Severity};
 use crate::violation::termination::{ends_at_sidecar, terminating_server};
-use crate::violation::{Advice, Breach, Case, RestsOn, Rule, remedy};
+use crate::violation::{Advice, Breach, Case, RestsOn, Rule, remedy, restart};
 
 pub(crate) const RULE: Rule = Rule {
     id: "OB14",
@@ -158,7 +158,7 @@ fn advice(case: &Case<'_>, breach: &Breach) -> Advice {
         format!(
             "Find out who holds this certificate: a pod that took over the address, or a key that is used elsewhere. In \
              case its proxy holds a stale endpoint, {}.",
-            remedy::restart_client(case)
+            restart::client(case).words
         ),
         None,
     )

@@ -5,7 +5,7 @@ use crate::mesh::{Behind, Mesh};
 use crate::policy::outbound::istio_sni;
 use crate::policy::visibility::full_name;
 use crate::report::{PartyKind, Severity};
-use crate::violation::{Advice, Breach, Case, RestsOn, Rule, remedy};
+use crate::violation::{Advice, Breach, Case, RestsOn, Rule, remedy, restart};
 
 pub(crate) const RULE: Rule = Rule {
     id: "OB16",
@@ -69,11 +69,9 @@ fn advice(case: &Case<'_>, _: &Breach) -> Advice {
             format!("{} sets this SNI: leave it to Istio, which names the Service.", change.resource);
         return Advice::new(summary, Some(change));
     }
+    let restart = restart::client(case);
     Advice::new(
-        format!(
-            "The client's proxy holds an endpoint that is another's by now: {}.",
-            remedy::restart_client(case)
-        ),
-        None,
+        format!("The client's proxy holds an endpoint that is another's by now: {}.", restart.words),
+        restart.change,
     )
 }

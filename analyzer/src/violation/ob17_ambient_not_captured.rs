@@ -1,7 +1,7 @@
 //! OB17: plaintext between two ambient pods, which ztunnel should have carried.
 
 use crate::report::{PartyKind, Severity};
-use crate::violation::{Advice, Breach, Case, RestsOn, Rule, remedy};
+use crate::violation::{Advice, Breach, Case, RestsOn, Rule, restart};
 
 pub(crate) const RULE: Rule = Rule {
     id: "OB17",
@@ -21,12 +21,13 @@ fn breach(case: &Case<'_>) -> Option<Breach> {
 }
 
 fn advice(case: &Case<'_>, _: &Breach) -> Advice {
+    let restart = restart::client(case);
     Advice::new(
         format!(
             "The client's traffic is not redirected to ztunnel, though its annotation says so: {}, so that the node's CNI \
              plugin does it.",
-            remedy::restart_client(case)
+            restart.words
         ),
-        None,
+        restart.change,
     )
 }

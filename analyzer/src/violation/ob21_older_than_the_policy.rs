@@ -1,7 +1,7 @@
 //! OB21: a connection that is older than the policy it would break: it keeps the TLS state that it began with.
 
 use crate::report::Severity;
-use crate::violation::{Advice, Breach, Case, RestsOn, Rule, remedy};
+use crate::violation::{Advice, Breach, Case, RestsOn, Rule, restart};
 
 pub(crate) const RULE: Rule = Rule {
     id: "OB21",
@@ -24,11 +24,14 @@ fn breach(case: &Case<'_>) -> Option<Breach> {
 }
 
 fn advice(case: &Case<'_>, _: &Breach) -> Advice {
+    // Either end ends it. The client is nobody else's concern; the server is, where nothing makes the client anew.
+    let (client, server) = (restart::client(case), restart::server(case));
+    let restart = if client.change.is_none() && server.change.is_some() { server } else { client };
     Advice::new(
         format!(
             "Mend what the new declarations break; then {}: a new connection is judged by what is declared now.",
-            remedy::restart_client(case)
+            restart.words
         ),
-        None,
+        restart.change,
     )
 }

@@ -24,7 +24,7 @@ impl Change {
         }
     }
 
-    fn new(resource: String, yaml: String) -> Self {
+    pub(super) fn new(resource: String, yaml: String) -> Self {
         Self { resource, file: None, line: None, yaml }
     }
 }
@@ -176,31 +176,6 @@ fn of_pod(pod: &Pod, patch: PodPatch) -> Change {
             patch.yaml(),
         ),
         None => Change::of(&pod.meta, pod.meta.line, patch.yaml()),
-    }
-}
-
-/// Says how the client's proxy is begun anew: as a part of a sentence, with the command where there is one.
-pub(super) fn restart_client(case: &Case<'_>) -> String {
-    restart(case.mesh.client_at(case.flow.client.ip), case.client)
-}
-
-/// The same of the server's.
-pub(super) fn restart_server(case: &Case<'_>) -> String {
-    restart(case.server_pod().map(|(pod, _)| pod), case.server)
-}
-
-fn restart(pod: Option<&Pod>, party: &Party) -> String {
-    let name = party.name();
-    let Some(pod) = pod else { return format!("restart {name}") };
-    let namespace = &pod.meta.namespace;
-    match &pod.controller {
-        Some(made) if matches!(made.kind.as_str(), "Deployment" | "StatefulSet" | "DaemonSet") => {
-            let kind = made.kind.to_ascii_lowercase();
-            format!("restart {name} (kubectl -n {namespace} rollout restart {kind}/{})", made.name)
-        }
-        Some(_) => format!("restart {name} (kubectl -n {namespace} delete pod {})", pod.meta.name),
-        None if &*pod.meta.kind == "WorkloadEntry" => format!("restart the proxy of the machine {name}"),
-        None => format!("create the pod of {name} anew, for nothing else does"),
     }
 }
 

@@ -8,7 +8,8 @@ use crate::mesh::gateway::{Gateway, Server, ServerTlsMode};
 use crate::policy::inbound::InboundKind;
 use crate::policy::{Trace, gateway};
 use crate::report::{Citation, ClientTls, ServerMode};
-use crate::violation::{Case, remedy};
+use crate::violation::Case;
+use crate::violation::restart::{self, Restart};
 
 /// The bounds that one side declares for the versions and suites of a connection.
 pub(super) struct Bounds {
@@ -78,13 +79,13 @@ pub(super) fn ends_at_sidecar(case: &Case<'_>) -> bool {
     }
 }
 
-/// Says which of the mesh's proxies holds the bounds, and is to be begun anew where it does not: the one that ends the TLS,
+/// Restarts the one of the mesh's proxies that holds the bounds, and is to be begun anew where it does not: the one that ends the TLS,
 /// else the one that originates it.
-pub(super) fn restart(case: &Case<'_>) -> String {
+pub(super) fn restart(case: &Case<'_>) -> Restart {
     if ends_at_sidecar(case) || terminating_server(case).is_some() {
-        remedy::restart_server(case)
+        restart::server(case)
     } else {
-        remedy::restart_client(case)
+        restart::client(case)
     }
 }
 

@@ -17,6 +17,7 @@ mod history;
 mod kept;
 mod notes;
 mod remedies;
+mod restarts;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -11,20 +11,20 @@ use super::{
     and, clean, exactly, fine, flow, istio, judge, mutual, one_way, session, unanswered, with,
 };
 
-fn documents(text: &str) -> Vec<Value> {
+pub(crate) fn documents(text: &str) -> Vec<Value> {
     text.split("---\n")
         .filter(|document| !document.trim().is_empty())
         .map(|document| serde_saphyr::from_str(document).unwrap())
         .collect()
 }
 
-fn identity(document: &Value) -> [Option<&str>; 3] {
+pub(crate) fn identity(document: &Value) -> [Option<&str>; 3] {
     ["/kind", "/metadata/name", "/metadata/namespace"]
         .map(|field| document.pointer(field).and_then(Value::as_str))
 }
 
 /// Applies a merge patch (RFC 7386).
-fn merge(target: &mut Value, patch: &Value) {
+pub(crate) fn merge(target: &mut Value, patch: &Value) {
     let Value::Object(changes) = patch else {
         *target = patch.clone();
         return;
@@ -42,6 +42,10 @@ fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
+pub(crate) fn written(documents: &[Value]) -> String {
+    documents.iter().map(|document| format!("{document}\n")).collect::<Vec<_>>().join("---\n")
+}
+
 /// Applies a remedy: a change to a document of the same name, or a document to add.
 fn apply(mesh: &str, remedy: &str) -> String {
     let mut documents = documents(mesh);
@@ -50,7 +54,7 @@ fn apply(mesh: &str, remedy: &str) -> String {
         Some(document) => merge(document, &patch),
         None => documents.push(patch),
     }
-    documents.iter().map(|document| format!("{document}\n")).collect::<Vec<_>>().join("---\n")
+    written(&documents)
 }
 
 /// `broken` must be exactly `id`; once its remedy is applied, nothing is wrong with `mended`.
@@ -92,7 +96,7 @@ fn restarted(mesh: &str, pod: &str) -> String {
     merge(pod, &serde_json::json!({"metadata": {"labels": {"security.istio.io/tlsMode": "istio"}}}));
     let containers = pod.pointer_mut("/spec/containers").unwrap().as_array_mut().unwrap();
     containers.push(serde_json::json!({"name": "istio-proxy", "args": ["proxy", "sidecar"]}));
-    documents.iter().map(|document| format!("{document}\n")).collect::<Vec<_>>().join("---\n")
+    written(&documents)
 }
 
 #[track_caller]
@@ -321,6 +325,13 @@ fn ob18_and_ob23_the_annotations_that_lead_around_the_proxy_go() {
         expected.violations[0].message.contains("should have dropped it"),
         "the proxy has it now, and drops it"
     );
+
+    let front = "labels: {app: front, security.istio.io/tlsMode: istio}, annotations: {";
+    let around = format!("{front}traffic.sidecar.istio.io/excludeOutboundPorts: '443'");
+    let around = with(&with(&clean(), front, &around), "match: [{port: 8443", "match: [{port: 443");
+    let api = one_way(session(&["h2"], Some("api.example.com")));
+    let bypass = flow(FRONT, "203.0.113.10:443", api.clone());
+    mends("OB18", &around, &bypass, &flow(FRONT, "10.1.0.61:8443", api));
 }
 
 #[test]
