@@ -428,6 +428,7 @@ fn proposed(mesh: &Mesh, scope: &Scope) -> Result<(PeerAuthentication, Remedy), 
             line: Some(own.mode_line).filter(|line| *line > 0),
             // A patch without the mode would leave nothing but a name, and applied as a whole object undo the mode.
             yaml: (!strict).then(patch),
+            values: None,
         };
         return Ok((PeerAuthentication { mode: Some(ServerMode::Strict), ..own.clone() }, remedy));
     }
@@ -466,6 +467,7 @@ fn proposed(mesh: &Mesh, scope: &Scope) -> Result<(PeerAuthentication, Remedy), 
         file: None,
         line: None,
         yaml: Some(patch.yaml()),
+        values: None,
     };
     let policy = PeerAuthentication {
         meta,

@@ -196,8 +196,10 @@ pub struct Remedy {
     pub file: Option<String>,
     /// Line in that file, from 1.
     pub line: Option<u32>,
-    /// The YAML to apply; absent where no YAML mends it.
+    /// The YAML to apply to the cluster; absent where none mends it.
     pub yaml: Option<String>,
+    /// Values of wireproof's Helm chart, YAML, with which its agents see more; absent where they change nothing.
+    pub values: Option<String>,
 }
 
 flow::named! {

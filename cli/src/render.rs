@@ -251,6 +251,12 @@ pub(crate) fn remedy(remedy: &Remedy, indent: &str) -> String {
             text.push_str(&format!("{indent}  {line}\n"));
         }
     }
+    if let Some(values) = &remedy.values {
+        text.push_str(&format!("{indent}Values of wireproof's Helm chart:\n"));
+        for line in values.lines() {
+            text.push_str(&format!("{indent}  {line}\n"));
+        }
+    }
     text
 }
 

@@ -10,7 +10,7 @@ function finding(change: Partial<Finding>): Finding {
   return {
     key: "0", id: "OB01", severity: "high", certainty: "certain", message: "m", client: PARTY,
     server: { ...PARTY, namespace: "pay", workload: "ledger" }, port: 80, class: "plaintext", proof: "wire", expected: null,
-    cause: "DestinationRule/shop/lb", because: [], remedy: { summary: "s", resource: null, file: null, line: null, yaml: null },
+    cause: "DestinationRule/shop/lb", because: [], remedy: { summary: "s", resource: null, file: null, line: null, yaml: null, values: null },
     flows: 1, first_seen: "2026-01-01T00:00:00Z", last_seen: "2026-01-01T00:00:01Z", examples: [], ...change,
   };
 }

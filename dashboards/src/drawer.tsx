@@ -69,7 +69,12 @@ function Fix({ finding: { remedy } }: { finding: Finding }) {
       <h3 id="fix">What mends it</h3>
       <p>{remedy.summary}</p>
       {remedy.resource !== null && <p class="quiet"><code>{remedy.resource}</code>{where !== null && <> in <code>{where}</code></>}</p>}
-      {remedy.yaml !== null ? <Yaml key={remedy.yaml} text={remedy.yaml} /> : <p class="quiet">No YAML mends this.</p>}
+      {remedy.yaml !== null && <Yaml key={remedy.yaml} text={remedy.yaml} />}
+      {remedy.values !== null && <>
+        <p>Values of wireproof's Helm chart:</p>
+        <Yaml key={remedy.values} text={remedy.values} />
+      </>}
+      {remedy.yaml === null && remedy.values === null && <p class="quiet">No YAML mends this.</p>}
     </section>
   );
 }

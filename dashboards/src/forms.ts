@@ -107,6 +107,8 @@ export interface Remedy {
   file: string | null;
   line: number | null;
   yaml: string | null;
+  /** Values of wireproof's chart, which are no Kubernetes object. */
+  values: string | null;
 }
 
 export interface Violation {

@@ -66,7 +66,7 @@ const disableWhy = [
 const finding = (number, change) => ({
   key: hex(0xa000 + number, 16), id: "OB01", severity: "critical", certainty: "certain", message: "", client: null, server: null, port: 8080,
   class: "plaintext", proof: "wire", expected: expected({}), cause: null, because: strictWhy,
-  remedy: { summary: "", resource: null, file: null, line: null, yaml: null },
+  remedy: { summary: "", resource: null, file: null, line: null, yaml: null, values: null },
   flows: 1, first_seen: at(11), last_seen: at(3400), examples: [hex(number * 7 + 1, 32), hex(number * 7 + 2, 32)], ...change,
 });
 
@@ -75,14 +75,14 @@ const ledger = party("payments/ledger", "sidecar", "10.1.4.9", 8080);
 const disable = {
   id: "OB03", severity: "high", server: search, port: 9090, cause: "DestinationRule/web/search-lb", because: disableWhy,
   expected: expected({ server_mode: "PERMISSIVE", server_mode_from: "default", client_tls: "DISABLE", client_tls_from: "DestinationRule/web/search-lb", allowed: ["mtls", "tls", "plaintext"], istio_mtls: "accepted", client_wire: ["plaintext"], sni: null }),
-  remedy: { summary: "Set the mode to ISTIO_MUTUAL, or leave tls out so that auto mTLS decides.", resource: "DestinationRule/web/search-lb", file: "mesh/30-web.yaml", line: 44, yaml: DISABLE_YAML },
+  remedy: { summary: "Set the mode to ISTIO_MUTUAL, or leave tls out so that auto mTLS decides.", resource: "DestinationRule/web/search-lb", file: "mesh/30-web.yaml", line: 44, yaml: DISABLE_YAML, values: null },
 };
 
 const FINDINGS = [
   finding(1, {
     message: "batch/cron-pay reaches payments/ledger:8080 in plaintext although STRICT is declared", client: party("batch/cron-pay", "no-proxy", "10.1.9.3"), server: ledger,
     cause: "PeerAuthentication/payments/default", flows: 12,
-    remedy: { summary: "Take port 8080 out of excludeInboundPorts, so that the sidecar enforces STRICT on it.", resource: "Deployment/payments/ledger", file: "mesh/20-pods.yaml", line: 118, yaml: STRICT_YAML },
+    remedy: { summary: "Take port 8080 out of excludeInboundPorts, so that the sidecar enforces STRICT on it.", resource: "Deployment/payments/ledger", file: "mesh/20-pods.yaml", line: 118, yaml: STRICT_YAML, values: null },
   }),
   finding(2, { ...disable, message: "web/frontend sends plaintext to catalog/search:9090 because DestinationRule web/search-lb disables TLS", client: party("web/frontend", "sidecar", "10.1.1.4"), flows: 731 }),
   finding(3, { ...disable, message: "web/cart sends plaintext to catalog/search:9090 because DestinationRule web/search-lb disables TLS", client: party("web/cart", "sidecar", "10.1.1.5"), flows: 40 }),
@@ -93,12 +93,17 @@ const FINDINGS = [
     because: [{ rule: "gateway.server-by-sni", resource: "Gateway/web/public", field: "spec.servers[0].tls.mode", effect: "MUTUAL, decides", file: "mesh/40-gateway.yaml", line: 21 }],
     expected: expected({ server_mode: null, server_mode_from: "default", client_tls: null, client_tls_from: "default", istio_mtls: "none", conflict: null, sni: null, protocol: "HTTPS",
       gateway_server: { from: "Gateway/web/public", port_name: "https", protocol: "HTTPS", tls_mode: "MUTUAL", client_cert: "required", min_version: "1.2", https_redirect: false } }),
-    remedy: { summary: "The gateway's listener does not enforce what is declared: check that its secret holds a ca.crt.", resource: "Gateway/web/public", file: "mesh/40-gateway.yaml", line: 21, yaml: null }, flows: 6,
+    remedy: { summary: "The gateway's listener does not enforce what is declared: check that its secret holds a ca.crt.", resource: "Gateway/web/public", file: "mesh/40-gateway.yaml", line: 21, yaml: null, values: null }, flows: 6,
   }),
   finding(5, {
     id: "OB02", severity: "medium", message: "monitoring/prometheus reaches catalog/search:9102 in plaintext, which STRICT would refuse", client: party("monitoring/prometheus", "no-proxy", "10.1.7.1"),
     server: search, port: 9102, because: disableWhy.slice(2), flows: 218,
-    remedy: { summary: "Give the scraper a sidecar, or declare this port as plaintext on purpose.", resource: "PeerAuthentication/catalog/search-metrics", file: null, line: null, yaml: "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata:\n  name: search-metrics\n  namespace: catalog\nspec:\n  selector:\n    matchLabels:\n      app: search\n  portLevelMtls:\n    9102:\n      mode: DISABLE\n" },
+    remedy: { summary: "Give the scraper a sidecar, or declare this port as plaintext on purpose.", resource: "PeerAuthentication/catalog/search-metrics", file: null, line: null, yaml: "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata:\n  name: search-metrics\n  namespace: catalog\nspec:\n  selector:\n    matchLabels:\n      app: search\n  portLevelMtls:\n    9102:\n      mode: DISABLE\n", values: null },
+  }),
+  finding(6, {
+    id: "OB22", severity: "info", class: "unknown", proof: "none", message: "web/cart to payments/ledger port 8080: the wire does not tell the class: gap",
+    client: party("web/cart", "sidecar", "10.1.1.5"), server: ledger, flows: 3,
+    remedy: { summary: "Packets are missing: give the agent a larger buffer (--buffer-size), or fewer interfaces.", resource: null, file: null, line: null, yaml: null, values: "agent:\n  bufferSize: 256\n" },
   }),
 ];
 

@@ -235,6 +235,22 @@ await check("nothing jumps while the page loads", async (page) => {
   assert.ok(shifted < 0.05, `the layout shifted by ${shifted}`);
 });
 
+await check("values of the chart are told from what is applied to the cluster", async (page) => {
+  const drawer = page.getByRole("dialog");
+  const opened = async (id) => {
+    const { key, remedy } = answer("audit", "violations").body.data.find((finding) => finding.id === id && finding.remedy.yaml === null);
+    await page.evaluate((key) => { location.hash = `open=${key}`; }, key);
+    await drawer.getByText(remedy.summary).waitFor();
+    return remedy;
+  };
+  const { values } = await opened("OB22");
+  await drawer.getByText("Values of wireproof's Helm chart:").waitFor();
+  assert.equal(await drawer.locator(".yaml pre").textContent(), values);
+  await opened("OB05");
+  await drawer.getByText("No YAML mends this.").waitFor();
+  assert.equal(await drawer.locator(".yaml").count(), 0);
+}, { state: "audit" });
+
 await check("nothing captured says so", async (page) => {
   await page.getByRole("heading", { name: "Nothing captured" }).waitFor();
 }, { state: "empty" });

@@ -163,6 +163,7 @@ fn violation(id: &str, severity: Severity) -> Violation {
             file: None,
             line: None,
             yaml: None,
+            values: None,
         },
     }
 }

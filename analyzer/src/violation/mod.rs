@@ -139,6 +139,8 @@ impl Breach {
 struct Advice {
     summary: String,
     change: Option<Change>,
+    /// Values of the chart.
+    values: Option<String>,
 }
 
 /// YAML, and the resource that it changes or adds.
@@ -152,7 +154,12 @@ struct Change {
 
 impl Advice {
     fn new(summary: impl Into<String>, change: Option<Change>) -> Self {
-        Self { summary: summary.into(), change }
+        Self { summary: summary.into(), change, values: None }
+    }
+
+    /// For what the declarations are not to blame for: the agents see more with these values of their chart.
+    fn watching(self, values: &str) -> Self {
+        Self { values: Some(values.to_owned()), ..self }
     }
 }
 
@@ -216,6 +223,7 @@ fn placed(advice: Advice, cause: Option<&str>, because: &[Citation]) -> Remedy {
             file: change.file,
             line: change.line,
             yaml: Some(change.yaml),
+            values: advice.values,
         },
         None => {
             let cited = cause.and_then(|cause| because.iter().rfind(|citation| citation.resource == cause));
@@ -225,6 +233,7 @@ fn placed(advice: Advice, cause: Option<&str>, because: &[Citation]) -> Remedy {
                 file: cited.and_then(|citation| citation.file.as_deref().map(str::to_owned)),
                 line: cited.and_then(|citation| citation.line),
                 yaml: None,
+                values: advice.values,
             }
         }
     }

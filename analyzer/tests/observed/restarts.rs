@@ -6,7 +6,7 @@ use std::sync::Arc;
 use analyzer::audit::Auditor;
 use analyzer::lint::lint;
 use analyzer::report::{Judged, Remedy};
-use flow::{Certificate, Flow, Security, TlsSession, TlsVersion};
+use flow::{Certificate, ClientAuth, Flow, Reason, Security, TlsSession, TlsVersion};
 use serde_json::{Value, json};
 
 use super::remedies::{documents, identity, merge, written};
@@ -267,6 +267,35 @@ fn ob21_the_end_that_can_be_made_anew_ends_the_connection() {
     let (auditor, resource) = sees("search");
     assert_eq!(resource, "Deployment/open/search");
     assert_eq!(ids(&auditor.judge(&to_new(&open, mutual(istio(TO_SEARCH))))), Vec::<&str>::new());
+}
+
+#[test]
+fn ob22_a_new_connection_shows_what_came_before_the_capture() {
+    let hidden = Security::Tls(istio(TO_ORDERS).into(), ClientAuth::Hidden(Reason::Resumed));
+    for security in [Security::Unknown(Reason::MidStream), hidden] {
+        let broken = flow(FRONT, ORDERS, security);
+        mends("OB22", &with_front(), &broken, &from_new(&broken, mutual(istio(TO_ORDERS))));
+    }
+}
+
+#[test]
+fn ob22_what_the_capture_missed_is_the_chart_s_values_and_what_the_wire_hides_nothing_s() {
+    let chart = include_str!("../../../deploy/chart/values.yaml");
+    let chart: Value = serde_saphyr::from_str(chart).unwrap();
+    for &reason in Reason::ALL {
+        let remedy = exactly("OB22", &with_front(), &flow(FRONT, ORDERS, Security::Unknown(reason))).remedy;
+        let missed = matches!(reason, Reason::Gap | Reason::SnapLength | Reason::OneSided);
+        let began = matches!(reason, Reason::MidStream | Reason::Resumed);
+        assert_eq!((remedy.values.is_some(), remedy.yaml.is_some()), (missed, began), "{reason}");
+        let Some(values) = remedy.values else { continue };
+        let values: Value = serde_saphyr::from_str(&values).unwrap();
+        for (name, value) in values["agent"].as_object().unwrap() {
+            let there = chart["agent"].get(name).unwrap();
+            let alike = std::mem::discriminant(value) == std::mem::discriminant(there);
+            assert!(alike, "{reason}: the chart has another agent.{name}");
+        }
+        assert!(values.as_object().unwrap().len() == 1, "{values}");
+    }
 }
 
 #[test]
