@@ -135,11 +135,16 @@ fn container(container: &Value) -> Value {
             matches!(
                 name,
                 "ISTIO_META_INTERCEPTION_MODE"
+                    | "ISTIO_META_NETWORK"
                     | "ISTIO_META_TLS_CLIENT_CERT_CHAIN"
                     | "ISTIO_META_UNPRIVILEGED_POD"
             )
         }
-        Some("discovery") => name == "REVISION" || name.starts_with("PILOT_") || name.starts_with("ENABLE_"),
+        Some("discovery") => {
+            matches!(name, "CLUSTER_ID" | "REVISION")
+                || name.starts_with("PILOT_")
+                || name.starts_with("ENABLE_")
+        }
         Some(_) | None => false,
     };
     let environment: Vec<Value> = entries(&container["env"])

@@ -101,7 +101,7 @@ impl FromStr for IstioVersion {
 pub(crate) const REVISION: &str = "istio.io/rev";
 
 /// What is declared of istiod: by its pods, or by the workload that makes them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ControlPlane {
     /// Its version: its image's tag, else its revision where that is named after one. The proxies' own images do not
     /// count: they may be older or newer than the istiod that configures them.
@@ -118,6 +118,8 @@ pub struct ControlPlane {
     pub prefers_hbone: bool,
     /// `PILOT_ENABLE_AMBIENT` is set to false: sidecars and gateways do not know HBONE.
     pub without_ambient: bool,
+    /// `CLUSTER_ID`: the name of its own cluster, where it is set.
+    pub cluster_id: Option<String>,
 }
 
 impl ControlPlane {
@@ -145,7 +147,14 @@ impl ControlPlane {
             gateways_in_namespace: set("PILOT_SCOPE_GATEWAY_TO_NAMESPACE", true),
             prefers_hbone: set("PILOT_PREFER_SENDING_HBONE", true),
             without_ambient: set("PILOT_ENABLE_AMBIENT", false),
+            cluster_id: environment(container, "CLUSTER_ID"),
         })
+    }
+
+    /// Returns the name of its own cluster.
+    #[must_use]
+    pub fn cluster(&self) -> &str {
+        self.cluster_id.as_deref().unwrap_or("Kubernetes")
     }
 }
 

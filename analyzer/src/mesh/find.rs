@@ -1,6 +1,6 @@
 //! The lookups that judging takes.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use crate::mesh::Mesh;
 use crate::mesh::destination_rule::DestinationRule;
@@ -14,7 +14,7 @@ use crate::mesh::service::{Protocol, Service};
 use crate::mesh::service_entry::WorkloadEntry;
 use crate::mesh::sidecar::Sidecar;
 use crate::mesh::virtual_service::VirtualService;
-use crate::policy::outbound::{EAST_WEST, istio_sni};
+use crate::policy::outbound::istio_sni;
 use crate::report::PartyKind;
 
 impl Mesh {
@@ -367,44 +367,6 @@ impl Mesh {
         if named.is_empty() { self.capturing(port) } else { named }
     }
 
-    /// Tells whether this is the place of another network's gateway, where nothing declares it: the port of such gateways, what
-    /// MeshNetworks names, or where a Service with the label of a network is published.
-    ///
-    /// Istio: `pilot/pkg/serviceregistry/kube/controller/network.go`, `extractGatewaysInner`.
-    #[must_use]
-    pub fn is_east_west(&self, ip: IpAddr, port: u16) -> bool {
-        let by_service = |host: &HostService| {
-            let config = &self.config;
-            let named =
-                config.network_gateway_services.iter().any(|(name, own)| (name, *own) == (&host.host, port));
-            let labels = self.service_of(host).map(|service| &service.meta.labels);
-            let labelled = labels.filter(|labels| network_in(labels).is_some()).map(|labels| {
-                let number = labels.get("networking.istio.io/gatewayPort").and_then(|port| port.parse().ok());
-                number.unwrap_or(EAST_WEST)
-            });
-            named || labelled == Some(port)
-        };
-        port == EAST_WEST
-            || self.config.network_gateways.contains(&SocketAddr::new(ip, port))
-            || all_at(&self.hosts, self.places.published.at(&ip)).any(by_service)
-    }
-
-    /// Returns the network of an endpoint's pod that a client of another one reaches through a gateway only.
-    ///
-    /// Rule `client.other-network`. Istio: `pilot/pkg/xds/endpoints/ep_filters.go`, `EndpointsByNetworkFilter`.
-    #[must_use]
-    pub fn network_apart<'a>(&'a self, client: &Pod, endpoint: &HostEndpoint) -> Option<&'a str> {
-        let system = self.namespaces.get(&*self.config.root_namespace);
-        let of_cluster = system.and_then(|(_, labels)| network_in(labels));
-        let server = network_in(&self.pod_of(endpoint)?.meta.labels).or(of_cluster)?;
-        let client = network_in(&client.meta.labels).or(of_cluster)?;
-        let labelled = |service: &Service| {
-            !service.published.is_empty() && network_in(&service.meta.labels) == Some(server)
-        };
-        let named = || self.config.networks_with_gateways.iter().any(|network| network == server);
-        (server != client && (named() || self.services.iter().any(labelled))).then_some(server)
-    }
-
     /// Returns the TCP entries that take every connection to a port, whatever its address: those without addresses.
     ///
     /// Rule `client.whole-port`. Istio: ServiceEntry, `addresses`; analysis message IST0134.
@@ -465,11 +427,6 @@ impl Mesh {
     pub fn has_ambient(&self) -> bool {
         self.pods.iter().any(|pod| pod.proxy == PartyKind::Ambient)
     }
-}
-
-/// Returns the network that labels name.
-fn network_in(labels: &Labels) -> Option<&str> {
-    labels.get("topology.istio.io/network").map(String::as_str).filter(|network| !network.is_empty())
 }
 
 fn ports_of<'a>(

@@ -79,6 +79,8 @@ pub struct HostEndpoint {
     pub ready: bool,
     /// Its labels.
     pub labels: Labels,
+    /// The network that it is of; absent where nothing says so.
+    pub network: Option<String>,
     /// The port on the wire for each port of the host, by the host's port number.
     pub ports: BTreeMap<u16, u16>,
 }
@@ -181,6 +183,7 @@ impl Mesh {
             let labels =
                 pod.and_then(|pod| self.pods.get(pod)).map(|pod| pod.meta.labels.clone()).unwrap_or_default();
             let tls_mode_istio = pod.and_then(|pod| self.pods.get(pod)).is_some_and(Pod::tls_mode_istio);
+            let network = pod.and_then(|pod| self.network_of_pod(self.pods.get(pod)?, ip)).map(str::to_owned);
             let ready = ready && !(sheds && is_draining(&labels));
             let endpoint = endpoints.entry(ip).or_insert_with(|| HostEndpoint {
                 ip,
@@ -188,6 +191,7 @@ impl Mesh {
                 tls_mode_istio,
                 ready,
                 labels,
+                network,
                 ports: BTreeMap::new(),
             });
             endpoint.ports.entry(port).or_insert(wire);
@@ -284,6 +288,7 @@ impl Mesh {
                     tls_mode_istio: endpoint.tls_mode_istio(),
                     ready: true,
                     labels: endpoint.labels.clone(),
+                    network: endpoint.network.clone(),
                     ports: entry.ports.iter().map(|port| (port.number, endpoint.wire_port(port))).collect(),
                 });
             }
@@ -297,6 +302,7 @@ impl Mesh {
                         tls_mode_istio: pod.tls_mode_istio(),
                         ready: true,
                         labels: pod.meta.labels.clone(),
+                        network: self.network_of_pod(pod, *ip).map(str::to_owned),
                         ports: entry.ports.iter().map(|port| (port.number, pod_port(pod, port))).collect(),
                     });
                 }
@@ -375,6 +381,7 @@ fn of_workload(workload: &WorkloadEntry, ports: BTreeMap<u16, u16>) -> Option<Ho
         tls_mode_istio: workload.endpoint.tls_mode_istio(),
         ready: true,
         labels: workload.endpoint.labels.clone(),
+        network: workload.endpoint.network.clone(),
         ports,
     })
 }

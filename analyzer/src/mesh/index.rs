@@ -148,7 +148,10 @@ impl Mesh {
             accepting.take(&objects);
             Arc::new(Rejections { findings, accepting: Self::of(accepting) })
         });
-        let config = resources.config.map(|config| *config).unwrap_or_default();
+        let mut config = resources.config.map(|config| *config).unwrap_or_default();
+        for (meta, gateway) in resources.parents.values() {
+            config.networks.take_gateway(&meta.labels, gateway, &gateway_api::passing_ports(meta, gateway));
+        }
         // What is said of one pod for all of its kind names the same one, whatever order they come in.
         resources
             .pods

@@ -184,7 +184,7 @@ impl Resources {
 
     /// Takes what an object says of istiod, if it is istiod's.
     fn istiod(&mut self, meta: &Meta, node: &Node) {
-        self.control_plane = self.control_plane.or_else(|| ControlPlane::read(meta, node));
+        self.control_plane = self.control_plane.take().or_else(|| ControlPlane::read(meta, node));
         self.revisions.istiods.extend(control_plane::revision(meta, node));
     }
 
@@ -204,7 +204,7 @@ impl Resources {
                 }
                 let networks = node.at(&["data", "meshNetworks"]).and_then(Node::text).map(parse);
                 if let Some(Ok(networks)) = networks {
-                    config.take_networks(&networks);
+                    config.networks.take(&networks);
                 }
                 let source = Some(Arc::new(node.json()));
                 config.meta = Some(Meta { source, ..meta.clone() });

@@ -247,7 +247,7 @@ impl Resources {
         if let Some(config) = config {
             self.configure((**config).clone());
         }
-        self.control_plane = self.control_plane.or(*control_plane);
+        self.control_plane = self.control_plane.take().or_else(|| control_plane.clone());
         if let Some(Refused { objects, findings }) = refused {
             let own = self.refused.get_or_insert_default();
             own.objects.take(objects);

@@ -1,10 +1,9 @@
 //! MeshConfig: the `istio` ConfigMap, or what an operator is told to make it of.
 
-use std::net::{IpAddr, SocketAddr};
-
 use crate::mesh::entry_visibility::EntryVisibility;
-use crate::mesh::meta::{Meta, port, texts};
+use crate::mesh::meta::{Meta, texts};
 use crate::mesh::network_policy::Selector;
+use crate::mesh::networks::Networks;
 use crate::mesh::node::{Node, Value};
 
 /// The settings that change an answer, with Istio's defaults.
@@ -40,12 +39,8 @@ pub struct MeshConfig {
     pub tls_cipher_suites: Vec<String>,
     /// Which namespaces istiod takes, by their labels: one of these selects them. Empty for all.
     pub discovery_selectors: Vec<Selector>,
-    /// Gateways of networks by the addresses and ports that MeshNetworks names.
-    pub network_gateways: Vec<SocketAddr>,
-    /// Networks that MeshNetworks names gateways of.
-    pub networks_with_gateways: Vec<String>,
-    /// Gateways of networks by the full names of their Services and the ports that MeshNetworks names.
-    pub network_gateway_services: Vec<(String, u16)>,
+    /// Networks: those of MeshNetworks, and the gateways of others.
+    pub networks: Networks,
     /// Default visibility of Services.
     pub service_export_to: Vec<String>,
     /// How far ServiceEntries are seen at most; absent where only their `exportTo` says.
@@ -80,9 +75,7 @@ impl Default for MeshConfig {
             tls_min_version: None,
             tls_cipher_suites: Vec::new(),
             discovery_selectors: Vec::new(),
-            network_gateways: Vec::new(),
-            network_gateway_services: Vec::new(),
-            networks_with_gateways: Vec::new(),
+            networks: Networks::default(),
             service_export_to: Vec::new(),
             entry_visibility: None,
             virtual_service_export_to: Vec::new(),
@@ -119,23 +112,6 @@ impl MeshConfig {
         config.path = found.map_or("spec", |(_, path)| path);
         config.meta = Some(meta);
         Some(config)
-    }
-
-    /// Takes the gateways of networks from `data.meshNetworks`: by address, or by the name of a Service.
-    ///
-    /// Source: MeshNetworks, `networks[].gateways[]`.
-    pub(crate) fn take_networks(&mut self, networks: &Node) {
-        let all = networks.get("networks").map(Node::entries).unwrap_or_default();
-        let gateways = |network: &Node| network.get("gateways").is_some_and(|list| !list.items().is_empty());
-        let names = all.iter().filter(|(_, network)| gateways(network)).map(|(name, _)| name.clone());
-        self.networks_with_gateways.extend(names);
-        for gateway in all.iter().filter_map(|(_, network)| network.get("gateways")).flat_map(Node::items) {
-            let text = |field: &str| gateway.get(field).and_then(Node::scalar);
-            let Some(port) = port(gateway.get("port")) else { continue };
-            let address = text("address").and_then(|address| address.parse::<IpAddr>().ok());
-            self.network_gateways.extend(address.map(|ip| SocketAddr::new(ip, port)));
-            self.network_gateway_services.extend(text("registryServiceName").map(|name| (name, port)));
-        }
     }
 
     /// Tells whether it takes the place of another one: the ConfigMap of the default revision comes before any other, and every
@@ -199,9 +175,7 @@ impl MeshConfig {
             tls_min_version: version(&["tlsDefaults", "minProtocolVersion"]),
             tls_cipher_suites: texts(mesh.at(&["tlsDefaults", "cipherSuites"])),
             discovery_selectors,
-            network_gateways: Vec::new(),
-            network_gateway_services: Vec::new(),
-            networks_with_gateways: Vec::new(),
+            networks: Networks::default(),
             service_export_to: texts(mesh.get("defaultServiceExportTo")),
             entry_visibility,
             virtual_service_export_to: texts(mesh.get("defaultVirtualServiceExportTo")),

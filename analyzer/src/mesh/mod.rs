@@ -25,6 +25,7 @@ pub mod gateway_api;
 pub mod mesh_config;
 pub mod meta;
 pub mod network_policy;
+pub mod networks;
 pub mod node;
 pub mod peer_authentication;
 pub mod pod;

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use crate::mesh::control_plane::environment;
 use crate::mesh::document::parse;
 use crate::mesh::meta::{Labels, Meta, port};
+use crate::mesh::networks::network_in;
 use crate::mesh::node::Node;
 use crate::mesh::service_entry::WorkloadEntry;
 use crate::report::PartyKind;
@@ -37,6 +38,8 @@ pub struct Pod {
     pub opened: Vec<u16>,
     /// Whether its proxy says that it cannot bind to ports below 1024.
     pub unprivileged: bool,
+    /// The network that its proxy says it is in: its label, else `ISTIO_META_NETWORK`.
+    pub network: Option<String>,
     /// Declared container ports, with their names.
     pub ports: Vec<(Option<String>, u16)>,
     /// Ports of its node that lead to ports of its own: the node's address, the port there, and its own.
@@ -171,6 +174,7 @@ impl Pod {
                 && containers.first().and_then(|own| own.get("name")).and_then(Node::text)
                     == Some("istio-proxy")
                 && !has_argument("sidecar"),
+            network: network_in(&meta.labels).map(str::to_owned).or_else(|| metadata("NETWORK")),
             ports,
             host_ports,
             images,
@@ -197,6 +201,7 @@ impl Pod {
             redirected: None,
             opened: Vec::new(),
             unprivileged: false,
+            network: entry.endpoint.network.clone(),
             ports: Vec::new(),
             host_ports: Vec::new(),
             images: Vec::new(),

@@ -83,6 +83,8 @@ pub struct Endpoint {
     pub ports: BTreeMap<String, u16>,
     /// Labels.
     pub labels: Labels,
+    /// The network that it is of, which nothing but this field says. Istio: `workloadEntryNetwork`.
+    pub network: Option<String>,
     /// Service account; with one, the endpoint is taken to speak Istio mTLS.
     pub service_account: Option<String>,
     /// Line of the endpoint.
@@ -187,6 +189,7 @@ impl Endpoint {
                 .filter_map(|(name, number)| port(Some(number)).map(|number| (name.clone(), number)))
                 .collect(),
             labels: labels(node.get("labels")),
+            network: node.get("network").and_then(Node::scalar).filter(|name| !name.is_empty()),
             service_account: node
                 .get("serviceAccount")
                 .and_then(Node::scalar)
