@@ -1,7 +1,8 @@
 //! One object, cut down to what decides answers.
 //!
-//! What an API server adds goes (managed fields, versions, status), and so does what a pod's template may keep secret: of
-//! its environment only the settings of the proxy and of istiod that are read, of its arguments only the proxy's role.
+//! What an API server adds goes (managed fields, versions, all of a status but addresses), and so does what a pod's template may
+//! keep secret: of its environment only the settings of the proxy and of istiod that are read, of its arguments only the
+//! proxy's role.
 
 use analyzer::mesh::Declared;
 use kube::api::DynamicObject;
@@ -110,10 +111,24 @@ fn content(kind: &Kind, data: Value) -> Map<String, Value> {
         "Namespace" => Map::new(),
         "Node" => [("status".to_owned(), some(&data["status"], &["addresses"]))].into_iter().collect(),
         "Pod" => pod(&data),
-        "ConfigMap" => [("data".to_owned(), some(&data["data"], &["mesh"]))].into_iter().collect(),
+        "ConfigMap" => {
+            [("data".to_owned(), some(&data["data"], &["mesh", "meshNetworks"]))].into_iter().collect()
+        }
+        // Where it is published, and what Istio assigned.
+        "Service" => with_status(&data, "loadBalancer"),
+        "ServiceEntry" => with_status(&data, "addresses"),
         "EndpointSlice" => fields(&data, &["addressType", "endpoints", "ports"]),
         _ => fields(&data, &["spec"]),
     }
+}
+
+fn with_status(data: &Value, field: &str) -> Map<String, Value> {
+    let mut kept = fields(data, &["spec"]);
+    let status = fields(&data["status"], &[field]);
+    if !status.is_empty() {
+        kept.insert("status".to_owned(), status.into());
+    }
+    kept
 }
 
 fn pod(data: &Value) -> Map<String, Value> {
@@ -308,6 +323,27 @@ mod tests {
                 "status": {"podIP": "10.0.0.1", "hostIP": "192.0.2.1", "phase": "Running"},
             })
         );
+    }
+
+    #[test]
+    fn what_decides_stays_though_it_stands_in_a_status_or_beside_the_mesh() {
+        let metadata = json!({"name": "istio", "namespace": "shop"});
+        let published = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.9"}]}, "conditions": [{}]});
+        let service = json!({"metadata": metadata, "spec": {"type": "LoadBalancer"}, "status": published});
+        let kept = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.9"}]}});
+        assert_eq!(read("Service", service).json["status"], kept);
+
+        let assigned = json!({"addresses": [{"value": "240.240.0.1"}], "conditions": [{}]});
+        let entry = json!({"metadata": metadata, "spec": {"hosts": ["a.example"]}, "status": assigned});
+        assert_eq!(
+            read("ServiceEntry", entry).json["status"],
+            json!({"addresses": [{"value": "240.240.0.1"}]})
+        );
+
+        let data = json!({"mesh": "a: 1", "meshNetworks": "networks: {}", "values": "hidden"});
+        let map = serde_json::from_value(json!({"metadata": metadata, "data": data})).unwrap();
+        let map = Object::of(&CONFIG_MAP, "v1", map);
+        assert_eq!(map.json["data"], json!({"mesh": "a: 1", "meshNetworks": "networks: {}"}));
     }
 
     #[test]
