@@ -14,6 +14,7 @@ use crate::mesh::service::{Protocol, Service};
 use crate::mesh::service_entry::WorkloadEntry;
 use crate::mesh::sidecar::Sidecar;
 use crate::mesh::virtual_service::VirtualService;
+use crate::policy::inbound::HBONE;
 use crate::policy::outbound::istio_sni;
 use crate::report::PartyKind;
 
@@ -230,6 +231,12 @@ impl Mesh {
     pub fn server_at(&self, ip: IpAddr, port: u16) -> Option<(&Pod, u16)> {
         if let Some(pod) = self.pod_at(ip, Some(port)) {
             return Some((pod, port));
+        }
+        // Of a machine's ports the Services and entries that lead there tell, but for what is behind a ztunnel.
+        let tunnelled =
+            |machine: &&Pod| machine.proxy == PartyKind::Ambient || (port == HBONE && machine.hbone());
+        if let Some(machine) = self.machine_at(ip).filter(tunnelled) {
+            return Some((machine, port));
         }
         let (place, own) = self.pods_by_host_port.get(&(ip, port)).copied().flatten()?;
         Some((self.pods.get(place)?, own))

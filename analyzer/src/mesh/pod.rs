@@ -143,8 +143,7 @@ impl Pod {
                     .any(|arg| arg.text() == Some(word))
             })
         };
-        let ambient =
-            meta.annotations.get("ambient.istio.io/redirection").is_some_and(|value| value == "enabled");
+        let ambient = is_redirected(&meta);
         let proxy = if has_argument("waypoint") {
             PartyKind::Waypoint
         } else {
@@ -184,17 +183,23 @@ impl Pod {
         }
     }
 
-    /// Returns a workload outside Kubernetes that has a proxy, as the pod that it stands in for; absent without a proxy.
+    /// Returns a workload outside Kubernetes that has a proxy, as the pod that it stands in for; absent without a proxy. What
+    /// says so of a pod says so of a WorkloadEntry: the annotation that ztunnel takes its traffic, the label of a tunnel.
+    ///
+    /// Istio: `pilot/pkg/serviceregistry/ambient/workloads.go`, `setTunnelProtocol`.
     pub(crate) fn of_workload(entry: &WorkloadEntry) -> Option<Self> {
-        let ip = entry.endpoint.ip.filter(|_| entry.endpoint.tls_mode_istio())?;
         let mut meta = entry.meta.clone();
         meta.labels.clone_from(&entry.endpoint.labels);
+        let proxy = if is_redirected(&meta) { PartyKind::Ambient } else { PartyKind::Sidecar };
+        let has_proxy =
+            proxy == PartyKind::Ambient || has_tunnel(&meta.labels) || entry.endpoint.tls_mode_istio();
+        let ip = entry.endpoint.ip.filter(|_| has_proxy)?;
         Some(Self {
             ips: vec![ip],
             host_network: false,
             service_account: entry.endpoint.service_account.clone().unwrap_or_else(|| "default".to_owned()),
             ended: false,
-            proxy: PartyKind::Sidecar,
+            proxy,
             both_proxies: false,
             lone_proxy: false,
             own_certificates: false,
@@ -220,9 +225,7 @@ impl Pod {
     /// Tells whether the pod listens for HBONE on 15008.
     #[must_use]
     pub fn hbone(&self) -> bool {
-        self.proxy == PartyKind::Ambient
-            || self.proxy == PartyKind::Waypoint
-            || self.meta.labels.get("networking.istio.io/tunnel").is_some_and(|tunnel| tunnel == "http")
+        self.proxy == PartyKind::Ambient || self.proxy == PartyKind::Waypoint || has_tunnel(&self.meta.labels)
     }
 
     /// Tells whether ztunnel takes its outbound connections only.
@@ -265,6 +268,16 @@ fn host_ports(status: Option<&Node>, containers: &[Node]) -> Vec<(IpAddr, u16, u
         }
     }
     found
+}
+
+/// Tells whether ztunnel takes the traffic of a workload.
+fn is_redirected(meta: &Meta) -> bool {
+    meta.annotations.get("ambient.istio.io/redirection").is_some_and(|value| value == "enabled")
+}
+
+/// Tells whether a workload says that it listens for HBONE itself.
+fn has_tunnel(labels: &Labels) -> bool {
+    labels.get("networking.istio.io/tunnel").is_some_and(|tunnel| tunnel == "http")
 }
 
 /// The label that names the class of a pod's Gateway.

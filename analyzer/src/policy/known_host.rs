@@ -231,6 +231,8 @@ fn takes_hbone(mesh: &Mesh, client: &Pod, behind: &Behind<'_>, target: &Pod, pas
     if istiod.without_ambient || behind.host.external || keeps_destination {
         return false;
     }
-    let alone = client.proxy == PartyKind::Waypoint || !target.tls_mode_istio();
+    let takes_mtls =
+        behind.endpoint.map_or_else(|| target.tls_mode_istio(), |endpoint| endpoint.tls_mode_istio);
+    let alone = client.proxy == PartyKind::Waypoint || !takes_mtls;
     target.hbone() && (istiod.prefers_hbone || alone)
 }

@@ -75,7 +75,8 @@ pub fn decide(
         trace.built_in("client.application-decides", "the client has no proxy of this mesh");
         return undecided(OutboundKind::NoProxy, &ALL);
     };
-    let target = mesh.pod_at(ip, Some(port));
+    let machine = || mesh.machine_at(ip).filter(|machine| machine.hbone());
+    let target = mesh.pod_at(ip, Some(port)).or_else(machine);
     match pod.proxy {
         PartyKind::NoProxy
         | PartyKind::Node

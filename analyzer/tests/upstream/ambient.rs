@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::meshes::{BARE, HTTP, PROXY, all, ask, check, client, found, istiod, load, pod, service, spec};
+use super::meshes::{
+    BARE, HTTP, PROXY, all, ask, check, client, found, istiod, load, object, pod, service, spec,
+};
 
 #[test]
 fn an_ambient_pod_may_leave_inbound_connections_to_its_application() {
@@ -158,5 +160,50 @@ fn an_east_west_gateway_of_ztunnels_takes_hbone() {
     ] {
         let documents = [&*client(), pod, &declared(class)];
         check(&documents, &format!("10.0.3.1:{port}"), Some("a.example.com"), &json!({"allowed": allowed}));
+    }
+}
+
+/// `pilot/pkg/serviceregistry/ambient/workloads.go`, `setTunnelProtocol`: the annotation and the label say of a machine what they
+/// say of a pod.
+#[test]
+fn a_machine_may_be_behind_a_ztunnel_or_take_hbone_itself() {
+    let ambient = pod("client-0", "10.0.0.1", ", annotations: {ambient.istio.io/redirection: enabled}", BARE);
+    let sidecar = pod("client-1", "10.0.0.2", ", labels: {app: client}", PROXY);
+    let entry = "hosts: [vm.example.com], location: MESH_INTERNAL, resolution: STATIC, ports: [{number: 80, name: http, protocol: HTTP, targetPort: 8080}]";
+    let entry =
+        spec("ServiceEntry", "vm", "web", &format!("{entry}, workloadSelector: {{labels: {{app: vm}}}}"));
+    let strict = spec("PeerAuthentication", "strict", "web", "mtls: {mode: STRICT}");
+    let machine = |metadata: &str, more: &str| {
+        let rest = format!("spec: {{address: 10.1.0.1, labels: {{app: vm}}{more}}}");
+        object("WorkloadEntry", "vm-0", "web", metadata, &rest)
+    };
+    let redirected = ", annotations: {ambient.istio.io/redirection: enabled}";
+    let tunnel = ", labels: {networking.istio.io/tunnel: http}";
+    let account = ", serviceAccount: vm";
+    let hbone = json!({"client_tls_from": "hbone", "client_wire": ["mtls"], "conflict": false});
+    let bytes = json!({"client_tls": null, "client_wire": all()});
+    for (metadata, expected) in [(redirected, &hbone), (tunnel, &hbone), ("", &bytes)] {
+        let mesh = load(&[&ambient, &entry, &machine(metadata, account), &strict]);
+        ask(&mesh, "10.0.0.1", "10.1.0.1:8080", None, expected);
+    }
+    for metadata in [redirected, tunnel] {
+        let mesh = load(&[&ambient, &sidecar, &entry, &machine(metadata, account), &strict]);
+        let taken = json!({"client_tls_from": "hbone", "allowed": ["mtls"], "istio_mtls": "required"});
+        ask(&mesh, "10.0.0.1", "10.1.0.1:15008", None, &taken);
+    }
+    let mesh = load(&[&ambient, &entry, &machine(redirected, account), &strict]);
+    ask(&mesh, "192.0.2.1", "10.1.0.1:8080", None, &json!({"server_mode": "STRICT", "allowed": []}));
+    // It is a client of the mesh as well.
+    ask(&mesh, "10.1.0.1", "10.0.0.1:15008", None, &json!({"client_tls_from": "hbone"}));
+    // Sidecars take it for one of theirs by its service account, and reach it by HBONE without.
+    for (more, from) in [(account, "auto-mtls"), ("", "hbone")] {
+        let mesh = load(&[&sidecar, &entry, &machine(redirected, more)]);
+        ask(
+            &mesh,
+            "10.0.0.2",
+            "10.1.0.1:8080",
+            None,
+            &json!({"client_tls_from": from, "client_wire": ["mtls"]}),
+        );
     }
 }
