@@ -11,7 +11,7 @@ use crate::mesh::meta::{Labels, Meta, selects};
 use crate::mesh::peer_authentication::PeerAuthentication;
 use crate::mesh::pod::Pod;
 use crate::mesh::service::{Protocol, Service};
-use crate::mesh::service_entry::WorkloadEntry;
+use crate::mesh::service_entry::{Resolution, WorkloadEntry};
 use crate::mesh::sidecar::Sidecar;
 use crate::mesh::virtual_service::VirtualService;
 use crate::policy::inbound::HBONE;
@@ -421,6 +421,17 @@ impl Mesh {
             Owner::Service(index) => self.services.get(index).map(|service| &service.meta),
             Owner::Entry(index) => self.service_entries.get(index).map(|entry| &entry.meta),
         }
+    }
+
+    /// Tells whether proxies find a host by asking for its own name: an entry by DNS that declares no endpoint.
+    #[must_use]
+    pub fn asks_for_its_own_name(&self, host: &HostService) -> bool {
+        let Owner::Entry(index) = host.owner else { return false };
+        self.service_entries.get(index).is_some_and(|entry| {
+            matches!(entry.resolution, Resolution::Dns | Resolution::DnsRoundRobin)
+                && entry.endpoints.is_empty()
+                && entry.workload_selector.is_none()
+        })
     }
 
     /// Returns an endpoint's pod.

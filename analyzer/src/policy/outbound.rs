@@ -112,7 +112,7 @@ pub fn decide(
         match visibility::visible(mesh, client, namespace, behind.host, behind.port.number) {
             Ok(()) => known.push(behind),
             Err(why) => {
-                known.extend(takes_its_place(why, port));
+                known.extend(takes_its_place(mesh, why, port));
                 hidden = hidden.or(Some((why, behind)));
             }
         }
@@ -165,12 +165,14 @@ pub fn decide(
 }
 
 /// The ports of the host that a client knows instead of a hidden one of the same name, where it keeps the address that the client
-/// dials: then that one's ports and rules hold there.
+/// dials, or finds it by asking for that very name: then that one's ports and rules hold there.
 ///
 /// Rule `sidecar.one-namespace`.
-fn takes_its_place<'a>(hidden: Hidden<'a>, wire: u16) -> impl Iterator<Item = Behind<'a>> {
+fn takes_its_place<'a>(mesh: &Mesh, hidden: Hidden<'a>, wire: u16) -> impl Iterator<Item = Behind<'a>> {
     let known = match hidden {
-        Hidden::Displaced(known) if known.original_destination => Some(known),
+        Hidden::Displaced(known) if known.original_destination || mesh.asks_for_its_own_name(known) => {
+            Some(known)
+        }
         Hidden::Displaced(_)
         | Hidden::NotExported(_)
         | Hidden::NotImported(_)

@@ -290,3 +290,45 @@ fn a_name_that_several_namespaces_declare_is_known_by_one() {
         }
     }
 }
+
+/// `egress_sidecar_tls_origination_test.go`: an entry by DNS for the name of a Service finds that Service's address, and its own ports
+/// and rules hold there.
+#[test]
+fn an_entry_that_asks_for_the_name_of_a_service_dials_its_address() {
+    let host = "out.far.svc.cluster.local";
+    let service = object(
+        "Service",
+        "out",
+        "far",
+        "",
+        "spec: {clusterIP: 10.96.0.7, selector: {app: out}, ports: [{name: http, port: 80}, {name: https, port: 443}]}",
+    );
+    let server = object(
+        "Pod",
+        "out-0",
+        "far",
+        ", labels: {app: out}",
+        "spec: {containers: [{name: app}]}\nstatus: {podIP: 10.0.7.1}",
+    );
+    let entry = |resolution: &str| {
+        let ports = "ports: [{number: 80, name: http, protocol: HTTP, targetPort: 443}, {number: 443, name: https, protocol: HTTPS}]";
+        spec("ServiceEntry", "out", "web", &format!("hosts: [{host}], {ports}, resolution: {resolution}"))
+    };
+    let tls =
+        "tls: {mode: MUTUAL, clientCertificate: /c, privateKey: /k, caCertificates: /ca, sni: out.example}";
+    let rule = spec(
+        "DestinationRule",
+        "out",
+        "web",
+        &format!("host: {host}, trafficPolicy: {{portLevelSettings: [{{port: {{number: 80}}, {tls}}}]}}"),
+    );
+    let originated = json!({"client_tls": "MUTUAL", "client_wire": ["mtls"], "sni": "out.example"});
+    let unknown = json!({"client_tls": null, "client_tls_from": "default"});
+    for to in ["10.96.0.7:443", "10.0.7.1:443"] {
+        let documents = [&*client(), &*service, &*server, &*entry("DNS"), &*rule];
+        check(&documents, to, None, &originated);
+        // One that declares where it is leads elsewhere.
+        let elsewhere = entry("DNS, endpoints: [{address: other.example}]");
+        check(&[&*client(), &*service, &*server, &*elsewhere, &*rule], to, None, &unknown);
+    }
+}
