@@ -5,11 +5,18 @@ use flow::Timestamp;
 /// How often time-outs are looked at, in nanoseconds.
 const TICK: i64 = 1_000_000_000;
 
-/// The time of the latest frame, and when time-outs were last looked at.
-#[derive(Debug, Default)]
+/// The time of the latest frame, and up to when time-outs need not be looked at.
+#[derive(Debug)]
 pub(crate) struct Clock {
     now: Timestamp,
-    ticked: Timestamp,
+    quiet: Timestamp,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        let now = Timestamp::default();
+        Self { now, quiet: quiet_after(now) }
+    }
 }
 
 impl Clock {
@@ -21,10 +28,14 @@ impl Clock {
     #[inline]
     pub(crate) fn advance(&mut self, now: Timestamp) -> Option<Timestamp> {
         self.now = self.now.max(now);
-        if self.now.since(self.ticked) < TICK {
+        if self.now <= self.quiet {
             return None;
         }
-        self.ticked = self.now;
+        self.quiet = quiet_after(self.now);
         Some(self.now)
     }
+}
+
+const fn quiet_after(ticked: Timestamp) -> Timestamp {
+    Timestamp::from_nanos(ticked.as_nanos().saturating_add(TICK.saturating_sub(1)))
 }

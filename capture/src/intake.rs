@@ -54,6 +54,8 @@ pub(crate) struct Intake {
     point_numbers: HashMap<Point, u16>,
     /// The last frame's capture point: mostly the next one's too.
     latest: Option<(Point, u16)>,
+    /// The last Ethernet frame's interface and capture point.
+    ethernet: Option<(u32, u16)>,
     names: HashMap<u32, String>,
     packets: u64,
     bytes: u64,
@@ -70,6 +72,7 @@ impl Intake {
             points: Vec::new(),
             point_numbers: HashMap::new(),
             latest: None,
+            ethernet: None,
             names: HashMap::new(),
             packets: 0,
             bytes: 0,
@@ -84,11 +87,10 @@ impl Intake {
         self.names.insert(interface, name.to_owned());
     }
 
-    /// Counts a frame.
-    #[inline]
-    pub(crate) const fn count(&mut self, frame: &Frame<'_>) {
-        self.packets = self.packets.saturating_add(1);
-        self.bytes = self.bytes.saturating_add(frame.bytes.len() as u64);
+    /// Counts frames and their bytes.
+    pub(crate) const fn count(&mut self, frames: usize, bytes: u64) {
+        self.packets = self.packets.saturating_add(frames as u64);
+        self.bytes = self.bytes.saturating_add(bytes);
     }
 
     /// Reads a frame that [`packet::alone`] does not, and gives it to `each`, with the encapsulations around it, once it is
@@ -139,8 +141,20 @@ impl Intake {
         self.skip(Skip::Fragments, lost as u64);
     }
 
-    /// Returns the number of a frame's capture point.
+    /// Returns the number of the capture point of an Ethernet frame, which says nothing of it itself.
     #[inline]
+    pub(crate) fn point_of_ethernet(&mut self, frame: &Frame<'_>) -> u16 {
+        match self.ethernet {
+            Some((interface, number)) if interface == frame.interface => number,
+            Some(_) | None => {
+                let number = self.point(frame);
+                self.ethernet = Some((frame.interface, number));
+                number
+            }
+        }
+    }
+
+    /// Returns the number of a frame's capture point.
     pub(crate) fn point(&mut self, frame: &Frame<'_>) -> u16 {
         let point = Point::of(frame);
         match self.latest {

@@ -133,7 +133,9 @@ impl Key {
     pub(crate) const fn hash(&self, secret: &Secret) -> u64 {
         let ([a, b], [c, d]) = (self.low, self.high);
         let [k0, k1, k2, k3, k4] = secret.0;
-        let mixed = fold(b ^ k0, d ^ k1) ^ fold(a ^ k2, c ^ k3);
+        let lower = fold(b ^ k0, d ^ k1);
+        // Nothing of an IPv4 address stands there.
+        let mixed = if a | c == 0 { lower } else { lower ^ fold(a ^ k2, c ^ k3) };
         fold(mixed ^ k4, self.ports ^ k0)
     }
 

@@ -186,7 +186,7 @@ impl Workers {
                 share.steps.push(Step::Tick { frame: self.frames, now });
             }
         }
-        self.intake.count(frame);
+        self.intake.count(1, frame.bytes.len() as u64);
         let point = self.intake.point(frame);
         let Self { intake, round, parts, frames, clock, .. } = self;
         let context = |tunnels| Context { at: frame.at, point, tunnels };

@@ -137,7 +137,9 @@ pub(crate) struct Connection {
     roles: Roles,
 }
 
-const _: () = assert!(std::mem::offset_of!(Connection, end) == 64, "a line of memory");
+const _: () =
+    assert!(std::mem::offset_of!(Connection, end) == 64, "the second line of memory begins with it");
+const _: () = assert!(std::mem::offset_of!(Connection, rare) / 64 == 2, "in the third line of memory");
 
 /// What is to be done about a packet that was counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -438,7 +440,7 @@ impl Connection {
     pub(crate) fn prefetch(&self) {
         prefetch(&self.key);
         prefetch(&self.end);
-        prefetch(&self.halves.down.recent);
+        prefetch(&self.rare);
     }
 
     /// Returns its opening, if it is not settled.

@@ -7,8 +7,8 @@
 //! Connections live in chunks that never move, so that growing costs neither a copy nor twice the memory; the index
 //! beside them holds a number of four bytes for each.
 
-use super::Connection;
 use super::index::Index;
+use super::{Connection, Unsettled};
 use crate::key::{Key, Secret};
 use flow::Timestamp;
 
@@ -165,6 +165,12 @@ impl Table {
         if let Some(slot) = at(&self.chunks, place) {
             slot.connection.prefetch();
         }
+    }
+
+    /// Returns the opening of what stands at a place, or stood there last, to ask for its memory.
+    #[inline]
+    pub(crate) fn opening(&self, place: u32) -> Option<Unsettled<'_>> {
+        at(&self.chunks, place).and_then(|slot| slot.connection.opening())
     }
 
     /// Tells whether a connection stands at a place.

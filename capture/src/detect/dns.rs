@@ -64,9 +64,12 @@ fn message(cursor: &mut Cursor<'_>, half: Half) -> Option<bool> {
     if response != (half == Half::Response) || operation > 6 || flags & 0x40 != 0 {
         return Some(false);
     }
-    let (questions, answers) = (cursor.be16()?, cursor.be16()?);
-    let (authorities, additional) = (cursor.be16()?, cursor.be16()?);
-    if questions > 32 || [answers, authorities, additional].iter().any(|&count| count > RECORDS) {
+    let questions = cursor.be16()?;
+    if questions > 32 {
+        return Some(false);
+    }
+    let answers = cursor.be16()?;
+    if answers > RECORDS || cursor.be16()? > RECORDS || cursor.be16()? > RECORDS {
         return Some(false);
     }
     if questions == 0 && (half == Half::Query || answers == 0) {

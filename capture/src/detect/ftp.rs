@@ -4,7 +4,7 @@ use flow::{Protocol, Side};
 
 use super::Opening;
 use super::catalogue::{Detector, Form, TCP, answer};
-use super::text::{code, first_line, mentions, verb};
+use super::text::{code, first_line, line_of, mentions, verb};
 use crate::tls::Probe;
 
 pub(crate) const DETECTOR: Detector = Detector {
@@ -41,7 +41,7 @@ fn exchange(opening: &Opening<'_>) -> Option<bool> {
             matches!(text, [b'1'..=b'5', b'0'..=b'5', b'0'..=b'9', b' ' | b'-', ..])
         });
     }
-    if !first_line(opening.server, |text| code(text, b"220"))? {
+    if !line_of(opening.server, &[b"220"], |text| code(text, b"220"))? {
         return Some(false);
     }
     if first_line(opening.server, |text| mentions(text, b"ftp") && !mentions(text, b"smtp")) == Some(true) {

@@ -4,7 +4,7 @@ use flow::{Protocol, Side};
 
 use super::Opening;
 use super::catalogue::{Detector, Form, TCP, answer};
-use super::text::{first_line, mentions, verb, word};
+use super::text::{line_of, mentions, verb, word};
 use crate::tls::Probe;
 
 pub(crate) const DETECTOR: Detector = Detector {
@@ -18,6 +18,9 @@ pub(crate) const DETECTOR: Detector = Detector {
         (Side::Server, b":irc.example.org NOTICE * :*** Looking up your hostname\r\n"),
     ],
 };
+
+/// What a client may begin with.
+const COMMANDS: [&[u8]; 6] = [b"NICK", b"USER", b"CAP", b"STARTTLS", b"PRIVMSG", b"JOIN"];
 
 fn probe(opening: &Opening<'_>) -> Probe {
     let registers = |text: &[u8]| {
@@ -36,7 +39,7 @@ fn probe(opening: &Opening<'_>) -> Probe {
         verb(said, &[b"NOTICE"]) && (mentions(text, b"auth") || mentions(text, b"***"))
     };
     if opening.client.is_empty() || opening.first == Side::Server {
-        return answer(first_line(opening.server, notice));
+        return answer(line_of(opening.server, &[b":", b"NOTICE"], notice));
     }
-    answer(first_line(opening.client, registers))
+    answer(line_of(opening.client, &COMMANDS, registers))
 }

@@ -4,7 +4,7 @@ use flow::{Protocol, Side};
 
 use super::Opening;
 use super::catalogue::{Detector, Form, TCP, answer};
-use super::text::{code, first_line, mentions, verb};
+use super::text::{code, first_line, line_of, mentions, verb};
 use crate::tls::Probe;
 
 pub(crate) const DETECTOR: Detector = Detector {
@@ -24,7 +24,7 @@ fn probe(opening: &Opening<'_>) -> Probe {
 }
 
 fn exchange(opening: &Opening<'_>) -> Option<bool> {
-    if !first_line(opening.server, |text| text.starts_with(b"200 ") || text.starts_with(b"201 "))? {
+    if !line_of(opening.server, &[b"200 ", b"201 "], |_| true)? {
         return Some(false);
     }
     if first_line(opening.server, |text| mentions(text, b"nntp") || mentions(text, b"news")) == Some(true) {

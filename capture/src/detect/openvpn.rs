@@ -33,8 +33,8 @@ fn probe(opening: &Opening<'_>) -> Probe {
 }
 
 fn exchange(opening: &Opening<'_>) -> Option<bool> {
-    let client = reset(opening.client, opening.transport)?;
-    if !client.first().is_some_and(|kind| CLIENT_RESET.contains(kind)) || client.len() < SHORTEST {
+    let client = reset(opening.client, opening.transport, &CLIENT_RESET)?;
+    if client.len() < SHORTEST {
         return Some(false);
     }
     if opening.server.is_empty() {
@@ -44,21 +44,25 @@ fn exchange(opening: &Opening<'_>) -> Option<bool> {
             false => None,
         };
     }
-    let server = reset(opening.server, opening.transport)?;
-    Some(server.first() == Some(&SERVER_RESET) && server.len() >= SHORTEST)
+    let server = reset(opening.server, opening.transport, &[SERVER_RESET])?;
+    Some(server.len() >= SHORTEST)
 }
 
-/// Returns the first packet of a direction; empty when its length is not one that a reset has.
-fn reset(bytes: &[u8], transport: Transport) -> Option<&[u8]> {
-    match transport {
-        Transport::Udp => Some(bytes),
-        Transport::Tcp => {
-            let mut cursor = Cursor::new(bytes);
-            let length = usize::from(cursor.be16()?);
-            if !(SHORTEST..=LONGEST).contains(&length) {
-                return Some(&[]);
-            }
-            cursor.take(length)
-        }
+/// Returns the first packet of a direction; empty when it is no reset of one of these kinds, or its length none that a
+/// reset has.
+fn reset<'a>(bytes: &'a [u8], transport: Transport, kinds: &[u8]) -> Option<&'a [u8]> {
+    let mut cursor = Cursor::new(bytes);
+    let length = match transport {
+        Transport::Udp => bytes.len(),
+        Transport::Tcp => usize::from(cursor.be16()?),
+    };
+    if transport == Transport::Tcp && !(SHORTEST..=LONGEST).contains(&length) {
+        return Some(&[]);
+    }
+    match cursor.rest().first() {
+        Some(kind) if kinds.contains(kind) => cursor.take(length),
+        Some(_) => Some(&[]),
+        None if transport == Transport::Udp => Some(&[]),
+        None => None,
     }
 }

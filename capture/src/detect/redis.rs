@@ -4,7 +4,7 @@ use flow::{Protocol, Side};
 
 use super::Opening;
 use super::catalogue::{Detector, Form, TCP, answer};
-use super::text::{Line, digits, first_line, line, verb};
+use super::text::{Line, digits, first_line, line, line_of, verb};
 use crate::tls::Probe;
 
 pub(crate) const DETECTOR: Detector = Detector {
@@ -51,7 +51,8 @@ fn bulk(bytes: &[u8]) -> Option<bool> {
 
 /// An inline command of a health check; RESP's answer has to confirm it.
 fn inline(opening: &Opening<'_>) -> Option<bool> {
-    if !first_line(opening.client, |text| verb(text, &[b"PING", b"INFO", b"AUTH", b"SELECT"]))? {
+    let commands: [&[u8]; 4] = [b"PING", b"INFO", b"AUTH", b"SELECT"];
+    if !line_of(opening.client, &commands, |text| verb(text, &commands))? {
         return Some(false);
     }
     let known: [&[u8]; 5] = [b"+PONG", b"+OK", b"$", b"-NOAUTH", b"-ERR"];

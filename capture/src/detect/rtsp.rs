@@ -22,8 +22,8 @@ fn probe(opening: &Opening<'_>) -> Probe {
             text.starts_with(b"RTSP/1.0 ") || text.starts_with(b"RTSP/2.0 ")
         }));
     }
-    answer(first_line(opening.client, |text| {
-        text.first().is_some_and(u8::is_ascii_uppercase)
-            && (text.ends_with(b" RTSP/1.0") || text.ends_with(b" RTSP/2.0"))
-    }))
+    if opening.client.first().is_some_and(|first| !first.is_ascii_uppercase()) {
+        return Probe::No;
+    }
+    answer(first_line(opening.client, |text| text.ends_with(b" RTSP/1.0") || text.ends_with(b" RTSP/2.0")))
 }

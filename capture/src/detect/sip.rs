@@ -17,11 +17,13 @@ pub(crate) const DETECTOR: Detector = Detector {
 };
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    let request =
-        |text: &[u8]| text.first().is_some_and(u8::is_ascii_uppercase) && text.ends_with(b" SIP/2.0");
+    let request = |text: &[u8]| text.ends_with(b" SIP/2.0");
     let response = |text: &[u8]| text.starts_with(b"SIP/2.0 ");
     if opening.client.is_empty() {
         return if opening.ended { answer(first_line(opening.server, response)) } else { Probe::More };
+    }
+    if !opening.client.first().is_some_and(u8::is_ascii_uppercase) {
+        return Probe::No;
     }
     // Either end of a trunk sends requests, so that a response may be the first thing seen.
     answer(first_line(opening.client, |text| request(text) || (!opening.from_start && response(text))))

@@ -4,7 +4,7 @@ use flow::{Protocol, Side};
 
 use super::Opening;
 use super::catalogue::{Detector, Form, TCP, answer};
-use super::text::{code, first_line, mentions, verb};
+use super::text::{code, first_line, line_of, mentions, verb};
 use crate::tls::Probe;
 
 pub(crate) const DETECTOR: Detector = Detector {
@@ -31,10 +31,10 @@ fn exchange(opening: &Opening<'_>) -> Option<bool> {
         return if opening.client.is_empty() {
             None
         } else {
-            first_line(opening.client, |text| verb(text, &VERBS))
+            line_of(opening.client, &VERBS, |text| verb(text, &VERBS))
         };
     }
-    if !first_line(opening.server, |text| code(text, b"220") || code(text, b"554"))? {
+    if !line_of(opening.server, &[b"220", b"554"], |text| code(text, b"220") || code(text, b"554"))? {
         return Some(false);
     }
     if first_line(opening.server, |text| mentions(text, b"smtp")) == Some(true) {

@@ -42,6 +42,16 @@ pub(crate) fn first_line(bytes: &[u8], rule: impl Fn(&[u8]) -> bool) -> Option<b
     }
 }
 
+/// The same of a line that can satisfy it only if it begins with one of these words, in any case: no as soon as it does not.
+pub(crate) fn line_of(bytes: &[u8], words: &[&[u8]], rule: impl Fn(&[u8]) -> bool) -> Option<bool> {
+    if may_begin(bytes, words) { first_line(bytes, rule) } else { Some(false) }
+}
+
+/// Tells whether the bytes begin with one of these words, in any case, or may once there are more of them.
+fn may_begin(bytes: &[u8], words: &[&[u8]]) -> bool {
+    words.iter().any(|word| bytes.iter().zip(*word).all(|(byte, letter)| byte.eq_ignore_ascii_case(letter)))
+}
+
 /// Visits the whole lines in order, each with the offset just past its ending.
 pub(crate) fn lines(bytes: &[u8]) -> impl Iterator<Item = (&[u8], usize)> {
     let mut from = 0;
@@ -106,6 +116,20 @@ mod tests {
         check(b"GET\n", Line::Whole(b"GET", b""));
         check(b"G\x01", Line::Never);
         check(&[b'a'; LINE], Line::Never);
+    }
+
+    #[test]
+    fn a_line_that_begins_otherwise_need_not_be_whole() {
+        let check = |bytes: &[u8], expected| {
+            assert_eq!(line_of(bytes, &[b"220", b"HELO"], |text| text.len() > 4), expected, "{bytes:?}");
+        };
+        check(b"", None);
+        check(b"2", None);
+        check(b"22x", Some(false));
+        check(b"he", None);
+        check(b"220 ready", None);
+        check(b"220 ready\r\n", Some(true));
+        check(b"220\r\n", Some(false));
     }
 
     #[test]

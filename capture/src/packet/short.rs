@@ -41,15 +41,38 @@ pub(crate) fn plain<'a>(frame: &Frame<'a>) -> Option<Packet<'a>> {
     if frame.link != LinkType::ETHERNET || frame.original_len as usize != frame.bytes.len() {
         return None;
     }
-    let (ethernet, bytes) = frame.bytes.split_first_chunk::<14>()?;
-    let (heads, options) = bytes.split_first_chunk::<40>()?;
-    let (ip, header) = heads.split_first_chunk::<20>()?;
+    let (heads, options) = frame.bytes.split_first_chunk::<54>()?;
+    let (_, ethernet_on) = heads.split_first_chunk::<12>()?;
+    let (ip, header) = ethernet_on.split_first_chunk::<22>()?;
     let header = header.first_chunk::<20>()?;
-    let &[0x45, _, l0, l1, i0, i1, place, 0, _, TCP, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = ip else {
-        return None;
-    };
-    // Neither more fragments nor an offset.
-    if !ethernet.ends_with(&[0x08, 0x00]) || place & 0x3f != 0 {
+    let &[
+        t0,
+        t1,
+        version,
+        service,
+        l0,
+        l1,
+        i0,
+        i1,
+        f0,
+        f1,
+        hops,
+        protocol,
+        _,
+        _,
+        s0,
+        s1,
+        s2,
+        s3,
+        d0,
+        d1,
+        d2,
+        d3,
+    ] = ip;
+    // IPv4 with a header of twenty bytes; neither more fragments nor an offset, and TCP: two comparisons of four bytes each.
+    let (kind, place) =
+        (u32::from_be_bytes([t0, t1, version, service]), u32::from_be_bytes([f0, f1, hops, protocol]));
+    if kind & 0xffff_ff00 != 0x0800_4500 || place & 0x3fff_00ff != u32::from(TCP) {
         return None;
     }
     let options = options.get(..usize::from(u16::from_be_bytes([l0, l1])).checked_sub(40)?)?;

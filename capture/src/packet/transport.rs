@@ -122,8 +122,11 @@ pub(super) fn tcp(network: Network, captured: Captured<'_>) -> Result<Packet<'_>
 pub(super) fn tcp_fields(header: &[u8; 20], options: &[u8]) -> Option<(Tcp, usize)> {
     let &[_, _, _, _, q0, q1, q2, q3, a0, a1, a2, a3, words, flags, ..] = header;
     let length = usize::from(words >> 4).saturating_mul(4);
-    let (stamp, stamped) = match options.first_chunk::<8>() {
-        Some(&[1, 1, 8, 10, t0, t1, t2, t3]) if length >= 32 => {
+    let (stamp, stamped) = match options.first_chunk() {
+        // Compared as one number.
+        Some(&[a, b, c, d, t0, t1, t2, t3])
+            if u32::from_be_bytes([a, b, c, d]) == 0x0101_080a && length >= 32 =>
+        {
             (u32::from_be_bytes([t0, t1, t2, t3]), STAMPED)
         }
         _ => (0, 0),

@@ -151,9 +151,10 @@ impl Handshake {
         }
         if server.is_tls13() {
             let tag = suites::lengths(server.suite).map_or(16, |suite| suite.tag);
+            let overhead = u16::try_from(tag).unwrap_or(u16::MAX).saturating_add(1);
             let mut tickets = Tickets::default();
             for (ticket, record) in tickets.iter_mut().zip(self.reaction()) {
-                *ticket = u32::from(record.length).saturating_sub(tag).saturating_sub(1);
+                *ticket = record.length.saturating_sub(overhead);
             }
             let full = answer.resumed == Some(false) && answer.outcome == Outcome::Established;
             let telling = full && hello.identities().next().is_none();

@@ -91,13 +91,16 @@ impl Handshake {
     /// Whether the server's records that may hold tickets are all there. Where nothing tells what they acknowledge, they
     /// are not remembered, and any that came later will do.
     pub(super) fn tickets_over(&self, flight: &[Record]) -> bool {
-        let first = flight.first();
-        let unknown = self.server_records.iter().filter(|record| {
-            record.mark.acknowledged.is_none()
-                && first.is_some_and(|first| record.mark.packet > first.mark.packet)
-        });
-        self.reaction_to(first.map(|first| first.end))
-            .chain(unknown)
+        let Some(first) = flight.first() else { return false };
+        let answers = |record: &Record| match record.mark.acknowledged {
+            Some(seen) => u64::from(seen) >= first.end,
+            None => record.mark.packet > first.mark.packet,
+        };
+        // The latest ones first: mostly they tell.
+        self.server_records
+            .iter()
+            .rev()
+            .filter(|record| answers(record))
             .nth(TICKET_RECORDS.saturating_sub(1))
             .is_some()
     }

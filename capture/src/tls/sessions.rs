@@ -32,7 +32,7 @@ struct Seen {
 pub(super) const TICKET_RECORDS: usize = 4;
 
 /// Lengths without overhead of the server's first records after the client's flight, where tickets are; 0 for none.
-pub(super) type Tickets = [u32; TICKET_RECORDS];
+pub(super) type Tickets = [u16; TICKET_RECORDS];
 
 /// Values by a hash, as many as the bound lets: the oldest gives way.
 ///
@@ -111,26 +111,29 @@ impl<V: Default> Bounded<V> {
     }
 }
 
-/// The latest handshakes of one combination.
+/// The latest handshakes of one combination. Mostly it is one, so only that one has its place here: a new combination takes
+/// the place of one that nothing has touched for long, and its memory is waited for.
 #[derive(Debug, Default)]
 struct Latest {
-    seen: [Option<Seen>; MAX_HANDSHAKES],
-    /// Where the next one goes.
-    next: usize,
+    newest: Option<Seen>,
+    /// Those before it, oldest first.
+    earlier: Vec<Seen>,
 }
+
+const _: () = assert!(size_of::<(u128, Latest)>() == 64, "as much as a line of memory, with its name");
 
 impl Latest {
     fn add(&mut self, seen: Seen) {
-        if let Some(place) = self.seen.get_mut(self.next) {
-            *place = Some(seen);
+        let Some(before) = self.newest.replace(seen) else { return };
+        if self.earlier.len() >= MAX_HANDSHAKES.saturating_sub(1) {
+            self.earlier.remove(0);
         }
-        self.next = self.next.saturating_add(1) % MAX_HANDSHAKES;
+        self.earlier.push(before);
     }
 
     /// Lists them, oldest first.
     fn iter(&self) -> impl Iterator<Item = &Seen> {
-        let (later, earlier) = self.seen.split_at_checked(self.next).unwrap_or_default();
-        earlier.iter().chain(later).flatten()
+        self.earlier.iter().chain(&self.newest)
     }
 }
 
@@ -318,9 +321,9 @@ fn hash_ip(hasher: &mut SipHasher13, ip: IpAddr) {
 
 /// Whether a record of this inner length can be one to four NewSessionTickets with an identity of that length (a
 /// message is 17 bytes and the identity, and up to 64 of nonce and extensions).
-fn fits(inner: u32, identity: u16) -> bool {
+fn fits(inner: u16, identity: u16) -> bool {
     (1..=4_u32).any(|count| {
-        inner
+        u32::from(inner)
             .checked_div(count)
             .and_then(|one| one.checked_sub(u32::from(identity).saturating_add(17)))
             .is_some_and(|rest| rest <= 64)
