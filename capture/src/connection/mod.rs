@@ -13,6 +13,8 @@ pub(crate) mod reassembly;
 mod stray;
 pub(crate) mod table;
 
+use std::mem::offset_of;
+
 use flow::{Close, Flow, PerSide, Protocol, Reason, Security, Side, Timestamp, Transport, Tunnel, Upgrade};
 
 use crate::key::{self, Both, Key, Way};
@@ -137,9 +139,8 @@ pub(crate) struct Connection {
     roles: Roles,
 }
 
-const _: () =
-    assert!(std::mem::offset_of!(Connection, end) == 64, "the second line of memory begins with it");
-const _: () = assert!(std::mem::offset_of!(Connection, rare) / 64 == 2, "in the third line of memory");
+const _: () = assert!(offset_of!(Connection, end) == 64, "the second line of memory begins with it");
+const _: () = assert!(offset_of!(Connection, rare) / 64 == 2, "in the third line of memory");
 
 /// What is to be done about a packet that was counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 //! In come events of the two directions; what they come to is decided in [`super::conclude`].
 
 use std::borrow::Cow;
+use std::mem::offset_of;
 
 use flow::Side;
 
@@ -11,7 +12,7 @@ use super::cursor::Cursor;
 use super::hello::{ClientHello, ServerHello, extension};
 use super::stream::{Event, Record, Stream};
 use super::{Ending, Mark, sessions};
-use crate::prefetch::{prefetch, prefetch_at};
+use crate::prefetch::{leave_out_no_line, prefetch, prefetch_at};
 
 /// Most protected records remembered of a direction; no shape is longer.
 pub(super) const MAX_RECORDS: usize = 96;
@@ -56,15 +57,15 @@ pub(crate) struct Handshake {
     /// Type-23 records in TLS 1.3, all protected ones below, after the hello in force.
     pub(super) client_records: Vec<Record>,
     pub(super) server_records: Vec<Record>,
-    /// The first hello, where a HelloRetryRequest called for a second one.
-    pub(super) first_hello: Option<Box<ClientHello>>,
-    /// Where the ServerHello's record ends in the server's stream.
-    pub(super) answer_end: Option<u64>,
-    pub(super) answer: Option<ServerHello>,
-    /// The ClientHello in force: the second one after a HelloRetryRequest.
-    pub(super) hello: Option<ClientHello>,
     /// Length of the client's Certificate message, where it is in the clear.
     pub(super) client_certificates: Option<u32>,
+    pub(super) answer: Option<ServerHello>,
+    /// Where the ServerHello's record ends in the server's stream.
+    pub(super) answer_end: Option<u64>,
+    /// The first hello, where a HelloRetryRequest called for a second one.
+    pub(super) first_hello: Option<Box<ClientHello>>,
+    /// The ClientHello in force: the second one after a HelloRetryRequest.
+    pub(super) hello: Option<ClientHello>,
     /// Length of the ClientKeyExchange message.
     pub(super) key_exchange_length: u32,
     pub(super) server_group: Option<u16>,
@@ -73,6 +74,17 @@ pub(crate) struct Handshake {
     /// Hash of the ticket that the server issued in the clear (RFC 5077).
     pub(super) issued: Option<u128>,
 }
+
+const _: () = assert!(
+    leave_out_no_line(&[
+        offset_of!(Handshake, fresh),
+        offset_of!(Handshake, client),
+        offset_of!(Handshake, server),
+        offset_of!(Handshake, client_records),
+        offset_of!(Handshake, answer),
+    ]),
+    "what bytes touch is asked for"
+);
 
 impl Handshake {
     /// Starts a handshake whose messages come from DTLS.
@@ -120,10 +132,12 @@ impl Handshake {
     /// Asks for what the next bytes touch, as far as that is at hand.
     #[inline]
     pub(crate) fn prefetch(&self) {
+        prefetch(&self.fresh);
         prefetch(&self.client);
         prefetch(&self.server);
         prefetch(&self.client_records);
         prefetch(&self.answer);
+        prefetch(&self.answer_end);
     }
 
     /// Asks for the records that were heard first and last.
@@ -132,6 +146,7 @@ impl Handshake {
         for records in [&self.client_records, &self.server_records] {
             prefetch_at(records, 0);
             prefetch_at(records, records.len() / 2);
+            prefetch_at(records, records.len().saturating_sub(1));
             prefetch_at(records, records.len());
         }
     }

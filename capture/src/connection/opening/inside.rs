@@ -1,5 +1,7 @@
 //! TLS in a connection, from the byte of each stream at which it begins.
 
+use std::mem::offset_of;
+
 use flow::{ClientAuth, Protocol, Reason, Security, Upgrade};
 
 use super::super::reassembly::Piece;
@@ -7,7 +9,7 @@ use super::super::{Settled, side};
 use super::Opening;
 use crate::detect::upgrade::tds::Unwrapper;
 use crate::key::{Both, Way};
-use crate::prefetch::prefetch;
+use crate::prefetch::{leave_out_no_line, prefetch};
 use crate::tls::{Ends, Handshake, Mark, Memory};
 
 /// TLS found, and where. In front, in this order, what every packet touches.
@@ -28,6 +30,8 @@ pub(super) struct Tls {
     pub(super) protocol: Option<Protocol>,
     pub(super) handshake: Handshake,
 }
+
+const _: () = assert!(leave_out_no_line(&[0, offset_of!(Tls, handshake)]), "what bytes touch is asked for");
 
 impl Tls {
     /// Asks for what the next bytes touch.

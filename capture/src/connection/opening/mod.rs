@@ -6,6 +6,8 @@ mod look;
 mod unsettled;
 mod waiting;
 
+use std::mem::offset_of;
+
 use flow::{Security, Transport};
 
 use super::datagrams::Datagrams;
@@ -14,7 +16,7 @@ use super::{Settled, side};
 use crate::detect::Progress;
 use crate::key::{Both, Key, Way};
 use crate::packet::Captured;
-use crate::prefetch::prefetch;
+use crate::prefetch::{leave_out_no_line, prefetch};
 use crate::tls::{self, Ending, Probe};
 use held::Held;
 use inside::Tls;
@@ -82,6 +84,17 @@ pub(crate) struct Opening {
     /// The sequence number after the stream's last byte, where a FIN tells it.
     last: Both<Option<u32>>,
 }
+
+const _: () = assert!(
+    leave_out_no_line(&[
+        0,
+        size_of::<Stream>(),
+        offset_of!(Opening, datagrams),
+        offset_of!(Opening, progress),
+        offset_of!(Opening, given_up),
+    ]),
+    "what a packet touches is asked for"
+);
 
 impl Opening {
     pub(crate) fn new(transport: Transport, first: Way) -> Self {
@@ -340,6 +353,7 @@ impl Opening {
         prefetch(&self.streams.down);
         prefetch(&self.datagrams);
         prefetch(&self.progress);
+        prefetch(&self.given_up);
     }
 
     /// Asks for what its next packet touches behind that.
