@@ -158,19 +158,10 @@ impl Waiting {
     /// Returns the opening that it stands for.
     pub(crate) fn opening(&self) -> Opening {
         let mut opening = Opening::new(Transport::Tcp, self.first);
-        for way in [Way::Up, Way::Down] {
+        let [up, down] = self.apart();
+        for (way, bytes) in [(Way::Up, up), (Way::Down, down)] {
             let side = self.sides.of(way);
-            let length = side.length();
-            *opening.streams.of_mut(way) = Stream::resumed(side.start, length, side.acknowledged);
-            let mut bytes = Vec::with_capacity(length as usize);
-            let mut rest = self.said.as_slice();
-            while let Some((&head, after)) = rest.split_first() {
-                let (part, after) = after.split_at_checked(usize::from(head & !DOWN)).unwrap_or((after, &[]));
-                if (head & DOWN == 0) == (way == Way::Up) {
-                    bytes.extend_from_slice(part);
-                }
-                rest = after;
-            }
+            *opening.streams.of_mut(way) = Stream::resumed(side.start, side.length(), side.acknowledged);
             *opening.held.of_mut(way) = Held::in_one(bytes, u32::from(*self.latest.of(way)));
         }
         let without_records =
@@ -183,6 +174,21 @@ impl Waiting {
         opening.progress = Progress::without_protocol(without_records);
         opening.weigh();
         opening
+    }
+
+    /// Returns what was said up, and down. Who spoke is no question to ask of each part: nobody foresees the answers.
+    fn apart(&self) -> [Vec<u8>; 2] {
+        let mut said =
+            [self.sides.up, self.sides.down].map(|side| Vec::with_capacity(side.length() as usize));
+        let mut rest = self.said.as_slice();
+        while let Some((&head, after)) = rest.split_first() {
+            let (part, after) = after.split_at_checked(usize::from(head & !DOWN)).unwrap_or((after, &[]));
+            if let Some(bytes) = said.get_mut(usize::from(head / DOWN)) {
+                bytes.extend_from_slice(part);
+            }
+            rest = after;
+        }
+        said
     }
 
     /// Tells whether the connection's stream may begin at this sequence number, as [`Opening::may_begin_at`] does.
