@@ -37,6 +37,10 @@ pub(crate) struct Meta {
     /// End of the last flow in the store; null without flows.
     #[schema(value_type = Option<String>)]
     pub(crate) to: Option<Timestamp>,
+    /// From when on flows are kept, where edges and counts outlive them: days before it are told by their sums, and a day counts whole
+    /// there, however little of it is asked for. Null where all that is told has its flows.
+    #[schema(value_type = Option<String>)]
+    pub(crate) flows_from: Option<Timestamp>,
     /// Share of TCP connections in the store seen from their start, 0 to 1; null when there is none.
     pub(crate) coverage: Option<f64>,
     /// The declarations in force; null when none were loaded.

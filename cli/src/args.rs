@@ -426,6 +426,9 @@ pub(crate) struct Serve {
     /// Forget flows that began longer ago than this, such as 30d or 12h; without it all are kept
     #[arg(long, value_name = "TIME", value_parser = keep)]
     pub(crate) keep: Option<Duration>,
+    /// In ClickHouse, keep edges, findings and counts for this long although --keep forgets their flows, such as 400d
+    #[arg(long, value_name = "TIME", value_parser = keep, requires = "keep")]
+    pub(crate) keep_edges: Option<Duration>,
     /// Where to listen. An address other than loopback needs --token-file
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8480", env = "WIREPROOF_LISTEN")]
     pub(crate) listen: SocketAddr,

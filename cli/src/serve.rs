@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ::store::answer::MeshSnapshot;
+use ::store::clickhouse::Address;
 use ::store::{Batch, Store};
 use analyzer::translation;
 use anyhow::{Context as _, anyhow};
@@ -40,6 +41,7 @@ pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
     let agents = options.agent_token_file.as_deref().map(Kept::read).transpose()?;
     let readers = options.token_file.as_deref().map(Kept::read).transpose()?;
     let bind = Bind::new(options.listen, readers.as_ref().map(Kept::token)).map_err(Fatal::usage)?;
+    edges_outlive_flows(options)?;
     let files = Files::named(&options.tls);
     let tls = files.as_ref().map(Files::read).transpose()?;
     let access = options.mesh.cluster.access();
@@ -93,7 +95,7 @@ pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
             tokio::spawn(async move { in_force.follow_files(known, looks).await });
         }
         let observed_status = audit(&options.input, &in_force, &*store).await?;
-        tokio::spawn(keep(Arc::clone(&store), options.keep));
+        tokio::spawn(keep(Arc::clone(&store), options.keep, options.keep_edges));
         let intake = Arc::new(Intake::new(Arc::clone(&in_force), Arc::clone(&store)));
         tokio::spawn(sweep::forever(Arc::clone(&intake)));
         let mut state = api::State::new(store, None, bind)
@@ -134,6 +136,22 @@ pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
         }
     })?;
     Ok(served.worse(declared_status))
+}
+
+/// Refuses a time for edges that keeps nothing.
+fn edges_outlive_flows(options: &Serve) -> Result<(), Fatal> {
+    let Some((flows, edges)) = options.keep.zip(options.keep_edges) else { return Ok(()) };
+    if edges <= flows {
+        return Err(Fatal::usage(anyhow!(
+            "--keep-edges must be longer than --keep: edges have their flows for as long"
+        )));
+    }
+    if !Address::is_meant(&options.store.place) {
+        return Err(Fatal::usage(anyhow!(
+            "--keep-edges is for a store in ClickHouse: a file forgets edges with their flows"
+        )));
+    }
+    Ok(())
 }
 
 /// Waits for the end of the watch on a cluster, which ends only where there is too much; for ever without one.
@@ -185,11 +203,22 @@ async fn audit(files: &[PathBuf], in_force: &InForce, store: &dyn Store) -> Resu
 /// How long is waited between two looks for flows to forget.
 const SWEEP: Duration = Duration::from_secs(3600);
 
-/// Has the store forget what began longer ago than `time`, now and every hour. What fails is tried again the next time.
-async fn keep(store: Arc<dyn Store>, time: Option<Duration>) {
+/// Has the store forget what began longer ago than `time`, now and every hour; edges only what is older than `edges`. What fails is tried
+/// again the next time.
+async fn keep(store: Arc<dyn Store>, time: Option<Duration>, edges: Option<Duration>) {
     loop {
-        if let Err(error) = store.keep(time, now()).await {
-            tracing::warn!(%error, "the store could not be told how long to keep flows");
+        let summed = match time.zip(edges) {
+            Some((flows, edges)) => store.keep_edges(flows, edges).await,
+            None => Ok(()),
+        };
+        // Flows that are not summed up stay for now.
+        match summed {
+            Ok(()) => {
+                if let Err(error) = store.keep(time, now()).await {
+                    tracing::warn!(%error, "the store could not be told how long to keep flows");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "days could not be summed up, so nothing new is forgotten"),
         }
         tokio::time::sleep(SWEEP).await;
     }

@@ -103,12 +103,16 @@ fn show(status: &StoreStatus, output: Output) -> Result<(), Fatal> {
             if let Some(keep) = status.keep {
                 anstream::println!("keeps    {} h, then the server drops whole days", keep.as_secs() / 3600);
             }
+            if let Some(keep) = status.keep_edges {
+                anstream::println!("         {} h of edges", keep.as_secs() / 3600);
+            }
         }
         Output::Json => {
             let form = serde_json::json!({
                 "engine": status.engine, "schema": status.version, "known": status.known,
                 "flows": status.flows, "first": status.span.first, "last": status.span.last,
                 "bytes": status.bytes, "keep_seconds": status.keep.map(|keep| keep.as_secs()),
+                "keep_edges_seconds": status.keep_edges.map(|keep| keep.as_secs()),
             });
             anstream::println!("{}", serde_json::to_string(&form)?);
         }

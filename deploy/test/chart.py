@@ -47,7 +47,7 @@ EVERYTHING = {
     },
     "collector": {
         "store": {
-            "clickhouse": {"url": "clickhouses://proof@ch.data.svc:8443/proof", "existingSecret": "ch", "passwordKey": "p"}
+            "clickhouse": {"url": "clickhouses://proof@ch.data.svc:8443/proof", "existingSecret": "ch", "passwordKey": "p", "keepEdges": "400d"}
         },
         "service": {"type": "NodePort", "annotations": {"a": "b"}},
         "tolerations": [{"key": "audit", "operator": "Exists"}],
@@ -181,6 +181,7 @@ class Chart(unittest.TestCase):
             {"agent": {"collectorURL": "http://wireproof:8480"}},
             {"collector": {"keep": "30"}},
             {"collector": {"listenAddress": "::"}},
+            {"collector": {"store": {"clickhouse": {"keepEdges": "400"}}}},
             {"collector": {"podSecurityContext": {"runAsNonRoot": False}}},
             {"collector": {"store": {"persistence": {"size": "20 GB"}}}},
             {"collector": {"store": {"clickhouse": {"url": "clickhouse://user@host:8123/db #1"}}}},
@@ -384,6 +385,18 @@ class Chart(unittest.TestCase):
         both = {"clientCertificateSecret": "nodes", "clientCertificateVolume": folder}
         with self.assertRaisesRegex(helm.HelmError, "one certificate"):
             render({**CERTIFIED, "agent": both})
+
+    def test_edges_are_kept_longer_in_clickhouse_only(self):
+        def kept(values):
+            container = one(render(values), "Deployment")["spec"]["template"]["spec"]["containers"][0]
+            return [it for it in container["args"] if it.startswith("--keep")]
+
+        longer = {"store": {"clickhouse": {"url": "clickhouse://u@h:8123/d", "keepEdges": "400d"}}}
+        self.assertEqual(kept({**SECRET, "collector": {**SECRET["collector"], **longer}}), ["--keep=30d", "--keep-edges=400d"])
+        in_a_file = {"store": {"clickhouse": {"keepEdges": "400d"}}}
+        self.assertEqual(kept({**SECRET, "collector": {**SECRET["collector"], **in_a_file}}), ["--keep=30d"])
+        # Where all flows are kept, edges are as well.
+        self.assertEqual(kept({**SECRET, "collector": {**SECRET["collector"], **longer, "keep": ""}}), [])
 
     def test_names_stay_as_they_were_given(self):
         objects = self.rendered["odd"]

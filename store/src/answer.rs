@@ -143,8 +143,11 @@ pub struct Sources {
     pub total: Coverage,
     /// How many flows more there are in the store: sides of address translations that are told on another side.
     pub translated: u64,
-    /// From when to when there are flows.
+    /// From when to when there are flows, or there were.
     pub span: Span,
+    /// From when on flows are kept; days before it are told by their sums alone, and a day counts whole there however little of it is asked for.
+    /// Absent where all that is told has its flows.
+    pub flows_from: Option<Timestamp>,
     /// Each source's own, by its name.
     pub sources: BTreeMap<String, Coverage>,
 }

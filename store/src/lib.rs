@@ -62,6 +62,8 @@ pub struct Status {
     /// How long the server keeps flows by itself; absent where it keeps all, and for a file, which is tidied by the program that
     /// writes it.
     pub keep: Option<Duration>,
+    /// How long the server keeps edges whose flows are gone; absent where they go with their flows.
+    pub keep_edges: Option<Duration>,
 }
 
 /// A place where findings are kept. Every backend passes the suite in `contract`.
@@ -195,6 +197,18 @@ pub trait Store: Send + Sync {
     ///
     /// When the backend cannot read.
     async fn meshes(&self) -> Result<Vec<MeshVersion>, StoreError>;
+
+    /// Keeps edges and findings for `edges` although flows are kept for `flows` only: sums up days that have ended, from when on [`Store::keep`]
+    /// may be told to forget their flows. To be said before it, each time.
+    ///
+    /// A store that cannot forgets them with their flows.
+    ///
+    /// # Errors
+    ///
+    /// When the backend cannot write; nothing is to be forgotten then that is not forgotten already.
+    async fn keep_edges(&self, _flows: Duration, _edges: Duration) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Forgets flows that began longer than `time` before `now`, and the edges and findings that are left without flows;
     /// absent: keeps all. To be said again every hour or so.

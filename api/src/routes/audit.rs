@@ -198,6 +198,7 @@ fn meta(sources: &Sources, mesh: Option<MeshView>) -> Meta {
     Meta {
         from: sources.span.first,
         to: sources.span.last,
+        flows_from: sources.flows_from,
         coverage: coverage.ratio(),
         mesh,
         partial: !coverage.damaged.is_empty()

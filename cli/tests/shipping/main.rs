@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop here")]
 #![expect(clippy::print_stderr, reason = "says why it was skipped")]
 
+mod edges;
 mod fleet;
 mod moment;
 #[path = "../processes/mod.rs"]

@@ -5,6 +5,7 @@
 use clickhouse::query::Query as Statement;
 use flow::Timestamp;
 
+use super::edge::BORDER;
 use crate::query::Query;
 
 const HOUR: i64 = 3_600_000_000_000;
@@ -34,24 +35,40 @@ pub(super) struct Asked {
     pub(super) counted: String,
     /// The condition on whole hours, which their counts answer; on flows where no hour tells enough.
     whole: String,
+    /// The condition on days of which sums alone count; absent where sums cannot answer. A day counts whole, however little of it is asked for:
+    /// nothing that was there is left out.
+    days: Option<String>,
     /// What is left at both ends of the time, flow by flow.
     ends: Vec<String>,
     values: Vec<(&'static str, Value)>,
 }
 
 /// A flow's hour, as the projection keeps it.
-pub(super) const START_HOUR: &str = "toStartOfHour(start)";
+const START_HOUR: &str = "toStartOfHour(start)";
 
-/// A flow's day. Sums do not depend on the step, and there are far fewer days than hours to sum.
-const START_DAY: &str = "toDate(toStartOfHour(start))";
+/// A flow's day, as far as the projection tells it.
+pub(super) const START_DAY: &str = "toDate(toStartOfHour(start))";
+
+/// The step of a moment. Sums do not depend on it, and there are far fewer days than hours to sum.
+fn day(moment: &str) -> String {
+    format!("toDate({moment})")
+}
 
 /// Counts of each shape by `step`, over the flows that `condition` leaves; the projection answers where both only name the hour. A step in
 /// which a shape lost all its flows to other reports tells nothing of its first and last time.
-fn counts(step: &str, condition: &str) -> String {
+pub(super) fn counts(step: &str, condition: &str) -> String {
     format!(
         "SELECT {step} AS step, shape, sum(sign) AS f, sum(sign * toInt64(bytes_client + bytes_server)) AS b,
             min(start) AS a, max(finish) AS z
          FROM flow WHERE {condition} GROUP BY step, shape HAVING f > 0"
+    )
+}
+
+/// The same of days of which sums alone count.
+fn sums(step: &str, condition: &str) -> String {
+    format!(
+        "SELECT {step} AS step, shape, sum(flows) AS f, sum(bytes) AS b, min(first) AS a, max(last) AS z
+         FROM edge WHERE day < {BORDER} AND {condition} GROUP BY step, shape"
     )
 }
 
@@ -65,7 +82,17 @@ fn summed(parts: &str) -> String {
 
 /// From where whole shapes are counted, whatever the time.
 pub(super) fn all_counted() -> String {
+    summed(&format!("{} UNION ALL {}", counts(START_DAY, &since_border("1")), sums("day", "1")))
+}
+
+/// From where flows that are there are counted, whether or not they count.
+pub(super) fn flows_counted() -> String {
     summed(&counts(START_DAY, "1"))
+}
+
+/// Narrows flows to those that count themselves.
+fn since_border(condition: &str) -> String {
+    format!("{START_DAY} >= {BORDER} AND {condition}")
 }
 
 impl Asked {
@@ -150,15 +177,24 @@ impl Asked {
             named,
             counted: String::new(),
             whole: String::new(),
+            days: None,
             ends: Vec::new(),
             values,
         };
         if query.community_id.is_empty() {
             asked.within(since, until);
+            let mut days = Vec::new();
+            if since.is_some() {
+                days.push(format!("day >= toDate({})", at("since")));
+            }
+            if until.is_some() {
+                days.push(format!("toDateTime64(day, 9, 'UTC') < {}", at("until")));
+            }
+            asked.days = Some(joined(&days));
         } else {
             asked.whole.clone_from(&asked.own);
         }
-        asked.counted = summed(&asked.by(START_DAY));
+        asked.counted = summed(&asked.by(day));
         asked
     }
 
@@ -185,15 +221,18 @@ impl Asked {
         statement
     }
 
-    /// Counts of shapes (`step`, `shape`, `f`) for the flows of the time asked for, by steps of whole hours.
-    pub(super) fn by(&self, step: &str) -> String {
-        let parts = self.ends.iter().chain([&self.whole]).map(|condition| counts(step, condition));
-        parts.collect::<Vec<_>>().join(" UNION ALL ")
+    /// Counts of shapes (`step`, `shape`, `f`) for the flows of the time asked for, by steps of whole hours; of whole days where days are
+    /// among them of which sums alone count.
+    pub(super) fn by(&self, step: impl Fn(&str) -> String) -> String {
+        let hours = self.ends.iter().chain([&self.whole]);
+        let hours = hours.map(|condition| counts(&step(START_HOUR), &since_border(condition)));
+        let days = self.days.iter().map(|days| sums(&step("toDateTime(day, 'UTC')"), days));
+        hours.chain(days).collect::<Vec<_>>().join(" UNION ALL ")
     }
 
-    /// The same by steps of any length, flow by flow.
+    /// The same by steps of any length, flow by flow: of flows that count themselves.
     pub(super) fn by_start(&self, step: &str) -> String {
-        counts(step, &self.own)
+        counts(step, &since_border(&self.own))
     }
 
     /// Parts the time asked for into whole hours and ends.

@@ -5,6 +5,7 @@
 //! the server is away, within its patience.
 
 mod address;
+mod edge;
 mod fault;
 mod filter;
 mod read;
@@ -150,6 +151,7 @@ impl Clickhouse {
                 span: Span::default(),
                 bytes: 0,
                 keep: found.keep,
+                keep_edges: found.keep_edges,
             };
             if found.version.is_some_and(|version| version > 0) {
                 let size: Size = client
@@ -157,7 +159,7 @@ impl Clickhouse {
                         "SELECT toUInt64(sum(flows)) AS flows, min(first) AS first, max(last) AS last,
                             ifNull((SELECT sum(total_bytes) FROM system.tables WHERE database = currentDatabase()), 0) AS bytes
                          FROM {}",
-                        filter::all_counted()
+                        filter::flows_counted()
                     ))
                     .fetch_one()
                     .await
@@ -326,6 +328,10 @@ impl Store for Clickhouse {
         let version =
             |row: VersionRow| MeshVersion { id: row.id, taken_at: Timestamp::from_nanos(row.taken) };
         Ok(rows.into_iter().map(version).collect())
+    }
+
+    async fn keep_edges(&self, flows: Duration, edges: Duration) -> Result<(), StoreError> {
+        self.sum_up_days(flows, edges).await
     }
 
     async fn keep(&self, time: Option<Duration>, _: Timestamp) -> Result<(), StoreError> {

@@ -12,6 +12,7 @@ use clickhouse::Client;
 use serde::Deserialize;
 
 use super::address::Address;
+use super::edge;
 use super::fault::told;
 use crate::error::StoreError;
 
@@ -19,7 +20,7 @@ use crate::error::StoreError;
 const OLDEST: (u32, u32) = (24, 8);
 
 /// Seconds of a day.
-const DAY: u64 = 86_400;
+pub(super) const DAY: u64 = 86_400;
 
 /// Where the tables live.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -61,7 +62,7 @@ const WRITER: &str = "toUInt32OrZero(getSetting('log_comment')) AS writer";
 
 /// One step from each schema version to the next; the version is how many were taken. Each may be taken twice.
 const STEPS: &[fn(&Layout) -> Vec<String>] =
-    &[flows, declarations, forgetting, translations, reasons, looked_up, swept, signed, mended];
+    &[flows, declarations, forgetting, translations, reasons, looked_up, swept, signed, mended, edge::table];
 
 impl Layout {
     pub(super) fn on(&self) -> String {
@@ -72,7 +73,7 @@ impl Layout {
     }
 
     /// A table of which every server holds the whole.
-    fn everywhere(&self, table: &str, engine: &str, arguments: &str) -> String {
+    pub(super) fn everywhere(&self, table: &str, engine: &str, arguments: &str) -> String {
         match self {
             Self::Single => format!("{engine}({arguments})"),
             Self::Cluster(_) => {
@@ -423,6 +424,8 @@ pub(super) struct Found {
     pub(super) layout: Layout,
     /// How long flows are kept; absent where all are.
     pub(super) keep: Option<Duration>,
+    /// How long sums of days are kept; absent where none were asked for.
+    pub(super) keep_edges: Option<Duration>,
 }
 
 #[derive(clickhouse::Row, Deserialize)]
@@ -433,6 +436,7 @@ struct Present {
     ours: u64,
     cluster: String,
     keep: u64,
+    keep_edges: u64,
 }
 
 /// Looks without touching anything.
@@ -449,7 +453,9 @@ pub(super) async fn look(client: &Client, address: &Address) -> Result<Found, St
                 countIf(database = {name:String} AND name = 'wireproof_schema') AS ours,
                 anyIf(extract(engine_full, 'Distributed\\\\(\\'([^\\']*)'), database = {name:String} AND name = 'flow') AS cluster,
                 maxIf(toUInt64OrZero(extract(engine_full, 'TTL toStartOfDay\\\\(start\\\\) [+] toIntervalSecond\\\\(([0-9]+)\\\\)')),
-                    database = {name:String} AND name IN ('flow', 'flow_part')) AS keep
+                    database = {name:String} AND name IN ('flow', 'flow_part')) AS keep,
+                maxIf(toUInt64OrZero(extract(engine_full, 'TTL toDateTime\\(day, \\'UTC\\'\\) [+] toIntervalSecond\\(([0-9]+)\\)')),
+                    database = {name:String} AND name = 'edge') AS keep_edges
              FROM system.tables",
         )
         .param("name", address.database())
@@ -475,8 +481,9 @@ pub(super) async fn look(client: &Client, address: &Address) -> Result<Found, St
     }
     let layout = if present.cluster.is_empty() { Layout::Single } else { Layout::Cluster(present.cluster) };
     let missing = present.databases == 0;
-    let keep = Some(Duration::from_secs(present.keep.saturating_sub(DAY))).filter(|keep| !keep.is_zero());
-    Ok(Found { server: present.server, version: version.filter(|_| !missing), layout, keep })
+    let [keep, keep_edges] = [present.keep, present.keep_edges]
+        .map(|keep| Some(Duration::from_secs(keep.saturating_sub(DAY))).filter(|keep| !keep.is_zero()));
+    Ok(Found { server: present.server, version: version.filter(|_| !missing), layout, keep, keep_edges })
 }
 
 /// Brings a database to `version`, made where it is not there. Several may do so at once.
@@ -499,7 +506,8 @@ pub(super) async fn migrate(
             .await
             .map_err(fault)?;
         client.query(&versions(layout)).execute().await.map_err(fault)?;
-        let empty = Found { server: String::new(), version: Some(0), layout: layout.clone(), keep: None };
+        let (server, layout_) = (String::new(), layout.clone());
+        let empty = Found { server, version: Some(0), layout: layout_, keep: None, keep_edges: None };
         return Box::pin(migrate(client, address, &empty, layout, version)).await;
     };
     let wanted = usize::try_from(version).unwrap_or(0);

@@ -203,7 +203,7 @@ impl Clickhouse {
         }
     }
 
-    /// Tells the server how long flows are kept, where it does not know yet, and drops the shapes that no flow has any more.
+    /// Tells the server how long flows are kept, where it does not know yet, and drops the shapes that neither a flow nor a sum has any more.
     pub(super) async fn keep_for(&self, time: Option<Duration>) -> Result<(), StoreError> {
         let base = &self.base;
         let place = base.address.to_string();
@@ -222,7 +222,8 @@ impl Clickhouse {
         struct Left {
             shapes: u64,
         }
-        let left = "sent < now() - INTERVAL 2 DAY AND hash NOT IN (SELECT shape FROM flow GROUP BY shape)";
+        let left = "sent < now() - INTERVAL 2 DAY AND hash NOT IN (
+            SELECT shape FROM flow GROUP BY shape UNION ALL SELECT shape FROM edge GROUP BY shape)";
         let found: Vec<Left> =
             self.ask(&format!("SELECT count() AS shapes FROM shape WHERE {left}"), &nothing()).await?;
         if found.iter().all(|found| found.shapes == 0) {

@@ -102,6 +102,7 @@ impl Embedded {
             span: Span::default(),
             bytes: 0,
             keep: None,
+            keep_edges: None,
         };
         if !path.exists() {
             return Ok(status);

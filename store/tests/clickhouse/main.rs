@@ -4,11 +4,13 @@
 
 #![expect(
     clippy::expect_used,
+    clippy::panic,
     clippy::print_stderr,
     reason = "a test may stop here, and says when it skips itself"
 )]
 
 mod collectors;
+mod edges;
 #[path = "../older/mod.rs"]
 mod older;
 mod schema;

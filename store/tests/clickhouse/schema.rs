@@ -18,7 +18,9 @@ async fn an_older_schema_is_brought_up_to_date_and_keeps_its_flows() {
     let Some(server) = Server::shared() else { return };
     with_database(&server, "older", async |name| {
         open(&server, &name).await.record(batch(0..3)).await.expect("a batch is kept");
-        for sql in ["DROP TABLE mesh", "DROP TABLE mesh_since", "TRUNCATE TABLE wireproof_schema"] {
+        for sql in
+            ["DROP TABLE mesh", "DROP TABLE mesh_since", "DROP TABLE edge", "TRUNCATE TABLE wireproof_schema"]
+        {
             let (verb, table) = sql.rsplit_once(' ').expect("words");
             server.run(&format!("{verb} {name}.{table}")).await;
         }
@@ -98,6 +100,11 @@ async fn what_was_kept_is_there(version: i64, ddl: &str, body: fn(&str) -> Optio
                 migrated.record(delivered).await.expect("a batch is kept");
                 contract::answer_alike(&migrated, &fresh).await;
             }
+            let edges = fresh.edges(&Query::default(), &Paging::first(1000)).await.expect("edges").rows;
+            migrated.keep_edges(Duration::from_secs(86_400), Duration::from_secs(400 * 86_400)).await.expect("days are summed up");
+            server.run(&format!("TRUNCATE TABLE {before}.flow")).await;
+            let kept = migrated.edges(&Query::default(), &Paging::first(1000)).await.expect("edges").rows;
+            assert_eq!(kept, edges);
         })
         .await;
     })
@@ -167,7 +174,7 @@ async fn every_statement_for_a_cluster_reads() {
     let Some(server) = Server::shared() else { return };
     let all = statements(&Layout::Cluster("fleet".into()));
     assert!(all.iter().all(|sql| sql.contains("ON CLUSTER 'fleet'")), "{all:?}");
-    assert_eq!(all.iter().filter(|sql| sql.contains("ENGINE = Replicated")).count(), 6);
+    assert_eq!(all.iter().filter(|sql| sql.contains("ENGINE = Replicated")).count(), 7);
     for sql in all {
         server.run(&format!("EXPLAIN AST {sql}")).await;
     }
@@ -190,7 +197,7 @@ async fn flows_are_spread_over_shards_and_counted_together() {
         }
         let client = server.client().with_database(shard);
         client
-            .query_raw("INSERT INTO wireproof_schema (version) VALUES (9)")
+            .query_raw("INSERT INTO wireproof_schema (version) VALUES (10)")
             .execute()
             .await
             .expect("it runs");
@@ -237,6 +244,17 @@ async fn flows_are_spread_over_shards_and_counted_together() {
     assert_eq!(store.edges(&named, &Paging::first(100)).await.expect("edges").rows.len(), 1);
     assert_eq!(store.totals(&named).await.expect("totals").judgements["conforms"], 3);
     assert!(store.violations(&named, &Paging::first(100)).await.expect("violations").rows.is_empty());
+    // The sums are of both shards, on one server: of a cluster every server has them. That its statement goes to all of them is left out here.
+    let year = Duration::from_secs(400 * 86_400);
+    let before = store.edges(&Query::default(), &Paging::first(10)).await.expect("edges").rows;
+    let ttl = "MODIFY TTL toDateTime(day, 'UTC') + toIntervalSecond(34646400)";
+    server.run(&format!("ALTER TABLE {}.edge {ttl}", shards[0])).await;
+    store.keep_edges(Duration::from_secs(20 * 86_400), year).await.expect("days are summed up");
+    assert_eq!(
+        store.coverage().await.expect("coverage").flows_from,
+        Some(flow::Timestamp::from_nanos(86_400_000_000_000))
+    );
+    assert_eq!(store.edges(&Query::default(), &Paging::first(10)).await.expect("edges").rows, before);
     for shard in shards {
         let count = "SELECT toUInt64(sum(sign)) FROM flow_part";
         let kept: u64 = server.client().with_database(shard).query(count).fetch_one().await.expect("a count");

@@ -11,12 +11,15 @@ use super::findings::findings;
 use super::{fitting, overlap, ranked, shapes, word};
 use crate::answer::{Alike, Counts, MatrixCell, Sources, Span, Tally, TimelineBucket, Totals};
 use crate::clickhouse::Clickhouse;
-use crate::clickhouse::filter::{Asked, START_HOUR};
+use crate::clickhouse::edge::BORDER;
+use crate::clickhouse::filter::Asked;
 use crate::clickhouse::rows::{SourceRow, TRANSLATED, VIOLATES};
 use crate::error::StoreError;
 use crate::query::{List, Paging, Query};
 
 const HOUR: i64 = 3_600_000_000_000;
+
+const DAY: i64 = 24 * HOUR;
 
 /// Past so many hours a timeline's steps are whole hours, which the hourly counts answer.
 const FINE_HOURS: i64 = 48;
@@ -132,24 +135,27 @@ impl Clickhouse {
         Ok(totals)
     }
 
-    pub(in crate::clickhouse) async fn whole_span(&self, asked: &Asked) -> Result<Span, StoreError> {
+    /// From when to when the flows are that fit, and from when on flows count rather than sums of days.
+    async fn whole_span(&self, asked: &Asked) -> Result<(Span, Timestamp), StoreError> {
         #[derive(Row, Deserialize)]
         struct SpanRow {
             shapes: u64,
             first_seen: i64,
             last_seen: i64,
+            border: i64,
         }
         let sql = format!(
-            "SELECT count() AS shapes, min(first) AS first_seen, max(last) AS last_seen FROM {} WHERE {}",
+            "SELECT count() AS shapes, min(first) AS first_seen, max(last) AS last_seen, any({}) AS border FROM {} WHERE {}",
+            border(),
             asked.counted,
             shapes(asked)
         );
         let rows: Vec<SpanRow> = self.ask(&sql, asked).await?;
-        let Some(row) = rows.into_iter().find(|row| row.shapes > 0) else { return Ok(Span::default()) };
-        Ok(Span {
-            first: Some(Timestamp::from_nanos(row.first_seen)),
-            last: Some(Timestamp::from_nanos(row.last_seen)),
-        })
+        let Some(row) = rows.into_iter().find(|row| row.shapes > 0) else {
+            return Ok((Span::default(), Timestamp::from_nanos(0)));
+        };
+        let [first, last, border] = [row.first_seen, row.last_seen, row.border].map(Timestamp::from_nanos);
+        Ok((Span { first: Some(first), last: Some(last) }, border))
     }
 
     pub(in crate::clickhouse) async fn steps(
@@ -165,16 +171,17 @@ impl Clickhouse {
             violating: i64,
         }
         let asked = Asked::new(query);
-        let span = self.whole_span(&asked).await?;
+        let (span, border) = self.whole_span(&asked).await?;
         let (Some(first), Some(last)) = (span.first, span.last) else { return Ok(Vec::new()) };
         let (mut first, last) = (first.as_nanos(), last.as_nanos());
         // The end of the last flow bounds the last start; a step too wide is better than a second question.
         let mut step = last.saturating_sub(first) / i64::from(buckets.max(1)) + 1;
         let place = |nanos: &str| format!("intDiv({nanos} - {{first:Int64}}, {{step:Int64}})");
-        let parts = if last.saturating_sub(first) > FINE_HOURS * HOUR {
-            first = first.div_euclid(HOUR) * HOUR;
-            step = (step / HOUR + 1) * HOUR;
-            asked.by(&place(&format!("toInt64(toUnixTimestamp({START_HOUR})) * 1000000000")))
+        let unit = if first < border.as_nanos() { DAY } else { HOUR };
+        let parts = if unit == DAY || last.saturating_sub(first) > FINE_HOURS * HOUR {
+            first = first.div_euclid(unit) * unit;
+            step = (step / unit + 1) * unit;
+            asked.by(|moment| place(&format!("toInt64(toUnixTimestamp({moment})) * 1000000000")))
         } else {
             asked.by_start(&place("toUnixTimestamp64Nano(start)"))
         };
@@ -213,6 +220,7 @@ impl Clickhouse {
             all_flows: u64,
             first_seen: i64,
             last_seen: i64,
+            border: i64,
         }
         let asked = Asked::new(&Query::default());
         let sql =
@@ -223,14 +231,23 @@ impl Clickhouse {
         }
         let sql = format!(
             "SELECT transport, from_start, ifNull(set_aside, '') = '{TRANSLATED}' AS translated, sum(flows) AS all_flows,
-                min(first) AS first_seen, max(last) AS last_seen
+                min(first) AS first_seen, max(last) AS last_seen, any({}) AS border
              FROM {} GROUP BY transport, from_start, translated",
+            border(),
             fitting(&asked)
         );
         for row in self.ask::<CountRow>(&sql, &asked).await? {
+            sources.flows_from = (row.border > 0).then(|| Timestamp::from_nanos(row.border));
             sources.count(word(&row.transport)?, row.from_start, row.translated, row.all_flows);
             sources.span.widen(Timestamp::from_nanos(row.first_seen), Timestamp::from_nanos(row.last_seen));
         }
+        sources.flows_from =
+            sources.flows_from.filter(|from| sources.span.first.is_some_and(|first| first < *from));
         Ok(sources)
     }
+}
+
+/// The border in nanoseconds.
+fn border() -> String {
+    format!("toInt64(toUnixTimestamp(toDateTime({BORDER}, 'UTC'))) * 1000000000")
 }

@@ -55,7 +55,6 @@ impl Clickhouse {
         #[derive(Row, Deserialize)]
         struct Example {
             key: String,
-            start: i64,
             id: u128,
             shape: u128,
         }
@@ -81,7 +80,7 @@ impl Clickhouse {
                     ARRAY JOIN keys AS key GROUP BY key, hour
                 ) WHERE so_far - flows < {examples:Int64}
             )
-            SELECT key, toUnixTimestamp64Nano(start) AS start, id, shape FROM (
+            SELECT key, id, shape FROM (
                 SELECT start, id, shape FROM flow
                 WHERE shape IN (SELECT hash FROM broken) AND toStartOfHour(start) IN (SELECT hour FROM early)
                 GROUP BY start, id, shape HAVING sum(sign) > 0
@@ -94,23 +93,25 @@ impl Clickhouse {
         for example in &examples {
             first.entry(&example.key).or_default().push(example);
         }
-        let shapes = self.shapes(first.values().filter_map(|all| Some(all.first()?.shape))).await?;
+        let mut heads: HashMap<&str, u128> =
+            first.iter().filter_map(|(key, all)| Some((*key, all.first()?.shape))).collect();
+        // Of what has no flows left, the shape that was seen first has the words.
+        let past = rows.iter().map(|row| row.key.clone()).filter(|key| !heads.contains_key(key.as_str()));
+        let past = self.past(past.collect()).await?;
+        heads.extend(past.iter().map(|(key, shape)| (key.as_str(), *shape)));
+        let shapes = self.shapes(heads.values().copied()).await?;
         let mut all = Vec::with_capacity(rows.len());
         for row in rows {
             // What was recorded again between the two questions may have left the finding.
-            let Some((head, named)) = first.get(row.key.as_str()).and_then(|all| Some((all.first()?, all)))
-            else {
-                continue;
-            };
-            let mut judged = shape(&shapes, head.shape)?.clone();
-            judged.flow.id = FlowId(head.id);
-            judged.flow.start = Timestamp::from_nanos(head.start);
+            let Some(head) = heads.get(row.key.as_str()) else { continue };
+            let named = first.get(row.key.as_str()).map(Vec::as_slice).unwrap_or_default();
+            let judged = shape(&shapes, *head)?;
             let Some(violation) =
-                judged.violations.iter().find(|violation| finding_key(&judged, violation) == row.key)
+                judged.violations.iter().find(|violation| finding_key(judged, violation) == row.key)
             else {
                 return Err(StoreError::Word(format!("finding {} is not in its first flow", row.key)));
             };
-            let mut finding = Finding::new(&judged, violation);
+            let mut finding = Finding::new(judged, violation);
             finding.flows = row.all_flows;
             finding.first_seen = Timestamp::from_nanos(row.first_seen);
             finding.last_seen = Timestamp::from_nanos(row.last_seen);
@@ -120,6 +121,28 @@ impl Clickhouse {
             all.push(finding);
         }
         Ok(all)
+    }
+
+    /// Returns the first shape of findings, by the sums of days.
+    async fn past(&self, keys: Vec<String>) -> Result<Vec<(String, u128)>, StoreError> {
+        #[derive(Row, Deserialize)]
+        struct Head {
+            key: String,
+            shape: u128,
+        }
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let asked = Asked::new(&Query::default()).and_words("keys", keys);
+        let sql = "
+            SELECT key, argMin(shape, (seen, shape)) AS shape
+            FROM (SELECT shape, min(first) AS seen FROM edge GROUP BY shape) AS counted
+            INNER JOIN (
+                SELECT hash, any(arrayFilter(key -> has({keys:Array(String)}, key), violations.1)) AS keys
+                FROM shape WHERE hasAny(violations.1, {keys:Array(String)}) GROUP BY hash
+            ) AS broken ON counted.shape = broken.hash
+            ARRAY JOIN keys AS key GROUP BY key";
+        Ok(self.ask::<Head>(sql, &asked).await?.into_iter().map(|row| (row.key, row.shape)).collect())
     }
 }
 

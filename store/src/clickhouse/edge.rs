@@ -1,0 +1,164 @@
+//! Edges that outlive their flows: the table `edge` has the counts of a day by shape, for days that have ended.
+//!
+//! As long as all flows of a day are there they are what counts, and its sums are only kept ready: they are taken anew whenever another one of
+//! its flows is reported. Shortly before the server begins to drop the day's flows (the column `due`) the sums take their place, for good:
+//! they are never taken again from the flows that are left. So no day is ever counted from both, nor from a part of its flows.
+//!
+//! Sums are taken by the statement that answers questions, into a table of their own, which then replaces the day's whole partition:
+//! killed at any moment, begun twice, or by two collectors at once, it comes to the same.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::Duration;
+
+use clickhouse::Row;
+use serde::Deserialize;
+
+use super::filter::{START_DAY, counts};
+use super::schema::{self, DAY, Layout};
+use super::{Clickhouse, client, nothing, within};
+use crate::clickhouse::fault::told;
+use crate::error::StoreError;
+
+/// The first day that is counted from its flows; days before it are counted from their sums. One value for the whole of a question.
+pub(super) const BORDER: &str =
+    "ifNull((SELECT day + 1 FROM edge WHERE due <= now() ORDER BY day DESC LIMIT 1), toDate(0))";
+
+/// How long before the server may drop its first flow a day is counted from its sums: more than a question takes, and clocks differ.
+const LEAD: u64 = 3600;
+
+/// How long one statement may take: the first one sums up all that was ever recorded.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// How tables are called into which sums are taken. One of a program that was killed is dropped once it is older than any statement.
+const TAKEN: &str = "edge_taken_";
+
+/// The columns, and the order in which sums are taken.
+const COLUMNS: &str = "
+    day Date,
+    shape UInt128,
+    flows SimpleAggregateFunction(sum, Int64) CODEC(T64, LZ4),
+    bytes SimpleAggregateFunction(sum, Int64) CODEC(T64, LZ4),
+    first SimpleAggregateFunction(min, DateTime64(9, 'UTC')) CODEC(Delta, ZSTD),
+    last SimpleAggregateFunction(max, DateTime64(9, 'UTC')) CODEC(Delta, ZSTD),
+    due SimpleAggregateFunction(max, DateTime('UTC'))";
+
+/// The step of the schema. On a cluster every server has all sums: they are few, and what replaces a day there replaces it everywhere at once.
+pub(super) fn table(layout: &Layout) -> Vec<String> {
+    let engine = layout.everywhere("edge", "AggregatingMergeTree", "");
+    vec![made(&format!("edge{}", layout.on()), &engine)]
+}
+
+fn made(table: &str, engine: &str) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {table} ({COLUMNS})
+         ENGINE = {engine} PARTITION BY day ORDER BY (day, shape) SETTINGS ttl_only_drop_parts = 1"
+    )
+}
+
+/// The statement by which sums go once their whole day is older than `keep`.
+fn keeping(layout: &Layout, keep: Duration) -> String {
+    format!(
+        "ALTER TABLE edge{} MODIFY TTL toDateTime(day, 'UTC') + toIntervalSecond({})",
+        layout.on(),
+        keep.as_secs().saturating_add(DAY)
+    )
+}
+
+impl Clickhouse {
+    /// Sums up days that have ended, for when their flows go after `flows`, and tells the server to keep sums for `edges`.
+    pub(super) async fn sum_up_days(&self, flows: Duration, edges: Duration) -> Result<(), StoreError> {
+        let base = &self.base;
+        let place = base.address.to_string();
+        let found = within(base.patience, &place, schema::look(&base.client, &base.address)).await?;
+        if found.keep_edges != Some(edges) {
+            let sql = format!("{} SETTINGS alter_sync = 0, mutations_sync = 0", keeping(&base.layout, edges));
+            self.run(&sql, &nothing()).await?;
+        }
+        self.drop_left().await?;
+        let taken = format!("{TAKEN}{:016x}", RandomState::new().hash_one(()));
+        let summed = self.replace_days(&taken, found.keep, flows).await;
+        let dropped = self.run(&format!("DROP TABLE IF EXISTS {taken} SYNC"), &nothing()).await;
+        summed.and(dropped)
+    }
+
+    /// `in_force` is how long the server keeps flows as yet: of a day that is older it may have dropped some.
+    async fn replace_days(
+        &self,
+        taken: &str,
+        in_force: Option<Duration>,
+        flows: Duration,
+    ) -> Result<(), StoreError> {
+        #[derive(Row, Deserialize)]
+        struct Changed {
+            name: String,
+        }
+        // A day is due by whichever time is shorter: where `flows` is, flows go by it from now on.
+        let due = |keep: Duration, day: &str| {
+            let after = keep.as_secs().saturating_add(DAY).saturating_sub(LEAD);
+            format!("toDateTime({day}, 'UTC') + toIntervalSecond({after})")
+        };
+        let whole = |day: &str| {
+            let ended = format!("{day} >= {BORDER} AND {day} < toDate(now('UTC'))");
+            in_force.map_or_else(|| ended.clone(), |keep| format!("{ended} AND {} > now()", due(keep, day)))
+        };
+        let first = in_force.map_or(flows, |keep| keep.min(flows));
+        self.run(&made(taken, "AggregatingMergeTree"), &nothing()).await?;
+        self.run_long(&format!(
+            "INSERT INTO {taken} SELECT step, shape, f, b, a, z, {} FROM ({}) SETTINGS max_partitions_per_insert_block = 0",
+            due(first, "step"),
+            counts(START_DAY, &whole(START_DAY)),
+        ))
+        .await?;
+        // A day without any flows keeps the sums that it has: they were dropped by hand.
+        let rows = |times: i8, table: &str| {
+            format!(
+                "SELECT day, {times} AS times, toInt64(cityHash64(shape, flows, bytes, first, last, due)) AS row FROM {table}"
+            )
+        };
+        let changed: Vec<Changed> = self
+            .ask(
+                &format!(
+                    "SELECT toString(day) AS name FROM ({} UNION ALL {}) WHERE {whole}
+                     GROUP BY day HAVING sum(times * row) != 0 AND max(times) > 0 ORDER BY day",
+                    rows(1, taken),
+                    rows(-1, "edge"),
+                    whole = whole("day"),
+                ),
+                &nothing(),
+            )
+            .await?;
+        // The oldest first: what is before a day that is due is due as well.
+        for Changed { name: day } in changed {
+            self.run(&format!("ALTER TABLE edge REPLACE PARTITION '{day}' FROM {taken}"), &nothing()).await?;
+        }
+        Ok(())
+    }
+
+    /// Drops tables that programs left which were killed.
+    async fn drop_left(&self) -> Result<(), StoreError> {
+        #[derive(Row, Deserialize)]
+        struct Left {
+            name: String,
+        }
+        let sql = format!(
+            "SELECT name FROM system.tables WHERE database = currentDatabase() AND startsWith(name, '{TAKEN}')
+                AND metadata_modification_time < now() - INTERVAL {} SECOND",
+            2 * LONGEST.as_secs()
+        );
+        for Left { name } in self.ask::<Left>(&sql, &nothing()).await? {
+            self.run(&format!("DROP TABLE IF EXISTS `{name}` SYNC"), &nothing()).await?;
+        }
+        Ok(())
+    }
+
+    async fn run_long(&self, sql: &str) -> Result<(), StoreError> {
+        let base = &self.base;
+        let place = base.address.to_string();
+        let client = client(&base.address, LONGEST);
+        within(LONGEST, &place, async {
+            let statement = nothing().give(client.query_raw(sql));
+            statement.execute().await.map_err(|error| told(&place, &error))
+        })
+        .await
+    }
+}
