@@ -108,10 +108,7 @@ impl InForce {
             }
             if let Some(snapshot) = unstored.take() {
                 let kept = MeshSnapshot::new(snapshot.from, snapshot.manifests());
-                if let Err(error) = self.store.put_mesh(&kept).await {
-                    tracing::warn!(%error, "the declarations are not stored yet");
-                    unstored = Some(snapshot);
-                }
+                unstored = self.store(Some(kept)).await.map(|_| snapshot);
             }
         }
     }
@@ -125,8 +122,10 @@ impl InForce {
             told.map(|error| format!("{}: {}", error.file, error.message)).collect()
         };
         let mut known = fatal(&errors);
+        let mut unstored = None;
         loop {
             looks.next().await;
+            unstored = self.store(unstored).await;
             let mut now = input::state_of(&paths);
             if now == state {
                 continue;
@@ -165,10 +164,16 @@ impl InForce {
             let bytes = declared.manifests.iter().map(|manifest| manifest.text.len()).sum();
             self.take(Taken { from, mesh: Arc::new(declared.mesh), bytes });
             anstream::eprintln!("wireproof: the declarations changed, and are in force from {from} on");
-            if let Err(error) = self.store.put_mesh(&MeshSnapshot::new(from, declared.manifests)).await {
-                tracing::warn!(%error, "the declarations are not stored");
-            }
+            unstored = self.store(Some(MeshSnapshot::new(from, declared.manifests))).await;
         }
+    }
+
+    /// Stores a snapshot, if there is one; returns it if it has to be tried again.
+    async fn store(&self, snapshot: Option<MeshSnapshot>) -> Option<MeshSnapshot> {
+        let snapshot = snapshot?;
+        let error = self.store.put_mesh(&snapshot).await.err()?;
+        tracing::warn!(%error, "the declarations are not stored yet");
+        Some(snapshot)
     }
 
     /// Puts declarations in force.

@@ -154,6 +154,28 @@ fn declarations_in_files_are_read_again() {
 }
 
 #[test]
+fn declarations_that_the_store_does_not_take_are_stored_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let mesh = folder.path().join("mesh");
+    fs::create_dir(&mesh).unwrap();
+    fs::copy(MESH, mesh.join("mesh.yaml")).unwrap();
+    let server = Server::start(folder.path(), &mesh, &[]);
+    let store = rusqlite::Connection::open(folder.path().join("s.sqlite")).unwrap();
+    let stored =
+        || -> i64 { store.query_row("SELECT count(*) FROM mesh_since", [], |row| row.get(0)).unwrap() };
+    let before = stored();
+    store.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: late}\n";
+    fs::write(mesh.join("late.yaml"), namespace).unwrap();
+    server.hang_up();
+    server.until("it is said", |server| server.said().contains("the declarations are not stored yet"));
+    store.execute_batch("COMMIT").unwrap();
+    assert_eq!(stored(), before);
+    server.hang_up();
+    server.until("they are stored", |_| stored() == before + 1);
+}
+
+#[test]
 fn a_proxy_in_the_environment_is_not_shown_what_goes_to_this_machine() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), Path::new(MESH), &[]);
