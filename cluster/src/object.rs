@@ -132,7 +132,7 @@ fn with_status(data: &Value, field: &str) -> Map<String, Value> {
 }
 
 fn pod(data: &Value) -> Map<String, Value> {
-    let mut spec = fields(&data["spec"], &["hostNetwork", "serviceAccountName"]);
+    let mut spec = fields(&data["spec"], &["hostNetwork", "nodeName", "serviceAccountName"]);
     for list in ["containers", "initContainers"] {
         if let Some(containers) = data["spec"][list].as_array() {
             spec.insert(list.to_owned(), containers.iter().map(container).collect());
@@ -312,7 +312,7 @@ mod tests {
                     "annotations": {"sidecar.istio.io/inject": "true"},
                 },
                 "spec": {
-                    "serviceAccountName": "web",
+                    "serviceAccountName": "web", "nodeName": "n",
                     "containers": [
                         {"name": "app", "image": "web:1"},
                         {"name": "istio-proxy", "image": "proxyv2:1.30.0", "args": ["router"],

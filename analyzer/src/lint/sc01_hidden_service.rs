@@ -65,7 +65,11 @@ impl<'a> Call<'a> {
         match self.hidden {
             Hidden::NotExported(meta) => meta,
             Hidden::NotImported(sidecar) => Some(&sidecar.meta),
-            Hidden::NotReady | Hidden::OtherNetwork(_) | Hidden::Undiscovered | Hidden::Displaced(_) => None,
+            Hidden::NotReady
+            | Hidden::OtherNetwork(_)
+            | Hidden::OtherNode
+            | Hidden::Undiscovered
+            | Hidden::Displaced(_) => None,
         }
     }
 
@@ -76,6 +80,7 @@ impl<'a> Call<'a> {
             Hidden::NotExported(_)
             | Hidden::NotReady
             | Hidden::OtherNetwork(_)
+            | Hidden::OtherNode
             | Hidden::Undiscovered
             | Hidden::Displaced(_) => None,
         };
@@ -97,6 +102,7 @@ impl<'a> Call<'a> {
             Hidden::NotExported(_)
             | Hidden::NotReady
             | Hidden::OtherNetwork(_)
+            | Hidden::OtherNode
             | Hidden::Undiscovered
             | Hidden::Displaced(_) => "Export the host to the client's namespace.",
         };

@@ -434,6 +434,16 @@ impl Mesh {
         })
     }
 
+    /// Tells whether an endpoint is on another node than a client that is only sent to those on its own.
+    ///
+    /// Rule `client.own-node`. Istio: `pilot/pkg/xds/endpoints/endpoint_builder.go`, `filterIstioEndpoint`.
+    #[must_use]
+    pub fn is_on_another_node(&self, client: &Pod, host: &HostService, endpoint: &HostEndpoint) -> bool {
+        let local = self.service_of(host).is_some_and(|service| service.node_local);
+        let server = || self.pod_of(endpoint)?.node.as_deref();
+        local && client.node.as_deref().zip(server()).is_some_and(|(client, server)| client != server)
+    }
+
     /// Returns an endpoint's pod.
     #[must_use]
     pub fn pod_of(&self, endpoint: &HostEndpoint) -> Option<&Pod> {

@@ -38,6 +38,8 @@ pub struct Pod {
     pub opened: Vec<u16>,
     /// Whether its proxy says that it cannot bind to ports below 1024.
     pub unprivileged: bool,
+    /// The node that it runs on.
+    pub node: Option<String>,
     /// The network that its proxy says it is in: its label, else `ISTIO_META_NETWORK`.
     pub network: Option<String>,
     /// Declared container ports, with their names.
@@ -173,6 +175,7 @@ impl Pod {
                 && containers.first().and_then(|own| own.get("name")).and_then(Node::text)
                     == Some("istio-proxy")
                 && !has_argument("sidecar"),
+            node: spec.and_then(|spec| spec.get("nodeName")).and_then(Node::scalar),
             network: network_in(&meta.labels).map(str::to_owned).or_else(|| metadata("NETWORK")),
             ports,
             host_ports,
@@ -206,6 +209,7 @@ impl Pod {
             redirected: None,
             opened: Vec::new(),
             unprivileged: false,
+            node: None,
             network: entry.endpoint.network.clone(),
             ports: Vec::new(),
             host_ports: Vec::new(),

@@ -22,6 +22,8 @@ pub struct Service {
     pub selector: Option<Labels>,
     /// Its ports.
     pub ports: Vec<ServicePort>,
+    /// Whether only endpoints on the client's own node are sent to: `internalTrafficPolicy: Local`.
+    pub node_local: bool,
     /// Namespaces it is exported to (annotation `networking.istio.io/exportTo`); absent for the mesh's default.
     pub export_to: Option<Vec<String>>,
     /// Whether istiod does not know it: its namespace is in none of MeshConfig's `discoverySelectors`.
@@ -194,6 +196,7 @@ impl Service {
                 .map(|selector| labels(Some(selector)))
                 .filter(|labels| !labels.is_empty()),
             ports,
+            node_local: field("internalTrafficPolicy").and_then(Node::text) == Some("Local"),
             export_to,
             undiscovered: false,
             meta,

@@ -63,6 +63,7 @@ pub const RULES: &[(&str, &str)] = &[
         "client.other-network",
         "at port 15443 of an address that nothing declares, or at a gateway that MeshNetworks, or the label of a Service or a Gateway, names, an SNI of Istio's own tells which host of another network is meant; endpoints of such a network are reached by it alone",
     ),
+    ("client.own-node", "proxies send to endpoints on their own node alone where the Service says so"),
     ("client.proxy-per-mode", "what each client mode puts on the wire"),
     ("client.ready-endpoints", "proxies send to endpoints that are ready, and not draining"),
     ("client.request-host", "SIMPLE and MUTUAL send the request's host as the SNI where the rule has none"),

@@ -109,6 +109,10 @@ pub fn decide(
             hidden = hidden.or(Some((Hidden::OtherNetwork(network), behind)));
             continue;
         }
+        if dialled.is_some_and(|endpoint| mesh.is_on_another_node(pod, behind.host, endpoint)) {
+            hidden = hidden.or(Some((Hidden::OtherNode, behind)));
+            continue;
+        }
         match visibility::visible(mesh, client, namespace, behind.host, behind.port.number) {
             Ok(()) => known.push(behind),
             Err(why) => {
@@ -178,7 +182,8 @@ fn takes_its_place<'a>(mesh: &Mesh, hidden: Hidden<'a>, wire: u16) -> impl Itera
         | Hidden::NotImported(_)
         | Hidden::Undiscovered
         | Hidden::NotReady
-        | Hidden::OtherNetwork(_) => None,
+        | Hidden::OtherNetwork(_)
+        | Hidden::OtherNode => None,
     };
     let ports = known.into_iter().flat_map(|host| host.ports.iter().map(move |port| (host, port)));
     let leads =
@@ -297,6 +302,13 @@ fn unknown_destination(
                 trace.cite("client.ready-endpoints", meta, None, meta.line, "the endpoint is not ready");
             }
             format!("this endpoint of {} is not ready", behind.host.host)
+        }
+        Some((Hidden::OtherNode, behind)) => {
+            if let Some(meta) = mesh.declaration(behind.host) {
+                let effect = "internalTrafficPolicy is Local, and the endpoint is on another node";
+                trace.cite("client.own-node", meta, Some("spec.internalTrafficPolicy"), meta.line, effect);
+            }
+            format!("of {} the client knows the endpoints on its own node", behind.host.host)
         }
         Some((Hidden::OtherNetwork(network), behind)) => {
             let why = format!(

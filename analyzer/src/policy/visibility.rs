@@ -251,6 +251,8 @@ pub enum Hidden<'a> {
     NotReady,
     /// A gateway, through which alone the endpoint's network is reached.
     OtherNetwork(&'a str),
+    /// `internalTrafficPolicy: Local` of the Service, and the endpoint is on another node.
+    OtherNode,
 }
 
 /// Tells whether a host pattern (`*`, `*.suffix` or a name) covers a host, itself possibly a pattern.

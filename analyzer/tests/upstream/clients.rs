@@ -332,3 +332,28 @@ fn an_entry_that_asks_for_the_name_of_a_service_dials_its_address() {
         check(&[&*client(), &*service, &*server, &*elsewhere, &*rule], to, None, &unknown);
     }
 }
+
+/// Istio: `endpoint_builder.go`, `filterIstioEndpoint`: `internalTrafficPolicy: Local`.
+#[test]
+fn proxies_send_to_their_own_node_where_the_service_says_so() {
+    let on = |pod: String, node: &str| match node {
+        "" => pod,
+        _ => pod.replacen("spec: {", &format!("spec: {{nodeName: {node}, "), 1),
+    };
+    let local = service(HTTP).replace("ports: [", "internalTrafficPolicy: Local, ports: [");
+    let headless = local.replace("10.96.0.2", "None");
+    let (known, unknown) = (json!({"client_tls_from": "auto-mtls"}), json!({"client_tls_from": "default"}));
+    for (service, own, theirs, expected) in [
+        (&local, "a", "a", &known),
+        (&local, "a", "b", &unknown),
+        (&service(HTTP), "a", "b", &known),
+        // Here the client dials the endpoint.
+        (&headless, "a", "b", &known),
+        // Which node it is, is not known.
+        (&local, "", "b", &known),
+    ] {
+        let documents = [on(client(), own), on(server(1), theirs), service.clone()];
+        let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
+        check(&documents, "10.0.1.1:8080", None, expected);
+    }
+}

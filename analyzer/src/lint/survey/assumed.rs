@@ -231,6 +231,7 @@ impl Assumption<'_> {
             redirected: None,
             opened: Vec::new(),
             unprivileged: false,
+            node: None,
             network: None,
             ports,
             host_ports: Vec::new(),
