@@ -52,6 +52,7 @@ pub fn expect(mesh: &Mesh, from: IpAddr, to: Endpoint, sni: Option<&str>) -> Exp
     let server_pod = reached.map(|(pod, _)| pod);
     // A client outside the cluster dials what a Service is published at.
     let published = server_pod.is_none().then(|| mesh.published_at(to.ip, to.port)).flatten();
+    let tunnel = server_pod.is_none() && mesh.is_hbone_gateway(to.ip, to.port);
     // What stands behind the address of another network's gateway is not here.
     let elsewhere = behind.first().is_some_and(|meant| meant.is_elsewhere(mesh, to.ip, to.port, sni));
     let published = published.filter(|published| !(elsewhere && published.host.endpoints.is_empty()));
@@ -69,6 +70,7 @@ pub fn expect(mesh: &Mesh, from: IpAddr, to: Endpoint, sni: Option<&str>) -> Exp
     };
     let inbound = match reached {
         Some((pod, port)) => inbound::at_pod(mesh, pod, port, sni, &mut trace),
+        None if tunnel => inbound::of_hbone_gateway(&mut trace),
         None => behind_virtual_address(mesh, &behind, to, sni, &mut trace),
     };
     let protocol = behind
@@ -94,7 +96,7 @@ pub fn expect(mesh: &Mesh, from: IpAddr, to: Endpoint, sni: Option<&str>) -> Exp
         }),
         because: trace.into_citations().into(),
         client_steps,
-        known_destination: server_pod.is_some() || !behind.is_empty(),
+        known_destination: server_pod.is_some() || tunnel || !behind.is_empty(),
         external: !gateway
             && server_pod.is_none()
             && behind.first().is_none_or(|behind| behind.host.external),

@@ -2,7 +2,7 @@
 
 mod meshes;
 
-use meshes::{HTTP, PROXY, check, client, istiod, object, pod, server, service, spec};
+use meshes::{BARE, HTTP, PROXY, all, check, client, istiod, object, pod, server, service, spec};
 use serde_json::json;
 
 const FAR: &str = ", labels: {app: server, security.istio.io/tlsMode: istio, topology.istio.io/network: far}";
@@ -142,5 +142,38 @@ fn a_gateway_or_a_service_with_the_label_of_a_network_leads_there() {
         let documents = [near(), server.clone(), service(HTTP), gateway(labels, 443, address)];
         let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
         check(&documents, "192.0.2.9:443", sni, &json!({"client_tls_from": from}));
+    }
+}
+
+/// Istio: `getGatewayDetails`, `handleGatewayResource`: HBONE has a port of its own at such a gateway.
+#[test]
+fn ztunnels_reach_another_network_by_hbone_at_its_gateway() {
+    let ambient = pod("client-0", "10.0.0.1", ", annotations: {ambient.istio.io/redirection: enabled}", BARE);
+    let label = ", labels: {topology.istio.io/network: far}";
+    let gateway = |port: u16| {
+        let listener = format!("{{name: tunnel, port: {port}, protocol: HBONE}}");
+        let addresses = "addresses: [{type: IPAddress, value: 192.0.2.9}]";
+        let rest = format!("spec: {{gatewayClassName: istio-remote, listeners: [{listener}], {addresses}}}");
+        object("Gateway", "far", "istio-system", label, &rest)
+            .replace("networking.istio.io/v1", "gateway.networking.k8s.io/v1")
+    };
+    let service_of = |port: u16| {
+        let status = "status: {loadBalancer: {ingress: [{ip: 192.0.2.9}]}}";
+        let rest =
+            format!("spec: {{clusterIP: 10.96.0.9, ports: [{{name: tunnel, port: {port}}}]}}\n{status}");
+        object("Service", "ew", "web", label, &rest)
+    };
+    let tunnel = json!({
+        "client_tls_from": "hbone", "client_wire": ["mtls"], "allowed": ["mtls"], "istio_mtls": "required",
+    });
+    let bytes = json!({"client_tls_from": "default", "client_wire": all(), "allowed": all()});
+    for (gateway, port, expected) in [
+        (gateway(15008), 15008, &tunnel),
+        (gateway(16008), 16008, &tunnel),
+        (gateway(16008), 15008, &bytes),
+        (service_of(15008), 15008, &tunnel),
+        (service_of(15443), 15008, &bytes),
+    ] {
+        check(&[&ambient, &gateway], &format!("192.0.2.9:{port}"), None, expected);
     }
 }

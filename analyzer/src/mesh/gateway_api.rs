@@ -4,6 +4,7 @@ use crate::mesh::destination_rule::{DestinationRule, PortPolicy, TlsSettings, Tr
 use crate::mesh::gateway::{Gateway, Server, ServerTls, ServerTlsMode};
 use crate::mesh::meta::{Labels, Meta, port};
 use crate::mesh::network_policy::Selector;
+use crate::mesh::networks::Passing;
 use crate::mesh::node::Node;
 use crate::mesh::service::Protocol;
 use crate::report::ClientTls;
@@ -18,13 +19,15 @@ pub(crate) fn gateway(meta: Meta, document: &Node) -> Gateway {
 /// Lists the ports at which a Gateway passes on what is for its network: those of sidecars, and HBONE.
 ///
 /// Istio: `pilot/pkg/serviceregistry/kube/controller/network.go`, `handleGatewayResource`.
-pub(crate) fn passing_ports(meta: &Meta, document: &Node) -> Vec<u16> {
+pub(crate) fn passing_ports(meta: &Meta, document: &Node) -> Passing {
     let passes = |server: &Server| server.tls_in_force() == Some(ServerTlsMode::AutoPassthrough);
     let servers = gateway(meta.clone(), document).servers;
-    let sidecars = servers.iter().filter(|server| passes(server)).map(|server| server.port);
     let listeners = document.at(&["spec", "listeners"]).map(Node::items).unwrap_or_default();
     let hbone = |listener: &&Node| listener.get("protocol").and_then(Node::text) == Some("HBONE");
-    sidecars.chain(listeners.iter().filter(hbone).filter_map(listener_port)).collect()
+    Passing {
+        mtls: servers.iter().filter(|server| passes(server)).map(|server| server.port).collect(),
+        hbone: listeners.iter().filter(hbone).filter_map(listener_port).collect(),
+    }
 }
 
 /// Turns a ListenerSet into a Gateway for the pods of its parent, a Gateway of the Gateway API. The error says why the parent

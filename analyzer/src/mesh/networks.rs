@@ -14,6 +14,15 @@ use crate::mesh::service::Service;
 use crate::policy::inbound::HBONE;
 use crate::policy::outbound::EAST_WEST;
 
+/// The ports at which a Gateway passes on what is for its network.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Passing {
+    /// Those of sidecars.
+    pub(crate) mtls: Vec<u16>,
+    /// Those of HBONE.
+    pub(crate) hbone: Vec<u16>,
+}
+
 /// What is declared of networks: by MeshNetworks, and by Gateways of the Gateway API with the label of one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Networks {
@@ -21,6 +30,8 @@ pub struct Networks {
     with_gateways: Vec<String>,
     /// Where gateways are, by address and port.
     gateways: Vec<SocketAddr>,
+    /// Where gateways take HBONE, by address and port.
+    hbone: Vec<SocketAddr>,
     /// Where gateways are, by the full names of their Services, and port.
     services: Vec<(String, u16)>,
     /// The networks of addresses: `fromCidr`.
@@ -58,15 +69,18 @@ impl Networks {
     /// Takes a Gateway of the Gateway API that has the label of a network: it leads there by these ports at each of its addresses.
     ///
     /// Istio: `pilot/pkg/serviceregistry/kube/controller/network.go`, `handleGatewayResource`.
-    pub(crate) fn take_gateway(&mut self, labels: &Labels, document: &Node, ports: &[u16]) {
+    pub(crate) fn take_gateway(&mut self, labels: &Labels, document: &Node, ports: &Passing) {
         let addresses = document.at(&["spec", "addresses"]).map(Node::items).unwrap_or_default();
-        let Some(network) = network_in(labels).filter(|_| !addresses.is_empty() && !ports.is_empty()) else {
-            return;
-        };
+        let passes = !addresses.is_empty() && (!ports.mtls.is_empty() || !ports.hbone.is_empty());
+        let Some(network) = network_in(labels).filter(|_| passes) else { return };
         self.with_gateways.push(network.to_owned());
-        let ips = addresses.iter().filter_map(|address| address.get("value")?.text()?.parse().ok());
-        self.gateways
-            .extend(ips.flat_map(|ip: IpAddr| ports.iter().map(move |port| SocketAddr::new(ip, *port))));
+        let ips: Vec<IpAddr> =
+            addresses.iter().filter_map(|address| address.get("value")?.text()?.parse().ok()).collect();
+        let places = |ports: &[u16]| -> Vec<SocketAddr> {
+            ips.iter().flat_map(|ip| ports.iter().map(|port| SocketAddr::new(*ip, *port))).collect()
+        };
+        self.gateways.extend(places(&ports.mtls));
+        self.hbone.extend(places(&ports.hbone));
     }
 
     /// Returns the network that an address of a cluster is of: what is said of the whole cluster comes first.
@@ -97,6 +111,22 @@ impl Mesh {
         port == EAST_WEST
             || networks.gateways.contains(&SocketAddr::new(ip, port))
             || all_at(&self.hosts, self.places.published.at(&ip)).any(by_service)
+    }
+
+    /// Tells whether another network's gateway takes HBONE here: ztunnels and waypoints send through it in a tunnel of its own.
+    ///
+    /// Rule `ambient.hbone`. Istio: `pilot/pkg/serviceregistry/kube/controller/network.go`, `getGatewayDetails`.
+    #[must_use]
+    pub fn is_hbone_gateway(&self, ip: IpAddr, port: u16) -> bool {
+        let published = || {
+            all_at(&self.hosts, self.places.published.at(&ip)).any(|host| {
+                self.service_of(host).is_some_and(|service| {
+                    network_in(&service.meta.labels).is_some()
+                        && service.ports.iter().any(|own| own.port == HBONE)
+                })
+            })
+        };
+        self.config.networks.hbone.contains(&SocketAddr::new(ip, port)) || (port == HBONE && published())
     }
 
     /// Returns the network of an endpoint that a client of another one reaches through a gateway only.

@@ -112,6 +112,16 @@ pub fn of_another_network(trace: &mut Trace) -> Inbound {
     Inbound { allowed: vec![Class::Mtls], istio_mtls: IstioMtls::Accepted, ..open }
 }
 
+/// What another network's gateway takes for ztunnels there: HBONE, in which there is another one to the pod.
+///
+/// Rule `ambient.hbone`.
+#[must_use]
+pub fn of_hbone_gateway(trace: &mut Trace) -> Inbound {
+    trace.built_in("ambient.hbone", "another network's gateway takes HBONE here: always client certificates");
+    let open = open(InboundKind::Outside);
+    Inbound { allowed: vec![Class::Mtls], istio_mtls: IstioMtls::Required, ..open }
+}
+
 fn at_listener(listener: gateway::Listener) -> Inbound {
     Inbound {
         mode: Decided::default(None),

@@ -28,7 +28,7 @@ pub const RULES: &[(&str, &str)] = &[
     ),
     (
         "ambient.hbone",
-        "ztunnel carries traffic between ambient workloads on port 15008, always with client certificates; sidecars and gateways reach them so, whatever a rule says, save sidecars a headless service",
+        "ztunnel carries traffic between ambient workloads on port 15008, always with client certificates; sidecars and gateways reach them so, whatever a rule says, save sidecars a headless service; another network's gateway takes HBONE at the port that its Service or Gateway has for it",
     ),
     (
         "ambient.no-sidecar-mtls",

@@ -92,6 +92,9 @@ pub fn decide(
             );
             return undecided(OutboundKind::NoProxy, &ALL);
         }
+        PartyKind::Ambient | PartyKind::Waypoint if mesh.is_hbone_gateway(ip, port) => {
+            return hbone(target, trace);
+        }
         PartyKind::Ambient => return ambient(mesh, pod, target, ip, port, trace),
         PartyKind::Sidecar | PartyKind::Gateway | PartyKind::Waypoint => {}
     }
