@@ -154,6 +154,43 @@ fn a_namespace_that_says_nothing_is_worth_knowing_before_it_has_pods() {
     }
 }
 
+/// Istio: `tcpDNSAutoAssignedMultiHost`: each host has addresses of its own.
+#[test]
+fn an_assigned_address_stands_for_its_host() {
+    let ports = "ports: [{number: 9000, name: tls, protocol: TLS}]";
+    let hosts = "{host: db.example.com, value: 240.240.0.1}, {host: db.example.com, value: '2001:2::1'}, \
+                 {host: log.example.com, value: 240.240.0.2}";
+    let entry = |more: &str| {
+        let hosts_of = format!("hosts: [db.example.com, log.example.com], {ports}, resolution: DNS{more}");
+        object(
+            "ServiceEntry",
+            "db",
+            "web",
+            "",
+            &format!("spec: {{{hosts_of}}}\nstatus: {{addresses: [{hosts}]}}"),
+        )
+    };
+    let rule =
+        spec("DestinationRule", "db", "web", "host: db.example.com, trafficPolicy: {tls: {mode: SIMPLE}}");
+    let capture = "\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\n\
+                   data: {mesh: '{defaultConfig: {proxyMetadata: {ISTIO_META_DNS_CAPTURE: \"true\"}}}'}\n";
+    let written = ", addresses: [192.0.2.9]";
+    for (more, config, to, simple) in [
+        ("", capture, "240.240.0.1:9000", true),
+        ("", capture, "[2001:2::1]:9000", true),
+        ("", capture, "240.240.0.2:9000", false),
+        ("", capture, "240.240.0.1:9001", false),
+        ("", "", "240.240.0.1:9000", false),
+        (written, capture, "240.240.0.1:9000", false),
+    ] {
+        let mode = if simple { json!("SIMPLE") } else { Value::Null };
+        let documents = [client(), entry(more), rule.clone(), config.to_owned()];
+        let documents: Vec<&str> =
+            documents.iter().map(String::as_str).filter(|text| !text.is_empty()).collect();
+        check(&documents, to, None, &json!({"client_tls": mode}));
+    }
+}
+
 #[test]
 fn an_address_that_istio_assigned_tells_a_tcp_entry_apart() {
     let entry = |more: &str, status: &str| {

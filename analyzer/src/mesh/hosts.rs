@@ -330,7 +330,7 @@ impl Mesh {
             owner: Owner::Entry(index),
             external: !entry.internal,
             original_destination: entry.resolution == Resolution::None,
-            addresses: entry.addresses.clone(),
+            addresses: entry.addresses_of(name, &self.config),
             ports,
             endpoints,
             undiscovered: false,

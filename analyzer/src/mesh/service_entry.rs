@@ -47,8 +47,8 @@ pub struct ServiceEntry {
     pub resolution: Resolution,
     /// Endpoints written in it.
     pub endpoints: Vec<Endpoint>,
-    /// Whether Istio has assigned addresses to its hosts, which it writes into the status.
-    pub assigned: bool,
+    /// The addresses that Istio has assigned to its hosts, which it writes into the status.
+    pub assigned: Vec<(String, IpNet)>,
     /// Labels of pods and WorkloadEntries behind it, in its namespace.
     pub workload_selector: Option<Labels>,
     /// Namespaces it is visible in; empty for the mesh's default.
@@ -145,7 +145,15 @@ impl ServiceEntry {
                 .iter()
                 .map(Endpoint::read)
                 .collect(),
-            assigned: !document.at(&["status", "addresses"]).map(Node::items).unwrap_or_default().is_empty(),
+            assigned: document
+                .at(&["status", "addresses"])
+                .map(Node::items)
+                .unwrap_or_default()
+                .iter()
+                .filter_map(|entry| {
+                    Some((entry.get("host")?.scalar()?, network(entry.get("value")?.text()?)?))
+                })
+                .collect(),
             workload_selector: field("workloadSelector").map(|node| labels(node.get("labels"))),
             export_to: texts(field("exportTo")),
             meta,
@@ -161,7 +169,18 @@ impl ServiceEntry {
     #[must_use]
     pub fn is_told_by_assigned_addresses(&self, config: &MeshConfig) -> bool {
         let whole = self.hosts.iter().all(|host| !host.starts_with('*'));
-        config.dns_capture && (self.assigned || (whole && self.resolution != Resolution::None))
+        config.dns_capture && (!self.assigned.is_empty() || (whole && self.resolution != Resolution::None))
+    }
+
+    /// Returns the virtual addresses of one of its hosts: those written in it, else what proxies that answer DNS themselves say.
+    ///
+    /// Rule `client.whole-port`. Istio: `pilot/pkg/model/service.go`, `getAllAddressesForProxy`.
+    #[must_use]
+    pub fn addresses_of(&self, host: &str, config: &MeshConfig) -> Vec<IpNet> {
+        if !self.addresses.is_empty() || !config.dns_capture {
+            return self.addresses.clone();
+        }
+        self.assigned.iter().filter(|(name, _)| name == host).map(|(_, address)| *address).collect()
     }
 }
 

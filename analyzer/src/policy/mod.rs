@@ -73,7 +73,7 @@ pub const RULES: &[(&str, &str)] = &[
     ),
     (
         "client.whole-port",
-        "a TCP ServiceEntry without addresses takes every connection to its port that has no other owner, unless proxies answer DNS with addresses that Istio assigns",
+        "a TCP ServiceEntry without addresses takes every connection to its port that has no other owner, unless proxies answer DNS with addresses that Istio assigns: then those stand for the hosts",
     ),
     ("control-plane.discovery", "istiod takes the namespaces that MeshConfig selects, and nothing in others"),
     (

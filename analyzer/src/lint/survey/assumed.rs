@@ -262,7 +262,7 @@ impl Assumption<'_> {
             location_line: 0,
             resolution: Resolution::Static,
             endpoints: Vec::new(),
-            assigned: false,
+            assigned: Vec::new(),
             workload_selector: Some(labels.clone()),
             export_to: Vec::new(),
         });
