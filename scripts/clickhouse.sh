@@ -126,7 +126,12 @@ start() {
 up() {
     install
     mkdir -p "$home"
-    if running && answers "$(cut -d' ' -f1 "$home/ports")"; then announce; return; fi
+    # One that runs and is busy, or was halted, answers later: a second one could not have its data.
+    for _ in $(seq 1 30); do
+        running || break
+        if answers "$(cut -d' ' -f1 "$home/ports")"; then announce; return; fi
+        sleep 0.25
+    done
     if ! start; then
         rm -f "$home/ports"
         start || { say "it did not start:"; tail -20 "$home/log" >&2; exit 4; }
