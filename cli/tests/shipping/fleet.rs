@@ -272,6 +272,16 @@ impl Server {
         let store = format!("{url}/{name}");
         Some((server, store))
     }
+
+    /// Ends it as a crash would.
+    pub(crate) fn kill(&self) {
+        self.script("kill");
+    }
+
+    /// Starts it again, with the data that it had.
+    pub(crate) fn revive(&self) {
+        self.script("up");
+    }
 }
 
 impl Drop for Server {
@@ -346,8 +356,8 @@ fn what_a_fleet_says_is_what_was_connected() {
     survive(&mut mesh, &out, &folder.path().join("spools"), file.to_str().unwrap(), &mut |round| round());
     let Some((server, store)) = Server::start("fleet") else { return };
     survive(&mut mesh, &out, &folder.path().join("other-spools"), &store, &mut |round| {
-        server.script("kill");
+        server.kill();
         round();
-        server.script("up");
+        server.revive();
     });
 }

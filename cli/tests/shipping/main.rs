@@ -5,6 +5,7 @@
 
 mod edges;
 mod fleet;
+mod kills;
 mod moment;
 #[path = "../processes/mod.rs"]
 mod processes;
@@ -13,7 +14,6 @@ mod translated;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -237,69 +237,4 @@ fn what_the_spool_loses_is_told() {
     let lost = String::from_utf8(out.stdout).unwrap().lines().count();
     assert!(lost > 0);
     assert!(coverage.to_string().contains(&format!("\"undelivered\":{lost}")), "{lost}: {coverage}");
-}
-
-/// Random enough to hit every moment, and the same in every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
-    }
-}
-
-#[test]
-fn a_hundred_kills_lose_nothing_acknowledged_and_count_nothing_twice() {
-    let folder = tempfile::tempdir().unwrap();
-    let (store, spool) = (folder.path().join("store.sqlite"), folder.path().join("spool"));
-    let mut captures: Vec<PathBuf> =
-        std::fs::read_dir(format!("{TESTDATA}/lab")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    captures.retain(|path| path.extension().is_some_and(|extension| extension == "pcap"));
-    captures.sort();
-    assert!(captures.len() >= 100, "{} captures", captures.len());
-    let mut collector = Collector::start(&store, 0);
-    let port = collector.port();
-    let (mut random, mut kills) = (Random(7), 0);
-    let (mut kept, mut all) = (BTreeSet::new(), BTreeSet::new());
-    for capture in &captures {
-        all.extend(ids(capture));
-        let mut child = agent(capture, &collector.url, &spool, "5s").spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(random.below(120)));
-        match random.below(3) {
-            0 => {
-                child.kill().unwrap();
-                kills += 1;
-            }
-            1 => {
-                collector.kill();
-                collector = Collector::start(&store, port);
-                kills += 1;
-            }
-            _ => {
-                collector.kill();
-                child.kill().unwrap();
-                collector = Collector::start(&store, port);
-                kills += 2;
-            }
-        }
-        let out = child.wait_with_output().unwrap();
-        if out.status.success() {
-            // An agent that ended well has put all that it saw into the spool.
-            kept.extend(ids(capture));
-        }
-    }
-    assert!(kills >= 100, "{kills} kills");
-    let last = agent(&captures[0], &collector.url, &spool, "60s").output().unwrap();
-    assert!(last.status.success());
-    kept.extend(ids(&captures[0]));
-    let stored = collector.flows();
-    let unique: BTreeSet<String> = stored.iter().cloned().collect();
-    assert_eq!(stored.len(), unique.len(), "a flow is there twice");
-    assert!(unique.is_superset(&kept), "lost: {:?}", kept.difference(&unique).collect::<Vec<_>>());
-    assert!(unique.is_subset(&all), "invented: {:?}", unique.difference(&all).collect::<Vec<_>>());
-    let edges = collector.get("/api/v1/edges?limit=1000");
-    let counted: u64 =
-        edges["data"].as_array().unwrap().iter().map(|edge| edge["flows"].as_u64().unwrap()).sum();
-    assert_eq!(counted, unique.len() as u64, "edges count otherwise than flows");
 }
