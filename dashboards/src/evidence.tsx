@@ -33,7 +33,9 @@ export function Evidence({ finding, go }: { finding: Finding; go: Go }) {
       {state.name === "loading" && <p class="quiet" role="status">Loading {counted(Math.min(finding.examples.length, EXAMPLES), "example flow")}</p>}
       {state.name === "failed" && <p class="warn" role="alert">The example flows could not be read. {state.detail}</p>}
       {state.name === "ready" && state.flows.map((judged) => <Example key={judged.flow.id} judged={judged} />)}
-      <p><button type="button" onClick={showAll}>Show all {counted(finding.flows, "flow")} to {party(finding.server)}:{finding.port}</button></p>
+      {finding.examples.length === 0
+        ? <p class="quiet">None of its {counted(finding.flows, "flow")} is kept any more: only their number is.</p>
+        : <p><button type="button" onClick={showAll}>Show all {counted(finding.flows, "flow")} to {party(finding.server)}:{finding.port}</button></p>}
     </section>
   );
 }

@@ -93,7 +93,7 @@ const FINDINGS = [
     because: [{ rule: "gateway.server-by-sni", resource: "Gateway/web/public", field: "spec.servers[0].tls.mode", effect: "MUTUAL, decides", file: "mesh/40-gateway.yaml", line: 21 }],
     expected: expected({ server_mode: null, server_mode_from: "default", client_tls: null, client_tls_from: "default", istio_mtls: "none", conflict: null, sni: null, protocol: "HTTPS",
       gateway_server: { from: "Gateway/web/public", port_name: "https", protocol: "HTTPS", tls_mode: "MUTUAL", client_cert: "required", min_version: "1.2", https_redirect: false } }),
-    remedy: { summary: "The gateway's listener does not enforce what is declared: check that its secret holds a ca.crt.", resource: "Gateway/web/public", file: "mesh/40-gateway.yaml", line: 21, yaml: null, values: null }, flows: 6,
+    remedy: { summary: "The gateway's listener does not enforce what is declared: check that its secret holds a ca.crt.", resource: "Gateway/web/public", file: "mesh/40-gateway.yaml", line: 21, yaml: null, values: null }, flows: 6, examples: [],
   }),
   finding(5, {
     id: "OB02", severity: "medium", message: "monitoring/prometheus reaches catalog/search:9102 in plaintext, which STRICT would refuse", client: party("monitoring/prometheus", "no-proxy", "10.1.7.1"),
@@ -144,7 +144,7 @@ const judged = (number) => {
   };
 };
 
-const META = { from: at(0), to: at(3600), coverage: 0.966, mesh: OVERVIEW.mesh.id, partial: false };
+const META = { from: at(0), to: at(3600), flows_from: null, coverage: 0.966, mesh: OVERVIEW.mesh.id, partial: false };
 
 const end = ({ namespace, workload, address, kind }) => ({ name: workload === null ? address : `${namespace}/${workload}`, kind, namespace, workload, address: workload === null ? address : null });
 

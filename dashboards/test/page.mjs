@@ -251,6 +251,14 @@ await check("values of the chart are told from what is applied to the cluster", 
   assert.equal(await drawer.locator(".yaml").count(), 0);
 }, { state: "audit" });
 
+await check("a finding whose flows are gone says so", async (page) => {
+  const drawer = page.getByRole("dialog");
+  const { key, flows } = answer("audit", "violations").body.data.find((finding) => finding.examples.length === 0);
+  await page.evaluate((key) => { location.hash = `open=${key}`; }, key);
+  await drawer.getByText(`None of its ${flows} flows is kept any more`).waitFor();
+  assert.equal(await drawer.getByRole("button", { name: /^Show all/ }).count(), 0);
+}, { state: "audit" });
+
 await check("nothing captured says so", async (page) => {
   await page.getByRole("heading", { name: "Nothing captured" }).waitFor();
 }, { state: "empty" });
