@@ -1,8 +1,6 @@
 //! What agents deliver, judged and kept: the server's half of shipping.
 
-mod known;
-
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,15 +9,15 @@ use analyzer::report::Judged;
 use analyzer::translation;
 use api::{Collector, Swept, Unavailable};
 use flow::delivery::Heading;
-use flow::merge;
-use flow::{Coverage, Flow, FlowId, TcpHandshake};
+use flow::merge::{self, ALIKE, merge};
+use flow::{Coverage, Flow, FlowId};
 use store::sightings::{Contested, Found, Sought};
 use store::{Batch, Store};
-use tokio::sync::{Mutex, MutexGuard, oneshot};
+use tokio::sync::oneshot::error::TryRecvError;
+use tokio::sync::{Mutex, oneshot};
 
 use crate::in_force::InForce;
 use crate::sweep::Plan;
-use known::{Known, Sighting};
 
 /// How many flows are kept at once, where more than one delivery waits.
 const TOGETHER: usize = 20_000;
@@ -30,27 +28,12 @@ pub(crate) struct Intake {
     store: Arc<dyn Store>,
     /// Deliveries that are judged and not yet kept, in the order in which they came.
     waiting: std::sync::Mutex<VecDeque<Delivery>>,
-    /// Whoever holds it takes the deliveries that have waited for longest, and looks for what is kept of their connections. A
-    /// store takes few large batches much faster than many small ones.
-    look: Mutex<()>,
-    /// Whoever holds it compares their flows with what is kept, and records them. The next ones are looked for meanwhile.
-    turn: Mutex<Last>,
-    /// How many batches were recorded: what was looked for before the last one does not show that one.
-    recorded: AtomicU64,
+    /// Whoever holds it compares the flows of all deliveries that wait with those that are kept, and records them. A store
+    /// takes few large batches much faster than many small ones.
+    turn: Mutex<()>,
     swept: Mended,
-    /// How many flows were left alone because more than [`merge::ALIKE`] had their opening or their handshake.
+    /// How many flows were left alone because more than [`ALIKE`] had their opening or their handshake.
     crowded: AtomicU64,
-}
-
-/// What was recorded last.
-#[derive(Default)]
-enum Last {
-    #[default]
-    Nothing,
-    /// Flows with these openings and handshakes.
-    These(HashSet<u64>),
-    /// Nobody knows: it failed or was broken off, or was no delivery.
-    Unsure,
 }
 
 /// What [`crate::sweep`] came to.
@@ -73,9 +56,7 @@ impl Intake {
             in_force,
             store,
             waiting: std::sync::Mutex::default(),
-            look: Mutex::default(),
             turn: Mutex::default(),
-            recorded: AtomicU64::default(),
             swept: Mended::default(),
             crowded: AtomicU64::default(),
         }
@@ -87,7 +68,7 @@ impl Intake {
             return Ok(());
         }
         // Deliveries to this collector wait from here on.
-        let mut last = self.turn.lock().await;
+        let _turn = self.turn.lock().await;
         let contested = self.contested(within).await?;
         let found = Some(Found::of(&contested));
         let Plan { whole, mut gone } = Plan::of(contested);
@@ -105,7 +86,6 @@ impl Intake {
             return Ok(());
         }
         let count = flows.len().max(gone.len());
-        *last = Last::Unsure;
         let batch = Batch { flows, gone, found, ..Batch::default() };
         self.store
             .record(batch)
@@ -151,19 +131,8 @@ impl Intake {
     }
 
     /// Records deliveries together, all of them or none.
-    async fn keep(
-        &self,
-        deliveries: &mut [Delivery],
-        looking: MutexGuard<'_, ()>,
-    ) -> Result<(), Unavailable> {
-        let sought = sought(deliveries);
-        let before = self.recorded.load(Ordering::Acquire);
-        let looked = self.sightings(&sought).await;
-        let mut last = self.turn.lock().await;
-        drop(looking);
-        let kept = self.up_to_date(&last, before, &sought, looked?).await?;
-        let changed = self.join(deliveries, kept).await?;
-        *last = Last::Unsure;
+    async fn keep(&self, deliveries: &mut [Delivery]) -> Result<(), Unavailable> {
+        let changed = self.join(deliveries).await?;
         let mut batch = Batch { flows: changed, ..Batch::default() };
         for Delivery { heading, flows, .. } in deliveries {
             batch.flows.append(flows);
@@ -173,43 +142,7 @@ impl Intake {
                 batch.coverage.insert(heading.spool(), lost);
             }
         }
-        let names = batch.flows.iter().flat_map(|judged| names(&Sought::from(&judged.flow))).collect();
-        let done = self.store.record(batch).await;
-        done.map_err(|error| unavailable("deliveries could not be kept", &error))?;
-        self.recorded.fetch_add(1, Ordering::Release);
-        *last = Last::These(names);
-        Ok(())
-    }
-
-    /// Looks once more for connections that were recorded after it was looked for them, given how much had been recorded then.
-    async fn up_to_date(
-        &self,
-        last: &Last,
-        before: u64,
-        sought: &[Sought],
-        mut kept: Vec<Judged>,
-    ) -> Result<Vec<Judged>, Unavailable> {
-        let since = self.recorded.load(Ordering::Acquire).saturating_sub(before);
-        let recorded = match (last, since) {
-            (Last::Nothing | Last::These(_), 0) => return Ok(kept),
-            (Last::These(recorded), 1) => recorded,
-            (Last::Nothing | Last::These(_) | Last::Unsure, _) => return self.sightings(sought).await,
-        };
-        let touched = |sought: &Sought| names(sought).any(|name| recorded.contains(&name));
-        let again: Vec<Sought> = sought.iter().filter(|sought| touched(sought)).copied().collect();
-        if again.is_empty() {
-            return Ok(kept);
-        }
-        let now = self.sightings(&again).await?;
-        let known: HashSet<FlowId> = now.iter().map(|judged| judged.flow.id).collect();
-        kept.retain(|judged| !known.contains(&judged.flow.id) && !touched(&Sought::from(&judged.flow)));
-        kept.extend(now);
-        Ok(kept)
-    }
-
-    async fn sightings(&self, sought: &[Sought]) -> Result<Vec<Judged>, Unavailable> {
-        let kept = self.store.sightings(sought).await;
-        kept.map_err(|error| unavailable("a delivery could not be compared with what is kept", &error))
+        self.store.record(batch).await.map_err(|error| unavailable("deliveries could not be kept", &error))
     }
 
     /// Judges flows, each by what was in force when it began.
@@ -224,8 +157,17 @@ impl Intake {
     }
 
     /// Puts flows that several agents saw in the place of what one of them saw, and joins the sides of translated
-    /// connections, given what is kept of them. Returns the flows that are kept already and become others by it.
-    async fn join(&self, deliveries: &mut [Delivery], kept: Vec<Judged>) -> Result<Vec<Judged>, Unavailable> {
+    /// connections. Returns the flows that are kept already and become others by it.
+    async fn join(&self, deliveries: &mut [Delivery]) -> Result<Vec<Judged>, Unavailable> {
+        let flows = deliveries.iter().flat_map(|delivery| &delivery.flows).map(|judged| &judged.flow);
+        let sought = flows.map(Sought::from);
+        let sought: Vec<Sought> =
+            sought.filter(|sought| sought.opening.is_some() || sought.tcp_handshake.is_some()).collect();
+        let kept = self
+            .store
+            .sightings(&sought)
+            .await
+            .map_err(|error| unavailable("a delivery could not be compared with what is kept", &error))?;
         let mut known = Known::default();
         for judged in &kept {
             known.add(judged.flow.clone());
@@ -267,20 +209,60 @@ impl Intake {
     }
 }
 
-/// What is looked for on account of deliveries.
-fn sought(deliveries: &[Delivery]) -> Vec<Sought> {
-    let flows = deliveries.iter().flat_map(|delivery| &delivery.flows).map(|judged| &judged.flow);
-    flows.map(Sought::from).filter(|sought| names(sought).next().is_some()).collect()
-}
-
-/// What a connection is found by, whichever it is.
-fn names(sought: &Sought) -> impl Iterator<Item = u64> + use<> {
-    sought.opening.into_iter().chain(sought.tcp_handshake.map(|TcpHandshake(name)| name))
-}
-
 fn unavailable(what: &'static str, error: &dyn std::error::Error) -> Unavailable {
     tracing::error!(%error, "{what}");
     Unavailable
+}
+
+/// Flows that are kept, or will be with this delivery, by their openings.
+#[derive(Default)]
+struct Known {
+    flows: HashMap<u64, Vec<Flow>>,
+}
+
+impl Known {
+    fn add(&mut self, flow: Flow) {
+        if let Some(opening) = flow.opening() {
+            self.flows.entry(opening).or_default().push(flow);
+        }
+    }
+
+    /// Puts a report together with the sightings of others. It keeps the name and the start under which it is kept, whoever saw it first.
+    fn join(&mut self, flow: &Flow, agent: &str) -> Sighting {
+        let Some(opening) = flow.opening() else { return Sighting::Alone };
+        let alike = self.flows.entry(opening).or_default();
+        let own = alike.iter().position(|known| known.id == flow.id);
+        if own.is_none() && alike.len() >= ALIKE {
+            return Sighting::OneOfMany;
+        }
+        let found = own.or_else(|| alike.iter().position(|known| merge::same(known, flow, agent)));
+        match found.and_then(|at| alike.get_mut(at)) {
+            Some(known) if merge::seen_by_none_but(known, agent) => {
+                // The agent's own report replaces the one before it.
+                *known = flow.clone();
+                Sighting::Alone
+            }
+            Some(known) => {
+                let joined = Flow { id: known.id, start: known.start, ..merge(known, flow) };
+                *known = joined.clone();
+                Sighting::Of(joined)
+            }
+            None => {
+                alike.push(flow.clone());
+                Sighting::Alone
+            }
+        }
+    }
+}
+
+/// What a report is beside those of others.
+enum Sighting {
+    /// Nobody else saw the connection.
+    Alone,
+    /// Others saw it as well: what all of them make together.
+    Of(Flow),
+    /// Too many have its opening to tell.
+    OneOfMany,
 }
 
 #[async_trait::async_trait]
@@ -298,20 +280,16 @@ impl Collector for Intake {
         let flows = self.judge(flows).await?;
         let (kept, mut told) = oneshot::channel();
         self.wait(Delivery { heading, flows, kept });
-        // Where the one who was keeping it went away in the middle, nobody tells.
-        let answer = |told: Result<_, _>| told.unwrap_or(Err(Unavailable));
+        let _turn = self.turn.lock().await;
         loop {
-            let looking = tokio::select! {
-                biased;
-                told = &mut told => return answer(told),
-                looking = self.look.lock() => looking,
-            };
-            let mut deliveries = self.next();
-            if deliveries.is_empty() {
-                drop(looking);
-                return answer(told.await);
+            match told.try_recv() {
+                Ok(done) => return done,
+                // The one who was keeping it went away in the middle.
+                Err(TryRecvError::Closed) => return Err(Unavailable),
+                Err(TryRecvError::Empty) => {}
             }
-            let done = self.keep(&mut deliveries, looking).await;
+            let mut deliveries = self.next();
+            let done = self.keep(&mut deliveries).await;
             for delivery in deliveries {
                 // Whoever does not wait any more sends the delivery again.
                 let _ = delivery.kept.send(done);
@@ -326,7 +304,6 @@ mod tests {
 
     use analyzer::mesh::Mesh;
     use capture::engine::Limits;
-    use flow::merge::ALIKE;
     use store::embedded::Embedded;
     use store::query::{Paging, Query};
 
@@ -362,7 +339,7 @@ mod tests {
         let intake = intake(folder.path());
         let mut flows = flows();
         flows.retain(|flow| flow.opening().is_some());
-        let looking = intake.look.lock().await;
+        let turn = intake.turn.lock().await;
         let mut sent = Vec::new();
         for (waiting, agent) in (1..).zip(["a", "b", "gone"]) {
             let (intake, flows) = (Arc::clone(&intake), flows.clone());
@@ -375,7 +352,7 @@ mod tests {
         let gone = sent.pop().unwrap();
         gone.abort();
         assert!(gone.await.unwrap_err().is_cancelled());
-        drop(looking);
+        drop(turn);
         for delivery in sent {
             delivery.await.unwrap().unwrap();
         }
@@ -389,60 +366,6 @@ mod tests {
         assert!(sources.contains_key("a 1") && sources.contains_key("b 1"), "{:?}", sources.keys());
     }
 
-    /// What one delivery is looked for may be what another one brings that is recorded meanwhile.
-    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn deliveries_that_are_recorded_while_others_are_looked_for_are_joined_with_them() {
-        let folder = tempfile::tempdir().unwrap();
-        let intake = intake(folder.path());
-        let mut flows = flows();
-        flows.retain(|flow| flow.opening().is_some());
-        let mut sent = Vec::new();
-        for flow in &flows {
-            for agent in ["a", "b", "c"] {
-                let (intake, flow) = (Arc::clone(&intake), flow.clone());
-                sent.push(tokio::spawn(async move { intake.collect(heading(agent), vec![flow]).await }));
-            }
-        }
-        for delivery in sent {
-            delivery.await.unwrap().unwrap();
-        }
-        let kept = intake.store.flows(&Query::default(), &Paging::first(1000)).await.unwrap().rows;
-        assert_eq!(kept.len(), flows.len());
-        for judged in &kept {
-            let seen = |agent: &str| merge::seen_by(&judged.flow, agent);
-            assert!(seen("a") && seen("b") && seen("c"), "{:?}", judged.flow.seen_at);
-        }
-    }
-
-    #[tokio::test]
-    async fn it_is_looked_again_for_what_was_recorded_since() {
-        let folder = tempfile::tempdir().unwrap();
-        let intake = intake(folder.path());
-        let mut flows = flows();
-        flows.retain(|flow| flow.opening().is_some() && flow.tcp_handshake.is_some());
-        let other = flows.pop().unwrap();
-        let sought: Vec<Sought> = flows.iter().map(Sought::from).collect();
-        intake.collect(heading("a"), vec![other.clone()]).await.unwrap();
-        let before = intake.recorded.load(Ordering::Acquire);
-        let looked = intake.sightings(&[Sought::from(&other)]).await.unwrap();
-        assert_eq!(looked.len(), 1);
-        intake.collect(heading("a"), flows.clone()).await.unwrap();
-        let last = intake.turn.lock().await;
-        let again = async |last: &Last, before, sought: &[Sought], kept| {
-            intake.up_to_date(last, before, sought, kept).await.unwrap().len()
-        };
-        assert_eq!(again(&last, before, &sought, Vec::new()).await, flows.len(), "recorded since");
-        assert_eq!(again(&last, before + 1, &sought, Vec::new()).await, 0, "looked for after that");
-        let all = [sought.as_slice(), &[Sought::from(&other)]].concat();
-        assert_eq!(again(&last, before, &all, looked.clone()).await, flows.len() + 1, "and before");
-        assert_eq!(again(&last, before, &[Sought::from(&other)], Vec::new()).await, 0, "nothing of it");
-        for unsure in [Last::Unsure, Last::Nothing] {
-            assert_eq!(again(&unsure, before, &all, Vec::new()).await, flows.len() + 1);
-        }
-        assert_eq!(again(&Last::Unsure, before + 1, &all, Vec::new()).await, flows.len() + 1);
-        assert_eq!(again(&last, before - 1, &all, Vec::new()).await, flows.len() + 1, "too long ago");
-    }
-
     /// Who makes packets on both ends can give any number of connections the same numbers.
     #[tokio::test]
     async fn many_connections_with_the_same_numbers_are_left_alone_and_counted() {
@@ -453,7 +376,7 @@ mod tests {
         let made = |opening: u64, place: u16, handshake: Option<u64>| {
             let start = flow::Timestamp::from_nanos(seen.start.as_nanos() + i64::from(place));
             let mut flow = Flow { id: FlowId::of_opening(opening, start), start, end: start, ..seen.clone() };
-            flow.tcp_handshake = handshake.map(TcpHandshake);
+            flow.tcp_handshake = handshake.map(flow::TcpHandshake);
             flow.server.port = if handshake.is_some() { 1000 + place } else { 80 };
             flow
         };
