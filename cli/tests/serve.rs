@@ -160,19 +160,28 @@ fn declarations_that_the_store_does_not_take_are_stored_later() {
     fs::create_dir(&mesh).unwrap();
     fs::copy(MESH, mesh.join("mesh.yaml")).unwrap();
     let server = Server::start(folder.path(), &mesh, &[]);
-    let store = rusqlite::Connection::open(folder.path().join("s.sqlite")).unwrap();
-    let stored =
-        || -> i64 { store.query_row("SELECT count(*) FROM mesh_since", [], |row| row.get(0)).unwrap() };
-    let before = stored();
-    store.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let stored = |server: &Server| server.ask("/api/v1/overview", "").1;
+    let before = stored(&server);
+    // Another program writes, and takes its time.
+    let script = "import sqlite3, sys\nstore = sqlite3.connect(sys.argv[1])\nstore.execute('BEGIN IMMEDIATE')\n\
+                  print(flush=True)\nsys.stdin.read()";
+    let mut other = Command::new("python3")
+        .args(["-c", script])
+        .arg(folder.path().join("s.sqlite"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Read::read_exact(&mut other.stdout.take().unwrap(), &mut [0]).unwrap();
     let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: late}\n";
     fs::write(mesh.join("late.yaml"), namespace).unwrap();
     server.hang_up();
     server.until("it is said", |server| server.said().contains("the declarations are not stored yet"));
-    store.execute_batch("COMMIT").unwrap();
-    assert_eq!(stored(), before);
+    assert_eq!(stored(&server), before);
+    drop(other.stdin.take());
+    assert!(other.wait().unwrap().success());
     server.hang_up();
-    server.until("they are stored", |_| stored() == before + 1);
+    server.until("they are stored", |server| stored(server) != before);
 }
 
 #[test]
