@@ -39,3 +39,18 @@ impl Clock {
 const fn quiet_after(ticked: Timestamp) -> Timestamp {
     Timestamp::from_nanos(ticked.as_nanos().saturating_add(TICK.saturating_sub(1)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_outs_are_looked_at_once_a_second_and_time_never_goes_back() {
+        let mut clock = Clock::default();
+        let mut advance = |nanos| clock.advance(Timestamp::from_nanos(nanos)).map(Timestamp::as_nanos);
+        assert_eq!([advance(TICK - 1), advance(TICK), advance(TICK)], [None, Some(TICK), None]);
+        assert_eq!([advance(5), advance(2 * TICK - 1), advance(2 * TICK)], [None, None, Some(2 * TICK)]);
+        // Nothing is later than the end of time, so it comes once.
+        assert_eq!([advance(i64::MAX), advance(i64::MAX)], [Some(i64::MAX), None]);
+    }
+}

@@ -33,6 +33,20 @@ fn opening<'a>(streams: &'a (Vec<u8>, Vec<u8>), first: Side, transport: Transpor
     Opening { client, server, first, from_start: true, transport, port: 0, ended: false }
 }
 
+/// Bytes from 0x80 on may stand in a line of text, so that one might wait for its end.
+#[test]
+fn what_is_no_protocol_is_ruled_out_by_its_first_bytes() {
+    let noise =
+        |first: u8| (0..16_u8).map(|place| 0x80 | first ^ place.wrapping_mul(37)).collect::<Vec<u8>>();
+    for (client, server) in [(0x5d, 0xb2), (0xd3, 0x9c), (0xe5, 0xc7), (0xf9, 0x83)] {
+        for first in [Side::Client, Side::Server] {
+            let (streams, mut progress) = ((noise(client), noise(server)), Progress::default());
+            assert_eq!(detect_on(&opening(&streams, first, Transport::Tcp), &mut progress), Detected::More);
+            assert!(progress.all_ruled_out(), "{streams:02x?}: {progress:?}");
+        }
+    }
+}
+
 /// Detects over every prefix, holds the settled answer against what comes later, and returns the last one.
 fn settle(messages: Sample<'_>, transport: Transport) -> Detected {
     let first = messages[0].0;
