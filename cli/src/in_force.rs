@@ -108,7 +108,7 @@ impl InForce {
             }
             if let Some(snapshot) = unstored.take() {
                 let kept = MeshSnapshot::new(snapshot.from, snapshot.manifests());
-                unstored = self.store(Some(kept)).await.map(|_| snapshot);
+                unstored = self.put_mesh(Some(kept)).await.map(|_| snapshot);
             }
         }
     }
@@ -125,7 +125,7 @@ impl InForce {
         let mut unstored = None;
         loop {
             looks.next().await;
-            unstored = self.store(unstored).await;
+            unstored = self.put_mesh(unstored).await;
             let mut now = input::state_of(&paths);
             if now == state {
                 continue;
@@ -164,12 +164,12 @@ impl InForce {
             let bytes = declared.manifests.iter().map(|manifest| manifest.text.len()).sum();
             self.take(Taken { from, mesh: Arc::new(declared.mesh), bytes });
             anstream::eprintln!("wireproof: the declarations changed, and are in force from {from} on");
-            unstored = self.store(Some(MeshSnapshot::new(from, declared.manifests))).await;
+            unstored = self.put_mesh(Some(MeshSnapshot::new(from, declared.manifests))).await;
         }
     }
 
     /// Stores a snapshot, if there is one; returns it if it has to be tried again.
-    async fn store(&self, snapshot: Option<MeshSnapshot>) -> Option<MeshSnapshot> {
+    async fn put_mesh(&self, snapshot: Option<MeshSnapshot>) -> Option<MeshSnapshot> {
         let snapshot = snapshot?;
         let error = self.store.put_mesh(&snapshot).await.err()?;
         tracing::warn!(%error, "the declarations are not stored yet");
