@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use capture::agent::doctor::{self, State};
-use capture::agent::sink::{Lines, Sink};
+use capture::agent::sink::{Ndjson, Sink};
 use capture::agent::{End, From, OpenError, Opened, Settings, confine_sender, recording, say};
 use capture::engine::{Engine, Limits};
 use capture::ship::outbox::{Outbox, Piped, Spooled};
@@ -223,10 +223,10 @@ fn settings(arguments: Arguments) -> anyhow::Result<Settings> {
             let pipe = Piped::new(BufWriter::new(io::stdout().lock()));
             Box::new(Outbox::new(pipe, name(&arguments.shipping)?, run_name()))
         }
-        None => Box::new(Lines::to(BufWriter::new(io::stdout().lock()))),
+        None => Box::new(Ndjson::to(BufWriter::new(io::stdout().lock()))),
         Some(path) => {
             let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
-            Box::new(Lines::to(BufWriter::new(file.with_context(|| path.display().to_string())?)))
+            Box::new(Ndjson::to(BufWriter::new(file.with_context(|| path.display().to_string())?)))
         }
     };
     let source = match arguments.read {

@@ -54,13 +54,13 @@ pub trait Sink {
 
 /// One JSON object a line: standard output, or a file.
 #[derive(Debug)]
-pub struct Lines<W> {
+pub struct Ndjson<W> {
     out: W,
     writer: JsonWriter,
     line: Vec<u8>,
 }
 
-impl<W: Write> Lines<W> {
+impl<W: Write> Ndjson<W> {
     /// Writes to this.
     #[must_use]
     pub fn to(out: W) -> Self {
@@ -68,7 +68,7 @@ impl<W: Write> Lines<W> {
     }
 }
 
-impl<W: Write> Sink for Lines<W> {
+impl<W: Write> Sink for Ndjson<W> {
     fn flow(&mut self, flow: &Flow) -> io::Result<()> {
         self.line.clear();
         self.writer.write(flow, &mut self.line);
