@@ -14,8 +14,8 @@ use clickhouse::Row;
 use serde::Deserialize;
 
 use super::filter::{START_DAY, counts};
-use super::schema::{self, DAY, Layout};
-use super::{Clickhouse, client, nothing, within};
+use super::schema::{DAY, Layout};
+use super::{Clickhouse, client, migration, nothing, within};
 use crate::clickhouse::fault::told;
 use crate::error::StoreError;
 
@@ -69,7 +69,7 @@ impl Clickhouse {
     pub(super) async fn sum_up_days(&self, flows: Duration, edges: Duration) -> Result<(), StoreError> {
         let base = &self.base;
         let place = base.address.to_string();
-        let found = within(base.patience, &place, schema::look(&base.client, &base.address)).await?;
+        let found = within(base.patience, &place, migration::look(&base.client, &base.address)).await?;
         if found.keep_edges != Some(edges) {
             let sql = format!("{} SETTINGS alter_sync = 0, mutations_sync = 0", keeping(&base.layout, edges));
             self.run(&sql, &nothing()).await?;

@@ -8,6 +8,7 @@ mod address;
 mod edge;
 mod fault;
 mod filter;
+mod migration;
 mod read;
 mod rows;
 mod schema;
@@ -80,7 +81,7 @@ impl Clickhouse {
     /// When the server does not answer within `patience` or refuses, or when the database is another program's, or was
     /// written by a later version.
     pub async fn open(address: Address, patience: Duration) -> Result<Self, StoreError> {
-        Self::prepare(address, patience, None, schema::known()).await
+        Self::prepare(address, patience, None, migration::known()).await
     }
 
     /// Opens the store and brings it up to date in this layout; one that is there keeps the layout it has.
@@ -89,7 +90,7 @@ impl Clickhouse {
     ///
     /// Those of [`Clickhouse::open`].
     pub async fn migrate(address: Address, patience: Duration, layout: Layout) -> Result<Self, StoreError> {
-        Self::prepare(address, patience, Some(layout), schema::known()).await
+        Self::prepare(address, patience, Some(layout), migration::known()).await
     }
 
     async fn prepare(
@@ -101,13 +102,13 @@ impl Clickhouse {
         let client = client(&address, patience);
         let place = address.to_string();
         let layout = within(patience, &place, async {
-            let found = schema::look(&client, &address).await?;
+            let found = migration::look(&client, &address).await?;
             let layout = match layout {
                 Some(layout) if found.version.is_none() => layout,
                 Some(_) | None => found.layout.clone(),
             };
             if found.version.is_none_or(|found| found < version) {
-                schema::migrate(&client, &address, &found, &layout, version).await?;
+                migration::migrate(&client, &address, &found, &layout, version).await?;
             }
             Ok(layout)
         })
@@ -142,11 +143,11 @@ impl Clickhouse {
         let client = client(address, patience);
         let place = address.to_string();
         within(patience, &place, async {
-            let found = schema::look(&client, address).await?;
+            let found = migration::look(&client, address).await?;
             let mut status = Status {
                 engine: format!("ClickHouse {}", found.server),
                 version: found.version,
-                known: schema::known(),
+                known: migration::known(),
                 flows: 0,
                 span: Span::default(),
                 bytes: 0,

@@ -1,4 +1,4 @@
-//! The tables, for one server and for a cluster, and how an older database becomes a current one.
+//! The tables, for one server and for a cluster, and the steps by which they came to be.
 //!
 //! `flow` is a log of judged flows with signs: a report that replaces another one brings a row of sign -1 that takes the
 //! other out, so every count is a sum of signs, whatever the filter and whether or not parts were merged. What flows share
@@ -8,16 +8,7 @@
 
 use std::time::Duration;
 
-use clickhouse::Client;
-use serde::Deserialize;
-
-use super::address::Address;
 use super::edge;
-use super::fault::told;
-use crate::error::StoreError;
-
-/// The oldest server that can do all of this: it rebuilds projections when rows cancel out.
-const OLDEST: (u32, u32) = (24, 8);
 
 /// Seconds of a day.
 pub(super) const DAY: u64 = 86_400;
@@ -61,7 +52,7 @@ const AT: &str = "now() AS at";
 const WRITER: &str = "toUInt32OrZero(getSetting('log_comment')) AS writer";
 
 /// One step from each schema version to the next; the version is how many were taken. Each may be taken twice.
-const STEPS: &[fn(&Layout) -> Vec<String>] =
+pub(super) const STEPS: &[fn(&Layout) -> Vec<String>] =
     &[flows, declarations, forgetting, translations, reasons, looked_up, swept, signed, mended, edge::table];
 
 impl Layout {
@@ -393,11 +384,6 @@ pub(super) fn keeping(layout: &Layout, keep: Option<Duration>) -> String {
     }
 }
 
-/// The newest version.
-pub(super) fn known() -> i64 {
-    i64::try_from(STEPS.len()).unwrap_or(i64::MAX)
-}
-
 /// Every statement from nothing to the newest version, for people to read and for the tests.
 #[must_use]
 pub fn statements(layout: &Layout) -> Vec<String> {
@@ -405,122 +391,11 @@ pub fn statements(layout: &Layout) -> Vec<String> {
     std::iter::once(versions).chain(STEPS.iter().flat_map(|step| step(layout))).collect()
 }
 
-fn versions(layout: &Layout) -> String {
+/// Which steps a database has taken.
+pub(super) fn versions(layout: &Layout) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS wireproof_schema{} (version UInt32, at DateTime DEFAULT now()) ENGINE = {} ORDER BY version",
         layout.on(),
         layout.everywhere("wireproof_schema", "MergeTree", "")
     )
-}
-
-/// What a database is like.
-#[derive(Debug)]
-pub(super) struct Found {
-    /// The server's version.
-    pub(super) server: String,
-    /// The schema's version; absent where there is no store yet.
-    pub(super) version: Option<i64>,
-    /// Whether the flows are spread over a cluster.
-    pub(super) layout: Layout,
-    /// How long flows are kept; absent where all are.
-    pub(super) keep: Option<Duration>,
-    /// How long sums of days are kept; absent where none were asked for.
-    pub(super) keep_edges: Option<Duration>,
-}
-
-#[derive(clickhouse::Row, Deserialize)]
-struct Present {
-    server: String,
-    databases: u64,
-    tables: u64,
-    ours: u64,
-    cluster: String,
-    keep: u64,
-    keep_edges: u64,
-}
-
-/// Looks without touching anything.
-pub(super) async fn look(client: &Client, address: &Address) -> Result<Found, StoreError> {
-    let place = address.to_string();
-    let fault = |error| told(&place, &error);
-    let present: Present = client
-        .clone()
-        .with_database("system")
-        .query_raw(
-            "SELECT version() AS server,
-                ifNull((SELECT count() FROM system.databases WHERE name = {name:String}), 0) AS databases,
-                countIf(database = {name:String}) AS tables,
-                countIf(database = {name:String} AND name = 'wireproof_schema') AS ours,
-                anyIf(extract(engine_full, 'Distributed\\\\(\\'([^\\']*)'), database = {name:String} AND name = 'flow') AS cluster,
-                maxIf(toUInt64OrZero(extract(engine_full, 'TTL toStartOfDay\\\\(start\\\\) [+] toIntervalSecond\\\\(([0-9]+)\\\\)')),
-                    database = {name:String} AND name IN ('flow', 'flow_part')) AS keep,
-                maxIf(toUInt64OrZero(extract(engine_full, 'TTL toDateTime\\(day, \\'UTC\\'\\) [+] toIntervalSecond\\(([0-9]+)\\)')),
-                    database = {name:String} AND name = 'edge') AS keep_edges
-             FROM system.tables",
-        )
-        .param("name", address.database())
-        .fetch_one()
-        .await
-        .map_err(fault)?;
-    let mut parts = present.server.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
-    if (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) < OLDEST {
-        return Err(StoreError::OldServer { place, found: present.server, oldest: "24.8" });
-    }
-    if present.ours == 0 && present.tables > 0 {
-        return Err(StoreError::Foreign { place });
-    }
-    let version = if present.ours > 0 {
-        let version: u32 =
-            client.query("SELECT max(version) FROM wireproof_schema").fetch_one().await.map_err(fault)?;
-        Some(i64::from(version))
-    } else {
-        None
-    };
-    if let Some(found) = version.filter(|found| *found > known()) {
-        return Err(StoreError::NewerSchema { place, found, known: known() });
-    }
-    let layout = if present.cluster.is_empty() { Layout::Single } else { Layout::Cluster(present.cluster) };
-    let missing = present.databases == 0;
-    let [keep, keep_edges] = [present.keep, present.keep_edges]
-        .map(|keep| Some(Duration::from_secs(keep.saturating_sub(DAY))).filter(|keep| !keep.is_zero()));
-    Ok(Found { server: present.server, version: version.filter(|_| !missing), layout, keep, keep_edges })
-}
-
-/// Brings a database to `version`, made where it is not there. Several may do so at once.
-pub(super) async fn migrate(
-    client: &Client,
-    address: &Address,
-    found: &Found,
-    layout: &Layout,
-    version: i64,
-) -> Result<(), StoreError> {
-    let place = address.to_string();
-    let fault = |error| told(&place, &error);
-    let Some(taken) = found.version.map(|version| usize::try_from(version).unwrap_or(0)) else {
-        let (database, on) = (address.database(), layout.on());
-        client
-            .clone()
-            .with_database("system")
-            .query(&format!("CREATE DATABASE IF NOT EXISTS `{database}`{on}"))
-            .execute()
-            .await
-            .map_err(fault)?;
-        client.query(&versions(layout)).execute().await.map_err(fault)?;
-        let (server, layout_) = (String::new(), layout.clone());
-        let empty = Found { server, version: Some(0), layout: layout_, keep: None, keep_edges: None };
-        return Box::pin(migrate(client, address, &empty, layout, version)).await;
-    };
-    let wanted = usize::try_from(version).unwrap_or(0);
-    for (step, number) in STEPS.iter().zip(1_u32..).skip(taken).take(wanted.saturating_sub(taken)) {
-        for statement in step(layout) {
-            client.query_raw(&statement).execute().await.map_err(fault)?;
-        }
-        client
-            .query("INSERT INTO wireproof_schema (version) VALUES (?)")
-            .bind(number)
-            .execute()
-            .await
-            .map_err(fault)?;
-    }
-    Ok(())
 }

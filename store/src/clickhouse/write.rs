@@ -15,8 +15,8 @@ use tokio::time::{Instant, sleep};
 
 use super::fault::{may_pass, told};
 use super::rows::{FlowRow, ShapeRow, SourceRow, block};
-use super::schema::{self, GONE, keeping};
-use super::{Clickhouse, nothing, within};
+use super::schema::{GONE, keeping};
+use super::{Clickhouse, migration, nothing, within};
 use crate::Batch;
 use crate::error::StoreError;
 use crate::shape::{Names, Own, REMEMBERED};
@@ -207,7 +207,7 @@ impl Clickhouse {
     pub(super) async fn keep_for(&self, time: Option<Duration>) -> Result<(), StoreError> {
         let base = &self.base;
         let place = base.address.to_string();
-        let found = within(base.patience, &place, schema::look(&base.client, &base.address)).await?;
+        let found = within(base.patience, &place, migration::look(&base.client, &base.address)).await?;
         if found.keep != time {
             // Its parts learn of it after the answer.
             let sql = format!("{} SETTINGS alter_sync = 0, mutations_sync = 0", keeping(&base.layout, time));
