@@ -13,6 +13,7 @@ mod policies;
 mod routes;
 mod serving;
 mod tls;
+mod upkeep;
 mod view;
 
 use std::future::Future;
@@ -51,6 +52,7 @@ pub use crate::routes::ingest::{Collector, Swept, Unavailable, Unreadable, read_
 use crate::routes::{audit, ingest, page, policy, process, readiness};
 use crate::tls::Peer;
 pub use crate::tls::{Pem, Tls, TlsError};
+pub use crate::upkeep::{Task, Upkeep};
 use crate::view::MeshView;
 
 /// The version of this program.
@@ -76,6 +78,7 @@ pub struct State {
     certificates: bool,
     under_way: Arc<Semaphore>,
     metrics: Arc<Metrics>,
+    upkeep: Upkeep,
     ids: Arc<(RandomState, AtomicU64)>,
 }
 
@@ -92,6 +95,7 @@ impl State {
             certificates: false,
             under_way: Arc::new(Semaphore::new(ingest::UNDER_WAY)),
             metrics: Arc::default(),
+            upkeep: Upkeep::default(),
             ids: Arc::default(),
         }
     }
@@ -114,6 +118,13 @@ impl State {
     #[must_use]
     pub fn watching(mut self, policies: Arc<dyn Policies>) -> Self {
         self.policies = policies;
+        self
+    }
+
+    /// Tells among its metrics what of the upkeep failed.
+    #[must_use]
+    pub fn counting(mut self, upkeep: Upkeep) -> Self {
+        self.upkeep = upkeep;
         self
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use analyzer::audit::Auditor;
 use analyzer::mesh::Mesh;
 use analyzer::report::{InputError, Judged};
-use api::{Policies, Watched};
+use api::{Policies, Task, Upkeep, Watched};
 use cluster::{Progress, Snapshot, Watch};
 use flow::{Flow, Timestamp};
 use store::Store;
@@ -16,7 +16,7 @@ use store::answer::MeshSnapshot;
 use store::error::StoreError;
 use tokio::sync::Mutex;
 
-use crate::input::{self, FilesState};
+use crate::input::{self, Declared, FilesState};
 use crate::looks::Looks;
 
 /// How many snapshots are held to judge by.
@@ -33,6 +33,12 @@ const STORE_EVERY: Duration = Duration::from_secs(60);
 
 /// How long files of declarations must rest before they are read again.
 const REST: Duration = Duration::from_secs(1);
+
+/// After how long what could not be read is tried again; twice as long each time it cannot, up to the longest.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// See [`RETRY`].
+const LONGEST_RETRY: Duration = Duration::from_secs(300);
 
 /// Declarations over time.
 pub(crate) struct InForce {
@@ -113,21 +119,21 @@ impl InForce {
         }
     }
 
-    /// Looks at files of declarations again and again, and puts in force what they say by then. Where something cannot be
-    /// read that could be before, what was in force stays: to judge by a part would accuse the innocent.
-    pub(crate) async fn follow_files(&self, known: Known, mut looks: Looks) {
+    /// Looks at files of declarations again and again, and puts in force what they say by then. What cannot be read is tried again, also
+    /// where the files do not change any more: why need not lie in them.
+    pub(crate) async fn follow_files(&self, known: Known, mut looks: Looks, upkeep: Upkeep) {
         let Known { paths, mut state, errors } = known;
-        let fatal = |errors: &[InputError]| -> HashSet<String> {
-            let told = errors.iter().filter(|error| error.fatal);
-            told.map(|error| format!("{}: {}", error.file, error.message)).collect()
-        };
         let mut known = fatal(&errors);
         let mut unstored = None;
+        let mut retry: Option<Duration> = None;
         loop {
-            looks.next().await;
+            tokio::select! {
+                () = looks.next() => {}
+                () = tokio::time::sleep(retry.unwrap_or_default()), if retry.is_some() => {}
+            }
             unstored = self.put_mesh(unstored).await;
             let mut now = input::state_of(&paths);
-            if now == state {
+            if now == state && retry.is_none() {
                 continue;
             }
             // Several files change one after the other, as a checkout writes them.
@@ -139,28 +145,17 @@ impl InForce {
                 }
             }
             let from = crate::serve::now();
-            let read = paths.clone();
-            let read = tokio::task::spawn_blocking(move || input::mesh_in(&read)).await;
-            let declared = match read {
-                Ok(Ok(declared)) => declared,
-                Ok(Err(error)) => {
-                    tracing::warn!("the declarations cannot be read again ({error}): those before stay");
-                    continue;
-                }
-                Err(error) => {
-                    tracing::error!(%error, "the declarations cannot be read again: those before stay");
-                    continue;
-                }
-            };
-            let said = fatal(&declared.errors);
-            if !said.is_subset(&known) {
-                for error in said.difference(&known) {
-                    tracing::warn!("{error}");
-                }
-                tracing::warn!("not all declarations can be read again: those before stay");
+            let Some(declared) = read_again(&paths, &mut known).await else {
+                upkeep.failed(Task::ReadDeclarations);
+                let pause = retry.map_or(RETRY, |pause| pause.saturating_mul(2).min(LONGEST_RETRY));
+                tracing::warn!(
+                    seconds = pause.as_secs(),
+                    "the declarations before stay, and it is tried again"
+                );
+                retry = Some(pause);
                 continue;
-            }
-            known = said;
+            };
+            retry = None;
             let bytes = declared.manifests.iter().map(|manifest| manifest.text.len()).sum();
             self.take(Taken { from, mesh: Arc::new(declared.mesh), bytes });
             anstream::eprintln!("wireproof: the declarations changed, and are in force from {from} on");
@@ -269,6 +264,39 @@ impl Policies for InForce {
         });
         Some(api::Watch { since, kinds: kinds.collect() })
     }
+}
+
+/// Reads files of declarations again; nothing where something cannot be read that could be before: to judge by a part would accuse the
+/// innocent.
+async fn read_again(paths: &[PathBuf], known: &mut HashSet<String>) -> Option<Declared> {
+    let read = paths.to_vec();
+    let declared = match tokio::task::spawn_blocking(move || input::mesh_in(&read)).await {
+        Ok(Ok(declared)) => declared,
+        Ok(Err(error)) => {
+            tracing::warn!("the declarations cannot be read again: {error}");
+            return None;
+        }
+        Err(error) => {
+            tracing::error!(%error, "the declarations cannot be read again");
+            return None;
+        }
+    };
+    let said = fatal(&declared.errors);
+    if !said.is_subset(known) {
+        for error in said.difference(known) {
+            tracing::warn!("{error}");
+        }
+        tracing::warn!("not all declarations can be read again");
+        return None;
+    }
+    *known = said;
+    Some(declared)
+}
+
+/// What kept declarations from being read.
+fn fatal(errors: &[InputError]) -> HashSet<String> {
+    let told = errors.iter().filter(|error| error.fatal);
+    told.map(|error| format!("{}: {}", error.file, error.message)).collect()
 }
 
 /// Says what could not be used, once.

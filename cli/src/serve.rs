@@ -11,6 +11,7 @@ use analyzer::translation;
 use anyhow::{Context as _, anyhow};
 use api::Policies as _;
 use api::config::Bind;
+use api::{Task, Upkeep};
 use capture::engine::Limits;
 use flow::Timestamp;
 use tokio::net::TcpListener;
@@ -66,6 +67,7 @@ pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
             })
             .map_err(Fatal::environment)?;
         let address = listener.local_addr()?;
+        let upkeep = Upkeep::default();
         let (mut watch, mut known) = (None, None);
         let in_force = match (&access, declared) {
             (Some(access), _) => {
@@ -92,14 +94,16 @@ pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
         });
         if let Some(known) = known {
             let (in_force, looks) = (Arc::clone(&in_force), Looks::begin()?);
-            tokio::spawn(async move { in_force.follow_files(known, looks).await });
+            let upkeep = upkeep.clone();
+            tokio::spawn(async move { in_force.follow_files(known, looks, upkeep).await });
         }
         let observed_status = audit(&options.input, &in_force, &*store).await?;
-        tokio::spawn(keep(Arc::clone(&store), options.keep, options.keep_edges));
+        tokio::spawn(keep(Arc::clone(&store), options.keep, options.keep_edges, upkeep.clone()));
         let intake = Arc::new(Intake::new(Arc::clone(&in_force), Arc::clone(&store)));
         tokio::spawn(sweep::forever(Arc::clone(&intake)));
         let mut state = api::State::new(store, None, bind)
             .watching(in_force)
+            .counting(upkeep)
             .collecting(intake, agents.as_ref().map(Kept::token));
         if files.as_ref().is_some_and(Files::ask_clients) {
             state = state.certified();
@@ -203,24 +207,27 @@ async fn audit(files: &[PathBuf], in_force: &InForce, store: &dyn Store) -> Resu
 /// How long is waited between two looks for flows to forget.
 const SWEEP: Duration = Duration::from_secs(3600);
 
+/// How long is waited where the last look failed.
+const RETRY: Duration = Duration::from_secs(300);
+
 /// Has the store forget what began longer ago than `time`, now and every hour; edges only what is older than `edges`. What fails is tried
-/// again the next time.
-async fn keep(store: Arc<dyn Store>, time: Option<Duration>, edges: Option<Duration>) {
+/// again, and counted.
+async fn keep(store: Arc<dyn Store>, time: Option<Duration>, edges: Option<Duration>, upkeep: Upkeep) {
     loop {
         let summed = match time.zip(edges) {
             Some((flows, edges)) => store.keep_edges(flows, edges).await,
             None => Ok(()),
         };
         // Flows that are not summed up stay for now.
-        match summed {
-            Ok(()) => {
-                if let Err(error) = store.keep(time, now()).await {
-                    tracing::warn!(%error, "the store could not be told how long to keep flows");
-                }
-            }
-            Err(error) => tracing::warn!(%error, "days could not be summed up, so nothing new is forgotten"),
+        let failed = match summed {
+            Ok(()) => store.keep(time, now()).await.map_err(|error| (Task::Forget, error)),
+            Err(error) => Err((Task::SumDays, error)),
+        };
+        if let Err((task, error)) = &failed {
+            upkeep.failed(*task);
+            tracing::warn!(%error, task = task.name(), "nothing new is forgotten yet, and it is tried again");
         }
-        tokio::time::sleep(SWEEP).await;
+        tokio::time::sleep(if failed.is_ok() { SWEEP } else { RETRY }).await;
     }
 }
 

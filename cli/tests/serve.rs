@@ -7,9 +7,12 @@
 mod processes;
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
+
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::processes::{Running, program};
 
@@ -140,7 +143,7 @@ fn declarations_in_files_are_read_again() {
     // A file that is half written takes nothing away.
     fs::write(mesh.join("late.yaml"), "apiVersion: security.istio.io/v1\nkind: Peer: [").unwrap();
     server.hang_up();
-    server.until("it is said", |server| server.said().contains("those before stay"));
+    server.until("it is said", |server| server.said().contains("the declarations before stay"));
     assert!(server.ask(asked, "").1.contains("\"STRICT\""));
     fs::write(mesh.join("late.yaml"), policy("DISABLE")).unwrap();
     server.hang_up();
@@ -151,6 +154,34 @@ fn declarations_in_files_are_read_again() {
     File::options().append(true).open(mesh.join("late.yaml")).unwrap().set_modified(of_before).unwrap();
     server.hang_up();
     server.until("the copy counts", |server| server.ask(asked, "").1.contains("\"STRICT\""));
+}
+
+/// Why a file cannot be read need not lie in the file: here the process may open no more.
+#[test]
+fn declarations_that_could_not_be_read_again_are_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mesh = folder.path().join("mesh.yaml");
+    fs::copy(MESH, &mesh).unwrap();
+    let server = Server::start(folder.path(), &mesh, &[]);
+    let failures = |server: &Server| {
+        let (_, metrics) = server.ask("/metrics", "");
+        let name = "wireproof_upkeep_failures_total{task=\"read-declarations\"} ";
+        metrics.lines().find_map(|line| line.strip_prefix(name)?.parse::<u64>().ok()).unwrap()
+    };
+    assert_eq!(failures(&server), 0);
+    let may_open = |files| {
+        let limits = Rlimit { current: Some(files), ..getrlimit(Resource::Nofile) };
+        prlimit(Some(Pid::from_child(&server.running.0)), Resource::Nofile, limits).unwrap().current.unwrap()
+    };
+    let namespace = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: late}\n";
+    fs::OpenOptions::new().append(true).open(&mesh).unwrap().write_all(namespace.as_bytes()).unwrap();
+    let before = may_open(4);
+    server.hang_up();
+    server.until("it is said", |server| server.said().contains("the declarations before stay"));
+    assert!(!server.said().contains("the declarations changed"));
+    may_open(before);
+    server.until("they are read", |server| server.said().contains("the declarations changed"));
+    assert!(failures(&server) >= 1);
 }
 
 #[test]

@@ -17,6 +17,14 @@ fn audited(store: &str, more: &[&str]) -> Collector {
     Collector { child, url }
 }
 
+/// Has the server change something in the database of a store.
+fn run(store: &str, sql: &str) {
+    let (server, database) = store.split_once('@').unwrap().1.split_once('/').unwrap();
+    let request = ureq::post(format!("http://{server}/?database={database}"));
+    let request = request.header("x-clickhouse-user", "writer").header("x-clickhouse-key", "writer-secret");
+    request.send(sql).unwrap();
+}
+
 #[test]
 fn edges_are_kept_when_their_flows_are_forgotten() {
     let Some((_server, store)) = Server::start("edges") else { return };
@@ -49,6 +57,33 @@ fn edges_are_kept_when_their_flows_are_forgotten() {
         .unwrap();
     let said = String::from_utf8(said.stdout).unwrap();
     assert!(said.contains("flows    0\n") && said.contains("         9600 h of edges\n"), "{said}");
+}
+
+/// Nothing is forgotten that is not summed up, and that is not in the log alone.
+#[test]
+fn days_that_cannot_be_summed_up_are_counted() {
+    let Some((_server, store)) = Server::start("unsummed") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    drop(audited(&store, &[]));
+    // A table that can be read, and has no partitions.
+    run(&store, "CREATE TABLE fixed AS edge ENGINE = Memory");
+    run(&store, "EXCHANGE TABLES fixed AND edge");
+    let collector = audited(&store, &["--keep", "24h", "--keep-edges", "400d"]);
+    let count = |task: &str| {
+        let mut metrics = ureq::get(format!("{}/metrics", collector.url)).call().unwrap();
+        let metrics = metrics.body_mut().read_to_string().unwrap();
+        let name = format!("wireproof_upkeep_failures_total{{task=\"{task}\"}} ");
+        metrics.lines().find_map(|line| line.strip_prefix(&name)?.parse::<u64>().ok()).unwrap()
+    };
+    let mut tries = 600;
+    while count("sum-days") == 0 {
+        tries -= 1;
+        assert!(tries > 0, "nothing failed");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!((count("sum-days"), count("forget")), (1, 0));
+    let whole = audited(folder.path().join("s.sqlite").to_str().unwrap(), &[]);
+    assert_eq!(collector.flows().len(), whole.flows().len(), "what is not summed up stays");
 }
 
 #[test]
