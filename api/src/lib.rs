@@ -9,6 +9,7 @@ mod error;
 mod filter;
 mod identity;
 mod metrics;
+mod places;
 mod policies;
 mod routes;
 mod serving;
@@ -47,6 +48,8 @@ use crate::description::Common;
 use crate::error::ApiError;
 use crate::identity::Identity;
 use crate::metrics::{Metrics, Request as Answered, Tally};
+pub use crate::places::Bounds;
+use crate::places::{Door, Places};
 pub use crate::policies::{Policies, Watch, Watched};
 pub use crate::routes::ingest::{Collector, Swept, Unavailable, Unreadable, read_delivery};
 use crate::routes::{audit, ingest, page, policy, process, readiness};
@@ -79,6 +82,7 @@ pub struct State {
     under_way: Arc<Semaphore>,
     metrics: Arc<Metrics>,
     upkeep: Upkeep,
+    places: Arc<Places>,
     ids: Arc<(RandomState, AtomicU64)>,
 }
 
@@ -96,6 +100,7 @@ impl State {
             under_way: Arc::new(Semaphore::new(ingest::UNDER_WAY)),
             metrics: Arc::default(),
             upkeep: Upkeep::default(),
+            places: Arc::new(Places::new(Bounds::default())),
             ids: Arc::default(),
         }
     }
@@ -125,6 +130,13 @@ impl State {
     #[must_use]
     pub fn counting(mut self, upkeep: Upkeep) -> Self {
         self.upkeep = upkeep;
+        self
+    }
+
+    /// Lets so many connections be open at a time.
+    #[must_use]
+    pub fn bounded(mut self, bounds: Bounds) -> Self {
+        self.places = Arc::new(Places::new(bounds));
         self
     }
 
@@ -212,13 +224,20 @@ pub fn app(state: State) -> Router {
         .with_state(state)
 }
 
-/// Serves until `shutdown` is done; requests that have begun are finished. With `tls` it speaks TLS only.
-pub async fn serve(listener: TcpListener, tls: Option<Tls>, app: Router, shutdown: impl Future<Output = ()>) {
+/// Serves the router of [`app`] until `shutdown` is done; requests that have begun are finished. With `tls` it speaks TLS only.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    state: State,
+    shutdown: impl Future<Output = ()>,
+) {
+    let door = Door::new(listener, Arc::clone(&state.places));
+    let app = app(state);
     match tls {
-        None => serving::serve(listener, app, |_, _| None, shutdown).await,
+        None => serving::serve(door, app, |_, _| None, shutdown).await,
         Some(tls) => {
-            let peer = |stream: &_, from: &_| Some(Peer::of(stream, from));
-            serving::serve(tls::Secured::new(listener, tls), app, peer, shutdown).await;
+            let peer = |stream: &_, visitor: &_| Some(Peer::of(stream, visitor));
+            serving::serve(tls::Secured::new(door, tls), app, peer, shutdown).await;
         }
     }
 }

@@ -1,27 +1,24 @@
 //! TLS on the listener: with it, agents of other machines may show their token, or a certificate of their own.
 //!
-//! Handshakes run beside one another, so that one who connects and says nothing keeps nobody waiting. Their number and
-//! their time are bounded.
+//! Handshakes run beside one another, so that one who connects and says nothing keeps nobody waiting. Their time is bounded, and their
+//! number, because each connection has a place.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use axum::serve::Listener;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use thiserror::Error;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::identity::Identity;
-
-/// How many handshakes run at a time; further connections wait in the kernel.
-const HANDSHAKES: usize = 256;
+use crate::places::{Door, Visitor};
+use crate::serving::Accept;
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -137,35 +134,34 @@ pub(crate) struct Peer(pub(crate) Option<Arc<Identity>>);
 
 impl Peer {
     /// Tells who is at the other end of a connection whose handshake is done.
-    pub(crate) fn of(stream: &TlsStream<TcpStream>, from: &SocketAddr) -> Self {
+    pub(crate) fn of(stream: &TlsStream<TcpStream>, visitor: &Visitor) -> Self {
         // Certificates are there only once they were verified: another one ends the handshake.
         let (_, session) = stream.get_ref();
         let identity = session.peer_certificates().and_then(|chain| Identity::of(chain.first()?));
         if let Some(identity) = &identity {
-            tracing::info!(%from, certificate = %identity, "client certificate verified");
+            tracing::info!(from = %visitor.from, certificate = %identity, "client certificate verified");
         }
         Self(identity.map(Arc::new))
     }
 }
 
-/// A listener whose connections speak TLS.
+/// A door whose connections speak TLS.
 pub(crate) struct Secured {
-    listener: TcpListener,
+    door: Door,
     tls: Tls,
-    handshakes: JoinSet<Option<(TlsStream<TcpStream>, SocketAddr)>>,
+    handshakes: JoinSet<Option<(TlsStream<TcpStream>, Visitor)>>,
 }
 
 impl Secured {
-    pub(crate) fn new(listener: TcpListener, tls: Tls) -> Self {
-        Self { listener, tls, handshakes: JoinSet::new() }
+    pub(crate) fn new(door: Door, tls: Tls) -> Self {
+        Self { door, tls, handshakes: JoinSet::new() }
     }
 }
 
-impl Listener for Secured {
+impl Accept for Secured {
     type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+    async fn accept(&mut self) -> (Self::Io, Visitor) {
         loop {
             tokio::select! {
                 Some(done) = self.handshakes.join_next() => {
@@ -173,11 +169,12 @@ impl Listener for Secured {
                         return connection;
                     }
                 }
-                (stream, from) = Listener::accept(&mut self.listener), if self.handshakes.len() < HANDSHAKES => {
+                (stream, visitor) = self.door.accept() => {
                     let acceptor = self.tls.acceptor();
                     self.handshakes.spawn(async move {
+                        let from = visitor.from;
                         match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
-                            Ok(Ok(stream)) => Some((stream, from)),
+                            Ok(Ok(stream)) => Some((stream, visitor)),
                             Ok(Err(error)) => {
                                 tracing::info!(%from, %error, "handshake failed");
                                 None
@@ -191,9 +188,5 @@ impl Listener for Secured {
                 }
             }
         }
-    }
-
-    fn local_addr(&self) -> std::io::Result<Self::Addr> {
-        self.listener.local_addr()
     }
 }

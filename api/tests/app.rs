@@ -7,8 +7,8 @@ use std::sync::Arc;
 use analyzer::audit::Auditor;
 use analyzer::mesh::{Manifest, Mesh};
 use analyzer::report::{Judgement, SetAside, Severity};
-use api::State;
 use api::config::{Bind, Token};
+use api::{Bounds, State};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode, header};
@@ -442,12 +442,7 @@ async fn the_description_is_the_one_that_is_kept() {
 #[tokio::test(start_paused = true)]
 async fn who_never_ends_a_request_s_head_or_asks_no_more_is_not_waited_for() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let folder = tempfile::tempdir().unwrap();
-    let store: Arc<dyn Store> = Arc::new(Embedded::open(folder.path().join("s.sqlite")).unwrap());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let app = api::app(State::new(store, None, Bind::new(address, None).unwrap()));
-    tokio::spawn(async move { api::serve(listener, None, app, std::future::pending()).await });
+    let (address, _, _folder) = listening(Bounds::default()).await;
     for (sent, expected) in [
         ("", ""),
         ("GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", ""),
@@ -460,4 +455,92 @@ async fn who_never_ends_a_request_s_head_or_asks_no_more_is_not_waited_for() {
         let answer = String::from_utf8(answer).unwrap();
         assert!(answer.ends_with(expected) && answer.is_empty() == expected.is_empty(), "{sent:?}: {answer}");
     }
+}
+
+/// A server on loopback with these bounds, and where it is.
+async fn listening(bounds: Bounds) -> (std::net::SocketAddr, Router, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = Arc::new(Embedded::open(folder.path().join("s.sqlite")).unwrap());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let state = State::new(store, None, Bind::new(address, None).unwrap()).bounded(bounds);
+    let app = api::app(state.clone());
+    tokio::spawn(async move { api::serve(listener, None, state, std::future::pending()).await });
+    (address, app, folder)
+}
+
+/// All of 127.0.0.0/8 is this machine.
+async fn connected(from: [u8; 4], to: std::net::SocketAddr) -> tokio::net::TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+const ASKED: &[u8] = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+/// Tells whether a connection is answered; one without a place is closed.
+async fn answered(stream: &mut tokio::net::TcpStream) -> bool {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut answer = [0; 15];
+    stream.write_all(ASKED).await.is_ok() && stream.read_exact(&mut answer).await.is_ok()
+}
+
+#[tokio::test]
+async fn connections_past_a_bound_are_refused_and_counted() {
+    let (address, app, folder) = listening(Bounds { in_all: 3, of_one: 2 }).await;
+    let mut open = Vec::new();
+    for (from, fits) in [(1, true), (1, true), (1, false), (2, true), (2, false), (3, false)] {
+        let mut stream = connected([127, 0, 0, from], address).await;
+        assert_eq!(answered(&mut stream).await, fits, "one more of 127.0.0.{from}");
+        open.extend(fits.then_some(stream));
+    }
+    let store = Arc::new(Embedded::open(folder.path().join("t.sqlite")).unwrap());
+    let served = Served { app, store, _folder: folder };
+    let (_, _, metrics) = served.ask("/metrics", &[]).await;
+    for line in [
+        "wireproof_connections 3",
+        "wireproof_connections_refused_total{bound=\"address\"} 1",
+        "wireproof_connections_refused_total{bound=\"all\"} 2",
+    ] {
+        assert!(metrics.contains(line), "{line}\n{metrics}");
+    }
+    // A place that is given up is there for another one.
+    drop(open.remove(0));
+    while !answered(&mut connected([127, 0, 0, 3], address).await).await {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Who asks and does not read the answers is not waited for, as above.
+#[tokio::test(start_paused = true)]
+async fn who_takes_no_answers_has_no_place_for_ever() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let (address, _, _folder) = listening(Bounds::default()).await;
+    let mut stream = connected([127, 0, 0, 1], address).await;
+    // More than what the system holds of answers that nobody reads.
+    const REQUESTS: usize = 400;
+    let asked = b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(REQUESTS);
+    stream.write_all(&asked).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(400)).await;
+    let mut answers = Vec::new();
+    let _ = stream.read_to_end(&mut answers).await;
+    let count = answers.windows(8).filter(|bytes| bytes == b"HTTP/1.1").count();
+    assert!((1..REQUESTS).contains(&count), "{count} answers");
+}
+
+/// One that asks again and again is ended with an answer, not in the middle of one.
+#[tokio::test(start_paused = true)]
+async fn an_old_connection_ends_with_an_answer() {
+    use tokio::io::AsyncReadExt as _;
+    let (address, _, _folder) = listening(Bounds::default()).await;
+    let mut stream = connected([127, 0, 0, 1], address).await;
+    let mut rest = vec![0; 4096];
+    for turn in 0..16 {
+        assert!(answered(&mut stream).await, "turn {turn}");
+        let read = stream.read(&mut rest).await.unwrap();
+        let said = String::from_utf8_lossy(&rest[..read]).to_lowercase();
+        assert_eq!(said.contains("connection: close"), turn == 15, "turn {turn}: {said}");
+        tokio::time::sleep(std::time::Duration::from_secs(20)).await;
+    }
+    assert_eq!(stream.read(&mut rest).await.unwrap(), 0);
 }

@@ -3,6 +3,7 @@
 mod value;
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -53,7 +54,7 @@ pub(crate) enum Command {
     /// Says who would break if a namespace, a workload or the whole mesh became STRICT
     Readiness(Readiness),
     /// Audits captures into a store and serves the API and the dashboard
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Reads a cluster's declarations
     #[command(subcommand)]
     Mesh(MeshCommand),
@@ -411,6 +412,9 @@ Examples:
   wireproof replay *.pcapng --mesh ./mesh -o json --min-coverage 0.95 --fail-on high
   tcpdump -i any -U -w - tcp | wireproof replay - --mesh ./mesh";
 
+/// A thousand agents, also where all of them come from one address; each has one connection.
+const MAX_CLIENTS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+
 #[derive(Debug, Args)]
 #[command(after_help = SERVE_EXAMPLES)]
 pub(crate) struct Serve {
@@ -432,6 +436,12 @@ pub(crate) struct Serve {
     /// Where to listen. An address other than loopback needs --token-file
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8480", env = "WIREPROOF_LISTEN")]
     pub(crate) listen: SocketAddr,
+    /// How many connections may be open at a time; more are closed at once, and counted
+    #[arg(long, value_name = "N", default_value_t = MAX_CLIENTS)]
+    pub(crate) max_clients: NonZeroUsize,
+    /// How many of them may come from one address; without it a quarter of all
+    #[arg(long, value_name = "N")]
+    pub(crate) max_clients_per_address: Option<NonZeroUsize>,
     /// A file whose first line is the bearer token that every request must carry
     #[arg(long, value_name = "FILE", env = "WIREPROOF_TOKEN_FILE")]
     pub(crate) token_file: Option<PathBuf>,

@@ -1,5 +1,6 @@
 //! `wireproof serve`: audits captures into a store, then serves the API and the dashboard.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -11,9 +12,10 @@ use analyzer::translation;
 use anyhow::{Context as _, anyhow};
 use api::Policies as _;
 use api::config::Bind;
-use api::{Task, Upkeep};
+use api::{Bounds, Task, Upkeep};
 use capture::engine::Limits;
 use flow::Timestamp;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 
 use crate::agent::Agent;
@@ -67,6 +69,7 @@ pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
             })
             .map_err(Fatal::environment)?;
         let address = listener.local_addr()?;
+        let bounds = bounds(options);
         let upkeep = Upkeep::default();
         let (mut watch, mut known) = (None, None);
         let in_force = match (&access, declared) {
@@ -104,6 +107,7 @@ pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
         let mut state = api::State::new(store, None, bind)
             .watching(in_force)
             .counting(upkeep)
+            .bounded(bounds)
             .collecting(intake, agents.as_ref().map(Kept::token));
         if files.as_ref().is_some_and(Files::ask_clients) {
             state = state.certified();
@@ -130,7 +134,7 @@ pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
             };
             let _ = tell.send(fatal);
         };
-        api::serve(listener, tls, api::app(state), over).await;
+        api::serve(listener, tls, state, over).await;
         if let Some(stop) = stop {
             stop.now().await;
         }
@@ -140,6 +144,36 @@ pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
         }
     })?;
     Ok(served.worse(declared_status))
+}
+
+/// How many files are open beside connections: the store's, declarations, what the agent has.
+const FILES: usize = 256;
+
+/// Tells how many connections may be open at a time, and has the system let the process open as many files. Where it does not, fewer are taken,
+/// so that the store and the declarations can be read whoever connects.
+fn bounds(options: &Serve) -> Bounds {
+    let count = |files: u64| usize::try_from(files).unwrap_or(usize::MAX);
+    let clients = options.max_clients.get();
+    let wanted = clients.saturating_add(FILES);
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|files| count(files) < wanted) {
+        let most = limit.maximum.unwrap_or(u64::MAX);
+        let raised = Rlimit { current: Some(most.min(wanted as u64)), ..limit };
+        if setrlimit(Resource::Nofile, raised).is_ok() {
+            limit = raised;
+        }
+    }
+    let may = limit.current.map_or(usize::MAX, count);
+    let in_all = clients.min(may.saturating_sub(FILES).max(1));
+    if in_all < clients {
+        tracing::warn!(
+            files = may,
+            connections = in_all,
+            "the process may not open as many files as --max-clients asks for"
+        );
+    }
+    let of_one = options.max_clients_per_address.map_or(in_all / 4, NonZeroUsize::get);
+    Bounds { in_all, of_one: of_one.clamp(1, in_all) }
 }
 
 /// Refuses a time for edges that keeps nothing.

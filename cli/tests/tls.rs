@@ -152,6 +152,29 @@ fn it_speaks_tls_alone_and_waits_for_no_silent_client() {
     drop(silent);
 }
 
+/// A connection has its place before its handshake is over, and gives it up when there is none.
+#[test]
+fn connections_without_a_handshake_have_places_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = certificate(folder.path(), "tls");
+    let mut command = serve(folder.path(), &certificate, &key);
+    let (_served, url) =
+        processes::serve(command.args(["--max-clients", "9", "--max-clients-per-address", "8"]));
+    let address = url.strip_prefix("https://").unwrap();
+    let silent: Vec<_> = (0..8).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let ask = || reader(&certificate).get(format!("{url}/metrics")).call();
+    assert!(ask().is_err(), "there is a ninth place");
+    drop(silent);
+    let mut answer = loop {
+        if let Ok(answer) = ask() {
+            break answer;
+        }
+    };
+    let metrics = answer.body_mut().read_to_string().unwrap();
+    assert!(metrics.contains("wireproof_connections_refused_total{bound=\"address\"} "), "{metrics}");
+    assert!(metrics.contains("wireproof_connections_refused_total{bound=\"all\"} 0"), "{metrics}");
+}
+
 #[test]
 fn an_address_that_others_reach_is_refused_without_a_token_as_usage() {
     let folder = tempfile::tempdir().unwrap();

@@ -76,6 +76,7 @@ pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, ApiError
     watched(&app, &mut registry);
     app.metrics.register(&mut registry);
     app.upkeep.register(&mut registry);
+    app.places.register(&mut registry);
     if let Some(collector) = &app.collector {
         let swept = collector.swept();
         let [mended, failed, crowded] = [0; 3].map(|_| Counter::<u64>::default());
