@@ -8,12 +8,13 @@ use crate::lint::survey::Survey;
 use crate::lint::survey::destination_rules::{blocks, client_namespaces, host_of, written};
 use crate::lint::{Problem, Rule, names};
 use crate::mesh::pod::Pod;
+use crate::mesh::waypoint::{USE_WAYPOINT, WAYPOINT_NAMESPACE};
 use crate::mesh::{HostService, Mesh};
 use crate::patch::{Patch, part, together};
 use crate::policy::destination_rule::Acting;
 use crate::policy::inbound::HBONE;
 use crate::report::Severity;
-use serde_json::{Value, json};
+use serde_json::json;
 
 pub(super) const RULE: Rule = Rule {
     id: "AB03",
@@ -43,7 +44,7 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
         let mut ignored = Vec::new();
         for host in survey.hosts.covered(&host_of(mesh, rule)) {
             // Behind a waypoint the rule acts.
-            if has_waypoint(mesh, host) {
+            if mesh.waypoint_of_host(host).is_some() {
                 continue;
             }
             let servers = servers(mesh, host);
@@ -81,26 +82,13 @@ fn servers<'a>(mesh: &'a Mesh, host: &HostService) -> BTreeSet<(&'a str, &'a str
     pods.map(|pod| (&*pod.meta.namespace, pod.workload.as_str())).collect()
 }
 
-const LABEL: &str = "istio.io/use-waypoint";
-
-/// Tells whether clients of a host are led through a waypoint: by its own label, else by its namespace's.
-fn has_waypoint(mesh: &Mesh, host: &HostService) -> bool {
-    let own = mesh.declaration(host).and_then(|meta| meta.labels.get(LABEL));
-    let namespace = mesh.namespaces.get(&*host.namespace).and_then(|(_, labels)| labels.get(LABEL));
-    own.or(namespace).is_some_and(|name| name != "none")
-}
-
-/// Labels each host for the waypoint of its namespace, and makes one where there is none.
+/// Labels each host for a waypoint of its namespace that takes what is for Services, and makes one where there is none.
 fn waypoints(mesh: &Mesh, hosts: &[&HostService]) -> BTreeSet<String> {
     let mut patches = BTreeSet::new();
     for host in hosts {
         let Some(declaration) = mesh.declaration(host) else { continue };
-        let own = mesh.gateways.iter().find(|gateway| {
-            let class =
-                |source: &Value| source.pointer("/spec/gatewayClassName") == Some(&"istio-waypoint".into());
-            gateway.meta.namespace == host.namespace && gateway.meta.source.as_deref().is_some_and(class)
-        });
-        let name = own.map_or("waypoint", |gateway| &*gateway.meta.name);
+        let own = mesh.waypoints_in(&host.namespace).find(|waypoint| waypoint.is_for_services());
+        let name = own.map_or("waypoint", |waypoint| &*waypoint.meta.name);
         if own.is_none() {
             let listener = json!({"name": "mesh", "port": HBONE, "protocol": "HBONE"});
             let gateway = Patch::create("gateway.networking.k8s.io/v1", "Gateway", &host.namespace, name)
@@ -109,7 +97,12 @@ fn waypoints(mesh: &Mesh, hosts: &[&HostService]) -> BTreeSet<String> {
                 .set("/spec/listeners", json!([listener]));
             patches.insert(gateway.yaml());
         }
-        patches.insert(Patch::of(declaration).set(&format!("/metadata/labels/{}", part(LABEL)), name).yaml());
+        let label = |key: &str| format!("/metadata/labels/{}", part(key));
+        let mut patch = Patch::of(declaration).set(&label(USE_WAYPOINT), name);
+        if declaration.labels.contains_key(WAYPOINT_NAMESPACE) {
+            patch = patch.remove(&label(WAYPOINT_NAMESPACE));
+        }
+        patches.insert(patch.yaml());
     }
     patches
 }

@@ -46,6 +46,18 @@ impl IstioVersion {
         self >= Self::new(1, 12)
     }
 
+    /// Tells whether gateways can be led through waypoints (istio/istio pull request 52985).
+    #[must_use]
+    pub fn knows_waypoints_of_gateways(self) -> bool {
+        self >= Self::new(1, 24)
+    }
+
+    /// Tells whether a namespace can have gateways go through the waypoints of its Services (istio/istio pull request 54483).
+    #[must_use]
+    pub fn asks_namespaces_for_waypoints(self) -> bool {
+        self >= Self::new(1, 25)
+    }
+
     /// Tells whether HBONE takes the place of a rule's ISTIO_MUTUAL (istio/istio pull request 54914, issue 53526).
     #[must_use]
     pub fn replaces_istio_mutual_by_hbone(self) -> bool {
@@ -118,6 +130,10 @@ pub struct ControlPlane {
     pub prefers_hbone: bool,
     /// `PILOT_ENABLE_AMBIENT` is set to false: sidecars and gateways do not know HBONE.
     pub without_ambient: bool,
+    /// `ENABLE_INGRESS_WAYPOINT_ROUTING` is set to false: gateways go through no waypoint.
+    pub without_ingress_waypoints: bool,
+    /// `ENABLE_SIDECAR_WAYPOINT_ROUTING`: sidecars go through the waypoints of Services.
+    pub leads_sidecars_to_waypoints: bool,
     /// `CLUSTER_ID`: the name of its own cluster, where it is set.
     pub cluster_id: Option<String>,
 }
@@ -147,8 +163,16 @@ impl ControlPlane {
             gateways_in_namespace: set("PILOT_SCOPE_GATEWAY_TO_NAMESPACE", true),
             prefers_hbone: set("PILOT_PREFER_SENDING_HBONE", true),
             without_ambient: set("PILOT_ENABLE_AMBIENT", false),
+            without_ingress_waypoints: set("ENABLE_INGRESS_WAYPOINT_ROUTING", false),
+            leads_sidecars_to_waypoints: set("ENABLE_SIDECAR_WAYPOINT_ROUTING", true),
             cluster_id: environment(container, "CLUSTER_ID"),
         })
+    }
+
+    /// Tells whether gateways are led through the waypoints of hosts that ask for it.
+    #[must_use]
+    pub fn leads_gateways_to_waypoints(&self) -> bool {
+        self.version.knows_waypoints_of_gateways() && !self.without_ambient && !self.without_ingress_waypoints
     }
 
     /// Returns the name of its own cluster.

@@ -434,6 +434,14 @@ impl Mesh {
         })
     }
 
+    /// Tells whether proxies find a host's endpoints by DNS.
+    #[must_use]
+    pub fn is_by_dns(&self, host: &HostService) -> bool {
+        let Owner::Entry(index) = host.owner else { return false };
+        let resolution = self.service_entries.get(index).map(|entry| entry.resolution);
+        matches!(resolution, Some(Resolution::Dns | Resolution::DnsRoundRobin))
+    }
+
     /// Tells whether an endpoint is on another node than a client that is only sent to those on its own.
     ///
     /// Rule `client.own-node`. Istio: `pilot/pkg/xds/endpoints/endpoint_builder.go`, `filterIstioEndpoint`.

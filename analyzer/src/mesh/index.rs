@@ -24,6 +24,7 @@ use crate::mesh::service::Service;
 use crate::mesh::service_entry::{Resolution, ServiceEntry, WorkloadEntry};
 use crate::mesh::sidecar::Sidecar;
 use crate::mesh::virtual_service::VirtualService;
+use crate::mesh::waypoint::Waypoint;
 use crate::policy::destination_rule::full_host;
 use crate::policy::gateway::{configures, listens_on};
 use crate::policy::visibility::{full_name, sidecar_for};
@@ -64,6 +65,8 @@ pub struct Mesh {
     pub authorization_policies: Vec<AuthorizationPolicy>,
     /// Every host that a client can name: Services and ServiceEntries, oldest first.
     pub hosts: Vec<HostService>,
+    /// The Gateways that may stand before hosts and workloads, by namespace and name.
+    pub(super) waypoints: BTreeMap<(String, String), Waypoint>,
     pub(super) machines: HashMap<IpAddr, Pod>,
     pub(super) nodes: HashMap<IpAddr, Arc<str>>,
     pub(super) places: Places,
@@ -149,8 +152,10 @@ impl Mesh {
             Arc::new(Rejections { findings, accepting: Self::of(accepting) })
         });
         let mut config = resources.config.map(|config| *config).unwrap_or_default();
-        for (meta, gateway) in resources.parents.values() {
+        let mut waypoints = BTreeMap::new();
+        for (name, (meta, gateway)) in &resources.parents {
             config.networks.take_gateway(&meta.labels, gateway, &gateway_api::passing_ports(meta, gateway));
+            waypoints.insert(name.clone(), Waypoint::read(meta, gateway));
         }
         // What is said of one pod for all of its kind names the same one, whatever order they come in.
         resources
@@ -177,6 +182,7 @@ impl Mesh {
             control_plane: resources.control_plane.unwrap_or_default(),
             config,
             refused,
+            waypoints,
             ..Self::default()
         };
         for pod in mesh.pods.iter_mut().filter(|pod| pod.proxy == PartyKind::Sidecar && pod.lone_proxy) {

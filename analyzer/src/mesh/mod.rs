@@ -33,6 +33,7 @@ pub mod service;
 pub mod service_entry;
 pub mod sidecar;
 pub mod virtual_service;
+pub mod waypoint;
 
 pub use document::{ALIAS_NODES, DOCUMENT_BYTES, DOCUMENT_NODES, NESTING};
 pub(crate) use hosts::fqdn;

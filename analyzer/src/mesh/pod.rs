@@ -293,6 +293,12 @@ fn east_west(labels: &Labels) -> bool {
         || labels.get(GATEWAY_CLASS).is_some_and(|class| class == "istio-east-west")
 }
 
+/// Tells whether an object is one that istiod made for a waypoint or an east-west gateway.
+pub(crate) fn is_managed_for_ambient(labels: &Labels) -> bool {
+    let managed = labels.get("gateway.istio.io/managed").map(String::as_str);
+    matches!(managed, Some("istio.io-mesh-controller" | "istio.io-eastwest-controller"))
+}
+
 fn kind(labels: &Labels, istio_proxy: bool, router: bool, ambient: bool) -> PartyKind {
     let managed = labels.get("gateway.istio.io/managed");
     let gateway = managed.is_some() || labels.contains_key("gateway.networking.k8s.io/gateway-name");

@@ -11,6 +11,7 @@ pub mod outbound;
 pub mod peer_authentication;
 mod routing;
 pub mod visibility;
+mod waypoint;
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -37,6 +38,10 @@ pub const RULES: &[(&str, &str)] = &[
     (
         "ambient.peer-authentication",
         "ztunnel honours STRICT where istiod tells it; DISABLE counts as PERMISSIVE, and never switches HBONE off",
+    ),
+    (
+        "ambient.waypoint",
+        "ambient clients go through the waypoint of the Service that they dial, or of the workload whose own address they dial; gateways where the Service or its namespace asks for it, sidecars where istiod is told to",
     ),
     (
         "auto-mtls.conditions",

@@ -12,7 +12,7 @@ use crate::mesh::{Behind, HostPort, Mesh};
 use crate::policy::inbound::{ALL, HBONE};
 use crate::policy::known_host::to_host;
 use crate::policy::visibility::{self, Hidden};
-use crate::policy::{Decided, Trace, destination_rule, interception};
+use crate::policy::{Decided, Trace, destination_rule, interception, waypoint};
 use crate::report::{ClientTls, PartyKind};
 
 /// The port of east-west gateways, which pass on what an Istio SNI names.
@@ -162,6 +162,9 @@ pub fn decide(
         return hbone(target, trace);
     }
     let Some(behind) = &chosen else { return unknown_destination(mesh, pod, hidden, trace) };
+    if waypoint::of_proxy(mesh, pod, &known, trace).is_some() {
+        return waypoint::outbound();
+    }
     // Behind an east-west gateway stand only endpoints that take Istio mTLS: another network's.
     let through_gateway = behind.endpoint.is_none()
         && match target {
@@ -374,6 +377,7 @@ fn ambient(
     port: u16,
     trace: &mut Trace,
 ) -> Outbound {
+    let led = waypoint::of_ambient_client(mesh, target, ip, port, trace).is_some();
     let all_endpoints = |behind: &Behind<'_>| {
         !behind.host.endpoints.is_empty()
             && behind.host.endpoints.iter().all(|endpoint| mesh.pod_of(endpoint).is_some_and(Pod::hbone))
@@ -382,6 +386,9 @@ fn ambient(
         || (target.is_none() && mesh.behind(ip, port).first().is_some_and(all_endpoints))
     {
         return hbone(target, trace);
+    }
+    if led {
+        return waypoint::outbound();
     }
     trace.cite(
         "ambient.no-sidecar-mtls",

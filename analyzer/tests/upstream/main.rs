@@ -9,6 +9,7 @@ mod meshes;
 mod routes;
 mod sidecars;
 mod versions;
+mod waypoints;
 
 use meshes::spec;
 
