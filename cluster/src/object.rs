@@ -170,7 +170,7 @@ fn container(container: &Value) -> Value {
         kept.insert("env".to_owned(), environment.into());
     }
     let role: Vec<Value> = entries(&container["args"])
-        .filter(|argument| proxy && ["waypoint", "router"].iter().any(|role| *argument == role))
+        .filter(|argument| proxy && ["waypoint", "router", "ztunnel"].iter().any(|role| *argument == role))
         .cloned()
         .collect();
     if !role.is_empty() {
@@ -293,7 +293,7 @@ mod tests {
                     "containers": [
                         {"name": "app", "image": "web:1", "args": ["--password=hidden"], "command": ["hidden"],
                          "env": [{"name": "PILOT_PASSWORD", "value": "hidden"}]},
-                        {"name": "istio-proxy", "image": "proxyv2:1.30.0", "args": ["proxy", "router", "hidden"],
+                        {"name": "istio-proxy", "image": "proxyv2:1.30.0", "args": ["proxy", "router", "ztunnel", "hidden"],
                          "env": [{"name": "ISTIO_META_UNPRIVILEGED_POD", "value": "true"},
                                  {"name": "ISTIO_META_INTERCEPTION_MODE", "value": "NONE"},
                                  {"name": "ISTIO_META_TLS_CLIENT_CERT_CHAIN", "valueFrom": {"secretKeyRef": "hidden"}}]},
@@ -315,7 +315,7 @@ mod tests {
                     "serviceAccountName": "web", "nodeName": "n",
                     "containers": [
                         {"name": "app", "image": "web:1"},
-                        {"name": "istio-proxy", "image": "proxyv2:1.30.0", "args": ["router"],
+                        {"name": "istio-proxy", "image": "proxyv2:1.30.0", "args": ["router", "ztunnel"],
                          "env": [{"name": "ISTIO_META_UNPRIVILEGED_POD", "value": "true"},
                                  {"name": "ISTIO_META_INTERCEPTION_MODE", "value": "NONE"}]},
                     ],

@@ -57,7 +57,7 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
     let in_mesh = mesh_namespaces(mesh);
     let mut found: BTreeMap<(String, &str), Bare<'_>> = BTreeMap::new();
     let mut beyond: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for pod in mesh.pods.iter().filter(|pod| !pod.ended) {
+    for pod in mesh.pods.iter().filter(|pod| !pod.ended && !pod.ztunnel) {
         let ports = container_ports(mesh, pod);
         if pod.proxy == PartyKind::NoProxy && *pod.meta.namespace != *mesh.config.root_namespace {
             let Some(from) = [0].into_iter().chain(ports).find_map(|port| strict_from(pod, port)) else {

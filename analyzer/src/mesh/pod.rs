@@ -27,6 +27,8 @@ pub struct Pod {
     pub proxy: PartyKind,
     /// Whether it is both a sidecar's and ztunnel's pod.
     pub both_proxies: bool,
+    /// Whether it is a ztunnel: the proxy of its node's ambient pods, and no workload of the mesh itself.
+    pub ztunnel: bool,
     /// Whether the proxy is its only container and does not say that it is a sidecar.
     pub lone_proxy: bool,
     /// Whether its proxy has client certificates of its own, besides the mesh's: `TLS_CLIENT_CERT_CHAIN` in its metadata.
@@ -146,7 +148,10 @@ impl Pod {
             })
         };
         let ambient = is_redirected(&meta);
-        let proxy = if has_argument("waypoint") {
+        let ztunnel = has_argument("ztunnel");
+        let proxy = if ztunnel {
+            PartyKind::NoProxy
+        } else if has_argument("waypoint") {
             PartyKind::Waypoint
         } else {
             kind(&meta.labels, istio_proxy.is_some(), has_argument("router"), ambient)
@@ -171,6 +176,7 @@ impl Pod {
                 .is_some_and(|phase| matches!(phase, "Succeeded" | "Failed")),
             proxy,
             both_proxies: proxy == PartyKind::Sidecar && ambient,
+            ztunnel,
             lone_proxy: containers.len() == 1
                 && containers.first().and_then(|own| own.get("name")).and_then(Node::text)
                     == Some("istio-proxy")
@@ -204,6 +210,7 @@ impl Pod {
             ended: false,
             proxy,
             both_proxies: false,
+            ztunnel: false,
             lone_proxy: false,
             own_certificates: false,
             redirected: None,

@@ -25,7 +25,9 @@ const ISTIOD: [u16; 4] = [15010, 15012, 15014, 15017];
 
 fn breach(case: &Case<'_>) -> Option<Breach> {
     let port = case.flow.server.port;
-    let own = case.server_is_proxied() && (NEVER_INTERCEPTED.contains(&port) || INSIDE.contains(&port));
+    let ztunnel = || case.server_pod().is_some_and(|(pod, _)| pod.ztunnel);
+    let own = (case.server_is_proxied() || ztunnel())
+        && (NEVER_INTERCEPTED.contains(&port) || INSIDE.contains(&port));
     if own {
         return Some(Breach::new(None, "a port of the proxy itself: metrics, readiness or statistics"));
     }

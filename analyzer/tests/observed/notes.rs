@@ -5,8 +5,8 @@ use analyzer::report::{Judgement, SetAside};
 use flow::{ClientAuth, Flow, FlowId, PerSide, Reason, Security, Transport};
 
 use super::{
-    FRONT, JOB, ORDERS, PLAIN, SEARCH, TO_ORDERS, TO_SEARCH, clean, exactly, fine, flow, istio, judge, mesh,
-    mutual, one_way, session,
+    FRONT, JOB, ORDERS, PLAIN, SEARCH, TO_ORDERS, TO_SEARCH, and, clean, exactly, fine, flow, istio, judge,
+    mesh, mutual, one_way, session,
 };
 
 #[test]
@@ -42,6 +42,12 @@ fn ob20_ports_of_istio_s_own_are_counted_and_no_finding() {
     }
     assert!(ledger.findings().is_empty());
     assert_eq!(ledger.summary().set_aside["infrastructure-port"], 7);
+    let ztunnel = and(
+        &clean(),
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: ztunnel-0, namespace: istio-system}\nspec: {containers: [{name: istio-proxy, args: [proxy, ztunnel]}]}\nstatus: {podIP: 10.1.0.90}",
+    );
+    let judged = judge(&ztunnel, &flow(JOB, "10.1.0.90:15020", PLAIN));
+    assert_eq!(judged.set_aside, Some(SetAside::InfrastructurePort), "{}", judged.basis);
     // The number alone is no evidence: of a pod without proxy, or another pod than istiod, it is the application's.
     exactly("OB01", &clean(), &flow(FRONT, "10.1.0.20:15014", PLAIN));
 }

@@ -207,3 +207,24 @@ fn a_machine_may_be_behind_a_ztunnel_or_take_hbone_itself() {
         );
     }
 }
+
+/// `manifests/charts/ztunnel/templates/daemonset.yaml`: its container has the name of a sidecar's.
+#[test]
+fn a_ztunnel_is_no_sidecar() {
+    let args = "containers: [{name: istio-proxy, args: [proxy, ztunnel]}]";
+    let strict = "\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: strict, namespace: web}\nspec: {mtls: {mode: STRICT}}\n";
+    let ztunnel = pod("ztunnel-0", "10.0.5.1", "", args);
+    let open = json!({"server_mode": null, "allowed": all()});
+    check(&[&client(), &ztunnel, strict], "10.0.5.1:8080", None, &open);
+    for id in ["PA07", "IN01", "XC05"] {
+        found(
+            id,
+            &[
+                &ztunnel,
+                strict,
+                "\napiVersion: v1\nkind: Namespace\nmetadata: {name: web, labels: {istio.io/dataplane-mode: ambient}}\n",
+            ],
+            false,
+        );
+    }
+}

@@ -226,6 +226,7 @@ impl Assumption<'_> {
             ended: false,
             proxy,
             both_proxies: false,
+            ztunnel: false,
             lone_proxy: false,
             own_certificates: false,
             redirected: None,

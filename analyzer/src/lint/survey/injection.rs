@@ -27,7 +27,7 @@ pub(crate) fn uninjected(mesh: &Mesh, pod: &Pod) -> bool {
 /// Pods that could have a proxy and have none: those of the host network cannot, and the control plane has none by design.
 pub(crate) fn could_have_proxy(mesh: &Mesh, pod: &Pod) -> bool {
     let system = *pod.meta.namespace == *mesh.config.root_namespace || of_kubernetes(&pod.meta.namespace);
-    pod.proxy == PartyKind::NoProxy && !pod.ended && !pod.host_network && !system
+    pod.proxy == PartyKind::NoProxy && !pod.ztunnel && !pod.ended && !pod.host_network && !system
 }
 
 /// Changes a pod's annotations so that its sidecar intercepts these container ports.
