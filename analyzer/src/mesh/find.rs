@@ -193,6 +193,14 @@ impl Mesh {
         self.pod_at(ip, None).or_else(|| self.machine_at(ip))
     }
 
+    /// Returns the ztunnel of an ambient pod: that of its node, else the one that was made last.
+    #[must_use]
+    pub fn ztunnel_of(&self, pod: Option<&Pod>) -> Option<&Pod> {
+        let node = pod.and_then(|pod| pod.node.as_deref());
+        let ztunnels = all_at(&self.pods, &self.places.ztunnels);
+        ztunnels.max_by_key(|own| (node.is_some() && own.node.as_deref() == node, own.meta.created))
+    }
+
     /// Returns the machines that have a proxy: WorkloadEntries, as the pods that they stand in for, in no order.
     pub fn machines(&self) -> impl Iterator<Item = &Pod> {
         self.machines.values()

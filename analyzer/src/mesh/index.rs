@@ -84,6 +84,7 @@ pub struct Mesh {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Places {
     pub(super) pods: HashMap<Arc<str>, PodPlaces>,
+    pub(super) ztunnels: Vec<usize>,
     pub(super) peer_authentications: Index<Arc<str>>,
     pub(super) peer_authentications_by_id: HashMap<String, usize>,
     pub(super) policies_by_selector: HashMap<Arc<str>, BySelector>,
@@ -291,10 +292,14 @@ impl Mesh {
         self.pods_by_ip.clear();
         self.pods_by_host_port.clear();
         self.places.pods.clear();
+        self.places.ztunnels.clear();
         // The address of a pod that has ended may belong to another one by now.
         for (index, pod) in self.pods.iter().enumerate().filter(|(_, pod)| !pod.ended) {
             for ip in &pod.ips {
                 self.pods_by_ip.entry(*ip).or_default().push(index);
+            }
+            if pod.ztunnel {
+                self.places.ztunnels.push(index);
             }
             for (node, there, own) in &pod.host_ports {
                 let claims = self.pods_by_host_port.entry((*node, *there));

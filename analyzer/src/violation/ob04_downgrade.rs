@@ -45,7 +45,7 @@ fn breach(case: &Case<'_>) -> Option<Breach> {
 
 /// What is declared is right: of what is declared nothing mends what is not done.
 fn advice(case: &Case<'_>, _: &Breach) -> Advice {
-    let restart = restart::client(case);
+    let restart = restart::client_proxy(case);
     Advice::new(
         match case.client_block() {
             Some((rule, _)) => format!(

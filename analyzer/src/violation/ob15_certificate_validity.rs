@@ -66,7 +66,7 @@ fn advice(case: &Case<'_>, breach: &Breach) -> Advice {
     let party = if of_client { case.client } else { case.server };
     // Whatever the mesh issued, istiod issues anew.
     if certificate.is_some_and(|certificate| certificate.spiffe_id.is_some()) {
-        let restart = if of_client { restart::client(case) } else { restart::server(case) };
+        let restart = if of_client { restart::client_proxy(case) } else { restart::server_proxy(case) };
         let renew = format!("To renew this identity of the mesh, {}. Check its clock, too.", restart.words);
         return Advice::new(renew, restart.change);
     }

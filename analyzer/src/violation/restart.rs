@@ -4,7 +4,7 @@ use flow::Timestamp;
 
 use crate::mesh::pod::{Controller, Pod};
 use crate::patch::{Patch, part};
-use crate::report::Party;
+use crate::report::{Party, PartyKind};
 use crate::violation::{Case, Change};
 
 /// The annotation that `kubectl rollout restart` sets on the template.
@@ -19,14 +19,42 @@ pub(super) struct Restart {
     pub(super) change: Option<Change>,
 }
 
-/// Begins the client anew.
+/// Begins the client anew, its application too.
 pub(super) fn client(case: &Case<'_>) -> Restart {
     restart(case.mesh.client_at(case.flow.client.ip), case.client)
 }
 
-/// Begins the server anew.
+/// Begins the server anew, its application too.
 pub(super) fn server(case: &Case<'_>) -> Restart {
     restart(case.server_pod().map(|(pod, _)| pod), case.server)
+}
+
+/// Begins the client's proxy anew: with the client, or ztunnel alone.
+pub(super) fn client_proxy(case: &Case<'_>) -> Restart {
+    proxy(case, case.mesh.client_at(case.flow.client.ip), case.client)
+}
+
+/// Begins the server's proxy anew: with the server, or ztunnel alone.
+pub(super) fn server_proxy(case: &Case<'_>) -> Restart {
+    proxy(case, case.server_pod().map(|(pod, _)| pod), case.server)
+}
+
+/// The proxy of an ambient pod is its node's ztunnel: making the pod anew leaves that as it is.
+fn proxy(case: &Case<'_>, pod: Option<&Pod>, party: &Party) -> Restart {
+    if party.kind != PartyKind::Ambient {
+        return restart(pod, party);
+    }
+    let name = format!("ztunnel on the node of {}", party.name());
+    match case.mesh.ztunnel_of(pod) {
+        Some(ztunnel) => Restart { words: words(Some(ztunnel), &name), change: change(ztunnel) },
+        None => Restart {
+            words: format!(
+                "restart {name} (kubectl -n {} rollout restart daemonset/ztunnel)",
+                case.mesh.config.root_namespace
+            ),
+            change: None,
+        },
+    }
 }
 
 fn restart(pod: Option<&Pod>, party: &Party) -> Restart {

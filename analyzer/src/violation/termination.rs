@@ -83,9 +83,9 @@ pub(super) fn ends_at_sidecar(case: &Case<'_>) -> bool {
 /// else the one that originates it.
 pub(super) fn restart(case: &Case<'_>) -> Restart {
     if ends_at_sidecar(case) || terminating_server(case).is_some() {
-        restart::server(case)
+        restart::server_proxy(case)
     } else {
-        restart::client(case)
+        restart::client_proxy(case)
     }
 }
 

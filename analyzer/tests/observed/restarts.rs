@@ -155,6 +155,56 @@ fn ob04_a_client_whose_proxy_is_stale() {
     }
 }
 
+/// The proxy of an ambient pod is its node's ztunnel, be the pod made by whatever.
+#[test]
+fn ob04_and_ob12_an_ambient_pod_whose_ztunnel_is_stale() {
+    let ztunnel = |number: u8, node: &str| {
+        let container = "{name: istio-proxy, args: [proxy, ztunnel]}";
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: ztunnel-{number}, namespace: istio-system}}\nspec: {{nodeName: {node}, containers: [{container}]}}\nstatus: {{podIP: 10.1.0.9{number}}}"
+        )
+    };
+    let takes_hbone = with(
+        &clean(),
+        "name: search, namespace: open, labels: {",
+        "name: search, namespace: open, labels: {networking.istio.io/tunnel: http, ",
+    );
+    let placed = with(
+        &takes_hbone,
+        "spec: {serviceAccountName: left,",
+        "spec: {nodeName: b, serviceAccountName: left,",
+    );
+    let text = and(&and(&placed, &ztunnel(0, "a")), &ztunnel(1, "b"));
+    let text = made(&made(&text, "ztunnel-1", "DaemonSet"), "left", "Deployment");
+    let broken = flow("10.1.0.70", SEARCH, PLAIN);
+    let later = |flow: Flow| Flow { start: at(REPLACED), end: at(REPLACED), ..flow };
+    let mended = later(flow("10.1.0.70", "10.1.0.30:15008", mutual(session(&["h2"], None))));
+    let remedy = mends("OB04", &text, &broken, &mended);
+    assert_eq!(remedy.resource.as_deref(), Some("DaemonSet/istio-system/ztunnel-1"));
+    assert!(remedy.summary.contains("restart ztunnel on the node of mist/left (kubectl -n istio-system rollout restart daemonset/ztunnel-1)"), "{}", remedy.summary);
+
+    let lower =
+        with(&text, "minProtocolVersion: TLSV1_2, cipherSuites", "minProtocolVersion: TLSV1_3, cipherSuites");
+    let to_left = |session| flow("10.1.0.71", "10.1.0.70:15008", mutual(session));
+    let twelve = TlsSession { version: Some(TlsVersion::Tls12), ..session(&["h2"], None) };
+    let remedy = mends("OB12", &lower, &to_left(twelve.clone()), &later(to_left(session(&["h2"], None))));
+    assert_eq!(remedy.resource.as_deref(), Some("DaemonSet/istio-system/ztunnel-1"));
+
+    // Where no ztunnel is declared, the words name the one of the chart.
+    let lower = with(
+        &clean(),
+        "minProtocolVersion: TLSV1_2, cipherSuites",
+        "minProtocolVersion: TLSV1_3, cipherSuites",
+    );
+    let remedy = exactly("OB12", &lower, &to_left(twelve)).remedy;
+    assert_eq!(remedy.yaml, None);
+    assert!(
+        remedy.summary.contains("kubectl -n istio-system rollout restart daemonset/ztunnel)"),
+        "{}",
+        remedy.summary
+    );
+}
+
 #[test]
 fn ob10_a_gateway_that_has_not_loaded_its_server() {
     let partner = || session(&["h2"], Some("partner.example.com"));
