@@ -2,7 +2,7 @@
 
 use crate::policy::{Trace, peer_authentication};
 use crate::report::{PartyKind, ServerMode, Severity};
-use crate::violation::{Advice, Breach, Case, RestsOn, Rule, remedy};
+use crate::violation::{Advice, Breach, Case, RestsOn, Rule, remedy, restart};
 
 pub(crate) const RULE: Rule = Rule {
     id: "OB01",
@@ -51,6 +51,23 @@ fn unenforced(case: &Case<'_>) -> Option<Breach> {
 }
 
 fn advice(case: &Case<'_>, _: &Breach) -> Advice {
+    if remedy::without_asked_proxy(case, case.server).is_some() {
+        let joining = remedy::joining(case, case.server);
+        return Advice::new(
+            format!("STRICT is declared but nobody enforces it. {joining}."),
+            remedy::inject(case, case.server),
+        );
+    }
+    if case.server.kind == PartyKind::Sidecar && case.is_strict() {
+        let restart = restart::server_proxy(case);
+        let words = format!(
+            "STRICT is declared, and the sidecar of {} does not enforce it: {}. If that does not help, something goes around \
+             the sidecar.",
+            case.server.name(),
+            restart.words
+        );
+        return Advice::new(words, restart.change);
+    }
     Advice::new(
         format!(
             "STRICT is declared but nobody enforces it at {}: give the pod a sidecar, end the exclusion of the port, \

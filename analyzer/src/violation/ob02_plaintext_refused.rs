@@ -78,6 +78,9 @@ fn advice(case: &Case<'_>, _: &Breach) -> Advice {
         );
     }
     let join = remedy::joining(case, case.client);
+    if remedy::without_asked_proxy(case, case.client).is_some() {
+        return Advice::new(format!("{join}."), remedy::inject(case, case.client));
+    }
     match remedy::inject(case, case.client) {
         Some(change) => Advice::new(format!("{join}: label, then restart its pods."), Some(change)),
         None => Advice::new(

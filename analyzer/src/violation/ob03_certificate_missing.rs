@@ -32,6 +32,11 @@ fn advice(case: &Case<'_>, _: &Breach) -> Advice {
             remedy::client_mode(case, "ISTIO_MUTUAL"),
         );
     }
+    if remedy::without_asked_proxy(case, case.client).is_some() {
+        let joining = remedy::joining(case, case.client);
+        let words = format!("{joining}. Let the application send plaintext then: its proxy encrypts it.");
+        return Advice::new(words, remedy::inject(case, case.client));
+    }
     Advice::new(
         "Let the application send plaintext, so that the client's sidecar encrypts it with the mesh identity; a client \
          without sidecar needs one.",

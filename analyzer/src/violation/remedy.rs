@@ -1,9 +1,10 @@
 //! The changes that several rules propose: each to the very resource, with what else it holds.
 
+use crate::lint::survey::injection::could_have_proxy;
 use crate::mesh::Owner;
 use crate::mesh::destination_rule::{DestinationRule, PortPolicy, TrafficPolicy};
 use crate::mesh::gateway::ServerTlsMode;
-use crate::mesh::joining::{DATAPLANE, INJECT, labelled, mesh_label};
+use crate::mesh::joining::{DATAPLANE, INJECT, ambient, labelled, mesh_label};
 use crate::mesh::meta::Meta;
 use crate::mesh::peer_authentication::PeerAuthentication;
 use crate::mesh::pod::Pod;
@@ -11,7 +12,7 @@ use crate::patch::{Patch, PodPatch, mesh_config, part};
 use crate::policy::peer_authentication::chosen_for_workload;
 use crate::policy::visibility::covers;
 use crate::report::{Citation, ClientTls, Party, PartyKind, ServerMode};
-use crate::violation::{Case, Change};
+use crate::violation::{Case, Change, restart};
 use serde_json::json;
 
 impl Change {
@@ -118,24 +119,26 @@ pub(super) fn open_port(case: &Case<'_>) -> Option<Change> {
 
 /// Says how a party that has no proxy comes into this mesh, as the beginning of a sentence.
 pub(super) fn joining(case: &Case<'_>, party: &Party) -> String {
+    if let Some(pod) = without_asked_proxy(case, party) {
+        let restart = restart::of(pod, party);
+        return format!("Give {} the proxy that its namespace asks for: {}", party.name(), restart.words);
+    }
     match mesh_label(case.mesh) {
         (DATAPLANE, _) => format!("Put {} into the ambient mesh", party.name()),
         _ => format!("Give {} a sidecar", party.name()),
     }
 }
 
-/// Lets a party that has no proxy get one, by the label that other namespaces of this mesh have: new pods are injected. Absent for
-/// what is no pod, and where a proxy is asked for already: such a pod is only older than that.
+/// Lets a party that has no proxy get one, by the label that other namespaces of this mesh have: new pods are injected. Where a
+/// proxy is asked for already the pod is made anew, for it is only older than that. Absent for what is no pod.
 pub(super) fn inject(case: &Case<'_>, party: &Party) -> Option<Change> {
     let namespace = party.namespace.as_deref().filter(|_| party.kind == PartyKind::NoProxy)?;
-    let pod = case.mesh.pod_at(party.address, Some(case.flow.server.port));
-    let opted_out = |pod: &&Pod| {
-        [&pod.meta.labels, &pod.meta.annotations]
-            .iter()
-            .any(|own| own.get(INJECT).is_some_and(|own| own == "false"))
-    };
+    if let Some(pod) = without_asked_proxy(case, party) {
+        return restart::of(pod, party).change;
+    }
+    let pod = pod_of(case, party);
     let (name, value) = mesh_label(case.mesh);
-    if let Some(pod) = pod.filter(|pod| opted_out(pod) && name != DATAPLANE) {
+    if let Some(pod) = pod.filter(|pod| opts_out(pod) && name != DATAPLANE) {
         let label = format!("/metadata/labels/{}", part(INJECT));
         return Some(of_pod(pod, Patch::of_pod(pod).set(&label, "true")));
     }
@@ -145,6 +148,24 @@ pub(super) fn inject(case: &Case<'_>, party: &Party) -> Option<Change> {
         return Some(Change::new(format!("Namespace/{namespace}"), yaml));
     };
     (!labelled(labels)).then(|| Change::of(meta, meta.line, Patch::of(meta).set(&pointer, value).yaml()))
+}
+
+/// Returns the pod of a party that should have a proxy by its namespace's label and has none: it was made before the label. Of the
+/// host network no pod gets one, and those that opt out get none either.
+pub(super) fn without_asked_proxy<'a>(case: &Case<'a>, party: &Party) -> Option<&'a Pod> {
+    let pod = pod_of(case, party).filter(|pod| could_have_proxy(case.mesh, pod) && !opts_out(pod))?;
+    let (_, labels) = case.mesh.namespaces.get(&pod.meta.namespace)?;
+    let stays_out = ambient(labels) && pod.meta.labels.get(DATAPLANE).is_some_and(|mode| mode == "none");
+    (labelled(labels) && !stays_out).then_some(pod)
+}
+
+fn pod_of<'a>(case: &Case<'a>, party: &Party) -> Option<&'a Pod> {
+    case.mesh.pod_at(party.address, Some(case.flow.server.port))
+}
+
+fn opts_out(pod: &Pod) -> bool {
+    let mut own = [&pod.meta.labels, &pod.meta.annotations].into_iter();
+    own.any(|own| own.get(INJECT).is_some_and(|own| own == "false"))
 }
 
 /// The annotations by which traffic that a pod sends goes around its proxy.

@@ -57,6 +57,11 @@ fn proxy(case: &Case<'_>, pod: Option<&Pod>, party: &Party) -> Restart {
     }
 }
 
+/// Begins a party's pod anew.
+pub(super) fn of(pod: &Pod, party: &Party) -> Restart {
+    restart(Some(pod), party)
+}
+
 fn restart(pod: Option<&Pod>, party: &Party) -> Restart {
     Restart { words: words(pod, &party.name()), change: pod.and_then(change) }
 }

@@ -78,7 +78,7 @@ fn mesh_mtls(outcome: Outcome) -> Security {
 }
 
 /// Restarts a pod of the clean mesh: where its namespace asks for it, the injector gives it a sidecar.
-fn restarted(mesh: &str, pod: &str) -> String {
+pub(crate) fn restarted(mesh: &str, pod: &str) -> String {
     let mut documents = documents(mesh);
     let namespace = documents
         .iter()
@@ -146,13 +146,6 @@ fn a_client_joins_the_mesh_as_others_did() {
     };
     joined("istio.io/rev: stable", "Give batch/job a sidecar");
     joined("istio.io/dataplane-mode: ambient", "Put batch/job into the ambient mesh");
-}
-
-#[test]
-fn where_injection_is_asked_for_already_only_a_restart_helps() {
-    let labelled =
-        with(&clean(), "{name: batch, labels: {}}", "{name: batch, labels: {istio-injection: enabled}}");
-    assert_eq!(exactly("OB05", &labelled, &flow(JOB, SEARCH, PLAIN)).remedy.yaml, None);
 }
 
 #[test]

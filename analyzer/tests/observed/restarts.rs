@@ -9,10 +9,10 @@ use analyzer::report::{Judged, Remedy};
 use flow::{Certificate, ClientAuth, Flow, Reason, Security, TlsSession, TlsVersion};
 use serde_json::{Value, json};
 
-use super::remedies::{documents, identity, merge, written};
+use super::remedies::{documents, identity, merge, restarted as injected, written};
 use super::{
-    FRONT, INGRESS, ORDERS, PLAIN, SEARCH, STRANGER, TO_ORDERS, TO_SEARCH, and, at, clean, exactly, flow,
-    identity as workload, istio, mesh, mutual, one_way, session, with,
+    FRONT, INGRESS, JOB, ORDERS, PLAIN, SEARCH, STOCK, STRANGER, TO_ORDERS, TO_SEARCH, and, at, clean,
+    exactly, fine, flow, identity as workload, istio, mesh, mutual, one_way, session, unanswered, with,
 };
 
 const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
@@ -143,6 +143,44 @@ fn old(server: Certificate) -> Security {
 fn of_orders(until: &str) -> Certificate {
     let issued = workload("spiffe://corp.example/ns/shop/sa/orders");
     Certificate { not_after: Some(at(until)), ..(*issued).clone() }
+}
+
+/// The pod is made anew, and the injector gives it a sidecar this time.
+#[test]
+fn ob01_ob02_ob03_and_ob05_a_pod_that_is_older_than_its_namespace_s_label() {
+    let labelled = |namespace: &str| {
+        let (bare, asks) = (format!("name: {namespace}, labels: {{}}"), "{istio-injection: enabled}");
+        with(&clean(), &bare, &format!("name: {namespace}, labels: {asks}"))
+    };
+    let joins = |id: &str, text: &str, broken: &Flow, pod: &str, mended: &Flow| {
+        let remedy = exactly(id, &made(text, pod, "Deployment"), broken).remedy;
+        let after = replaced(&made(text, pod, "Deployment"), &remedy.yaml.unwrap());
+        fine(&injected(&after, &format!("{pod}-anew")), mended);
+        assert!(remedy.summary.contains(&format!("rollout restart deployment/{pod}")), "{}", remedy.summary);
+    };
+    let (job, plain) = (labelled("batch"), flow(JOB, SEARCH, PLAIN));
+    joins("OB05", &job, &plain, "job", &from_new(&plain, mutual(istio(TO_SEARCH))));
+    let refused = unanswered(flow(JOB, ORDERS, PLAIN));
+    let mended = from_new(&flow(JOB, ORDERS, PLAIN), mutual(istio(TO_ORDERS)));
+    joins("OB02", &job, &refused, "job", &mended);
+    joins("OB03", &job, &flow(JOB, ORDERS, one_way(session(&["h2"], None))), "job", &mended);
+    let permissive = "namespace: legacy}\nspec: {mtls: {mode: PERMISSIVE}}";
+    let strict = with(&labelled("legacy"), permissive, "namespace: legacy}\nspec: {mtls: {mode: STRICT}}");
+    let to_stock = flow(FRONT, STOCK, PLAIN);
+    let mended = to_new(&to_stock, mutual(istio("outbound_.80_._.stock.legacy.svc.cluster.local")));
+    joins("OB01", &strict, &to_stock, "stock", &mended);
+
+    // Nothing makes the pod anew by itself.
+    let alone = exactly("OB05", &job, &plain).remedy;
+    assert_eq!(alone.yaml, None);
+    assert!(alone.summary.contains("create the pod of batch/job anew"), "{}", alone.summary);
+}
+
+#[test]
+fn ob01_a_sidecar_that_does_not_enforce_strict() {
+    let broken = flow(FRONT, ORDERS, PLAIN);
+    let text = made(&clean(), "orders", "Deployment");
+    mends("OB01", &text, &broken, &to_new(&broken, mutual(istio(TO_ORDERS))));
 }
 
 #[test]
