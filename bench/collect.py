@@ -37,7 +37,7 @@ def delivery(agent, run, sequence, seen):
     lines = [{"version": 1 if WHOLE else 2, "agent": agent, "run": run, "sequence": sequence, "flows": FLOWS, "coverage": coverage,
               "undelivered": 0}]
     whole = {}
-    begin = (int(time.time()) - 3600 + sequence) * 10**9
+    begin = (int(time.time()) - 30 + sequence) * 10**9
     for number in range(FLOWS):
         start = begin + number * (10**9 // FLOWS)
         at = random.choice(seen)

@@ -1,9 +1,11 @@
 //! What agents deliver, judged and kept: the server's half of shipping.
 
+mod recent;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use analyzer::report::Judged;
 use analyzer::translation;
@@ -17,7 +19,9 @@ use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{Mutex, oneshot};
 
 use crate::in_force::InForce;
+use crate::serve::now;
 use crate::sweep::Plan;
+use recent::Recent;
 
 /// How many flows are kept at once, where more than one delivery waits.
 const TOGETHER: usize = 20_000;
@@ -30,7 +34,7 @@ pub(crate) struct Intake {
     waiting: std::sync::Mutex<VecDeque<Delivery>>,
     /// Whoever holds it compares the flows of all deliveries that wait with those that are kept, and records them. A store
     /// takes few large batches much faster than many small ones.
-    turn: Mutex<()>,
+    turn: Mutex<Recent>,
     swept: Mended,
     /// How many flows were left alone because more than [`ALIKE`] had their opening or their handshake.
     crowded: AtomicU64,
@@ -64,12 +68,19 @@ impl Intake {
 
     /// Looks once more at what was recorded within a time, until now, and mends what another collector recorded at the same moment.
     pub(crate) async fn sweep(&self, within: Duration) -> Result<(), Unavailable> {
-        if self.contested(within).await?.is_empty() {
+        let began = clock();
+        let contested = self.contested(within).await?;
+        // Deliveries to this collector wait from here on.
+        let mut recent = self.turn.lock().await;
+        let Some(contested) = contested else {
+            recent.alone(began);
+            return Ok(());
+        };
+        recent.not_alone();
+        if contested.is_empty() {
             return Ok(());
         }
-        // Deliveries to this collector wait from here on.
-        let _turn = self.turn.lock().await;
-        let contested = self.contested(within).await?;
+        let Some(contested) = self.contested(within).await? else { return Ok(()) };
         let found = Some(Found::of(&contested));
         let Plan { whole, mut gone } = Plan::of(contested);
         let flows = whole.iter().map(|whole| whole.judged.flow.clone()).collect();
@@ -96,7 +107,7 @@ impl Intake {
         Ok(())
     }
 
-    async fn contested(&self, within: Duration) -> Result<Vec<Contested>, Unavailable> {
+    async fn contested(&self, within: Duration) -> Result<Option<Vec<Contested>>, Unavailable> {
         let contested = self.store.contested(within).await;
         contested
             .map_err(|error| unavailable("what was recorded of late could not be looked at again", &error))
@@ -131,8 +142,8 @@ impl Intake {
     }
 
     /// Records deliveries together, all of them or none.
-    async fn keep(&self, deliveries: &mut [Delivery]) -> Result<(), Unavailable> {
-        let changed = self.join(deliveries).await?;
+    async fn keep(&self, deliveries: &mut [Delivery], recent: &mut Recent) -> Result<(), Unavailable> {
+        let changed = self.join(deliveries, recent).await?;
         let mut batch = Batch { flows: changed, ..Batch::default() };
         for Delivery { heading, flows, .. } in deliveries {
             batch.flows.append(flows);
@@ -142,6 +153,7 @@ impl Intake {
                 batch.coverage.insert(heading.spool(), lost);
             }
         }
+        recent.keep(&batch.flows);
         self.store.record(batch).await.map_err(|error| unavailable("deliveries could not be kept", &error))
     }
 
@@ -158,16 +170,22 @@ impl Intake {
 
     /// Puts flows that several agents saw in the place of what one of them saw, and joins the sides of translated
     /// connections. Returns the flows that are kept already and become others by it.
-    async fn join(&self, deliveries: &mut [Delivery]) -> Result<Vec<Judged>, Unavailable> {
+    async fn join(
+        &self,
+        deliveries: &mut [Delivery],
+        recent: &mut Recent,
+    ) -> Result<Vec<Judged>, Unavailable> {
         let flows = deliveries.iter().flat_map(|delivery| &delivery.flows).map(|judged| &judged.flow);
         let sought = flows.map(Sought::from);
         let sought: Vec<Sought> =
             sought.filter(|sought| sought.opening.is_some() || sought.tcp_handshake.is_some()).collect();
-        let kept = self
-            .store
-            .sightings(&sought)
-            .await
-            .map_err(|error| unavailable("a delivery could not be compared with what is kept", &error))?;
+        let failed = |error| unavailable("a delivery could not be compared with what is kept", &error);
+        let sought = recent.unknown(&*self.store, sought, (now(), clock())).await.map_err(failed)?;
+        let kept = if sought.is_empty() {
+            Vec::new()
+        } else {
+            self.store.sightings(&sought).await.map_err(failed)?
+        };
         let mut known = Known::default();
         for judged in &kept {
             known.add(judged.flow.clone());
@@ -207,6 +225,11 @@ impl Intake {
         self.crowded.fetch_add(u64::try_from(crowded).unwrap_or(u64::MAX), Ordering::Relaxed);
         Ok(again.into_iter().zip(&kept).filter(|(now, before)| now != *before).map(|(now, _)| now).collect())
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "what was seen of other collectors is believed for some time")]
+fn clock() -> Instant {
+    Instant::now()
 }
 
 fn unavailable(what: &'static str, error: &dyn std::error::Error) -> Unavailable {
@@ -280,7 +303,7 @@ impl Collector for Intake {
         let flows = self.judge(flows).await?;
         let (kept, mut told) = oneshot::channel();
         self.wait(Delivery { heading, flows, kept });
-        let _turn = self.turn.lock().await;
+        let mut recent = self.turn.lock().await;
         loop {
             match told.try_recv() {
                 Ok(done) => return done,
@@ -289,7 +312,7 @@ impl Collector for Intake {
                 Err(TryRecvError::Empty) => {}
             }
             let mut deliveries = self.next();
-            let done = self.keep(&mut deliveries).await;
+            let done = self.keep(&mut deliveries, &mut recent).await;
             for delivery in deliveries {
                 // Whoever does not wait any more sends the delivery again.
                 let _ = delivery.kept.send(done);
@@ -364,6 +387,34 @@ mod tests {
         }
         let sources = intake.store.coverage().await.unwrap().sources;
         assert!(sources.contains_key("a 1") && sources.contains_key("b 1"), "{:?}", sources.keys());
+    }
+
+    /// What this collector knows by itself spares it questions, and hides nothing.
+    #[tokio::test]
+    async fn what_was_kept_a_moment_ago_is_joined_with_what_others_saw() {
+        let folder = tempfile::tempdir().unwrap();
+        let intake = intake(folder.path());
+        let mut flows = flows();
+        flows.retain(|flow| flow.opening().is_some());
+        let (began, now) = (flows.iter().map(|flow| flow.start.as_nanos()).min().unwrap(), now().as_nanos());
+        for flow in &mut flows {
+            let later = |at: flow::Timestamp| flow::Timestamp::from_nanos(at.as_nanos() - began + now);
+            flow.id = FlowId::of_opening(flow.opening().unwrap(), later(flow.start));
+            (flow.start, flow.end) = (later(flow.start), later(flow.end));
+        }
+        intake.sweep(Duration::from_secs(1)).await.unwrap();
+        for agent in ["a", "b"] {
+            let sought = flows.iter().map(Sought::from).collect();
+            let unknown = {
+                let mut recent = intake.turn.lock().await;
+                recent.unknown(&*intake.store, sought, (super::now(), clock())).await.unwrap()
+            };
+            assert_eq!(unknown.len(), if agent == "a" { 0 } else { flows.len() });
+            intake.collect(heading(agent), flows.clone()).await.unwrap();
+        }
+        let kept = intake.store.flows(&Query::default(), &Paging::first(1000)).await.unwrap().rows;
+        assert_eq!(kept.len(), flows.len());
+        assert!(kept.iter().all(|judged| ["a", "b"].iter().all(|agent| merge::seen_by(&judged.flow, agent))));
     }
 
     /// Who makes packets on both ends can give any number of connections the same numbers.

@@ -26,23 +26,27 @@ const SHARE: u32 = 10;
 /// How long is waited at most, so that no moment between two looks is older than [`BACK`] at the second.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// How far a look goes back: more than a delivery may take to be looked up and recorded, and the longest pause.
-const BACK: Duration = Duration::from_secs(60);
+/// How far a look goes back beyond the one before it: more than a delivery may take to be looked up and recorded, and the longest
+/// pause.
+pub(crate) const BACK: Duration = Duration::from_secs(60);
 
-/// How far the first one goes back: to what was recorded before a collector went away.
+/// How far the first one goes back: to what was recorded before a collector went away. None goes back further.
 const FIRST: Duration = Duration::from_secs(600);
 
 /// Looks again and again, for as long as the process runs.
 #[expect(clippy::disallowed_methods, reason = "what a look takes decides when the next one is")]
 pub(crate) async fn forever(intake: Arc<Intake>) {
     let random = RandomState::new();
-    let mut within = FIRST;
+    let mut last: Option<Instant> = None;
     for look in 0_u64.. {
         let began = Instant::now();
-        if intake.sweep(within).await.is_err() {
-            intake.mended().failures.fetch_add(1, Ordering::Relaxed);
+        let within = last.map_or(FIRST, |last| last.elapsed().saturating_add(BACK).min(FIRST));
+        match intake.sweep(within).await {
+            Ok(()) => last = Some(began),
+            Err(_) => {
+                intake.mended().failures.fetch_add(1, Ordering::Relaxed);
+            }
         }
-        within = BACK;
         let pause = Duration::from_millis(PAUSE + random.hash_one(look) % PAUSE);
         tokio::time::sleep(pause.max(began.elapsed().saturating_mul(SHARE).min(LONGEST))).await;
     }

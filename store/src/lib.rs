@@ -103,13 +103,13 @@ pub trait Store: Send + Sync {
     /// recorded within this time, until now, of which another one has the same opening, or the same handshake without naming the other
     /// side, and reports that are not there once. At most some thousands, with all that may belong to them.
     ///
-    /// A store into which one program records has none.
+    /// Nothing where no more than one program recorded within the time: then there are none.
     ///
     /// # Errors
     ///
     /// When the backend cannot read.
-    async fn contested(&self, _within: Duration) -> Result<Vec<Contested>, StoreError> {
-        Ok(Vec::new())
+    async fn contested(&self, _within: Duration) -> Result<Option<Vec<Contested>>, StoreError> {
+        Ok(None)
     }
 
     /// Returns edges that have a flow that fits, latest first appearance first. Counts are of the whole edge.

@@ -250,7 +250,7 @@ impl Store for Clickhouse {
         self.all_sightings(&Sightings::of(sought)).await
     }
 
-    async fn contested(&self, within: Duration) -> Result<Vec<Contested>, StoreError> {
+    async fn contested(&self, within: Duration) -> Result<Option<Vec<Contested>>, StoreError> {
         self.all_contested(within).await
     }
 

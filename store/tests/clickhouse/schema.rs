@@ -227,7 +227,7 @@ async fn flows_are_spread_over_shards_and_counted_together() {
         .expect("flows");
     assert_eq!(page.rows.len(), 40);
     // Their names have one first half, and two wrote them.
-    let contested = store.contested(Duration::from_secs(600)).await.expect("it answers");
+    let contested = store.contested(Duration::from_secs(600)).await.expect("it answers").expect("two wrote");
     assert_eq!(contested.iter().filter(|found| found.times == 1).count(), 40);
     // What is mended goes to the shard of its flow, and counts there as long as what was found is there.
     let gone: Vec<_> = page.rows.iter().take(1).cloned().collect();

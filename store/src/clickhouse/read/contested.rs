@@ -35,12 +35,12 @@ impl Clickhouse {
     pub(in crate::clickhouse) async fn all_contested(
         &self,
         within: Duration,
-    ) -> Result<Vec<Contested>, StoreError> {
+    ) -> Result<Option<Vec<Contested>>, StoreError> {
         let asked = Asked::new(&Query::default()).and("within", within.as_secs()).and("most", MOST);
         let writers = "SELECT uniqExact(writer) AS writers FROM flow WHERE at >= now() - {within:UInt64}";
         let writers: Vec<Writers> = self.ask(writers, &asked).await?;
         if writers.iter().all(|found| found.writers < 2) {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         // A flow's opening is the upper half of its name. What has rows of one writer alone is no suspect, nor are reports that were taken out
         // within the time, and ones that were taken out in it and written before: only what is there more than once, or less than
@@ -108,6 +108,6 @@ impl Clickhouse {
         let known: Vec<(i64, u64)> = reports.iter().map(|row| (count(row), row.version)).collect();
         let judged = self.judged(reports).await?;
         let contested = judged.into_iter().zip(known);
-        Ok(contested.map(|(judged, (times, version))| Contested { judged, times, version }).collect())
+        Ok(Some(contested.map(|(judged, (times, version))| Contested { judged, times, version }).collect()))
     }
 }
