@@ -101,7 +101,7 @@ data:
   meshNetworks: |
     networks:
       far: {endpoints: [{fromCidr: 192.168.0.0/16}], gateways: [{address: 192.0.2.9, port: 443}]}
-      near: {gateways: [{registryServiceName: ew.web.svc.cluster.local, port: 443}, {address: ew.example.com, port: 443}]}
+      near: {endpoints: [{fromRegistry: Kubernetes}], gateways: [{registryServiceName: ew.web.svc.cluster.local, port: 443}, {address: ew.example.com, port: 443}]}
 ";
     let named = [&*client, &*server, &*service, networks];
     check(&named, "192.0.2.9:443", sni, &auto);
@@ -116,12 +116,17 @@ data:
     let network = ", labels: {topology.istio.io/network: far}";
     let at_443 = ", labels: {topology.istio.io/network: far, networking.istio.io/gatewayPort: '443'}";
     let by_name = networks.replace("192.0.2.9", "192.0.2.7");
+    // `network.go`, `reloadMeshNetworks`: it is a Service of the clusters that the network names.
+    let of_another = by_name.replace("fromRegistry: Kubernetes", "fromRegistry: other");
+    let of_none = by_name.replace("fromRegistry: Kubernetes", "fromCidr: 192.0.0.0/24");
     for (service_of, networks, to, expected) in [
         (far(network, 15443), "", "192.0.2.9:15443", &auto),
         (far(at_443, 443), "", "192.0.2.9:443", &auto),
         (far(network, 443), "", "192.0.2.9:443", &unknown),
         (far("", 443), "", "192.0.2.9:443", &unknown),
         (far("", 443), &*by_name, "192.0.2.9:443", &auto),
+        (far("", 443), &*of_another, "192.0.2.9:443", &unknown),
+        (far("", 443), &*of_none, "192.0.2.9:443", &unknown),
     ] {
         let documents = [&*client, &*server, &*service, &*service_of, networks];
         let declared: Vec<&str> = documents.into_iter().filter(|text| !text.is_empty()).collect();
@@ -168,6 +173,14 @@ fn pods_of_another_network_are_reached_through_its_gateway_alone() {
         "far",
         "\napiVersion: v1\nkind: Namespace\nmetadata: {name: istio-system, labels: {topology.istio.io/network: near}}\n",
     );
+    let by_name = |endpoints: &str| {
+        let networks = format!(
+            "networks: {{far: {{endpoints: [{{{endpoints}}}], gateways: [{{registryServiceName: ew.web.svc.cluster.local, port: 15443}}]}}}}"
+        );
+        format!(
+            "\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: istio-system}}\ndata: {{mesh: '', meshNetworks: '{networks}'}}\n"
+        )
+    };
     let service_of = service(HTTP);
     let headless = service_of.replace("10.96.0.2", "None");
     for (own, theirs, service, system, gateway, direct) in [
@@ -179,6 +192,9 @@ fn pods_of_another_network_are_reached_through_its_gateway_alone() {
         ("", far, &service_of, "", gateway(far), true),
         ("near", "", &service_of, "", gateway(far), true),
         ("near", far, &service_of, "", gateway("other"), true),
+        // The Service of a network's gateway is one of the clusters that the network names.
+        ("near", far, &service_of, "", by_name("fromRegistry: other"), false),
+        ("near", far, &service_of, "", by_name("fromCidr: 192.168.0.0/16"), true),
         // Here the client dials the endpoint.
         ("near", far, &headless, "", gateway(far), true),
     ] {

@@ -32,8 +32,8 @@ pub struct Networks {
     gateways: Vec<SocketAddr>,
     /// Where gateways take HBONE, by address and port.
     hbone: Vec<SocketAddr>,
-    /// Where gateways are, by the full names of their Services, and port.
-    services: Vec<(String, u16)>,
+    /// Where gateways are, by the full names of their Services, and port: in the clusters that the network names.
+    services: Vec<(String, u16, Vec<String>)>,
     /// The networks of addresses: `fromCidr`.
     ranges: Vec<(IpNet, String)>,
     /// The networks of whole clusters: `fromRegistry`.
@@ -41,26 +41,33 @@ pub struct Networks {
 }
 
 impl Networks {
-    /// Takes `data.meshNetworks`.
+    /// Takes `data.meshNetworks`. A gateway by the name of a Service is looked for in the clusters of `fromRegistry` alone, so that
+    /// without any there is none.
     ///
-    /// Source: MeshNetworks, `networks[].endpoints[]`, `networks[].gateways[]`.
+    /// Source: MeshNetworks, `networks[].endpoints[]`, `networks[].gateways[]`. Istio:
+    /// `pilot/pkg/serviceregistry/kube/controller/network.go`, `reloadMeshNetworks`.
     pub(crate) fn take(&mut self, declared: &Node) {
         for (name, network) in declared.get("networks").map(Node::entries).unwrap_or_default() {
             let list = |field: &str| network.get(field).map(Node::items).unwrap_or_default();
+            let mut registries = Vec::new();
             for endpoints in list("endpoints") {
                 let text = |field: &str| endpoints.get(field).and_then(Node::scalar);
                 let range = text("fromCidr").and_then(|range| range.parse().ok());
                 self.ranges.extend(range.map(|range: IpNet| (range, name.clone())));
-                self.clusters.extend(text("fromRegistry").map(|cluster| (cluster, name.clone())));
+                registries.extend(text("fromRegistry"));
             }
+            self.clusters.extend(registries.iter().map(|cluster| (cluster.clone(), name.clone())));
+            let mut has_gateway = false;
             for gateway in list("gateways") {
                 let text = |field: &str| gateway.get(field).and_then(Node::scalar);
                 let Some(port) = port(gateway.get("port")) else { continue };
-                let address = text("address").and_then(|address| address.parse::<IpAddr>().ok());
-                self.gateways.extend(address.map(|ip| SocketAddr::new(ip, port)));
-                self.services.extend(text("registryServiceName").map(|name| (name, port)));
+                let (address, service) = (text("address"), text("registryServiceName"));
+                has_gateway |= address.is_some() || (service.is_some() && !registries.is_empty());
+                let ip = address.and_then(|address| address.parse::<IpAddr>().ok());
+                self.gateways.extend(ip.map(|ip| SocketAddr::new(ip, port)));
+                self.services.extend(service.map(|name| (name, port, registries.clone())));
             }
-            if !list("gateways").is_empty() {
+            if has_gateway {
                 self.with_gateways.push(name.clone());
             }
         }
@@ -104,7 +111,10 @@ impl Mesh {
     pub fn is_east_west(&self, ip: IpAddr, port: u16) -> bool {
         let networks = &self.config.networks;
         let by_service = |host: &HostService| {
-            let named = networks.services.iter().any(|(name, own)| (name, *own) == (&host.host, port));
+            let cluster = self.control_plane.cluster();
+            let named = networks.services.iter().any(|(name, own, registries)| {
+                (name, *own) == (&host.host, port) && registries.iter().any(|registry| registry == cluster)
+            });
             let labelled = self.service_of(host).is_some_and(|service| gateway_port(service) == Some(port));
             named || labelled
         };
