@@ -397,3 +397,22 @@ fn auto_mtls_is_off_only_where_the_mesh_says_so() {
     found("AM01", &[client, server, strict, service], false);
     found("AM01", &[client, server, strict, service, config], true);
 }
+
+/// A credential that nobody uses yet is worth knowing: the first sidecar would skip it. A gateway takes it.
+#[test]
+fn a_credential_waits_for_the_first_sidecar() {
+    let rule = |namespace: &str| {
+        let tls = "trafficPolicy: {tls: {mode: SIMPLE, credentialName: ca}}";
+        spec("DestinationRule", "own", namespace, &format!("host: server.web.svc.cluster.local, {tls}"))
+    };
+    let gateway = "\napiVersion: v1\nkind: Pod\nmetadata: {name: gateway-0, namespace: shop}\nspec: {containers: [{name: istio-proxy, args: [proxy, router]}]}\nstatus: {podIP: 10.0.9.1}\n";
+    let severities = |documents: &[&str]| -> Vec<String> {
+        let found = lint(&load(documents)).into_iter().filter(|found| found.id == "DR07");
+        found.map(|found| found.severity.name().to_owned()).collect()
+    };
+    let (client, server, service) = (client(), server(1), service(HTTP));
+    assert_eq!(severities(&[&client, &server, &service, &rule("web")]), ["high"]);
+    assert_eq!(severities(&[&client, &server, &service, &rule("shop")]), ["info"]);
+    assert_eq!(severities(&[&client, &server, &service, &rule("shop"), gateway]), Vec::<String>::new());
+    assert_eq!(severities(&[&client, &server, &rule("shop")]), Vec::<String>::new());
+}

@@ -14,7 +14,8 @@ use crate::mesh::destination_rule::DestinationRule;
 use crate::mesh::meta::{Labels, selects};
 use crate::mesh::pod::Pod;
 use crate::patch::{Patch, together};
-use crate::policy::destination_rule::Acting;
+use crate::policy::Trace;
+use crate::policy::destination_rule::{Acting, acting};
 use crate::report::{ClientTls, PartyKind, Severity};
 use serde_json::json;
 
@@ -46,7 +47,17 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
             (originates && !credential.starts_with("configmap://")).then_some((block, credential))
         });
         let Some((block, credential)) = skipped else { continue };
-        let Some(users) = users(survey, rule) else { continue };
+        let Some(users) = users(survey, rule) else {
+            problems.extend(waits_for_a_sidecar(survey, rule).then(|| {
+                let message = format!(
+                    "{} names credentialName {credential} without workloadSelector: nothing uses it so far, and a sidecar would skip it",
+                    rule.meta.id()
+                );
+                let remedy = "Bind the rule to the clients that it is for with a workloadSelector, use certificate files, or originate at a gateway.";
+                Problem::at(&rule.meta, block.tls.line, message, remedy).rated(Severity::Info)
+            }));
+            continue;
+        };
         let message = format!(
             "{} names credentialName {credential} without workloadSelector: sidecars skip it and send {} no TLS",
             rule.meta.id(),
@@ -60,6 +71,27 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
         });
     }
     problems
+}
+
+/// Tells whether a rule for a host that is known is used by nobody: no sidecar is in its namespace, and no gateway or waypoint,
+/// which would take the credential, finds it.
+fn waits_for_a_sidecar(survey: &Survey<'_>, rule: &DestinationRule) -> bool {
+    let mesh = survey.mesh;
+    let host = host_of(mesh, rule);
+    let hosts = survey.hosts.covered(&host);
+    let uses = |pod: &Pod, host| {
+        acting(mesh, Some(pod), &pod.meta.namespace, host, &mut Trace::unheard())
+            .is_some_and(|acting| std::ptr::eq(acting.policy_from, rule))
+    };
+    let proxies = || {
+        let takes = |pod: &&Pod| matches!(pod.proxy, PartyKind::Gateway | PartyKind::Waypoint);
+        mesh.pods.iter().filter(takes)
+    };
+    !survey.sidecars.is_empty()
+        && !survey.sidecars.contains_key(&*rule.meta.namespace)
+        && !through_gateway(mesh, &host)
+        && !hosts.is_empty()
+        && !hosts.iter().any(|host| proxies().any(|pod| uses(pod, host)))
 }
 
 /// The workloads whose sidecars use a rule; absent where none does. In a mesh without any pod sidecars are assumed.
