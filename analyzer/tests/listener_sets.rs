@@ -172,6 +172,9 @@ fn an_x_backend_originates_tls_for_the_port_of_its_host() {
     sent(", tls: {mode: ServerOnly}", 8443, simple("a.example.net"));
     sent(", tls: {mode: ServerOnly, validation: {hostname: b.example.net}}", 8443, simple("b.example.net"));
     sent(", tls: {mode: ServerOnly}", 8080, none.clone());
+    let other = backend(", tls: {mode: ServerOnly}").replace("{port: 8443}", "{number: 8443}");
+    meshes::check(&[&client(), &entry, &other], "192.0.2.9:8443", None, &simple("a.example.net"));
+    meshes::check(&[&client(), &entry, &other], "192.0.2.9:8080", None, &none);
     sent("", 8443, none.clone());
     sent(", tls: {mode: ClientAndServer, clientCertificateRef: {name: cert}}", 8443, none);
     // Its entry for the port comes before what a user's rule says of all ports.

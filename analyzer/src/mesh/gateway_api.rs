@@ -229,7 +229,8 @@ pub(crate) enum Target {
 }
 
 /// Turns a BackendTLSPolicy into a rule for each of its targets, with their hosts and port numbers still open: SIMPLE,
-/// exported to all.
+/// exported to all. The certificate that a Gateway has for its backends (`tls.backend.clientCertificateRef`) istiod only reports on
+/// (`testdata/backend-tls-client-cert.yaml`).
 ///
 /// Rule `destination-rule.backend-tls-policy`. Istio: `pilot/pkg/config/kube/gateway`, `backend_policies`.
 pub(crate) fn backend_tls_policy(meta: &Meta, document: &Node) -> Vec<(Target, DestinationRule)> {
@@ -290,7 +291,8 @@ pub(crate) fn backend(meta: Meta, document: &Node) -> Option<DestinationRule> {
     let validated = block.at(&["validation", "hostname"]).and_then(Node::scalar);
     let tls = simple(block.line, validated.unwrap_or_else(|| host.clone()));
     let entry = PortPolicy {
-        port: port(spec.at(&["port", "port"])),
+        // Another draft of the kind calls it by the other name.
+        port: port(spec.at(&["port", "number"])).or_else(|| port(spec.at(&["port", "port"]))),
         tls: Some(tls),
         passthrough: false,
         line: block.line,

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::meshes::{all, ask, istiod, load, object, pod, spec};
+use super::backend_policy;
+use super::meshes::{HTTP, all, ask, istiod, load, object, pod, server, service, spec};
 
 /// `testdata/frontend-tls-invalid.yaml` of `pilot/pkg/config/kube/gateway`.
 #[test]
@@ -111,4 +112,16 @@ fn gateways_may_be_bound_to_their_namespace() {
         let mesh = load(&[&gateway_pod("", ""), &gateway, &istiod("1.30.3", env)]);
         ask(&mesh, "10.0.0.1", "10.0.3.1:8080", None, &json!({"allowed": allowed}));
     }
+}
+
+/// `testdata/backend-tls-client-cert.yaml`: istiod reports on the certificate and gives it to no proxy.
+#[test]
+fn a_gateway_s_own_certificate_for_backends_is_not_sent() {
+    let labels = ", labels: {gateway.networking.k8s.io/gateway-name: edge}";
+    let edge = pod("edge-0", "10.0.3.1", labels, "containers: [{name: istio-proxy, args: [proxy, router]}]");
+    let gateway = "\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: edge, namespace: web}\nspec: {gatewayClassName: istio, tls: {backend: {clientCertificateRef: {kind: Secret, name: own}}}, listeners: [{name: a, port: 8080, protocol: HTTP}]}\n";
+    let policy = backend_policy("group: '', kind: Service, name: server");
+    let mesh = load(&[&edge, gateway, &server(1), &service(HTTP), &policy]);
+    let simple = json!({"client_tls": "SIMPLE", "client_tls_from": "BackendTLSPolicy/web/policy", "client_wire": ["tls"]});
+    ask(&mesh, "10.0.3.1", "10.0.1.1:8080", None, &simple);
 }
