@@ -1,6 +1,7 @@
 //! Istio's rules. Each is one function named as Istio names the field, with an id that its doc comment, every citation,
 //! `RULES` and docs/rules.md share.
 
+mod ambient;
 pub mod auto_mtls;
 pub mod destination_rule;
 pub mod gateway;
