@@ -17,7 +17,8 @@ use crate::names::Unclear;
 use crate::parties;
 use crate::patch::{Patch, part};
 use crate::policy::Trace;
-use crate::policy::peer_authentication::{chosen_for_workload, effective, for_namespace};
+use crate::policy::inbound::mode_of;
+use crate::policy::peer_authentication::{chosen_for_workload, for_namespace};
 use crate::report::{Finding, Judged, Judgement, Party, PartyKind, Remedy, ServerMode, SetAside};
 use crate::translation;
 use crate::verdict;
@@ -343,7 +344,7 @@ fn workloads(
             continue;
         }
         // Port 0 is nobody's: no port's own mode applies.
-        let mode = |mesh| effective(mesh, &pod.meta.namespace, &pod.meta.labels, 0, &mut Trace::unheard());
+        let mode = |mesh| mode_of(mesh, pod, 0, &mut Trace::unheard());
         let (now, then) = (mode(mesh), mode(proposed));
         workloads.entry(name(pod)).or_insert_with(|| Workload {
             name: name(pod),

@@ -416,3 +416,19 @@ fn a_credential_waits_for_the_first_sidecar() {
     assert_eq!(severities(&[&client, &server, &service, &rule("shop"), gateway]), Vec::<String>::new());
     assert_eq!(severities(&[&client, &server, &rule("shop")]), Vec::<String>::new());
 }
+
+/// `authorization.go`, `convertPeerAuthentication`: under a mesh that is STRICT ztunnel hears nothing of this policy's workload.
+#[test]
+fn an_ambient_workload_takes_plaintext_where_ztunnel_hears_of_no_mode() {
+    let strict = spec("PeerAuthentication", "default", "istio-system", "mtls: {mode: STRICT}");
+    let unset = spec("PeerAuthentication", "unset", "web", "");
+    let own = "selector: {matchLabels: {app: server}}, portLevelMtls: {9000: {mode: PERMISSIVE}}";
+    let own = spec("PeerAuthentication", "own", "web", own);
+    let labelled = ambient();
+    found("PA08", &[&labelled, &strict, &unset], false);
+    found("PA08", &[&labelled, &strict, &unset, &own], true);
+    // What AB01 tells of is not told twice.
+    let off = spec("PeerAuthentication", "off", "web", "mtls: {mode: DISABLE}");
+    found("PA08", &[&labelled, &off], false);
+    found("AB01", &[&labelled, &off], true);
+}

@@ -4,6 +4,7 @@
 
 use analyzer::mesh::{Manifest, Mesh};
 use analyzer::readiness::{Readiness, Scope, State, assess, hosts_of};
+use analyzer::report::ServerMode;
 use flow::Flow;
 use serde_json::json;
 
@@ -142,4 +143,29 @@ fn one_workload_of_the_root_namespace_becomes_strict_with_the_mesh_alone() {
     assert!(states.contains(&("shop/v2", State::Breaks)), "what else it is for is told: {states:?}");
     let unknown = assess(&mesh(collector), &Scope::Workload("istio-system/d".into()), &[]);
     assert!(unknown.is_err());
+}
+
+/// `authorization.go`, `convertPeerAuthentication`: where ztunnel hears nothing of STRICT, STRICT for the mesh leaves it open.
+#[test]
+fn an_ambient_workload_has_the_mode_that_ztunnel_hears_of() {
+    let ambient = "apiVersion: v1\nkind: Pod\nmetadata: {name: mist-0, namespace: mist, labels: {app: mist}, annotations: {ambient.istio.io/redirection: enabled}, ownerReferences: [{kind: StatefulSet, name: mist, controller: true}]}\nspec: {containers: [{name: app, ports: [{containerPort: 8080}]}]}\nstatus: {podIP: 10.0.0.9}";
+    let policy = |name: &str, spec: &str| {
+        format!(
+            "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {{name: {name}, namespace: mist}}\nspec: {{{spec}}}"
+        )
+    };
+    let selector = "selector: {matchLabels: {app: mist}}";
+    let off = policy("own", &format!("{selector}, mtls: {{mode: DISABLE}}"));
+    let one_port = policy("own", &format!("{selector}, portLevelMtls: {{9000: {{mode: PERMISSIVE}}}}"));
+    let unset = policy("unset", "");
+    let root = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: default, namespace: istio-system}\nspec: {mtls: {mode: STRICT}}";
+    let asked = |policies: &[&str]| {
+        let readiness = asked(&[&[ambient], policies].concat().join("\n---\n"), &Scope::Mesh, &[]);
+        let own = readiness.workloads.into_iter().find(|own| own.name == "mist/mist").unwrap();
+        (own.mode.unwrap(), own.proposed.unwrap(), own.state)
+    };
+    let permissive = ServerMode::Permissive;
+    assert_eq!(asked(&[&off]), (permissive, permissive, State::StaysOpen));
+    assert_eq!(asked(&[root]), (ServerMode::Strict, ServerMode::Strict, State::NoTraffic));
+    assert_eq!(asked(&[root, &unset, &one_port]), (permissive, permissive, State::StaysOpen));
 }

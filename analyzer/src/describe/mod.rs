@@ -248,7 +248,7 @@ fn namespace(mesh: &Mesh, name: &str) -> Result<Description, Unclear> {
         let proxies: BTreeSet<PartyKind> = pods.iter().map(|pod| pod.proxy).collect();
         let enforced = matches!(first.proxy, PartyKind::Sidecar | PartyKind::Ambient);
         // Port 0 is nobody's: no port's own mode applies.
-        let mode = peer_authentication::effective(mesh, name, &first.meta.labels, 0, &mut Trace::unheard());
+        let mode = inbound::mode_of(mesh, first, 0, &mut Trace::unheard());
         description.workloads.push(WorkloadState {
             name: format!("{name}/{workload}"),
             pods: pods.len(),

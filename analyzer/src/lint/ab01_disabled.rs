@@ -36,8 +36,8 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
         return Vec::new();
     }
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let disabled = modes(mesh, &[PartyKind::Ambient]).filter(|(_, mode)| mode.value == ServerMode::Disable);
-    for (pod, mode) in disabled {
+    let disabled = modes(mesh, &[PartyKind::Ambient]).filter(|(.., mode)| mode.value == ServerMode::Disable);
+    for (pod, _, mode) in disabled {
         found.entry(mode.from).or_default().insert(workload(pod));
     }
     by_policy(mesh, found, |policy, pods| {

@@ -8,6 +8,8 @@ use crate::lint::survey::peer_authentications::{modes, policy_of};
 use crate::lint::{Problem, Rule, agree, names};
 use crate::mesh::Mesh;
 use crate::patch::Patch;
+use crate::policy::Trace;
+use crate::policy::inbound::mode_of;
 use crate::policy::peer_authentication::for_namespace;
 use crate::report::{PartyKind, ServerMode, Severity};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +32,10 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
     let mesh = survey.mesh;
     let mut found: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
     let enforcing = modes(mesh, &[PartyKind::Sidecar, PartyKind::Ambient]);
-    for (pod, mode) in enforcing.filter(|(_, mode)| mode.value == ServerMode::Permissive) {
+    // Of DISABLE, which ztunnel takes for PERMISSIVE, AB01 tells.
+    let written = enforcing.filter(|(.., written)| written.value != ServerMode::Disable);
+    let in_force = written.map(|(pod, port, _)| (pod, mode_of(mesh, pod, port, &mut Trace::unheard())));
+    for (pod, mode) in in_force.filter(|(_, mode)| mode.value == ServerMode::Permissive) {
         found.entry((mode.from, pod.meta.namespace.to_string())).or_default().insert(workload(pod));
     }
     found

@@ -11,7 +11,7 @@ use crate::report::{IstioMtls, ServerMode};
 
 /// Says what ztunnel lets through to an ambient pod's port.
 pub(super) fn at_ztunnel(mesh: &Mesh, pod: &Pod, port: u16, trace: &mut Trace) -> Inbound {
-    let mode = ambient_mode(mesh, pod, port, trace);
+    let mode = mode_at_ztunnel(mesh, pod, port, trace);
     let decided = Decided { value: Some(mode.value), from: mode.from };
     if port == HBONE {
         trace.cite(
@@ -65,7 +65,7 @@ pub(super) fn at_ztunnel(mesh: &Mesh, pod: &Pod, port: u16, trace: &mut Trace) -
 /// sets nothing stays STRICT, as long as no port of the same policy is PERMISSIVE.
 ///
 /// Rule `ambient.peer-authentication`. Istio: `convertedSelectorPeerAuthentications`.
-fn ambient_mode(mesh: &Mesh, pod: &Pod, port: u16, trace: &mut Trace) -> Decided<ServerMode> {
+pub(super) fn mode_at_ztunnel(mesh: &Mesh, pod: &Pod, port: u16, trace: &mut Trace) -> Decided<ServerMode> {
     let own = peer_authentication::chosen_for_workload(mesh, &pod.meta.namespace, &pod.meta.labels);
     if let Some(policy) = own.filter(|policy| never_reaches_ztunnel(mesh, policy, port)) {
         trace.cite(

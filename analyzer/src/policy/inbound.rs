@@ -6,7 +6,7 @@ use crate::mesh::meta::Meta;
 use crate::mesh::pod::Pod;
 use crate::mesh::service::Protocol;
 use crate::mesh::{Behind, HostEndpoint, Mesh};
-use crate::policy::ambient::at_ztunnel;
+use crate::policy::ambient::{at_ztunnel, mode_at_ztunnel};
 use crate::policy::visibility::sidecar_for;
 use crate::policy::{Decided, Trace, gateway, interception, peer_authentication};
 use crate::report::{GatewayServer, IstioMtls, PartyKind, ServerMode};
@@ -92,6 +92,15 @@ pub fn at_pod(mesh: &Mesh, pod: &Pod, port: u16, sni: Option<&str>, trace: &mut 
             }
         }
     }
+}
+
+/// Returns the mode in force at a port of a pod: as ztunnel reads the policies where the pod is ambient.
+#[must_use]
+pub fn mode_of(mesh: &Mesh, pod: &Pod, port: u16, trace: &mut Trace) -> Decided<ServerMode> {
+    if pod.proxy == PartyKind::Ambient {
+        return mode_at_ztunnel(mesh, pod, port, trace);
+    }
+    peer_authentication::effective(mesh, &pod.meta.namespace, &pod.meta.labels, port, trace)
 }
 
 /// What nothing in the mesh enforces: an address outside it.

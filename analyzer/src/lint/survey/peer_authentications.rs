@@ -35,14 +35,15 @@ fn mutual_rule<'a>(mesh: &Mesh, hosts: impl Iterator<Item = &'a HostService>) ->
 
 /// The modes in force at the ports of every pod whose sidecar enforces them.
 pub(crate) fn sidecar_modes(mesh: &Mesh) -> impl Iterator<Item = (&Pod, Decided<ServerMode>)> {
-    modes(mesh, &[PartyKind::Sidecar])
+    modes(mesh, &[PartyKind::Sidecar]).map(|(pod, _, mode)| (pod, mode))
 }
 
-/// The modes in force at the ports of every pod with such a proxy; ports that a sidecar does not intercept left out.
+/// The modes that the policies come to at the ports of every pod with such a proxy; ports that a sidecar does not intercept left
+/// out. What ztunnel makes of them is another question.
 pub(crate) fn modes<'a>(
     mesh: &'a Mesh,
     proxies: &'static [PartyKind],
-) -> impl Iterator<Item = (&'a Pod, Decided<ServerMode>)> {
+) -> impl Iterator<Item = (&'a Pod, u16, Decided<ServerMode>)> {
     mesh.pods.iter().filter(|pod| proxies.contains(&pod.proxy) && !pod.ended).flat_map(move |pod| {
         let mut ports = container_ports(mesh, pod);
         ports.retain(|port| pod.proxy != PartyKind::Sidecar || interception::inbound(pod, *port).is_ok());
@@ -50,7 +51,7 @@ pub(crate) fn modes<'a>(
             ports.insert(0);
         }
         ports.into_iter().map(move |port| {
-            (pod, effective(mesh, &pod.meta.namespace, &pod.meta.labels, port, &mut Trace::unheard()))
+            (pod, port, effective(mesh, &pod.meta.namespace, &pod.meta.labels, port, &mut Trace::unheard()))
         })
     })
 }
