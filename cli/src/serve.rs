@@ -176,9 +176,16 @@ fn bounds(options: &Serve) -> Bounds {
     Bounds { in_all, of_one: of_one.clamp(1, in_all) }
 }
 
+const DAY: Duration = Duration::from_secs(86_400);
+
 /// Refuses a time for edges that keeps nothing.
 fn edges_outlive_flows(options: &Serve) -> Result<(), Fatal> {
     let Some((flows, edges)) = options.keep.zip(options.keep_edges) else { return Ok(()) };
+    if flows < DAY {
+        return Err(Fatal::usage(anyhow!(
+            "--keep must be a day at least with --keep-edges: days are summed up once they have ended"
+        )));
+    }
     if edges <= flows {
         return Err(Fatal::usage(anyhow!(
             "--keep-edges must be longer than --keep: edges have their flows for as long"

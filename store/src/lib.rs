@@ -210,6 +210,12 @@ pub trait Store: Send + Sync {
         Ok(())
     }
 
+    /// Tells how many reports came, since this store was opened, of flows of days that were told by their sums: some hours before such a day's
+    /// flows go they are in its next sums, later they are not counted.
+    fn late(&self) -> u64 {
+        0
+    }
+
     /// Forgets flows that began longer than `time` before `now`, and the edges and findings that are left without flows;
     /// absent: keeps all. To be said again every hour or so.
     ///

@@ -76,6 +76,9 @@ pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, ApiError
     watched(&app, &mut registry);
     app.metrics.register(&mut registry);
     app.upkeep.register(&mut registry);
+    let late = Counter::<u64>::default();
+    late.inc_by(app.store.late());
+    registry.register("late_flows", "Reports of flows of days that are told by their sums", late);
     app.places.register(&mut registry);
     if let Some(collector) = &app.collector {
         let swept = collector.swept();

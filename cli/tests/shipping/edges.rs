@@ -90,6 +90,7 @@ fn days_that_cannot_be_summed_up_are_counted() {
 fn edges_without_a_time_of_their_own_are_an_error_of_usage() {
     for (more, why) in [
         (&["--keep-edges", "400d"][..], "--keep <TIME>"),
+        (&["--keep", "23h", "--keep-edges", "30d"][..], "a day at least"),
         (&["--keep", "30d", "--keep-edges", "30d"][..], "must be longer than --keep"),
         (&["--keep", "30d", "--keep-edges", "400d"][..], "is for a store in ClickHouse"),
     ] {

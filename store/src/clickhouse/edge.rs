@@ -1,15 +1,18 @@
 //! Edges that outlive their flows: the table `edge` has the counts of a day by shape, for days that have ended.
 //!
 //! As long as all flows of a day are there they are what counts, and its sums are only kept ready: they are taken anew whenever another one of
-//! its flows is reported. Shortly before the server begins to drop the day's flows (the column `due`) the sums take their place, for good:
-//! they are never taken again from the flows that are left. So no day is ever counted from both, nor from a part of its flows.
+//! its flows is reported. Some hours before the server begins to drop the day's flows (the column `due`) the sums take their place, for good.
+//! They go on being taken anew until shortly before that, because flows may come late and of two collectors that sum up at once the one with the
+//! older sums may come second; never from the flows that are left then. So no day is ever counted from both, nor from a part of its flows.
 //!
 //! Sums are taken by the statement that answers questions, into a table of their own, which then replaces the day's whole partition:
 //! killed at any moment, begun twice, or by two collectors at once, it comes to the same.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+use analyzer::report::Judged;
 use clickhouse::Row;
 use serde::Deserialize;
 
@@ -23,8 +26,12 @@ use crate::error::StoreError;
 pub(super) const BORDER: &str =
     "ifNull((SELECT day + 1 FROM edge WHERE due <= now() ORDER BY day DESC LIMIT 1), toDate(0))";
 
-/// How long before the server may drop its first flow a day is counted from its sums: more than a question takes, and clocks differ.
-const LEAD: u64 = 3600;
+/// How long before the server may drop its first flow a day is counted from its sums: several more of them can be taken by then, also
+/// where some fail.
+const LEAD: u64 = 6 * 3600;
+
+/// How long before it the last sums are taken: none is under way when flows begin to go, and clocks differ.
+const MARGIN: u64 = 2 * LONGEST.as_secs();
 
 /// How long one statement may take: the first one sums up all that was ever recorded.
 const LONGEST: Duration = Duration::from_secs(600);
@@ -64,6 +71,30 @@ fn keeping(layout: &Layout, keep: Duration) -> String {
     )
 }
 
+/// Reports of flows of days that were told by their sums already.
+#[derive(Debug, Default)]
+pub(super) struct Late {
+    /// Flows that began before this are told by sums, in nanoseconds since the Unix epoch.
+    border: AtomicI64,
+    reports: AtomicU64,
+}
+
+impl Late {
+    /// Tells how many of these come late, as yet.
+    pub(super) fn of(&self, flows: &[Judged]) -> u64 {
+        let border = self.border.load(Ordering::Relaxed);
+        flows.iter().map(|judged| u64::from(judged.flow.start.as_nanos() < border)).sum()
+    }
+
+    pub(super) fn add(&self, reports: u64) {
+        self.reports.fetch_add(reports, Ordering::Relaxed);
+    }
+
+    pub(super) fn reports(&self) -> u64 {
+        self.reports.load(Ordering::Relaxed)
+    }
+}
+
 impl Clickhouse {
     /// Sums up days that have ended, for when their flows go after `flows`, and tells the server to keep sums for `edges`.
     pub(super) async fn sum_up_days(&self, flows: Duration, edges: Duration) -> Result<(), StoreError> {
@@ -78,7 +109,22 @@ impl Clickhouse {
         let taken = format!("{TAKEN}{:016x}", RandomState::new().hash_one(()));
         let summed = self.replace_days(&taken, found.keep, flows).await;
         let dropped = self.run(&format!("DROP TABLE IF EXISTS {taken} SYNC"), &nothing()).await;
-        summed.and(dropped)
+        summed.and(dropped)?;
+        self.look_for_border().await
+    }
+
+    /// Learns before which time flows come too late to be counted.
+    async fn look_for_border(&self) -> Result<(), StoreError> {
+        #[derive(Row, Deserialize)]
+        struct Border {
+            days: u64,
+        }
+        let border = self.ask(&format!("SELECT toUInt64({BORDER}) AS days"), &nothing()).await?;
+        for Border { days } in border {
+            let nanos = days.saturating_mul(DAY).saturating_mul(1_000_000_000);
+            self.base.late.border.store(i64::try_from(nanos).unwrap_or(i64::MAX), Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// `in_force` is how long the server keeps flows as yet: of a day that is older it may have dropped some.
@@ -92,14 +138,23 @@ impl Clickhouse {
         struct Changed {
             name: String,
         }
-        // A day is due by whichever time is shorter: where `flows` is, flows go by it from now on.
-        let due = |keep: Duration, day: &str| {
-            let after = keep.as_secs().saturating_add(DAY).saturating_sub(LEAD);
+        let before_it_goes = |keep: Duration, day: &str, before: u64| {
+            let after = keep.as_secs().saturating_add(DAY).saturating_sub(before);
             format!("toDateTime({day}, 'UTC') + toIntervalSecond({after})")
         };
+        // A day is due by whichever time is shorter: where `flows` is, flows go by it from now on.
+        let due = |keep: Duration, day: &str| before_it_goes(keep, day, LEAD);
+        // Flows may have gone by a time that was in force before: by which its sums were due.
+        let gone = format!(
+            "ifNull((SELECT day + 1 FROM edge WHERE due <= now() - toIntervalSecond({}) ORDER BY day DESC LIMIT 1), toDate(0))",
+            LEAD - MARGIN
+        );
         let whole = |day: &str| {
-            let ended = format!("{day} >= {BORDER} AND {day} < toDate(now('UTC'))");
-            in_force.map_or_else(|| ended.clone(), |keep| format!("{ended} AND {} > now()", due(keep, day)))
+            let ended = format!("{day} >= {gone} AND {day} < toDate(now('UTC'))");
+            in_force.map_or_else(
+                || ended.clone(),
+                |keep| format!("{ended} AND {} > now()", before_it_goes(keep, day, MARGIN)),
+            )
         };
         let first = in_force.map_or(flows, |keep| keep.min(flows));
         self.run(&made(taken, "AggregatingMergeTree"), &nothing()).await?;

@@ -26,6 +26,7 @@ use flow::{FlowId, Timestamp};
 use serde::Deserialize;
 
 pub use self::address::Address;
+use self::edge::Late;
 use self::filter::Asked;
 use self::rows::MeshRow;
 pub use self::schema::{Layout, statements};
@@ -61,6 +62,7 @@ struct Base {
     /// By what rows say who wrote them: a number drawn by lot. 0 while it is not known how an insert ended: it may yet be written, beside the
     /// one that says the same again, so the next one goes by another number.
     writer: AtomicU32,
+    late: Late,
     /// Whoever holds it makes a batch ready, and waits for its turn.
     ready: tokio::sync::Mutex<()>,
     /// Whoever holds it writes.
@@ -121,6 +123,7 @@ impl Clickhouse {
             names: Names::default(),
             sent: std::sync::Mutex::default(),
             writer: AtomicU32::default(),
+            late: Late::default(),
             ready: tokio::sync::Mutex::default(),
             turn: tokio::sync::Mutex::default(),
         };
@@ -333,6 +336,10 @@ impl Store for Clickhouse {
 
     async fn keep_edges(&self, flows: Duration, edges: Duration) -> Result<(), StoreError> {
         self.sum_up_days(flows, edges).await
+    }
+
+    fn late(&self) -> u64 {
+        self.base.late.reports()
     }
 
     async fn keep(&self, time: Option<Duration>, _: Timestamp) -> Result<(), StoreError> {

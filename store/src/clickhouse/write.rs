@@ -105,6 +105,7 @@ impl Clickhouse {
         let Batch { flows, gone, found, coverage } = batch;
         let table = if found.is_some() { "mending" } else { "arrival" };
         let base = Arc::clone(&self.base);
+        let late = base.late.of(&flows);
         // A batch is made ready while the one before it is written, and they stay in order.
         let ready = self.base.ready.lock().await;
         let rows = spawn_blocking(move || rows(flows, gone, found.as_ref(), &base.names, &base.sent))
@@ -120,6 +121,7 @@ impl Clickhouse {
         }
         if !rows.flows.is_empty() {
             self.insert_flows(table, &rows.flows).await?;
+            self.base.late.add(late);
         }
         if !coverage.is_empty() {
             let row = |(name, coverage)| Ok(SourceRow { name, coverage: serde_json::to_string(&coverage)? });

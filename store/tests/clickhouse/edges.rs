@@ -22,11 +22,14 @@ const fn days(count: u64) -> Duration {
     Duration::from_secs(count * DAY)
 }
 
-/// Noon of the day so many days before this one, in seconds.
 #[expect(clippy::disallowed_methods, reason = "a server that forgets goes by its own clock")]
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs()
+}
+
+/// Noon of the day so many days before this one, in seconds.
 fn noon(before: u64) -> i64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
-    ((now / DAY - before) * DAY + DAY / 2).cast_signed()
+    ((now() / DAY - before) * DAY + DAY / 2).cast_signed()
 }
 
 async fn record(store: &Clickhouse, flows: Vec<Judged>) {
@@ -236,6 +239,51 @@ async fn a_day_is_summed_up_anew_until_its_flows_are_due_and_never_after() {
             keep(&store, days(30)).await;
             assert_eq!(told(&store, &all).await, told(&other, &all).await);
             both(flows(vec![sample(8, noon(1), Class::Tls, None)])).await;
+            assert_eq!(told(&store, &all).await, told(&other, &all).await);
+        })
+        .await;
+    })
+    .await;
+}
+
+/// From six hours before its flows go a day is told by its sums, and what comes until shortly before that is in the next ones.
+#[tokio::test]
+async fn a_day_that_is_told_by_its_sums_is_summed_up_anew_while_all_its_flows_are_there() {
+    let Some(server) = Server::shared() else { return };
+    with_database(&server, "latest", async |name| {
+        with_database(&server, "latest_whole", async |whole| {
+            let (store, other) = (open(&server, &name).await, open(&server, &whole).await);
+            let both = async |flows: Vec<Judged>| {
+                record(&store, flows.clone()).await;
+                record(&other, flows).await;
+            };
+            let all = Query::default();
+            both(vec![sample(1, noon(5), Class::Mtls, None), sample(2, noon(1), Class::Mtls, None)]).await;
+            // The first of these flows may go in three hours.
+            let ends = noon(4).cast_unsigned() - DAY / 2;
+            let flows = Duration::from_secs(now() + 3 * 3600 - ends);
+            keep(&store, flows).await;
+            assert_eq!(flows_from(&store).await, Some(ends.cast_signed()), "it is told by its sums");
+            assert_eq!(store.late(), 0);
+            let before = told(&store, &all).await;
+            both(vec![sample(3, noon(5) + 7, Class::Tls, None), sample(4, noon(1), Class::Tls, None)]).await;
+            assert_eq!(store.late(), 1);
+            assert_ne!(told(&store, &all).await, before);
+            assert_ne!(told(&store, &all).await, told(&other, &all).await);
+            keep(&store, flows).await;
+            assert_eq!(told(&store, &all).await, told(&other, &all).await);
+            // Sums that another collector took before that flow came, and put there after.
+            server
+                .run(&format!("ALTER TABLE {name}.edge UPDATE flows = 7 WHERE 1 SETTINGS mutations_sync = 1"))
+                .await;
+            assert_ne!(told(&store, &all).await, told(&other, &all).await);
+            keep(&store, flows).await;
+            assert_eq!(told(&store, &all).await, told(&other, &all).await);
+            // A little less than the margin before its flows go, it stays what it is.
+            let flows = flows - Duration::from_secs(3 * 3600 - 1000);
+            keep(&store, flows).await;
+            record(&store, vec![sample(5, noon(5), Class::Tls, None)]).await;
+            keep(&store, flows).await;
             assert_eq!(told(&store, &all).await, told(&other, &all).await);
         })
         .await;
