@@ -6,20 +6,21 @@
 //! older sums may come second; never from the flows that are left then. So no day is ever counted from both, nor from a part of its flows.
 //!
 //! Sums are taken by the statement that answers questions, into a table of their own, which then replaces the day's whole partition:
-//! killed at any moment, begun twice, or by two collectors at once, it comes to the same.
+//! killed at any moment, or begun twice, it comes to the same. Whoever makes that table is the only one to sum up until it is dropped: of two
+//! who replace a partition at once, the server may keep what both put there, and each flow would count twice.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use analyzer::report::Judged;
 use clickhouse::Row;
 use serde::Deserialize;
+use tokio::time::{Instant, sleep};
 
 use super::filter::{START_DAY, counts};
 use super::schema::{DAY, Layout};
 use super::{Clickhouse, client, migration, nothing, within};
-use crate::clickhouse::fault::told;
+use crate::clickhouse::fault::{IS_THERE, told};
 use crate::error::StoreError;
 
 /// The first day that is counted from its flows; days before it are counted from their sums. One value for the whole of a question.
@@ -36,8 +37,11 @@ const MARGIN: u64 = 2 * LONGEST.as_secs();
 /// How long one statement may take: the first one sums up all that was ever recorded.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// How tables are called into which sums are taken. One of a program that was killed is dropped once it is older than any statement.
-const TAKEN: &str = "edge_taken_";
+/// The table into which sums are taken. One of a program that was killed is dropped once it is older than any statement.
+const TAKEN: &str = "edge_taken";
+
+/// How long is waited before it is looked again whether another program has finished.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// The columns, and the order in which sums are taken.
 const COLUMNS: &str = "
@@ -52,12 +56,12 @@ const COLUMNS: &str = "
 /// The step of the schema. On a cluster every server has all sums: they are few, and what replaces a day there replaces it everywhere at once.
 pub(super) fn table(layout: &Layout) -> Vec<String> {
     let engine = layout.everywhere("edge", "AggregatingMergeTree", "");
-    vec![made(&format!("edge{}", layout.on()), &engine)]
+    vec![made(&format!("IF NOT EXISTS edge{}", layout.on()), &engine)]
 }
 
 fn made(table: &str, engine: &str) -> String {
     format!(
-        "CREATE TABLE IF NOT EXISTS {table} ({COLUMNS})
+        "CREATE TABLE {table} ({COLUMNS})
          ENGINE = {engine} PARTITION BY day ORDER BY (day, shape) SETTINGS ttl_only_drop_parts = 1"
     )
 }
@@ -98,6 +102,30 @@ impl Late {
 impl Clickhouse {
     /// Sums up days that have ended, for when their flows go after `flows`, and tells the server to keep sums for `edges`.
     pub(super) async fn sum_up_days(&self, flows: Duration, edges: Duration) -> Result<(), StoreError> {
+        self.begin().await?;
+        let summed = self.begun(flows, edges).await;
+        let dropped = self.run(&format!("DROP TABLE IF EXISTS {TAKEN} SYNC"), &nothing()).await;
+        summed.and(dropped)?;
+        self.look_for_border().await
+    }
+
+    /// Makes the table for sums, once no other program has it.
+    async fn begin(&self) -> Result<(), StoreError> {
+        let began = Instant::now();
+        let statement =
+            format!("{} COMMENT '{:016x}'", made(TAKEN, "AggregatingMergeTree()"), self.base.name);
+        loop {
+            self.drop_left().await?;
+            match self.run(&statement, &nothing()).await {
+                Err(StoreError::Refused { code: IS_THERE, .. }) if began.elapsed() < self.base.patience => {
+                    sleep(PAUSE).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn begun(&self, flows: Duration, edges: Duration) -> Result<(), StoreError> {
         let base = &self.base;
         let place = base.address.to_string();
         let found = within(base.patience, &place, migration::look(&base.client, &base.address)).await?;
@@ -105,12 +133,7 @@ impl Clickhouse {
             let sql = format!("{} SETTINGS alter_sync = 0, mutations_sync = 0", keeping(&base.layout, edges));
             self.run(&sql, &nothing()).await?;
         }
-        self.drop_left().await?;
-        let taken = format!("{TAKEN}{:016x}", RandomState::new().hash_one(()));
-        let summed = self.replace_days(&taken, found.keep, flows).await;
-        let dropped = self.run(&format!("DROP TABLE IF EXISTS {taken} SYNC"), &nothing()).await;
-        summed.and(dropped)?;
-        self.look_for_border().await
+        self.replace_days(found.keep, flows).await
     }
 
     /// Learns before which time flows come too late to be counted.
@@ -128,12 +151,7 @@ impl Clickhouse {
     }
 
     /// `in_force` is how long the server keeps flows as yet: of a day that is older it may have dropped some.
-    async fn replace_days(
-        &self,
-        taken: &str,
-        in_force: Option<Duration>,
-        flows: Duration,
-    ) -> Result<(), StoreError> {
+    async fn replace_days(&self, in_force: Option<Duration>, flows: Duration) -> Result<(), StoreError> {
         #[derive(Row, Deserialize)]
         struct Changed {
             name: String,
@@ -157,9 +175,8 @@ impl Clickhouse {
             )
         };
         let first = in_force.map_or(flows, |keep| keep.min(flows));
-        self.run(&made(taken, "AggregatingMergeTree"), &nothing()).await?;
         self.run_long(&format!(
-            "INSERT INTO {taken} SELECT step, shape, f, b, a, z, {} FROM ({}) SETTINGS max_partitions_per_insert_block = 0",
+            "INSERT INTO {TAKEN} SELECT step, shape, f, b, a, z, {} FROM ({}) SETTINGS max_partitions_per_insert_block = 0",
             due(first, "step"),
             counts(START_DAY, &whole(START_DAY)),
         ))
@@ -175,7 +192,7 @@ impl Clickhouse {
                 &format!(
                     "SELECT toString(day) AS name FROM ({} UNION ALL {}) WHERE {whole}
                      GROUP BY day HAVING sum(times * row) != 0 AND max(times) > 0 ORDER BY day",
-                    rows(1, taken),
+                    rows(1, TAKEN),
                     rows(-1, "edge"),
                     whole = whole("day"),
                 ),
@@ -184,12 +201,12 @@ impl Clickhouse {
             .await?;
         // The oldest first: what is before a day that is due is due as well.
         for Changed { name: day } in changed {
-            self.run(&format!("ALTER TABLE edge REPLACE PARTITION '{day}' FROM {taken}"), &nothing()).await?;
+            self.run(&format!("ALTER TABLE edge REPLACE PARTITION '{day}' FROM {TAKEN}"), &nothing()).await?;
         }
         Ok(())
     }
 
-    /// Drops tables that programs left which were killed.
+    /// Drops what programs left that were killed, and what this one left where the server did not answer.
     async fn drop_left(&self) -> Result<(), StoreError> {
         #[derive(Row, Deserialize)]
         struct Left {
@@ -197,8 +214,9 @@ impl Clickhouse {
         }
         let sql = format!(
             "SELECT name FROM system.tables WHERE database = currentDatabase() AND startsWith(name, '{TAKEN}')
-                AND metadata_modification_time < now() - INTERVAL {} SECOND",
-            2 * LONGEST.as_secs()
+                AND (metadata_modification_time < now() - INTERVAL {} SECOND OR comment = '{:016x}')",
+            2 * LONGEST.as_secs(),
+            self.base.name
         );
         for Left { name } in self.ask::<Left>(&sql, &nothing()).await? {
             self.run(&format!("DROP TABLE IF EXISTS `{name}` SYNC"), &nothing()).await?;

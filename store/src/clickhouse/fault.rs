@@ -7,8 +7,12 @@ use clickhouse::error::Error;
 
 use crate::error::StoreError;
 
+/// The code of a table that is to be made and is there already.
+pub(super) const IS_THERE: u32 = 57;
+
 /// Codes for which there is something to say.
 const HINTS: &[(u32, &str)] = &[
+    (IS_THERE, ": another collector sums up days"),
     (60, ": a table is missing; run `wireproof store migrate`"),
     (81, ": the database is not there; create it, or run `wireproof store migrate` as a user who may"),
     (159, ": the question took too long; narrow the time"),

@@ -15,6 +15,7 @@ mod schema;
 mod write;
 
 use std::future::Future;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
@@ -62,6 +63,8 @@ struct Base {
     /// By what rows say who wrote them: a number drawn by lot. 0 while it is not known how an insert ended: it may yet be written, beside the
     /// one that says the same again, so the next one goes by another number.
     writer: AtomicU32,
+    /// By what this program knows what it left itself: drawn by lot.
+    name: u64,
     late: Late,
     /// Whoever holds it makes a batch ready, and waits for its turn.
     ready: tokio::sync::Mutex<()>,
@@ -123,6 +126,7 @@ impl Clickhouse {
             names: Names::default(),
             sent: std::sync::Mutex::default(),
             writer: AtomicU32::default(),
+            name: RandomState::new().hash_one(()),
             late: Late::default(),
             ready: tokio::sync::Mutex::default(),
             turn: tokio::sync::Mutex::default(),

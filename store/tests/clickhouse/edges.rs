@@ -334,6 +334,32 @@ async fn several_collectors_sum_up_at_once() {
     .await;
 }
 
+/// The server replaces a partition for two who ask for it at once by what both have.
+#[tokio::test]
+async fn collectors_that_sum_up_at_once_count_nothing_twice() {
+    let Some(server) = Server::shared() else { return };
+    with_database(&server, "turns", async |name| {
+        let mut stores = Vec::new();
+        for _ in 0..6 {
+            stores.push(open(&server, &name).await);
+        }
+        for turn in 1..=8_u64 {
+            let flow = |day: u64| sample(u128::from(turn * 100 + day), noon(day), Class::Mtls, None);
+            record(&stores[0], (4..8).map(flow).collect()).await;
+            let summing = stores
+                .iter()
+                .cloned()
+                .map(|store| tokio::spawn(async move { store.keep_edges(days(20), YEAR).await }));
+            for summed in summing.collect::<Vec<_>>() {
+                summed.await.expect("it ends").expect("days are summed up");
+            }
+            let sums = format!("SELECT toUInt64(sum(flows)) FROM {name}.edge");
+            assert_eq!(server.client().query(&sums).fetch_one::<u64>().await.expect("a sum"), 4 * turn);
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_server_that_is_killed_while_it_sums_up_counts_nothing_twice() {
     const DAYS: u64 = 100;
