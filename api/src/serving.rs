@@ -32,6 +32,9 @@ const LIFE: Duration = Duration::from_secs(300);
 /// How old it gets at most, whatever is under way: whoever takes answers slowly, or not at all, has until then.
 const END: Duration = Duration::from_secs(360);
 
+/// How long requests that have begun may take when the server is to end: less than a service manager waits before it kills.
+const LAST: Duration = Duration::from_secs(20);
+
 /// From where connections come.
 pub(crate) trait Accept {
     type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
@@ -47,7 +50,7 @@ impl Accept for Door {
     }
 }
 
-/// Serves every connection that comes, until `over`; requests that have begun are finished. `peer` tells who is at the other end.
+/// Serves every connection that comes, until `over`; requests that have begun are finished, if they do not take long. `peer` tells who is at the other end.
 pub(crate) async fn serve<A: Accept>(
     mut door: A,
     app: Router,
@@ -78,7 +81,9 @@ pub(crate) async fn serve<A: Accept>(
         });
     }
     drop(door);
-    all.shutdown().await;
+    if tokio::time::timeout(LAST, all.shutdown()).await.is_err() {
+        tracing::warn!("connections were cut off that did not end");
+    }
 }
 
 async fn answer(

@@ -478,6 +478,10 @@ async fn connected(from: [u8; 4], to: std::net::SocketAddr) -> tokio::net::TcpSt
 
 const ASKED: &[u8] = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
+/// A question with a long answer, and how many of those are more than the system holds where nobody reads them.
+const DOCUMENT: &[u8] = b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n";
+const REQUESTS: usize = 400;
+
 /// Tells whether a connection is answered; one without a place is closed.
 async fn answered(stream: &mut tokio::net::TcpStream) -> bool {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -517,15 +521,30 @@ async fn who_takes_no_answers_has_no_place_for_ever() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let (address, _, _folder) = listening(Bounds::default()).await;
     let mut stream = connected([127, 0, 0, 1], address).await;
-    // More than what the system holds of answers that nobody reads.
-    const REQUESTS: usize = 400;
-    let asked = b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(REQUESTS);
-    stream.write_all(&asked).await.unwrap();
+    stream.write_all(&DOCUMENT.repeat(REQUESTS)).await.unwrap();
     tokio::time::sleep(std::time::Duration::from_secs(400)).await;
     let mut answers = Vec::new();
     let _ = stream.read_to_end(&mut answers).await;
     let count = answers.windows(8).filter(|bytes| bytes == b"HTTP/1.1").count();
     assert!((1..REQUESTS).contains(&count), "{count} answers");
+}
+
+/// Nor does one keep the server from ending.
+#[tokio::test(start_paused = true)]
+async fn who_takes_no_answers_is_not_waited_for_at_the_end() {
+    use tokio::io::AsyncWriteExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = Arc::new(Embedded::open(folder.path().join("s.sqlite")).unwrap());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let state = State::new(store, None, Bind::new(address, None).unwrap());
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let served = tokio::spawn(api::serve(listener, None, state, async move { drop(ended.await) }));
+    let mut stream = connected([127, 0, 0, 1], address).await;
+    stream.write_all(&DOCUMENT.repeat(REQUESTS)).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    end.send(()).unwrap();
+    tokio::time::timeout(std::time::Duration::from_secs(29), served).await.unwrap().unwrap();
 }
 
 /// One that asks again and again is ended with an answer, not in the middle of one.
