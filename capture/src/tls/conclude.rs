@@ -70,7 +70,8 @@ fn in_plaintext(client: ClientAuth) -> ClientAuth {
 }
 
 impl Handshake {
-    /// Concludes from what was read so far. Never stronger than a conclusion from more bytes of the same connection.
+    /// Concludes from what was read so far. Never stronger than a conclusion from more bytes of the same connection, save where
+    /// only those show that all records are padded alike.
     pub(crate) fn conclude(&self, ends: Ends, memory: &mut Memory) -> Conclusion {
         self.conclusion(&self.answer_question(ends, &memory.sessions), ends, memory)
     }
@@ -342,6 +343,9 @@ impl Handshake {
         let client = match client_auth::read_one_sided(&lengths) {
             Reading::Absent(proof) => withheld(Withheld::Absent, proof, reason),
             Reading::Declined { proof, .. } => withheld(Withheld::Declined, proof, reason),
+            Reading::Certificate { .. } if self.may_be_padded(client_auth::USUAL, &lengths) => {
+                ClientAuth::Hidden(Reason::Padding)
+            }
             Reading::Certificate { .. } if self.without_authentication(client_auth::USUAL, &lengths) => {
                 ClientAuth::Hidden(Reason::FlightShape)
             }

@@ -170,6 +170,11 @@ impl Handshake {
     /// What else may look like a flight of this reading: then its shape tells nothing.
     pub(super) fn doubted(&self, reading: Reading, suite: Lengths, lengths: &[u32]) -> Reading {
         let doubtful = match reading {
+            Reading::Certificate { proof, .. }
+                if proof < Proof::Exact && self.may_be_padded(suite, lengths) =>
+            {
+                return Reading::Padded;
+            }
             Reading::Certificate { proof, .. } if proof < Proof::Exact => {
                 self.without_authentication(suite, lengths) || self.after_early_data(suite, lengths)
             }
@@ -186,6 +191,13 @@ impl Handshake {
             | Reading::Shapeless => false,
         };
         if doubtful { Reading::Shapeless } else { reading }
+    }
+
+    /// Whether what looks like a flight with a certificate may be a small one whose messages were padded to blocks of their own, whatever
+    /// was done with the records after them (OpenSSL's `SSL_CTX_set_block_padding_ex`). Istio's proxies pad nothing.
+    pub(super) fn may_be_padded(&self, suite: Lengths, lengths: &[u32]) -> bool {
+        let size = Arithmetic::of(suite);
+        lengths.first().is_some_and(|first| size.fills_large_blocks(*first)) && !self.mesh()
     }
 
     /// Whether what looks like a flight with a certificate may hold other messages that the hello offers.

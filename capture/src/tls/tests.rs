@@ -244,14 +244,35 @@ fn a_record_of_which_nobody_knows_what_it_acknowledges_makes_no_rejection() {
     assert_eq!(read(Some(0)), AuthWord::Rejected, "sent before the flight was there");
 }
 
+/// A hello of TLS 1.3 that offers one protocol.
+fn hello_with_alpn(protocol: &[u8]) -> Vec<u8> {
+    let (name, list) =
+        (u8::try_from(protocol.len()).unwrap(), u16::try_from(protocol.len().saturating_add(1)).unwrap());
+    let alpn = [&list.to_be_bytes()[..], &[name], protocol].concat();
+    client_hello_with(&[extension(43, &[2, 3, 4]), extension(16, &alpn)])
+}
+
+#[test]
+fn handshake_messages_that_fill_blocks_tell_nothing_but_of_a_proxy_that_pads_none() {
+    for (flight, fills) in [(528, true), (1016, true), (529, false), (1017, false)] {
+        for (protocol, padded) in [(&b"h2"[..], fills), (b"istio", false)] {
+            let mut script = script13(&[flight, 401, 90], &[250, 250]);
+            script[0].1 = hello_with_alpn(protocol);
+            let word = if padded { AuthWord::Unknown } else { AuthWord::Certificate };
+            let proof = if padded { Proof::None } else { Proof::Strong };
+            check(&script, word, proof);
+            // The server's side was not captured.
+            script.retain(|(side, _)| *side == Side::Client);
+            check(&script, word, if padded { Proof::None } else { Proof::Inferred });
+        }
+    }
+}
+
 #[test]
 fn istio_s_alpn_and_no_certificate_is_a_conflict_and_the_weaker_claim_stands() {
     let read = |protocol: &[u8]| {
         let mut script = script13(&[53, 400], &[250, 250]);
-        let (name, list) =
-            (u8::try_from(protocol.len()).unwrap(), u16::try_from(protocol.len() + 1).unwrap());
-        let alpn = [&list.to_be_bytes()[..], &[name], protocol].concat();
-        script[0].1 = client_hello_with(&[extension(43, &[2, 3, 4]), extension(16, &alpn)]);
+        script[0].1 = hello_with_alpn(protocol);
         let mut handshake = Handshake::default();
         feed(&mut handshake, &script, 4096);
         handshake.conclude(ends(), &mut Memory::default()).client
