@@ -10,6 +10,7 @@
 
 use flow::Proof;
 
+use super::stream::Record;
 use super::suites::Lengths;
 
 /// How many records a Certificate may be spread over and still be followed.
@@ -210,12 +211,16 @@ pub(super) fn read_one_sided(lengths: &[u32]) -> Reading {
     }
 }
 
-/// Whether three records in a row look like a post-handshake authentication (RFC 8446 section 4.6.2).
-pub(super) fn post_handshake(suite: Lengths, lengths: &[u32]) -> bool {
+/// Whether three records in a row look like a post-handshake authentication (RFC 8446 section 4.6.2): one answer, so nothing of the
+/// server's came between them.
+pub(super) fn post_handshake(suite: Lengths, records: &[Record]) -> bool {
     let size = Arithmetic::of(suite);
-    lengths.windows(3).any(|three| {
-        matches!(three, [certificate, verify, last]
-            if *certificate > 100 && size.is_certificate_verify(*verify, 0) && *last == size.finished)
+    records.windows(3).any(|three| {
+        let [certificate, verify, last] = three else { return false };
+        certificate.length > 100
+            && size.is_certificate_verify(u32::from(verify.length), 0)
+            && u32::from(last.length) == size.finished
+            && certificate.mark.acknowledged == last.mark.acknowledged
     })
 }
 

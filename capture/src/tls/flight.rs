@@ -152,7 +152,11 @@ impl Handshake {
         let client = match client {
             ClientAuth::Proved(_, evidence) if rejected => ClientAuth::Proved(Presented::Rejected, evidence),
             ClientAuth::Refuted(how, Evidence { proof, .. }) if self.may_authenticate_late => {
-                let later = lengths.get(last.saturating_add(1)..).unwrap_or_default();
+                let start = self.flight_start(false, suite).unwrap_or(0);
+                let later = self
+                    .client_records
+                    .get(start.saturating_add(last).saturating_add(1)..)
+                    .unwrap_or_default();
                 if client_auth::post_handshake(suite, later) {
                     sent(Proof::Inferred, Reason::PostHandshake)
                 } else if let Some(reason) = self.client.broken {

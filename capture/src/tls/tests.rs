@@ -354,6 +354,25 @@ fn what_is_lost_of_a_client_that_offered_it_may_have_been_a_late_authentication(
 }
 
 #[test]
+fn a_late_authentication_is_one_answer() {
+    let read = |in_one: bool| {
+        let mut script = script13(&[53, 400], &[250, 250]);
+        script[0].1 = client_hello_with(&[extension(43, &[2, 3, 4]), extension(49, &[])]);
+        script.push((Side::Client, sealed(&[473, 97])));
+        if !in_one {
+            script.push((Side::Server, sealed(&[90])));
+        }
+        script.push((Side::Client, sealed(&[53])));
+        let mut handshake = Handshake::default();
+        feed_acknowledging(&mut handshake, &script);
+        handshake.conclude(ends(), &mut Memory::default()).client
+    };
+    let inferred = |proof| Evidence::because(proof, Reason::PostHandshake);
+    assert_eq!(read(true), ClientAuth::Proved(Presented::Sent, inferred(Proof::Inferred)));
+    assert_eq!(read(false), ClientAuth::Refuted(Withheld::Absent, inferred(Proof::Strong)));
+}
+
+#[test]
 fn a_hello_that_was_cut_may_offer_anything() {
     let hello = hello13();
     let mut handshake = Handshake::default();
