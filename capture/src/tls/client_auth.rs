@@ -125,6 +125,12 @@ const fn gcd(mut one: u32, mut other: u32) -> u32 {
     one
 }
 
+/// Whether records may hold one message: as much in each as goes in, and the rest in the last.
+fn are_pieces(lengths: &[u32]) -> bool {
+    let Some((last, whole)) = lengths.split_last() else { return false };
+    whole.iter().all(|length| Some(length) == whole.first() && length >= last)
+}
+
 /// Reads a flight; `ended` says that no more records will come.
 pub(super) fn read(suite: Lengths, lengths: &[u32], ended: bool) -> Reading {
     let size = Arithmetic::of(suite);
@@ -142,13 +148,18 @@ pub(super) fn read(suite: Lengths, lengths: &[u32], ended: bool) -> Reading {
         if first == size.empty + pad && second == Some(finished) {
             return Reading::Declined { proof, last: 1 };
         }
+    }
+    // After these: what follows a padded Finished may look like the end of a flight that is not padded.
+    for pad in PADS {
         if first >= 57 + size.overhead {
+            let finished = size.finished + pad;
             let flight = lengths.get(..MAX_FLIGHT.min(lengths.len())).unwrap_or_default();
-            let found = flight
-                .windows(2)
-                .skip(1)
-                .position(|pair| matches!(pair, [verify, last] if *last == finished && size.is_certificate_verify(*verify, pad)));
+            let found = flight.windows(2).skip(1).enumerate().position(|(at, pair)| {
+                matches!(pair, [verify, last] if *last == finished && size.is_certificate_verify(*verify, pad))
+                    && flight.get(..=at).is_some_and(are_pieces)
+            });
             if let Some(at) = found {
+                let proof = if pad == 0 { Proof::Exact } else { Proof::Strong };
                 return Reading::Certificate { proof, last: at + 2 };
             }
         }
@@ -295,6 +306,32 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_follows_a_padded_finished_makes_no_certificate() {
+        for suite in SUITES {
+            let suite = suites::lengths(suite).unwrap();
+            let size = Arithmetic::of(suite);
+            let (absent, declined) = (size.finished + 16, size.finished + 24);
+            let (verify, finished) = (80 + size.overhead, size.finished);
+            let read = |first| read(suite, &[first, 300, verify, finished, 99], true);
+            assert_eq!(read(absent), Reading::Absent(Proof::Strong));
+            assert_eq!(read(declined), Reading::Declined { proof: Proof::Strong, last: 0 });
+        }
+    }
+
+    #[test]
+    fn records_before_a_verify_are_pieces_of_one_message() {
+        let suite = suites::lengths(0x1301).unwrap();
+        let read = |lengths: &[u32]| read(suite, lengths, true);
+        let exact = |last| Reading::Certificate { proof: Proof::Exact, last };
+        assert_eq!(read(&[100, 97, 53]), exact(2));
+        assert_eq!(read(&[529, 529, 529, 80, 97, 53]), exact(5));
+        // Something of another stack's, then payload.
+        for payload in [&[100, 120, 97, 53][..], &[100, 90, 120, 97, 53], &[144, 300, 97, 53]] {
+            assert_eq!(read(payload), Reading::Shapeless, "{payload:?}");
         }
     }
 
