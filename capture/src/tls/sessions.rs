@@ -263,13 +263,20 @@ impl Sessions {
     }
 
     /// Finds what the session behind a PSK identity of this length was: the handshakes whose tickets it fits, else
-    /// all of these peers, if they agree. `None` when nothing is remembered, or they differ, or one is not known.
+    /// all of these peers, if they agree. `None` when nothing is remembered, or they differ, or one is not known; and where
+    /// certificates were sent and the tickets of each are known to be others: this one is another program's behind the
+    /// client's address, of which nothing was seen.
     pub(crate) fn find(&self, ends: Ends, name: Option<&[u8]>, identity: u16) -> Option<ClientAuth> {
         let seen = self.peers.get(Port::of(ends.server, name).name_for(ends.client))?;
         let live = || seen.iter().filter(|seen| ends.start.since(seen.at) <= LIFE);
         let mut fitting =
             live().filter(|seen| seen.tickets.iter().any(|inner| fits(*inner, identity))).peekable();
-        if fitting.peek().is_some() { agreed(fitting) } else { agreed(live()) }
+        if fitting.peek().is_some() {
+            return agreed(fitting);
+        }
+        let known = agreed(live())?;
+        let others = live().all(|seen| seen.tickets.iter().any(|inner| *inner > 0));
+        (!others || matches!(known, ClientAuth::Refuted(..))).then_some(known)
     }
 }
 
@@ -374,6 +381,27 @@ mod tests {
                 }
                 prop_assert_eq!(bounded.forgotten, forgotten);
             }
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_linked_to_its_own_tickets_alone() {
+        let ip = IpAddr::from([192, 0, 2, 1]);
+        let ends = Ends { client: ip, server: Endpoint { ip, port: 443 }, start: Timestamp::default() };
+        let evidence = Evidence { proof: Proof::Exact, reason: None };
+        let sent = ClientAuth::Proved(Presented::Sent, evidence);
+        let absent = ClientAuth::Refuted(Withheld::Absent, evidence);
+        // Two tickets in one record, as Envoy gives them out.
+        let tickets = [2220, 0, 0, 0];
+        for (client, seen, identity, expected) in [
+            (sent, tickets, 1088, Some(sent)),
+            (sent, tickets, 208, None),
+            (sent, Tickets::default(), 208, Some(sent)),
+            (absent, tickets, 208, Some(absent)),
+        ] {
+            let mut sessions = Sessions::default();
+            sessions.add(ends, None, client, seen, false);
+            assert_eq!(sessions.find(ends, None, identity), expected, "{client:?} {seen:?} {identity}");
         }
     }
 
