@@ -360,6 +360,29 @@ async fn collectors_that_sum_up_at_once_count_nothing_twice() {
     .await;
 }
 
+/// It says so rather than wait for ever, and nothing is forgotten meanwhile.
+#[tokio::test]
+async fn who_finds_another_one_summing_up_comes_again() {
+    let Some(server) = Server::shared() else { return };
+    with_database(&server, "busy", async |name| {
+        let store = Clickhouse::open(server.address(&name), Duration::from_secs(2)).await.expect("it opens");
+        record(&store, vec![sample(1, noon(5), Class::Mtls, None)]).await;
+        let summed = format!("SELECT count() FROM {name}.edge");
+        server.run(&format!("CREATE TABLE {name}.edge_taken AS {name}.edge")).await;
+        let error = store.keep_edges(days(20), YEAR).await.expect_err("another one sums up").to_string();
+        assert!(error.contains("another collector sums up days"), "{error}");
+        assert_eq!(server.client().query(&summed).fetch_one::<u64>().await.expect("a count"), 0);
+        let ended = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            server.run(&format!("DROP TABLE {name}.edge_taken SYNC")).await;
+        };
+        let (done, ()) = futures::join!(store.keep_edges(days(20), YEAR), ended);
+        done.expect("it waited");
+        assert_eq!(server.client().query(&summed).fetch_one::<u64>().await.expect("a count"), 1);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_server_that_is_killed_while_it_sums_up_counts_nothing_twice() {
     const DAYS: u64 = 100;
