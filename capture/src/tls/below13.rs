@@ -163,8 +163,9 @@ impl Handshake {
                 [first, only] if first < *finished && only <= exchange => {
                     answer = withheld(Withheld::Declined, Proof::Inferred, Reason::Renegotiation);
                 }
-                // Some stacks put the whole flight into one record.
+                // Some stacks put the whole flight into one record; and what begins with an empty list may go on in pieces.
                 [_] | [_, _] => return ClientAuth::Hidden(Reason::Renegotiation),
+                [first, _, _, ..] if first < *finished => return ClientAuth::Hidden(Reason::Renegotiation),
                 [_, _, _, ..] => return sent(Proof::Inferred, Reason::Renegotiation),
             }
         }

@@ -461,6 +461,8 @@ fn a_renegotiation_is_read_by_its_records() {
     // The whole flight in one record, or in two, as some stacks send it.
     check(&[900], ClientAuth::Hidden(Reason::Renegotiation));
     check(&[700, 300], ClientAuth::Hidden(Reason::Renegotiation));
+    // An empty list, and an exchange in two pieces.
+    check(&[31, 536, 50], ClientAuth::Hidden(Reason::Renegotiation));
 }
 
 #[test]
