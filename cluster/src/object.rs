@@ -117,6 +117,13 @@ fn content(kind: &Kind, data: Value) -> Map<String, Value> {
         // Where it is published, and what Istio assigned.
         "Service" => with_status(&data, "loadBalancer"),
         "ServiceEntry" => with_status(&data, "addresses"),
+        // Without an address a Gateway is no waypoint yet.
+        "Gateway" if kind.group == "gateway.networking.k8s.io" => {
+            let mut kept = fields(&data, &["spec"]);
+            let addresses = data["status"]["addresses"].as_array().cloned().unwrap_or_default();
+            kept.insert("status".to_owned(), json!({ "addresses": addresses }));
+            kept
+        }
         "EndpointSlice" => fields(&data, &["addressType", "endpoints", "ports"]),
         _ => fields(&data, &["spec"]),
     }
@@ -339,6 +346,15 @@ mod tests {
             read("ServiceEntry", entry).json["status"],
             json!({"addresses": [{"value": "240.240.0.1"}]})
         );
+
+        let kind = KINDS.iter().find(|known| known.kind == "Gateway" && known.group.starts_with("gateway."));
+        let gateway = |status: Value| {
+            let json = json!({"metadata": metadata, "spec": {}, "status": status});
+            Object::of(kind.unwrap(), "v1", serde_json::from_value(json).unwrap()).json["status"].clone()
+        };
+        let address = json!({"addresses": [{"value": "10.96.0.9"}]});
+        assert_eq!(gateway(json!({"addresses": [{"value": "10.96.0.9"}], "conditions": [{}]})), address);
+        assert_eq!(gateway(json!({"conditions": [{}]})), json!({"addresses": []}));
 
         let data = json!({"mesh": "a: 1", "meshNetworks": "networks: {}", "values": "hidden"});
         let map = serde_json::from_value(json!({"metadata": metadata, "data": data})).unwrap();

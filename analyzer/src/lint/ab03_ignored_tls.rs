@@ -7,8 +7,10 @@ use crate::lint::Broken;
 use crate::lint::survey::Survey;
 use crate::lint::survey::destination_rules::{blocks, client_namespaces, host_of, written};
 use crate::lint::{Problem, Rule, names};
+use crate::mesh::destination_rule::DestinationRule;
+use crate::mesh::meta::{Labels, selects};
 use crate::mesh::pod::Pod;
-use crate::mesh::waypoint::{USE_WAYPOINT, WAYPOINT_NAMESPACE};
+use crate::mesh::waypoint::{GATEWAY_NAME, USE_WAYPOINT, WAYPOINT_NAMESPACE, Waypoint};
 use crate::mesh::{HostService, Mesh};
 use crate::patch::{Patch, part, together};
 use crate::policy::destination_rule::Acting;
@@ -42,11 +44,14 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
         let Some(tls) = blocks.first().map(|block| block.tls) else { continue };
         let mut clients = BTreeSet::new();
         let mut ignored = Vec::new();
+        let mut behind_waypoint = false;
         for host in survey.hosts.covered(&host_of(mesh, rule)) {
-            // Behind a waypoint the rule acts.
-            if mesh.waypoint_of_host(host).is_some() {
+            let waypoint = mesh.waypoint_of_host(host);
+            // Behind a waypoint the rule acts, unless it is for other workloads.
+            if waypoint.is_some_and(|waypoint| is_for(mesh, rule, waypoint)) {
                 continue;
             }
+            behind_waypoint |= waypoint.is_some();
             let servers = servers(mesh, host);
             let uses = |pod: &Pod, acting: Option<&Acting<'_>>| {
                 acting.is_some_and(|acting| std::ptr::eq(acting.policy_from, rule))
@@ -61,18 +66,42 @@ fn check(survey: &Survey<'_>) -> Vec<Problem> {
         if ignored.is_empty() {
             continue;
         }
-        let message = format!(
-            "{} sets {} for {}, but ambient clients in {} have no waypoint in between: ztunnel ignores it and sends HBONE or the application's own bytes",
+        let whom = format!(
+            "{} sets {} for {}, but ambient clients in {} have no waypoint in between",
             rule.meta.id(),
             tls.mode,
             names(ignored.iter().map(|host| host.host.clone())),
             names(clients.into_iter().map(str::to_owned))
         );
+        if behind_waypoint {
+            let message =
+                format!("{whom} that its workloadSelector is for: neither ztunnel nor the waypoint uses it");
+            let remedy =
+                "Let the rule be for the waypoint as well: without a workloadSelector it is for all.";
+            let yaml = Patch::of(&rule.meta).remove("/spec/workloadSelector").yaml();
+            problems.push(Problem::at(&rule.meta, tls.line, message, remedy).yaml(yaml));
+            continue;
+        }
+        let message = format!("{whom}: ztunnel ignores it and sends HBONE or the application's own bytes");
         let remedy = "Put a waypoint before the host, which then uses the rule.";
         let yaml = together(waypoints(mesh, &ignored));
         problems.push(Problem::at(&rule.meta, tls.line, message, remedy).yaml(yaml));
     }
     problems
+}
+
+/// Tells whether a waypoint's proxy is one that a rule is for: every one, or those in its namespace that its selector chooses.
+///
+/// Istio: `pkg/config/analysis/analyzers/testdata`, `destinationrule-waypoint-workload-selector.yaml`.
+fn is_for(mesh: &Mesh, rule: &DestinationRule, waypoint: &Waypoint) -> bool {
+    let Some(selector) = &rule.workload_selector else { return true };
+    // What istiod labels the pods of a Gateway with, be they declared or not.
+    let made = Labels::from([(GATEWAY_NAME.to_owned(), waypoint.meta.name.to_string())]);
+    rule.meta.namespace == waypoint.meta.namespace
+        && (selects(selector, &made)
+            || mesh
+                .pods_with(&waypoint.meta.namespace, &made)
+                .any(|(_, pod)| selects(selector, &pod.meta.labels)))
 }
 
 /// The workloads behind a host, by namespace and name: no clients of it. The members of a headless one call each other.

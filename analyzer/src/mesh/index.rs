@@ -156,7 +156,7 @@ impl Mesh {
         let mut waypoints = BTreeMap::new();
         for (name, (meta, gateway)) in &resources.parents {
             config.networks.take_gateway(&meta.labels, gateway, &gateway_api::passing_ports(meta, gateway));
-            waypoints.insert(name.clone(), Waypoint::read(meta, gateway));
+            waypoints.extend(Waypoint::read(meta, gateway).map(|waypoint| (name.clone(), waypoint)));
         }
         // What is said of one pod for all of its kind names the same one, whatever order they come in.
         resources

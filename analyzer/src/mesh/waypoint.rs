@@ -1,18 +1,22 @@
 //! Waypoints: which one stands before a host or a workload.
 
 use crate::mesh::Mesh;
-use crate::mesh::gateway_api::is_waypoint;
+use crate::mesh::gateway_api::{is_waypoint, listener_port};
 use crate::mesh::hosts::HostService;
 use crate::mesh::meta::{Labels, Meta};
 use crate::mesh::network_policy::Selector;
 use crate::mesh::node::Node;
 use crate::mesh::pod::{Pod, is_managed_for_ambient};
+use crate::policy::inbound::HBONE;
 
 /// The label that names the waypoint of what carries it; of a namespace, that of all in it.
 pub(crate) const USE_WAYPOINT: &str = "istio.io/use-waypoint";
 
 /// The label beside it that names the waypoint's namespace, where that is another one.
 pub(crate) const WAYPOINT_NAMESPACE: &str = "istio.io/use-waypoint-namespace";
+
+/// The label that names the Gateway of a pod.
+pub(crate) const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 
 /// A Gateway of the Gateway API that stands before what names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,15 +41,18 @@ enum Admits {
 }
 
 impl Waypoint {
-    /// Reads a Gateway as the waypoint that it is for those that name it, whatever its class.
+    /// Reads a Gateway as the waypoint that it is for those that name it, whatever its class; absent where its status has no
+    /// address, since it is not ready then. What is only written has no status.
     ///
     /// Istio: `pilot/pkg/serviceregistry/ambient/waypoints.go`, `gatewayToWaypointTransform`, `makeAllowedRoutes`.
-    pub(crate) fn read(meta: &Meta, document: &Node) -> Self {
+    pub(crate) fn read(meta: &Meta, document: &Node) -> Option<Self> {
+        let addresses = document.get("status").map(|status| status.get("addresses").map(Node::items));
+        if addresses.is_some_and(|addresses| addresses.unwrap_or_default().is_empty()) {
+            return None;
+        }
         let traffic = meta.labels.get("istio.io/waypoint-for").map_or("service", String::as_str);
-        let listeners = document.at(&["spec", "listeners"]).map(Node::items).unwrap_or_default();
-        let hbone = listeners.iter().find(|own| own.get("protocol").and_then(Node::text) == Some("HBONE"));
-        let namespaces = hbone.and_then(|own| own.at(&["allowedRoutes", "namespaces"]));
-        Self {
+        let namespaces = listener(meta, document).and_then(|own| own.at(&["allowedRoutes", "namespaces"]));
+        Some(Self {
             meta: meta.clone(),
             is_waypoint: is_waypoint(document),
             services: matches!(traffic, "service" | "all"),
@@ -57,13 +64,31 @@ impl Waypoint {
                 }
                 Some(_) | None => Admits::Same,
             },
-        }
+        })
     }
 
     /// Tells whether it takes what is for Services.
     pub(crate) const fn is_for_services(&self) -> bool {
         self.services
     }
+}
+
+/// Finds the listener that says who may come: the one that ztunnel is bound to by annotation, else that of HBONE.
+///
+/// Istio: `pilot/pkg/serviceregistry/ambient/waypoints.go`, `makeInboundBinding`, `findBoundListener`.
+fn listener<'a>(meta: &Meta, document: &'a Node) -> Option<&'a Node> {
+    let listeners = document.at(&["spec", "listeners"]).map(Node::items).unwrap_or_default();
+    let speaks = |own: &Node, protocol: &str| own.get("protocol").and_then(Node::text) == Some(protocol);
+    let bound = meta.annotations.get("ambient.istio.io/waypoint-inbound-binding").and_then(|binding| {
+        let (protocol, port) = binding.split_once('/').unwrap_or((binding, ""));
+        let port = port.parse::<u16>().ok().filter(|port| *port != 0);
+        listeners.iter().find(|own| match port {
+            Some(port) => listener_port(own) == Some(port),
+            None => protocol == "PROXY" && speaks(own, "istio.io/PROXY"),
+        })
+    });
+    let hbone = || listeners.iter().find(|own| speaks(own, "HBONE") && listener_port(own) == Some(HBONE));
+    bound.or_else(hbone)
 }
 
 impl Mesh {
@@ -90,7 +115,7 @@ impl Mesh {
     pub fn waypoint_of_workload(&self, pod: &Pod) -> Option<&Waypoint> {
         // The pods of a Gateway that is here are instances of it and stand behind none.
         let instance =
-            pod.meta.labels.get("gateway.networking.k8s.io/gateway-name").is_some_and(|name| {
+            pod.meta.labels.get(GATEWAY_NAME).is_some_and(|name| {
                 self.waypoints.contains_key(&(pod.meta.namespace.to_string(), name.clone()))
             });
         self.waypoint_for(&pod.meta).filter(|waypoint| waypoint.workloads && !instance)

@@ -99,6 +99,47 @@ fn a_waypoint_is_named_by_the_service_else_by_its_namespace() {
     }
 }
 
+/// `waypoints.go`, `gatewayToWaypointTransform`, `makeAllowedRoutes`; `waypoints_test.go`, `TestMakeAllowedRoutes`.
+#[test]
+fn a_waypoint_takes_nothing_before_it_has_an_address_and_whom_its_listener_lets_in() {
+    let there = format!("{USE}, istio.io/use-waypoint-namespace: infra");
+    let listener = |protocol: &str, port: u16, from: &str| {
+        format!(
+            "{{name: l{port}, protocol: {protocol}, port: {port}, allowedRoutes: {{namespaces: {{from: {from}}}}}}}"
+        )
+    };
+    let gateway = |binding: &str, listeners: &[String], status: &str| {
+        let metadata = format!("{{name: way, namespace: infra, annotations: {{{binding}}}}}");
+        let listeners = listeners.join(", ");
+        format!(
+            "\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {metadata}\nspec: {{gatewayClassName: other, listeners: [{listeners}]}}\n{status}\n"
+        )
+    };
+    let hbone = |from: &str| listener("HBONE", 15008, from);
+    let proxy = |port: u16, from: &str| listener("istio.io/PROXY", port, from);
+    let bound = "ambient.istio.io/waypoint-inbound-binding: PROXY/15088";
+    let any = "ambient.istio.io/waypoint-inbound-binding: PROXY";
+    for (binding, listeners, status, expected) in [
+        ("", vec![hbone("All")], "", true),
+        ("", vec![hbone("All")], "status: {addresses: [{value: 10.96.0.9}]}", true),
+        ("", vec![hbone("All")], "status: {conditions: []}", false),
+        ("", vec![hbone("All")], "status: {addresses: []}", false),
+        ("", vec![listener("HBONE", 15009, "All")], "", false),
+        (bound, vec![proxy(15089, "All"), proxy(15088, "Same")], "", false),
+        (bound, vec![proxy(15089, "Same"), proxy(15088, "All")], "", true),
+        (any, vec![proxy(15015, "All")], "", true),
+        (any, vec![hbone("All")], "", true),
+    ] {
+        let mesh = load(&[
+            &client(),
+            &server(""),
+            &labelled(&service(HTTP), &there),
+            &gateway(binding, &listeners, status),
+        ]);
+        ask(&mesh, "10.0.0.1", VIA, None, &if expected { self::hbone() } else { bytes() });
+    }
+}
+
 /// `endpoint_builder.go`, `findServiceWaypoint`; `waypoint_test.go`, `TestIngressUseWaypoint`; istio/istio pull requests 52985
 /// and 54483.
 #[test]
@@ -190,4 +231,29 @@ fn a_rule_acts_behind_a_waypoint_that_takes_the_service() {
         found("AB03", &[&client(), &server(""), &service, &waypoint("web", &labels, SAME), &rule], expected);
     }
     found("AB03", &[&client(), &server(""), &labelled(&service(HTTP), USE), &rule], true);
+}
+
+/// `destinationrule-waypoint-workload-selector.yaml` of `pkg/config/analysis/analyzers/testdata`: the waypoint is none of the clients.
+#[test]
+fn a_rule_for_some_clients_is_none_for_their_waypoint() {
+    let rule = |labels: &str| {
+        let selector = format!("workloadSelector: {{matchLabels: {{{labels}}}}}");
+        spec(
+            "DestinationRule",
+            "own",
+            "web",
+            &format!("host: server, {selector}, trafficPolicy: {{tls: {{mode: SIMPLE}}}}"),
+        )
+    };
+    let client = pod(
+        "client-0",
+        "10.0.0.1",
+        ", labels: {app: client}, annotations: {ambient.istio.io/redirection: enabled}",
+        BARE,
+    );
+    let service = labelled(&service(HTTP), USE);
+    let way = waypoint("web", "", SAME);
+    found("AB03", &[&client, &server(""), &service, &way, &rule("app: client")], true);
+    // Of clients that it is not for it is no concern.
+    found("AB03", &[&client, &server(""), &service, &way, &rule("app: other")], false);
 }
