@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The agent at the end of a veth pair: what it loses and what it costs. Root, tcpreplay and iperf3 are needed.
-#   bench/live.sh replay FILE PPS [agent options]     a capture sent at so many packets a second, five times
+#   bench/live.sh replay FILE PPS [agent options]     a capture sent at so many packets a second, five times, each under other addresses
 #   bench/live.sh iperf SECONDS [agent options]       one TCP connection as fast as it goes, in super-packets
 # IPERF="-Z -P 4" gives iperf3 more options (then several connections). AGENT=path names the program (target/release/wireproof-agent), PEER=1 measures tcpdump instead.
 set -euo pipefail
@@ -32,7 +32,7 @@ until grep -q -e watching -e 'listening on' "$work/said"; do kill -0 $id; sleep 
 ticks() { awk '{ sub(/.*\) /, ""); print $12 + $13 }' "/proc/$id/stat"; }
 before=$(ticks)
 if [ "$mode" = replay ]; then
-    ip netns exec $left tcpreplay -q -K --loop=5 --pps="$pps" -i eth0 "$what" 2>&1 | grep -E '^(Actual|Rated)' || true
+    ip netns exec $left tcpreplay -q -K --loop=5 --unique-ip --pps="$pps" -i eth0 "$what" 2>&1 | grep -E '^(Actual|Rated)' || true
 else
     ip netns exec $right iperf3 -s -1 >/dev/null &
     sleep 1
