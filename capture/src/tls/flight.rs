@@ -130,17 +130,15 @@ impl Handshake {
                     if lengths.is_empty() && self.server_alert { Reason::Refused } else { self.blindness() };
                 return Answer { resumed, ..Answer::hidden(reason, self.failed_or(Outcome::Incomplete)) };
             }
-            Reading::Padded => {
-                return Answer { resumed, ..Answer::hidden(Reason::Padding, Outcome::Established) };
-            }
-            Reading::Shapeless => {
+            unread @ (Reading::Padded | Reading::Shapeless) => {
                 // A server that refuses says an alert and a close at most; of so little, padded, nobody knows what it is.
                 let outcome = match self.reaction().take(3).count() {
                     0 => self.failed_or(Outcome::Incomplete),
                     1 | 2 => Outcome::Incomplete,
                     _ => Outcome::Established,
                 };
-                return Answer { resumed, ..Answer::hidden(Reason::FlightShape, outcome) };
+                let reason = if unread == Reading::Padded { Reason::Padding } else { Reason::FlightShape };
+                return Answer { resumed, ..Answer::hidden(reason, outcome) };
             }
         };
         let rejected = self.rejected(suite, last);

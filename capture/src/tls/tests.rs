@@ -268,6 +268,18 @@ fn handshake_messages_that_fill_blocks_tell_nothing_but_of_a_proxy_that_pads_non
     }
 }
 
+/// Whether a server took what it was sent, a flight that nobody can read does not say.
+#[test]
+fn a_padded_flight_that_was_answered_with_an_alert_is_not_taken_for_accepted() {
+    for (reaction, expected) in [(&[19][..], Outcome::Incomplete), (&[250, 250, 900], Outcome::Established)] {
+        let mut handshake = Handshake::default();
+        feed_acknowledging(&mut handshake, &script13(&[528, 401], reaction));
+        let conclusion = handshake.conclude(ends(), &mut Memory::default());
+        assert_eq!(conclusion.client, ClientAuth::Hidden(Reason::Padding));
+        assert_eq!(conclusion.session.outcome, expected, "{reaction:?}");
+    }
+}
+
 #[test]
 fn istio_s_alpn_and_no_certificate_is_a_conflict_and_the_weaker_claim_stands() {
     let read = |protocol: &[u8]| {
