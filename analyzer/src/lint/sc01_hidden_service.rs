@@ -8,9 +8,10 @@ use crate::lint::survey::Survey;
 use crate::lint::survey::destination_rules::{host_of, written};
 use crate::lint::{Problem, Rule, agree, names};
 use crate::mesh::meta::Meta;
+use crate::mesh::sidecar::{Egress, Sidecar, listed};
 use crate::mesh::{HostService, Mesh, Owner};
 use crate::patch::{Patch, part};
-use crate::policy::visibility::{Hidden, full_name, visible};
+use crate::policy::visibility::{Hidden, full_name, names_host, visible};
 use crate::report::Severity;
 use serde_json::{Value, json};
 
@@ -98,6 +99,9 @@ impl<'a> Call<'a> {
             self.by.id()
         );
         let remedy = match self.hidden {
+            Hidden::NotImported(sidecar) if self.is_left_out(mesh, sidecar) => {
+                "Take out of the Sidecar's egress what leaves the host out, and list the host."
+            }
             Hidden::NotImported(_) => "List the host in the Sidecar's egress.",
             Hidden::NotExported(_)
             | Hidden::NotReady
@@ -109,6 +113,19 @@ impl<'a> Call<'a> {
         Some(Problem::at(meta, meta.line, message, remedy).yaml(self.patch(meta)))
     }
 
+    /// Tells whether a host of an egress list, as it is written, leaves this one out.
+    fn leaves_out(&self, host: &str) -> bool {
+        let (pattern, excludes) = listed(host);
+        excludes && names_host(&pattern, &self.host.namespace, &self.host.host, self.namespace)
+    }
+
+    fn is_left_out(&self, mesh: &Mesh, sidecar: &Sidecar) -> bool {
+        let own = |entry: &Egress| {
+            entry.excludes && names_host(&entry.host, &self.host.namespace, &self.host.host, self.namespace)
+        };
+        mesh.control_plane.version.leaves_hosts_out() && sidecar.egress.iter().flatten().any(own)
+    }
+
     fn patch(&self, meta: &Meta) -> String {
         let patch = Patch::of(meta);
         if matches!(self.hidden, Hidden::NotImported(_)) {
@@ -118,7 +135,13 @@ impl<'a> Call<'a> {
             let place =
                 entries.and_then(|entries| entries.iter().position(|entry| entry.get("port").is_none()));
             return match place {
-                Some(place) => patch.set(&format!("/spec/egress/{place}/hosts/-"), entry),
+                Some(place) => {
+                    let pointer = format!("/spec/egress/{place}/hosts");
+                    let hosts = patch.get(&pointer).and_then(Value::as_array).into_iter().flatten();
+                    let kept = hosts.filter(|host| !host.as_str().is_some_and(|host| self.leaves_out(host)));
+                    let list: Vec<Value> = kept.cloned().chain([json!(entry)]).collect();
+                    patch.set(&pointer, list)
+                }
                 None => patch.set("/spec/egress/-", json!({"hosts": [entry]})),
             }
             .yaml();

@@ -76,6 +76,12 @@ impl IstioVersion {
         self >= Self::new(1, 31)
     }
 
+    /// Tells whether a Sidecar's egress leaves out the hosts that it lists with `~` (istio/istio pull request 60581).
+    #[must_use]
+    pub fn leaves_hosts_out(self) -> bool {
+        self >= Self::new(1, 31)
+    }
+
     /// Tells whether a BackendTLSPolicy lies under the user's rules; before, it was the oldest rule of all.
     #[must_use]
     pub fn merges_backend_policies(self) -> bool {

@@ -28,6 +28,8 @@ pub struct Egress {
     pub place: usize,
     /// Their pattern, `namespace/host`.
     pub host: String,
+    /// Whether the entry leaves these out of what it lists besides (written with `~` before the namespace).
+    pub excludes: bool,
     /// The port they are known by; absent for all.
     pub port: Option<u16>,
 }
@@ -110,5 +112,19 @@ fn egress_of((place, entry): (usize, &Node)) -> impl Iterator<Item = Egress> {
     if hosts.is_empty() {
         hosts.push("~/*".to_owned());
     }
-    hosts.into_iter().map(move |host| Egress { place, host, port })
+    hosts.into_iter().map(move |host| {
+        let (host, excludes) = listed(&host);
+        Egress { place, host, excludes, port }
+    })
+}
+
+/// Reads what an egress entry says of hosts: their pattern, and whether it leaves them out. `~` alone stands for every namespace.
+///
+/// Rule `sidecar.egress`. Istio: `sidecar.go`, `convertIstioListenerToWrapper`; istio/istio pull request 60581.
+pub(crate) fn listed(host: &str) -> (String, bool) {
+    match host.strip_prefix('~').and_then(|rest| rest.split_once('/')) {
+        Some(("", name)) => (["*/", name].concat(), true),
+        Some((namespace, name)) => ([namespace, "/", name].concat(), true),
+        None => (host.to_owned(), false),
+    }
 }

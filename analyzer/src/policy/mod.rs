@@ -170,7 +170,7 @@ pub const RULES: &[(&str, &str)] = &[
     ("protocol-selection.service-port", "a Service port's protocol: appProtocol, else the name's prefix"),
     (
         "sidecar.egress",
-        "a Sidecar limits the hosts that its workloads know, MeshConfig who sees ServiceEntries",
+        "a Sidecar limits the hosts that its workloads know, and leaves out those that it lists with `~`; MeshConfig limits who sees ServiceEntries",
     ),
     ("sidecar.ingress", "a Sidecar's ingress list replaces the Services' ports"),
     (

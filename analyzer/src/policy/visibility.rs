@@ -45,6 +45,7 @@ pub fn knows_policies_of(mesh: &Mesh, client: &Pod, namespace: &str) -> bool {
     hosts.is_none_or(|hosts| {
         hosts
             .iter()
+            .filter(|entry| !entry.excludes)
             .any(|entry| covers_namespace(namespaced(&entry.host).0, namespace, &client.meta.namespace))
     })
 }
@@ -79,8 +80,9 @@ pub fn visible<'a>(
         return Err(Hidden::Displaced(known));
     }
     let Some((pod, sidecar, _)) = limited else { return Ok(()) };
-    let listed =
-        hosts.iter().any(|entry| lists(entry, host, namespace) && entry.port.is_none_or(|own| own == port));
+    let listed = hosts
+        .iter()
+        .any(|entry| entry.port.is_none_or(|own| own == port) && lists(mesh, hosts, entry, host, namespace));
     // With a VirtualService come the hosts that it leads to, by the ports that it names for them.
     let routed = || {
         mesh.routes_to(&host.host)
@@ -132,7 +134,7 @@ fn known_instead<'a>(
             let listed = rivals.iter().copied().filter(|rival| {
                 entries.iter().any(|entry| {
                     let has = |port| rival.ports.iter().any(|own| own.number == port);
-                    lists(entry, rival, namespace) && entry.port.is_none_or(has)
+                    lists(mesh, hosts, entry, rival, namespace) && entry.port.is_none_or(has)
                 })
             });
             first(&listed.collect::<Vec<_>>())
@@ -145,10 +147,26 @@ fn known_instead<'a>(
     chosen.filter(|chosen| chosen.namespace != host.namespace)
 }
 
-/// Tells whether a Sidecar's entry lists a host, by whatever port.
-fn lists(entry: &Egress, host: &HostService, client: &str) -> bool {
-    let (in_namespace, name) = namespaced(&entry.host);
-    covers_namespace(in_namespace, &host.namespace, client) && covers(name, &host.host)
+/// Tells whether one of a Sidecar's entries lists a host, by whatever port.
+fn lists(mesh: &Mesh, hosts: &[Egress], entry: &Egress, host: &HostService, client: &str) -> bool {
+    !entry.excludes
+        && names_host(&entry.host, &host.namespace, &host.host, client)
+        && !left_out(mesh, hosts, entry.place, &host.namespace, &host.host, client)
+}
+
+/// Tells whether a Sidecar's entry leaves out a host of a namespace, whatever it lists besides: since Istio 1.31.
+///
+/// Istio: pull request 60581.
+fn left_out(mesh: &Mesh, hosts: &[Egress], place: usize, namespace: &str, host: &str, client: &str) -> bool {
+    let beside = |entry: &&Egress| entry.excludes && entry.place == place;
+    mesh.control_plane.version.leaves_hosts_out()
+        && hosts.iter().filter(beside).any(|entry| names_host(&entry.host, namespace, host, client))
+}
+
+/// Tells whether a pattern of a Sidecar's is for a host of a namespace, be it to list it or to leave it out.
+pub(crate) fn names_host(pattern: &str, namespace: &str, host: &str, client: &str) -> bool {
+    let (in_namespace, name) = namespaced(pattern);
+    covers_namespace(in_namespace, namespace, client) && covers(name, host)
 }
 
 /// Tells whether a client's Sidecar imports the routes of a VirtualService: one of the hosts that it lists covers one of the
@@ -171,10 +189,13 @@ fn importing<'a>(
     let own = &*service.meta.namespace;
     hosts.iter().filter(move |entry| {
         let (in_namespace, name) = namespaced(&entry.host);
-        covers_namespace(in_namespace, own, &pod.meta.namespace)
+        let client = &*pod.meta.namespace;
+        !entry.excludes
+            && covers_namespace(in_namespace, own, client)
             && service.hosts.iter().any(|host| {
                 let host = full_name(host, own, &mesh.config.domain);
-                covers(name, &host) || covers(&host, name)
+                (covers(name, &host) || covers(&host, name))
+                    && !left_out(mesh, hosts, entry.place, own, &host, client)
             })
     })
 }

@@ -1,9 +1,10 @@
 //! Sidecars: what they list, and the ports that they open.
 
+use analyzer::mesh::control_plane::IstioVersion;
 use serde_json::json;
 
 use super::meshes::{
-    CREATED, HTTP, all, ask, check, client, found, istiod, load_refused, object, server, service, spec,
+    CREATED, HTTP, all, ask, check, client, found, istiod, load, load_refused, object, server, service, spec,
 };
 
 /// `sidecar_test.go`, `TestCreateSidecarScope`: a host of another form than `namespace/host` lists nothing.
@@ -25,6 +26,42 @@ fn a_sidecar_lists_hosts_with_their_namespace_only() {
         let documents = [client(), server(1), service(HTTP), sidecar];
         let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
         ask(&load_refused(&documents), "10.0.0.1", "10.0.1.1:8080", None, &json!({"client_tls_from": from}));
+    }
+}
+
+/// Pull request 60581: since 1.31 `~` before the namespace leaves hosts out of what the same entry lists, and `~` alone stands for
+/// every namespace. Before, such an entry listed nothing, and its webhook refused most of them.
+#[test]
+fn a_sidecar_leaves_hosts_out() {
+    let (host, other) = ("server.web.svc.cluster.local", "other.web.svc.cluster.local");
+    let routes = spec(
+        "VirtualService",
+        "own",
+        "web",
+        &format!("hosts: [www.example.com], http: [{{route: [{{destination: {{host: {host}}}}}]}}]"),
+    );
+    let port = "port: {number: 80, protocol: HTTP, name: http}";
+    for (egress, more, minor, known) in [
+        ("{hosts: ['*/*', '~web/*']}".to_owned(), "", 32, false),
+        ("{hosts: ['~web/*', '*/*']}".to_owned(), "", 31, false),
+        ("{hosts: ['*/*', '~./*']}".to_owned(), "", 32, false),
+        (format!("{{hosts: ['*/*', '~web/{host}']}}"), "", 32, false),
+        (format!("{{hosts: ['*/*', '~web/{other}']}}"), "", 32, true),
+        (format!("{{hosts: ['*/*', '~/{host}']}}"), "", 32, false),
+        ("{hosts: ['web/*', '~/*.web.svc.cluster.local']}".to_owned(), "", 32, false),
+        ("{hosts: ['*/*', '~far/*']}".to_owned(), "", 32, true),
+        ("{hosts: ['~far/*']}".to_owned(), "", 32, false),
+        // Each entry leaves out of its own hosts alone, and what a route leads to is known by the route.
+        (format!("{{{port}, hosts: ['web/*']}}, {{hosts: ['*/*', '~web/*']}}"), "", 32, true),
+        (format!("{{hosts: ['*/*', '~web/{host}']}}"), &*routes, 32, true),
+        ("{hosts: ['*/*', '~web/*']}".to_owned(), &*routes, 32, false),
+        (format!("{{hosts: ['*/*', '~/{host}']}}"), "", 30, true),
+    ] {
+        let sidecar = spec("Sidecar", "own", "web", &format!("egress: [{egress}]"));
+        let mut mesh = load(&[&client(), &server(1), &service(HTTP), &sidecar, more]);
+        mesh.control_plane.version = IstioVersion::new(1, minor);
+        let tls = known.then_some("ISTIO_MUTUAL");
+        ask(&mesh, "10.0.0.1", "10.0.1.1:8080", None, &json!({"client_tls": tls}));
     }
 }
 

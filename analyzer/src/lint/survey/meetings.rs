@@ -242,7 +242,7 @@ fn known(mesh: &Mesh, kind: &Kind<'_>) -> Option<HashSet<usize>> {
     }
     let egress = sidecar_for(mesh, pod)?.egress.as_ref()?;
     let mut namespaces: BTreeSet<&str> = BTreeSet::new();
-    for entry in egress {
+    for entry in egress.iter().filter(|entry| !entry.excludes) {
         match entry.host.split_once('/').map_or("*", |(namespace, _)| namespace) {
             "*" => return None,
             "." => namespaces.extend(kind.iter().map(|client| &*client.pod.meta.namespace)),

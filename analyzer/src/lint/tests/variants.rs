@@ -112,6 +112,13 @@ fn a_name_that_only_dns_resolves_gets_an_address_from_istio() {
 }
 
 #[test]
+fn what_leaves_a_called_service_out_is_taken_out() {
+    let broken = "apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: broken, namespace: shop, creationTimestamp: '2026-02-01T00:00:00Z'}\nspec: {egress: [{hosts: ['*/*', '~data/*', '~other/*']}]}\n---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: broken, namespace: shop, creationTimestamp: '2026-02-01T00:00:00Z'}\nspec: {host: store.data.svc.cluster.local, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}";
+    let patch = mended("SC01", &[], broken);
+    assert!(!patch.contains("~data/*") && patch.contains("~other/*") && patch.contains("*/*"), "{patch}");
+}
+
+#[test]
 fn an_identity_that_is_let_in_is_known_to_call() {
     let hidden = "apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: narrow, namespace: shop, creationTimestamp: '2026-02-01T00:00:00Z'}\nspec: {egress: [{hosts: ['./*', istio-system/*]}]}";
     let policy = |spec: &str| {

@@ -83,8 +83,10 @@ pub(super) fn with_namespace(text: &str, gateway: bool) -> Result<(), String> {
     if namespace.is_empty() || name.is_empty() {
         return Err(format!("the host '{text}' has an empty side"));
     }
-    let special = matches!(namespace, "*" | ".") || (namespace == "~" && !gateway);
-    if !special && !is_label(namespace) {
+    // A Sidecar leaves out what `~` stands before; by itself it stands for every namespace.
+    let own = namespace.strip_prefix('~').filter(|_| !gateway);
+    let special = matches!(namespace, "*" | ".") || own.is_some_and(|own| matches!(own, "" | "."));
+    if !special && !is_label(own.unwrap_or(namespace)) {
         return Err(format!("the host '{text}' has the namespace '{namespace}', which is no DNS label"));
     }
     listed(name, gateway)
@@ -162,7 +164,11 @@ mod tests {
         }
         assert_eq!(with_namespace("a.b", true), Ok(()));
         assert!(with_namespace("a.b", false).is_err());
-        assert_eq!(with_namespace("~/*", false), Ok(()));
+        for left_out in ["~/*", "~/a.b", "~./*", "~shop/*", "~shop/a.b"] {
+            assert_eq!(with_namespace(left_out, false), Ok(()), "{left_out}");
+            assert!(with_namespace(left_out, true).is_err(), "{left_out}");
+        }
+        assert!(with_namespace("~sh_op/*", false).is_err());
         for bad in [
             "/a.b",
             "shop/",
