@@ -5,7 +5,7 @@
 mod meshes;
 
 use analyzer::lint::lint;
-use meshes::{answer, ask, load, object, pod, spec};
+use meshes::{answer, ask, istiod, load, object, pod, spec};
 use serde_json::{Value, json};
 
 const ROUTER: &str = "containers: [{name: istio-proxy, args: [proxy, router]}]";
@@ -224,5 +224,31 @@ fn what_is_no_suite_is_offered_to_nobody() {
             ", hosts: [a.example.com], tls: {{mode: SIMPLE, credentialName: c, cipherSuites: [{suites}]}}"
         );
         found("GW12", &[&router(), &front(), &gateway("edge", &server(443, "HTTPS", &tls))], old);
+    }
+}
+
+/// `PILOT_ENABLE_STRICT_GATEWAY_MERGING`, release notes of 1.31: what istiod made for a Gateway of the Gateway API takes no other
+/// Gateway from another namespace.
+#[test]
+fn what_istiod_made_for_a_gateway_takes_none_of_another_namespace() {
+    let made = pod(
+        "gw-0",
+        "10.0.3.1",
+        ", labels: {istio: gw, gateway.istio.io/managed: istio.io-gateway-controller}",
+        ROUTER,
+    );
+    let own = gateway("own", &server(8443, "HTTPS", TLS));
+    let far = own.replace("namespace: web", "namespace: far");
+    let off = "{name: PILOT_ENABLE_STRICT_GATEWAY_MERGING, value: 'false'}";
+    for (pod, gateway, istiod, by) in [
+        (&made, &own, String::new(), json!("Gateway/web/own")),
+        (&made, &far, String::new(), Value::Null),
+        (&made, &far, istiod("1.30.0", ""), json!("Gateway/far/own")),
+        (&made, &far, istiod("1.31.0", off), json!("Gateway/far/own")),
+        (&router(), &far, String::new(), json!("Gateway/far/own")),
+    ] {
+        let answer =
+            answer(&load(&[pod, gateway, &istiod]), "192.0.2.1", "10.0.3.1:8443", Some("a.example.com"));
+        assert_eq!(answer.pointer("/gateway_server/from").unwrap_or(&Value::Null), &by, "{istiod}");
     }
 }

@@ -76,6 +76,13 @@ impl IstioVersion {
         self >= Self::new(1, 31)
     }
 
+    /// Tells whether the pods that istiod makes for a Gateway of the Gateway API take no Gateway of Istio's own from another
+    /// namespace (release notes of 1.31).
+    #[must_use]
+    pub fn merges_gateways_strictly(self) -> bool {
+        self >= Self::new(1, 31)
+    }
+
     /// Tells whether a Sidecar's egress leaves out the hosts that it lists with `~` (istio/istio pull request 60581).
     #[must_use]
     pub fn leaves_hosts_out(self) -> bool {
@@ -132,6 +139,8 @@ pub struct ControlPlane {
     pub headless_endpoints: bool,
     /// `PILOT_SCOPE_GATEWAY_TO_NAMESPACE`: a Gateway configures pods of its own namespace only.
     pub gateways_in_namespace: bool,
+    /// `PILOT_ENABLE_STRICT_GATEWAY_MERGING` is set to false: a Gateway of Istio's own configures pods of any namespace that it selects.
+    pub merges_gateways: bool,
     /// `PILOT_PREFER_SENDING_HBONE`: HBONE comes before the sidecars' mTLS where a destination offers both.
     pub prefers_hbone: bool,
     /// `PILOT_ENABLE_AMBIENT` is set to false: sidecars and gateways do not know HBONE.
@@ -167,6 +176,7 @@ impl ControlPlane {
             merges_ingress: set("PILOT_ALLOW_SIDECAR_SERVICE_INBOUND_LISTENER_MERGE", true),
             headless_endpoints: set("PILOT_ENABLE_EDS_FOR_HEADLESS_SERVICES", true),
             gateways_in_namespace: set("PILOT_SCOPE_GATEWAY_TO_NAMESPACE", true),
+            merges_gateways: set("PILOT_ENABLE_STRICT_GATEWAY_MERGING", false),
             prefers_hbone: set("PILOT_PREFER_SENDING_HBONE", true),
             without_ambient: set("PILOT_ENABLE_AMBIENT", false),
             without_ingress_waypoints: set("ENABLE_INGRESS_WAYPOINT_ROUTING", false),

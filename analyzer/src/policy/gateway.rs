@@ -51,7 +51,12 @@ fn reachable(server: &Server, pod: &Pod) -> bool {
     })
 }
 
-/// Tells whether a Gateway configures a pod.
+/// The label of the pods that istiod makes for a Gateway of the Gateway API.
+const MANAGED: &str = "gateway.istio.io/managed";
+
+/// Tells whether a Gateway configures a pod. Since 1.31 the pods that istiod makes take none of Istio's own from another namespace.
+///
+/// Rule `gateway.server`. Istio: `PILOT_ENABLE_STRICT_GATEWAY_MERGING`, release notes of 1.31.
 #[must_use]
 pub fn configures(mesh: &Mesh, gateway: &Gateway, pod: &Pod) -> bool {
     // A Gateway that names Services configures the pods behind them.
@@ -60,7 +65,11 @@ pub fn configures(mesh: &Mesh, gateway: &Gateway, pod: &Pod) -> bool {
     }
     // Else it configures the pods that were made for it, in its own namespace.
     let elsewhere = gateway.namespace != pod.meta.namespace;
-    let bound = mesh.control_plane.gateways_in_namespace || gateway.selector.contains_key(GATEWAY_NAME);
+    let istiod = &mesh.control_plane;
+    let apart = istiod.version.merges_gateways_strictly() && !istiod.merges_gateways;
+    let bound = istiod.gateways_in_namespace
+        || gateway.selector.contains_key(GATEWAY_NAME)
+        || apart && pod.meta.labels.contains_key(MANAGED);
     selects(&gateway.selector, &pod.meta.labels) && !(bound && elsewhere)
 }
 
