@@ -252,3 +252,24 @@ fn what_istiod_made_for_a_gateway_takes_none_of_another_namespace() {
         assert_eq!(answer.pointer("/gateway_server/from").unwrap_or(&Value::Null), &by, "{istiod}");
     }
 }
+
+/// istio/istio issue 60562.
+#[test]
+fn a_listener_that_says_nothing_of_tls_takes_none() {
+    let made = pod("gw-0", "10.0.3.1", ", labels: {gateway.networking.k8s.io/gateway-name: gw}", ROUTER);
+    for (protocol, tls, opens) in [
+        ("HTTPS", "", false),
+        ("TLS", "", false),
+        ("HTTPS", ", tls: {certificateRefs: [{name: a}]}", true),
+        ("TLS", ", tls: {mode: Passthrough}", true),
+        ("HTTP", "", true),
+    ] {
+        let listener = format!(
+            "gatewayClassName: istio, listeners: [{{name: a, port: 8443, protocol: {protocol}{tls}}}]"
+        );
+        let gateway = spec("Gateway", "gw", "web", &listener)
+            .replace("networking.istio.io/v1", "gateway.networking.k8s.io/v1");
+        let answer = answer(&load(&[&made, &gateway]), "192.0.2.1", "10.0.3.1:8443", None);
+        assert_eq!(answer.pointer("/gateway_server").is_some_and(Value::is_object), opens, "{listener}");
+    }
+}

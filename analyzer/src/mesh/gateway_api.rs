@@ -94,6 +94,10 @@ fn of_pods(meta: Meta, document: &Node, parent: &Meta, declared: &Node) -> Gatew
                 return None;
             }
             let protocol = Protocol::parse(&protocol_text);
+            // Nothing listens for HTTPS or TLS that says nothing of TLS (istio/istio issue 60562).
+            if protocol.is_tls() && listener.get("tls").is_none() {
+                return None;
+            }
             // A certificate or CA of a kind that Istio cannot read is an error, and so is more than one CA: the listener is left out.
             if protocol.is_tls() && (frontend(spec, number).is_some_and(refused) || no_secret(listener)) {
                 return None;
