@@ -233,3 +233,74 @@ fn an_operator_tells_of_the_configuration_where_no_config_map_does() {
         ask(&mesh, "10.0.0.1", "10.0.1.1:8080", None, &json!({"server_mode": mode}));
     }
 }
+
+/// `listenerProtocolToIstio`; upgrade notes of 1.28; release notes of 1.30.
+#[test]
+fn what_is_switched_off_of_the_gateway_api_has_no_effect() {
+    let gateway_api = |kind: &str, name: &str, text: &str| {
+        spec(kind, name, "web", text).replace("networking.istio.io/v1", "gateway.networking.k8s.io/v1")
+    };
+    let policy = spec(
+        "BackendTLSPolicy",
+        "policy",
+        "web",
+        "targetRefs: [{group: '', kind: Service, name: server}], validation: {hostname: a.example, wellKnownCACertificates: System}",
+    );
+    let router = pod(
+        "gw-0",
+        "10.0.3.1",
+        ", labels: {gateway.networking.k8s.io/gateway-name: gw}",
+        "containers: [{name: istio-proxy, args: [proxy, router]}]",
+    );
+    let listeners = "{name: a, port: 8001, protocol: HTTP}, {name: b, port: 8002, protocol: TLS, tls: {mode: Passthrough}}, {name: c, port: 8003, protocol: TCP}";
+    let allowed = "allowedListeners: {namespaces: {from: All}}";
+    let gateway = gateway_api(
+        "Gateway",
+        "gw",
+        &format!("gatewayClassName: istio, {allowed}, listeners: [{listeners}]"),
+    );
+    let set = gateway_api(
+        "ListenerSet",
+        "set",
+        "parentRef: {name: gw}, listeners: [{name: d, port: 8004, protocol: HTTP}]",
+    );
+    let istiod = |version: &str, env: &str| {
+        istiod("istiod-1", "", env).replace("pilot:1.30.3", &format!("pilot:{version}"))
+    };
+    let alpha = "{name: PILOT_ENABLE_ALPHA_GATEWAY_API, value: 'true'}";
+    let hidden = "{name: PILOT_ENABLE_ALPHA_GATEWAY_API, valueFrom: {configMapKeyRef: {name: a, key: b}}}";
+    let off = "{name: PILOT_ENABLE_GATEWAY_API, value: 'false'}";
+    // The ports that are open, and whether the policy counts.
+    for (istiod, open, counts, said) in [
+        (String::new(), &[8001, 8002, 8003, 8004][..], true, 0),
+        (istiod("1.32.0", ""), &[8001, 8002, 8004], true, 1),
+        (istiod("1.30.0", ""), &[8001, 8002, 8004], true, 1),
+        (istiod("1.29.0", ""), &[8001], true, 3),
+        (istiod("1.28.0", ""), &[8001], true, 3),
+        (istiod("1.27.0", ""), &[8001], false, 4),
+        (istiod("1.27.0", alpha), &[8001, 8002, 8003, 8004], true, 0),
+        (istiod("1.27.0", hidden), &[8001, 8002, 8003, 8004], true, 0),
+        (istiod("1.32.0", off), &[], false, 3),
+        (
+            format!(
+                "{}---{}",
+                istiod("1.27.0", ""),
+                istiod("1.32.0", "{name: REVISION, value: new}").replace("istiod-1", "istiod-2")
+            ),
+            &[8001, 8002, 8003, 8004],
+            true,
+            0,
+        ),
+    ] {
+        let documents =
+            [&*client(), &*server(1), &*service(HTTP), &*policy, &*router, &*gateway, &*set, &*istiod];
+        let (mesh, errors) = load(&documents);
+        assert_eq!(errors.len(), said, "{istiod}: {errors:?}");
+        let tls = if counts { "SIMPLE" } else { "ISTIO_MUTUAL" };
+        ask(&mesh, "10.0.0.1", "10.0.1.1:8080", None, &json!({"client_tls": tls}));
+        for port in 8001..8005 {
+            let answer = answer(&mesh, "192.0.2.1", &format!("10.0.3.1:{port}"), None);
+            assert_eq!(answer["gateway_server"].is_object(), open.contains(&port), "{port} {istiod}");
+        }
+    }
+}

@@ -76,6 +76,18 @@ impl IstioVersion {
         self >= Self::new(1, 31)
     }
 
+    /// Tells whether a BackendTLSPolicy counts without `PILOT_ENABLE_ALPHA_GATEWAY_API` (upgrade notes of 1.28).
+    #[must_use]
+    pub fn reads_backend_policies(self) -> bool {
+        self >= Self::new(1, 28)
+    }
+
+    /// Tells whether listeners of protocol TLS do, and ListenerSets (release notes of 1.30; istio/istio pull request 59693).
+    #[must_use]
+    pub fn opens_tls_listeners(self) -> bool {
+        self >= Self::new(1, 30)
+    }
+
     /// Tells whether the pods that istiod makes for a Gateway of the Gateway API take no Gateway of Istio's own from another
     /// namespace (release notes of 1.31).
     #[must_use]
@@ -141,6 +153,11 @@ pub struct ControlPlane {
     pub gateways_in_namespace: bool,
     /// `PILOT_ENABLE_STRICT_GATEWAY_MERGING` is set to false: a Gateway of Istio's own configures pods of any namespace that it selects.
     pub merges_gateways: bool,
+    /// `PILOT_ENABLE_GATEWAY_API` is set to false: nothing of the Gateway API is read.
+    pub without_gateway_api: bool,
+    /// `PILOT_ENABLE_ALPHA_GATEWAY_API`: what is experimental in the Gateway API is read too. So it is taken to be where the value
+    /// is not in the input.
+    pub alpha_gateway_api: bool,
     /// `PILOT_PREFER_SENDING_HBONE`: HBONE comes before the sidecars' mTLS where a destination offers both.
     pub prefers_hbone: bool,
     /// `PILOT_ENABLE_AMBIENT` is set to false: sidecars and gateways do not know HBONE.
@@ -177,6 +194,9 @@ impl ControlPlane {
             headless_endpoints: set("PILOT_ENABLE_EDS_FOR_HEADLESS_SERVICES", true),
             gateways_in_namespace: set("PILOT_SCOPE_GATEWAY_TO_NAMESPACE", true),
             merges_gateways: set("PILOT_ENABLE_STRICT_GATEWAY_MERGING", false),
+            without_gateway_api: set("PILOT_ENABLE_GATEWAY_API", false),
+            alpha_gateway_api: set("PILOT_ENABLE_ALPHA_GATEWAY_API", true)
+                || is_taken_from_elsewhere(container, "PILOT_ENABLE_ALPHA_GATEWAY_API"),
             prefers_hbone: set("PILOT_PREFER_SENDING_HBONE", true),
             without_ambient: set("PILOT_ENABLE_AMBIENT", false),
             without_ingress_waypoints: set("ENABLE_INGRESS_WAYPOINT_ROUTING", false),
@@ -229,6 +249,13 @@ pub(crate) fn environment(container: &Node, name: &str) -> Option<String> {
         .and_then(|entry| entry.get("value"))
         .and_then(Node::scalar)
         .filter(|value| !value.is_empty())
+}
+
+/// Tells whether an environment variable has a value that the container's declaration does not tell.
+fn is_taken_from_elsewhere(container: &Node, name: &str) -> bool {
+    let entries = container.get("env").map(Node::items).unwrap_or_default();
+    let own = entries.iter().find(|entry| entry.get("name").and_then(Node::text) == Some(name));
+    own.is_some_and(|entry| entry.get("valueFrom").is_some())
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod reference_grant;
 mod refusal;
 mod schema;
 pub(crate) mod spelling;
+mod switched_off;
 
 pub mod authorization_policy;
 pub mod control_plane;

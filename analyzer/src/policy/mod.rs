@@ -83,6 +83,10 @@ pub const RULES: &[(&str, &str)] = &[
     ),
     ("control-plane.discovery", "istiod takes the namespaces that MeshConfig selects, and nothing in others"),
     (
+        "control-plane.gateway-api",
+        "istiod reads the Gateway API unless it is switched off, and what is experimental in it where that is switched on",
+    ),
+    (
         "control-plane.revision",
         "istiod reads the objects without a revision, and those that its own is written on",
     ),
