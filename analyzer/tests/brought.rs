@@ -188,8 +188,8 @@ fn pods_of_another_network_are_reached_through_its_gateway_alone() {
         // The network of the cluster is that of its own namespace.
         ("", far, &service_of, cluster, gateway(far), false),
         ("near", "near", &service_of, "", gateway(far), true),
-        // What has none is reached from everywhere, as is a network without a gateway.
-        ("", far, &service_of, "", gateway(far), true),
+        // What has none is reached from everywhere, as is a network without a gateway; from none only what has none.
+        ("", far, &service_of, "", gateway(far), false),
         ("near", "", &service_of, "", gateway(far), true),
         ("near", far, &service_of, "", gateway("other"), true),
         // The Service of a network's gateway is one of the clusters that the network names.

@@ -68,7 +68,7 @@ fn a_proxy_may_say_which_network_it_is_in() {
         )
     };
     let server = pod("server-1", "10.0.1.1", FAR, PROXY);
-    for (client, direct) in [(said("near"), false), (said("far"), true), (client(), true)] {
+    for (client, direct) in [(said("near"), false), (said("far"), true), (client(), false)] {
         sends(&[&client, &server, &service(HTTP), &networks("")], direct);
     }
 }
@@ -132,7 +132,7 @@ fn a_gateway_or_a_service_with_the_label_of_a_network_leads_there() {
         (gateway(label, 443, ""), true),
         (gateway("", 443, address), true),
         (service_of(15443), false),
-        (service_of(15008), false),
+        (service_of(15008), true),
         (service_of(15021), true),
     ] {
         sends(&[&near(), &server, &service(HTTP), &gateway], direct);
@@ -175,5 +175,49 @@ fn ztunnels_reach_another_network_by_hbone_at_its_gateway() {
         (service_of(15443), 15008, &bytes),
     ] {
         check(&[&ambient, &gateway], &format!("192.0.2.9:{port}"), None, expected);
+    }
+}
+
+/// Istio: pull request 58613: since 1.30 a client whose own network nobody tells is taken to be in no other. Issue 57878: since 1.29 a
+/// gateway that takes HBONE alone is none to sidecars.
+#[test]
+fn who_has_no_network_and_what_takes_hbone_alone() {
+    let server = pod("server-1", "10.0.1.1", FAR, PROXY);
+    let gateway = |ports: &str| {
+        let spec = format!(
+            "spec: {{type: LoadBalancer, clusterIP: 10.96.0.9, selector: {{app: gateway}}, ports: [{ports}]}}"
+        );
+        object(
+            "Service",
+            "gateway",
+            "istio-system",
+            ", labels: {topology.istio.io/network: far}",
+            &format!("{spec}\nstatus: {{loadBalancer: {{ingress: [{{ip: 192.0.2.9}}]}}}}"),
+        )
+    };
+    let (mtls, hbone) = ("{name: mtls, port: 15443}", "{name: hbone, port: 15008}");
+    let both = format!("{mtls}, {hbone}");
+    let remote = spec(
+        "Gateway",
+        "far",
+        "istio-system",
+        "gatewayClassName: istio-remote, addresses: [{value: 192.0.2.9}], listeners: [{name: a, port: 15008, protocol: HBONE}]",
+    )
+    .replace("networking.istio.io/v1", "gateway.networking.k8s.io/v1")
+    .replace("name: far,", "name: far, labels: {topology.istio.io/network: far},");
+    for (client, gateway, minor, direct) in [
+        (client(), gateway(mtls), 32, false),
+        (client(), gateway(mtls), 30, false),
+        (client(), gateway(mtls), 29, true),
+        (client(), String::new(), 32, true),
+        (near(), gateway(mtls), 29, false),
+        (near(), gateway(hbone), 32, true),
+        (near(), gateway(hbone), 29, true),
+        (near(), gateway(hbone), 28, false),
+        (near(), gateway(&both), 32, false),
+        (near(), remote, 32, true),
+    ] {
+        let istiod = istiod(&format!("1.{minor}.0"), "");
+        sends(&[&client, &server, &service(HTTP), &gateway, &istiod], direct);
     }
 }

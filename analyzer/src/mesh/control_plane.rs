@@ -82,6 +82,19 @@ impl IstioVersion {
         self >= Self::new(1, 28)
     }
 
+    /// Tells whether sidecars pass by another network's gateway that takes HBONE alone (istio/istio issue 57878).
+    #[must_use]
+    pub fn spares_sidecars_hbone_gateways(self) -> bool {
+        self >= Self::new(1, 29)
+    }
+
+    /// Tells whether a client whose own network nobody tells reaches other networks by their gateways (istio/istio pull request
+    /// 58613).
+    #[must_use]
+    pub fn takes_gateways_from_nowhere(self) -> bool {
+        self >= Self::new(1, 30)
+    }
+
     /// Tells whether listeners of protocol TLS do, and ListenerSets (release notes of 1.30; istio/istio pull request 59693).
     #[must_use]
     pub fn opens_tls_listeners(self) -> bool {

@@ -13,6 +13,7 @@ use crate::mesh::pod::Pod;
 use crate::mesh::service::Service;
 use crate::policy::inbound::HBONE;
 use crate::policy::outbound::EAST_WEST;
+use crate::report::PartyKind;
 
 /// The ports at which a Gateway passes on what is for its network.
 #[derive(Debug, Clone, Default)]
@@ -26,8 +27,8 @@ pub(crate) struct Passing {
 /// What is declared of networks: by MeshNetworks, and by Gateways of the Gateway API with the label of one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Networks {
-    /// Those that have a gateway.
-    with_gateways: Vec<String>,
+    /// Those that have a gateway, and whether it takes the sidecars' mTLS.
+    with_gateways: Vec<(String, bool)>,
     /// Where gateways are, by address and port.
     gateways: Vec<SocketAddr>,
     /// Where gateways take HBONE, by address and port.
@@ -68,7 +69,7 @@ impl Networks {
                 self.services.extend(service.map(|name| (name, port, registries.clone())));
             }
             if has_gateway {
-                self.with_gateways.push(name.clone());
+                self.with_gateways.push((name.clone(), true));
             }
         }
     }
@@ -80,7 +81,7 @@ impl Networks {
         let addresses = document.at(&["spec", "addresses"]).map(Node::items).unwrap_or_default();
         let passes = !addresses.is_empty() && (!ports.mtls.is_empty() || !ports.hbone.is_empty());
         let Some(network) = network_in(labels).filter(|_| passes) else { return };
-        self.with_gateways.push(network.to_owned());
+        self.with_gateways.push((network.to_owned(), !ports.mtls.is_empty()));
         let ips: Vec<IpAddr> =
             addresses.iter().filter_map(|address| address.get("value")?.text()?.parse().ok()).collect();
         let places = |ports: &[u16]| -> Vec<SocketAddr> {
@@ -139,19 +140,30 @@ impl Mesh {
         self.config.networks.hbone.contains(&SocketAddr::new(ip, port)) || (port == HBONE && published())
     }
 
-    /// Returns the network of an endpoint that a client of another one reaches through a gateway only.
+    /// Returns the network of an endpoint that a client of another one reaches through a gateway only: since 1.30 one whose own
+    /// network nobody tells as well. To sidecars a gateway that takes HBONE alone is none since 1.29.
     ///
-    /// Rule `client.other-network`. Istio: `pilot/pkg/xds/endpoints/ep_filters.go`, `EndpointsByNetworkFilter`.
+    /// Rule `client.other-network`. Istio: `pilot/pkg/xds/endpoints/ep_filters.go`, `EndpointsByNetworkFilter`,
+    /// `selectNetworkGateways`; istio/istio pull request 58613, issue 57878.
     #[must_use]
     pub fn network_apart<'a>(&'a self, client: &Pod, endpoint: &'a HostEndpoint) -> Option<&'a str> {
         let server = endpoint.network.as_deref()?;
-        let client = client.network.as_deref().or_else(|| self.network_of_system())?;
+        let version = self.control_plane.version;
+        let apart = match client.network.as_deref().or_else(|| self.network_of_system()) {
+            Some(own) => own != server,
+            None => version.takes_gateways_from_nowhere(),
+        };
+        let hbone = client.proxy != PartyKind::Sidecar || !version.spares_sidecars_hbone_gateways();
         let labelled = |service: &Service| {
-            let leads = gateway_port(service).is_some() || service.ports.iter().any(|own| own.port == HBONE);
+            let tunnel = || hbone && service.ports.iter().any(|own| own.port == HBONE);
+            let leads = gateway_port(service).is_some() || tunnel();
             leads && !service.published.is_empty() && network_in(&service.meta.labels) == Some(server)
         };
-        let named = || self.config.networks.with_gateways.iter().any(|network| network == server);
-        (server != client && (named() || self.services.iter().any(labelled))).then_some(server)
+        let named = || {
+            let gateways = self.config.networks.with_gateways.iter();
+            gateways.filter(|(_, mtls)| *mtls || hbone).any(|(network, _)| network == server)
+        };
+        (apart && (named() || self.services.iter().any(labelled))).then_some(server)
     }
 
     /// Returns the network that a pod is of as an endpoint.
