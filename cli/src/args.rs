@@ -92,6 +92,10 @@ Examples:
   wireproof completions zsh > ~/.zfunc/_wireproof
   wireproof completions fish > ~/.config/fish/completions/wireproof.fish";
 
+// Each option says its heading: one for a whole group would go on over the options that follow the group.
+const BOUNDS: &str = "Bounds of memory";
+const CLUSTER: &str = "Declarations of a cluster";
+
 /// Where captures come from.
 #[derive(Debug, Args)]
 pub(crate) struct Captures {
@@ -103,24 +107,24 @@ pub(crate) struct Captures {
     pub(crate) threads: u8,
     /// The most connections followed at a time; past it half-open ones, closed ones, then the longest silent give way
     /// and are counted as table-full
-    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().connections)]
+    #[arg(long, help_heading = BOUNDS, value_name = "COUNT", default_value_t = Limits::default().connections)]
     pub(crate) max_connections: usize,
     /// The most of them without a payload byte: half-open ones of a flood
-    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().silent)]
+    #[arg(long, help_heading = BOUNDS, value_name = "COUNT", default_value_t = Limits::default().silent)]
     pub(crate) max_silent: usize,
     /// The most payload held for openings, over all connections
-    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().held_bytes)]
+    #[arg(long, help_heading = BOUNDS, value_name = "BYTES", default_value_t = Limits::default().held_bytes)]
     pub(crate) max_held_bytes: usize,
     /// The most datagrams put together from fragments at a time; past it the oldest gives way and is counted as
     /// incomplete-fragments
-    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().datagrams)]
+    #[arg(long, help_heading = BOUNDS, value_name = "COUNT", default_value_t = Limits::default().datagrams)]
     pub(crate) max_datagrams: usize,
     /// The most encapsulations around a packet; one with more is counted as nested-too-deep
-    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().tunnels)]
+    #[arg(long, help_heading = BOUNDS, value_name = "COUNT", default_value_t = Limits::default().tunnels)]
     pub(crate) max_tunnels: usize,
     /// The most sessions remembered to know resumptions by; past it the oldest gives way and is counted as
     /// sessions-forgotten
-    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().sessions)]
+    #[arg(long, help_heading = BOUNDS, value_name = "COUNT", default_value_t = Limits::default().sessions)]
     pub(crate) max_sessions: usize,
 }
 
@@ -156,22 +160,21 @@ pub(crate) struct Declarations {
 
 /// A cluster to ask for declarations.
 #[derive(Debug, Default, Args)]
-#[command(next_help_heading = "Declarations of a cluster")]
 pub(crate) struct Cluster {
     /// Ask the API server that this kubeconfig leads to, in place of --mesh. Nothing is written, and no Secret is read
-    #[arg(long, value_name = "PATH", conflicts_with = "in_cluster")]
+    #[arg(long, help_heading = CLUSTER, value_name = "PATH", conflicts_with = "in_cluster")]
     pub(crate) kubeconfig: Option<PathBuf>,
     /// The context of the kubeconfig; the current one if it is not given
-    #[arg(long, value_name = "NAME", requires = "kubeconfig")]
+    #[arg(long, help_heading = CLUSTER, value_name = "NAME", requires = "kubeconfig")]
     pub(crate) context: Option<String>,
     /// Ask the API server of the cluster that this runs in, with its pod's service account
-    #[arg(long)]
+    #[arg(long, help_heading = CLUSTER)]
     pub(crate) in_cluster: bool,
     /// The namespace of the control plane, where the ConfigMap istio is
-    #[arg(long, value_name = "NAME", default_value = "istio-system")]
+    #[arg(long, help_heading = CLUSTER, value_name = "NAME", default_value = "istio-system")]
     pub(crate) istio_namespace: String,
     /// A revision of the control plane besides the default one, whose ConfigMap is istio-NAME. May be repeated
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, help_heading = CLUSTER, value_name = "NAME")]
     pub(crate) istio_revision: Vec<String>,
 }
 
@@ -566,6 +569,18 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn what_a_command_is_called_with_stands_before_the_bounds_and_the_cluster() {
+        for (name, option) in [("replay", "--fail-on"), ("explain", "--from"), ("describe", "--output")] {
+            let mut wireproof = Arguments::command();
+            let command = wireproof.find_subcommand_mut(name).unwrap();
+            let help = command.render_long_help().to_string();
+            let at = |words: &str| help.find(words).unwrap_or(usize::MAX);
+            assert!(at(option) < at(BOUNDS).min(at(CLUSTER)), "{help}");
+            assert!(at(CLUSTER) < help.len(), "{help}");
+        }
     }
 
     #[test]
