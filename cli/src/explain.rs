@@ -148,6 +148,8 @@ fn text(answer: &Explanation, port: u16, wire_port: u16, fixes: &[LintFinding]) 
         "VERDICT  {}",
         match expected.conflict {
             Some(true) => "CONFLICT: the declared client cannot talk to the declared server",
+            Some(false) if undeclared(answer) =>
+                "nothing that is declared has a say: the application at each end decides",
             Some(false) => "the declarations fit each other",
             None => "depends on the application",
         }
@@ -197,6 +199,15 @@ fn deciding(steps: &[Citation], from: &str) -> Option<usize> {
         .or_else(|| steps.iter().rposition(|step| step.rule.starts_with(from)))
         // Where no resource decides, the last step says who does.
         .or_else(|| steps.len().checked_sub(1))
+}
+
+/// Whether no declaration decides at either end.
+fn undeclared(answer: &Explanation) -> bool {
+    let expected = &answer.expected;
+    expected.client_tls.is_none()
+        && expected.server_mode.is_none()
+        && expected.gateway_server.is_none()
+        && (expected.client_tls_from == "default" && expected.server_mode_from == "default")
 }
 
 /// What will be on the wire, and what makes it so.

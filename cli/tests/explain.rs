@@ -83,6 +83,13 @@ fn what_only_the_application_could_do_is_not_promised() {
 }
 
 #[test]
+fn two_ends_that_nothing_declares_do_not_fit_each_other() {
+    let said = explain(&["--from", "198.51.100.7", "--to", "198.51.100.9:53"]);
+    assert_eq!(said.status, Some(0), "{}", said.errors);
+    assert!(said.answer.contains("VERDICT  nothing that is declared has a say"), "{}", said.answer);
+}
+
+#[test]
 fn what_each_request_decides_is_not_promised() {
     const MESH: &str = "
 apiVersion: v1
