@@ -301,6 +301,21 @@ fn declarations_that_are_missing_or_no_text_are_named() {
 }
 
 #[test]
+fn declarations_that_declare_nothing_are_no_clean_mesh() {
+    // A redirected command that failed, and what kubectl prints where it finds nothing.
+    let list = "apiVersion: v1\nitems: []\nkind: List\nmetadata:\n  resourceVersion: \"\"\n";
+    for text in ["", "---\n# nothing\n", list, r#"{"apiVersion":"v1","kind":"PodList","items":[]}"#] {
+        let (said, answer) = lint_file("mesh.yaml", text.as_bytes());
+        assert_eq!(said.status, Some(3), "{text}: {}", said.errors);
+        said.one_message(&["mesh.yaml", "nothing is declared"]);
+        assert_eq!(answer["errors"][0]["fatal"], true, "{text}");
+        // Beside others it is what is in no namespace of them.
+        let said = replay_with("list.yaml", text);
+        assert_eq!(said.status, Some(0), "{text}: {}", said.errors);
+    }
+}
+
+#[test]
 fn an_unknown_option_is_a_usage_error() {
     let said = wireproof(&[Path::new("replay"), Path::new("--nonsense")]);
     assert_eq!((said.status, said.answer.as_str()), (Some(2), ""));
@@ -419,7 +434,7 @@ fn what_tools_print_is_read() {
     check_file(&serde_json::to_string_pretty(&list).expect("JSON"), 2, &[(19, "no Kubernetes object")]);
     let typed = serde_json::json!({"apiVersion": "v1", "kind": "ServiceList", "items": [item("a")]});
     check_file(&typed.to_string(), 1, &[]);
-    check_file("apiVersion: v1\nkind: List\nitems: []\n", 0, &[]);
+    check_file(&format!("apiVersion: v1\nkind: List\nitems: []\n---\n{}", service("a")), 1, &[]);
     // JSON values after each other, on a line each and on several, as `jq '.items[]'` prints them.
     let bad = serde_json::json!({"no": "object"});
     let values = format!("{}\n{bad}\n{:#}\n", item("a"), item("b"));
