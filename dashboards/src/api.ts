@@ -2,6 +2,7 @@
 // any path; a failure is always a `Problem`, whether the server answered with one (RFC 9457) or did not answer at all.
 
 import type { Class, Counts, Coverage, Finding, Judged, Judgement, Proof, Remedy, Severity } from "./forms.ts";
+import type { Route } from "./route.ts";
 
 const BASE = "api/v1";
 
@@ -115,6 +116,9 @@ export class Problem extends Error {
   }
 }
 
+/** Makes a problem of whatever was thrown. */
+export const asProblem = (thrown: unknown): Problem => (thrown instanceof Problem ? thrown : new Problem("Fault of the page", String(thrown), null, null));
+
 export const overview = async (): Promise<Overview> => (await get<{ data: Overview }>("overview")).data;
 
 export const matrix = async (): Promise<MatrixCell[]> => (await get<{ data: MatrixCell[] }>("matrix")).data;
@@ -126,24 +130,32 @@ export const flow = async (id: string): Promise<Judged> => (await get<{ data: Ju
 /** Asks who would break if a namespace became STRICT. */
 export const readiness = async (namespace: string): Promise<Readiness> => (await get<{ data: Readiness }>("readiness", { namespace })).data;
 
-/** Reads the findings, worst first, page after page up to `MOST_FINDINGS`. */
-export async function findings(): Promise<{ rows: Finding[]; more: boolean }> {
+/** The worst findings, and whether there are more than these. */
+export interface Findings {
+  rows: Finding[];
+  more: boolean;
+}
+
+/** Reads the findings that fit, worst first, page after page up to `MOST_FINDINGS`. */
+export async function findings(query: Pick<Route, "severity" | "from" | "to">): Promise<Findings> {
   const rows: Finding[] = [];
   let cursor: string | null = null;
   do {
-    const page: Page<Finding> = await get("violations", { limit: "1000", ...(cursor === null ? {} : { cursor }) });
+    const page: Page<Finding> = await get("violations", given({ limit: "1000", cursor, severity: query.severity, from_namespace: query.from, to_namespace: query.to }));
     rows.push(...page.data);
     cursor = page.next_cursor;
   } while (cursor !== null && rows.length < MOST_FINDINGS);
   return { rows, more: cursor !== null };
 }
 
+export const finding = async (key: string): Promise<Finding> => (await get<{ data: Finding }>(`violations/${encodeURIComponent(key)}`)).data;
+
 export const edges = (query: TableQuery, cursor: string | null): Promise<Page<Edge>> => get("edges", words(query, cursor));
 
 export const flows = (query: TableQuery, cursor: string | null): Promise<Page<Judged>> => get("flows", words(query, cursor));
 
 function words(query: TableQuery, cursor: string | null): Record<string, string> {
-  const given: Record<string, string | null> = {
+  return given({
     limit: String(PAGE),
     cursor,
     from_namespace: query.from,
@@ -153,8 +165,11 @@ function words(query: TableQuery, cursor: string | null): Record<string, string>
     class: query.class,
     judgement: query.judgement,
     community_id: query.community,
-  };
-  return Object.fromEntries(Object.entries(given).filter((pair): pair is [string, string] => pair[1] !== null));
+  });
+}
+
+function given(words: Record<string, string | null>): Record<string, string> {
+  return Object.fromEntries(Object.entries(words).filter((pair): pair is [string, string] => pair[1] !== null));
 }
 
 /** Where the token lives: for this tab only, gone when it is closed, and never in an address. */

@@ -5,7 +5,7 @@ import { useCallback, useEffect, useState } from "preact/hooks";
 
 import * as api from "./api.ts";
 import { Drawer } from "./drawer.tsx";
-import type { Finding } from "./forms.ts";
+import { useFindings } from "./findings.ts";
 import { Header, Totals } from "./header.tsx";
 import { Matrix } from "./matrix.tsx";
 import { Readiness } from "./readiness.tsx";
@@ -17,8 +17,7 @@ import { Violations } from "./violations.tsx";
 
 interface Audit {
   overview: api.Overview;
-  findings: Finding[];
-  more: boolean;
+  worst: api.Findings;
   cells: api.MatrixCell[];
   buckets: api.Bucket[];
 }
@@ -31,10 +30,10 @@ export function App() {
 
   const load = useCallback(async () => {
     try {
-      const [overview, { rows, more }, cells, buckets] = await Promise.all([api.overview(), api.findings(), api.matrix(), api.timeline()]);
-      setState({ name: "ready", audit: { overview, findings: rows, more, cells, buckets } });
+      const [overview, worst, cells, buckets] = await Promise.all([api.overview(), api.findings({ severity: null, from: null, to: null }), api.matrix(), api.timeline()]);
+      setState({ name: "ready", audit: { overview, worst, cells, buckets } });
     } catch (problem) {
-      setState({ name: "failed", problem: problem instanceof api.Problem ? problem : new api.Problem("Fault of the page", String(problem), null, null) });
+      setState({ name: "failed", problem: api.asProblem(problem) });
     }
   }, []);
   useEffect(() => void load(), [load]);
@@ -45,24 +44,28 @@ export function App() {
     case "failed":
       return <Shell><Failed problem={state.problem} retry={() => { setState({ name: "loading" }); void load(); }} /></Shell>;
     case "ready": {
-      const { overview, findings, more, cells, buckets } = state.audit;
+      const { overview } = state.audit;
       if (Object.keys(overview.flows).length === 0) {
         return <Shell overview={overview} retry={load}><NothingCaptured coverage={overview.coverage} mesh={overview.mesh} /></Shell>;
       }
-      const open = findings.find(({ key }) => key === route.open) ?? null;
-      return (
-        <Shell overview={overview} retry={load}>
-          <Totals overview={overview} route={route} go={go} />
-          <Timeline buckets={buckets} />
-          <Violations findings={findings} more={more} overview={overview} route={route} go={go} />
-          <Readiness namespaces={cells.flatMap(({ to }) => (to === null ? [] : [to]))} route={route} go={go} />
-          <Matrix cells={cells} route={route} go={go} />
-          <Connections route={route} go={go} />
-          {open !== null && <Drawer finding={open} findings={findings} go={go} />}
-        </Shell>
-      );
+      return <Shell overview={overview} retry={load}><Sections audit={state.audit} route={route} go={go} /></Shell>;
     }
   }
+}
+
+function Sections({ audit: { overview, worst, cells, buckets }, route, go }: { audit: Audit; route: Route; go: Go }) {
+  const held = useFindings(worst, route);
+  return (
+    <>
+      <Totals overview={overview} route={route} go={go} />
+      <Timeline buckets={buckets} />
+      <Violations held={held} all={worst} overview={overview} cells={cells} route={route} go={go} />
+      <Readiness namespaces={cells.flatMap(({ to }) => (to === null ? [] : [to]))} route={route} go={go} />
+      <Matrix cells={cells} route={route} go={go} />
+      <Connections route={route} go={go} />
+      {held.open !== null && <Drawer finding={held.open} findings={held.rows} go={go} />}
+    </>
+  );
 }
 
 function Shell({ overview, retry, children }: { overview?: api.Overview; retry?: () => void; children: preact.ComponentChildren }) {

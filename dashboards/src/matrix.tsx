@@ -1,5 +1,7 @@
 // The namespace matrix: who talks to whom, each cell a lock with its word. A cell filters everything else on the page.
 
+import { useMemo } from "preact/hooks";
+
 import type { MatrixCell } from "./api.ts";
 import type { Go } from "./app.tsx";
 import type { Counts } from "./forms.ts";
@@ -9,9 +11,15 @@ import { Lock } from "./marks.tsx";
 import type { Route } from "./route.ts";
 
 export function Matrix({ cells, route, go }: { cells: MatrixCell[]; route: Route; go: Go }) {
+  // A hundred namespaces are ten thousand cells: they are not made anew for every letter that is typed elsewhere.
+  return useMemo(() => <Cells cells={cells} route={route} go={go} />, [cells, route.from, route.to, go]);
+}
+
+function Cells({ cells, route, go }: { cells: MatrixCell[]; route: Route; go: Go }) {
   const rows = names(cells.map(({ from }) => from));
   const columns = names(cells.map(({ to }) => to));
-  const find = (from: string, to: string): Counts | undefined => cells.find((cell) => (cell.from ?? "") === from && (cell.to ?? "") === to)?.flows;
+  const found = new Map(cells.map(({ from, to, flows }) => [`${from ?? ""} ${to ?? ""}`, flows]));
+  const find = (from: string, to: string): Counts | undefined => found.get(`${from} ${to}`);
   const filtered = route.from !== null || route.to !== null;
   return (
     <section class="panel" aria-labelledby="matrix">
@@ -20,7 +28,7 @@ export function Matrix({ cells, route, go }: { cells: MatrixCell[]; route: Route
         <span class="quiet">Client down, server across. [mTLS]: every flow certain. [mTLS~]: some not. [MIX n%]: the share that is mTLS.</span>
         {filtered && <button type="button" onClick={() => go({ from: null, to: null })}>Clear namespaces</button>}
       </div>
-      <div class="scroll">
+      <div class="scroll tall">
         <table class="matrix">
           <thead>
             <tr><th scope="col">from \ to</th>{columns.map((to) => <th key={to} scope="col">{label(to)}</th>)}</tr>

@@ -1,38 +1,44 @@
 // The violations: one row a cause, worst first, with the filters over them. A row opens the drawer on its worst finding.
 
-import type { Overview } from "./api.ts";
+import type { Findings, MatrixCell, Overview } from "./api.ts";
 import type { Go } from "./app.tsx";
 import { byCause, type Cause, matches, weakestProof } from "./causes.ts";
+import type { Held } from "./findings.ts";
 import { type Finding, SEVERITIES, type Severity } from "./forms.ts";
 import { count, counted, party, percent, time } from "./format.ts";
 import { Name, Seen, SeverityMark } from "./marks.tsx";
 import type { Route } from "./route.ts";
 
 interface Props {
-  findings: Finding[];
-  /** Whether the server has more findings than were read. */
-  more: boolean;
+  held: Held;
+  /** The worst ones, whatever is chosen. */
+  all: Findings;
   overview: Overview;
+  cells: MatrixCell[];
   route: Route;
   go: Go;
 }
 
-export function Violations({ findings, more, overview, route, go }: Props) {
-  const shown = findings.filter((finding) => matches(finding, route));
+export function Violations({ held: { rows, more, busy, problem }, all, overview, cells, route, go }: Props) {
+  const shown = rows.filter((finding) => matches(finding, route));
   const causes = byCause(shown);
+  const total = all.more ? Object.values(overview.findings).reduce((sum, findings) => sum + findings, 0) : all.rows.length;
   return (
     <section class="panel" aria-labelledby="violations">
       <div class="bar">
         <h2 id="violations">Violations</h2>
         <span class="quiet" aria-live="polite">
-          {findings.length > 0 && `${counted(causes.length, "cause")}, ${counted(shown.length, "finding")}`}
-          {shown.length < findings.length && ` of ${count(findings.length)}`}
-          {more && " (the worst ones; narrow the audit for the rest)"}
+          {busy ? "Loading" : total > 0 && `${counted(causes.length, "cause")}, ${counted(shown.length, "finding")}${shown.length < total ? ` of ${count(total)}` : ""}`}
+          {!busy && more && ", the worst. Flows are of these. Choose a severity or a namespace for others."}
         </span>
-        {findings.length > 0 && <Filters findings={findings} route={route} go={go} />}
+        {total > 0 && <Filters findings={all.rows} overview={overview} cells={all.more ? cells : []} route={route} go={go} />}
       </div>
-      {findings.length === 0 ? <NothingWrong overview={overview} /> : causes.length === 0 ? (
-        <p class="empty">No violation passes these filters. <button type="button" onClick={() => go({ text: "", severity: null, from: null, to: null })}>Clear filters</button></p>
+      {problem !== null && <p class="warn" role="alert">{problem.title}. {problem.detail}</p>}
+      {total === 0 ? <NothingWrong overview={overview} /> : causes.length === 0 ? busy || problem !== null ? null : (
+        <p class="empty">
+          {more ? `None of the ${counted(rows.length, "finding")} that were read passes these filters; there are more.` : "No violation passes these filters."}
+          {" "}<button type="button" onClick={() => go({ text: "", severity: null, from: null, to: null })}>Clear filters</button>
+        </p>
       ) : (
         <div class="scroll">
           <table class="causes">
@@ -76,8 +82,9 @@ function Some({ names }: { names: string[] }) {
   return <span title={names.join("\n")}>{first !== undefined && <Name text={first} />}{others.length > 0 && <span class="quiet"> +{others.length}</span>}</span>;
 }
 
-function Filters({ findings, route, go }: { findings: Finding[]; route: Route; go: Go }) {
-  const namespaces = (end: (finding: Finding) => string | null): string[] => [...new Set(findings.map((finding) => end(finding) ?? ""))].sort();
+function Filters({ findings, overview, cells, route, go }: { findings: Finding[]; overview: Overview; cells: MatrixCell[]; route: Route; go: Go }) {
+  const namespaces = (end: (finding: Finding) => string | null, side: (cell: MatrixCell) => string | null): string[] =>
+    [...new Set([...findings.map(end), ...cells.map(side)].map((name) => name ?? ""))].sort();
   return (
     <form class="filters" role="search" onSubmit={(event) => event.preventDefault()}>
       <input
@@ -86,10 +93,10 @@ function Filters({ findings, route, go }: { findings: Finding[]; route: Route; g
       />
       <select aria-label="Severity" value={route.severity ?? "*"} onChange={(event) => go({ severity: SEVERITIES.find((name) => name === event.currentTarget.value) ?? null })}>
         <option value="*">any severity</option>
-        {SEVERITIES.map((name: Severity) => <option key={name} value={name}>{name} ({count(findings.filter(({ severity }) => severity === name).length)})</option>)}
+        {SEVERITIES.map((name: Severity) => <option key={name} value={name}>{name} ({count(overview.findings[name] ?? 0)})</option>)}
       </select>
-      <NamespaceSelect label="From namespace" any="from anywhere" names={namespaces(({ client }) => client.namespace)} value={route.from} choose={(from) => go({ from })} />
-      <NamespaceSelect label="To namespace" any="to anywhere" names={namespaces(({ server }) => server.namespace)} value={route.to} choose={(to) => go({ to })} />
+      <NamespaceSelect label="From namespace" any="from anywhere" names={namespaces(({ client }) => client.namespace, ({ from }) => from)} value={route.from} choose={(from) => go({ from })} />
+      <NamespaceSelect label="To namespace" any="to anywhere" names={namespaces(({ server }) => server.namespace, ({ to }) => to)} value={route.to} choose={(to) => go({ to })} />
     </form>
   );
 }

@@ -161,10 +161,19 @@ const CONFORMS = {
   ...AUDIT, violations: [], overview: { ...OVERVIEW, flows: { mtls: { exact: 214, linked: 31 } }, judgements: { conforms: 241, undecided: 4 }, findings: {} },
   matrix: [cell("web", "payments", { mtls: { exact: 214, linked: 31 } })], edges: [], flows: [],
 };
-const STATES = { audit: AUDIT, empty: EMPTY, conforms: CONFORMS };
+/** More findings than the page reads: the worst are of one cause, and without end; those of the audit are found by what they are asked by. */
+const MANY = { ...AUDIT, overview: { ...OVERVIEW, findings: { critical: 77_000, medium: 1 } } };
+const violations = (query) => {
+  const asked = [["severity", ({ severity }) => severity], ["from_namespace", ({ client }) => client.namespace ?? ""], ["to_namespace", ({ server }) => server.namespace ?? ""]]
+    .filter(([name]) => query.has(name));
+  if (asked.length > 0) return { data: FINDINGS.filter((found) => asked.every(([name, of]) => of(found) === query.get(name))), meta: META, next_cursor: null };
+  const first = query.has("cursor") ? 1000 : 0;
+  return { data: Array.from({ length: 1000 }, (_, at) => ({ ...FINDINGS[0], key: hex(0xb0000 + first + at, 16), flows: 1 })), meta: META, next_cursor: "on" };
+};
+const STATES = { audit: AUDIT, empty: EMPTY, conforms: CONFORMS, many: MANY };
 
-/** Answers one API path (below `api/v1/`) in a state: `audit`, `empty`, `conforms`, `error` or `locked`. */
-export function answer(state, path, authorization) {
+/** Answers one API path (below `api/v1/`) in a state: `audit`, `many`, `empty`, `conforms`, `error` or `locked`. */
+export function answer(state, path, authorization, query = new URLSearchParams()) {
   if (state === "locked") {
     if (authorization === "Bearer invented") return answer("audit", path);
     return { status: 401, body: { type: "/problems/unauthorized", title: "A token is needed", status: 401, detail: "Send the bearer token that this server was started with.", request_id: "7f3c02" } };
@@ -174,6 +183,8 @@ export function answer(state, path, authorization) {
   }
   const example = /^flows\/([0-9a-f]{32})$/.exec(path);
   if (example !== null) return { status: 200, body: { data: judged(parseInt(example[1], 16)), meta: META } };
-  const data = STATES[state][path];
+  if (state === "many" && path === "violations") return { status: 200, body: violations(query) };
+  const one = /^violations\/([0-9a-f]{16})$/.exec(path);
+  const data = one === null ? STATES[state][path] : FINDINGS.find(({ key }) => key === one[1]);
   return data === undefined ? { status: 404, body: { title: "Not found", status: 404, detail: path } } : { status: 200, body: { data, meta: META, next_cursor: null } };
 }

@@ -37,7 +37,8 @@ async function check(name, steps, { state = null, ...options } = {}) {
   page.on("pageerror", (error) => complaints.push(error.message));
   if (state !== null) {
     await page.route(/\/api\/v1\//, (route) => {
-      const { status, body } = answer(state, new URL(route.request().url()).pathname.replace(/^.*\/api\/v1\//, ""), route.request().headers().authorization);
+      const { pathname, searchParams } = new URL(route.request().url());
+      const { status, body } = answer(state, pathname.replace(/^.*\/api\/v1\//, ""), route.request().headers().authorization, searchParams);
       return route.fulfill({ status, contentType: status === 200 ? "application/json" : "application/problem+json", body: JSON.stringify(body) });
     });
   }
@@ -250,6 +251,27 @@ await check("values of the chart are told from what is applied to the cluster", 
   await drawer.getByText("No YAML mends this.").waitFor();
   assert.equal(await drawer.locator(".yaml").count(), 0);
 }, { state: "audit" });
+
+await check("of more findings than are read, those that are chosen are asked of the server", async (page) => {
+  const violations = page.locator("section[aria-labelledby=violations]");
+  await violations.getByText("1 cause, 2,000 findings of 77,001").waitFor();
+  await page.getByLabel("Filter violations").fill("prometheus");
+  await violations.getByText("None of the 2,000 findings that were read passes these filters; there are more.").waitFor();
+  // A medium one is not among the worst, and what another page holds is there by its namespace.
+  await page.getByLabel("Severity").selectOption("medium");
+  await violations.getByText("1 cause, 1 finding of 77,001").waitFor();
+  assert.match(await violations.locator("table.causes").innerText(), /monitoring\/\s*prometheus/);
+  await page.getByLabel("Severity").selectOption("*");
+  await page.getByLabel("Filter violations").fill("");
+  await page.getByLabel("To namespace").selectOption("=catalog");
+  await violations.getByText("2 causes, 3 findings of 77,001").waitFor();
+  await violations.getByRole("button").filter({ hasText: "search-lb" }).click();
+  await page.getByRole("dialog").waitFor();
+  // Such a link opens it elsewhere, too.
+  await page.evaluate(() => { location.hash = "open=000000000000a005"; });
+  await page.reload();
+  await page.getByRole("dialog").getByText("monitoring/prometheus reaches catalog/search:9102").waitFor();
+}, { state: "many" });
 
 await check("a finding whose flows are gone says so", async (page) => {
   const drawer = page.getByRole("dialog");
