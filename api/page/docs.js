@@ -12,8 +12,9 @@ function element(name, text, ...children) {
 
 function parameters(list) {
   const rows = list.map((one) => {
-    const kind = one.schema?.items?.type ?? one.schema?.type ?? "string";
-    return element("tr", null, element("td", null, element("code", one.name)), element("td", String(kind)), element("td", one.description ?? ""));
+    const schema = one.schema?.items ?? one.schema ?? {};
+    const told = [one.description, schema.enum?.join(", "), schema.pattern].filter(Boolean).join(" ");
+    return element("tr", null, element("td", null, element("code", one.name)), element("td", String(schema.type ?? "string")), element("td", told));
   });
   return element("table", null, ...rows);
 }
@@ -32,7 +33,15 @@ function describe(spec) {
   }
 }
 
-fetch("api/v1/openapi.json")
-  .then((answer) => (answer.ok ? answer.json() : Promise.reject(new Error(`the server answered ${answer.status}`))))
+// The token that the dashboard was given in this tab: a link of it led here.
+const token = sessionStorage.getItem("wireproof-token");
+
+function refused(status) {
+  const signIn = "this server wants its token: give it to the dashboard, and follow its link to this page";
+  return Promise.reject(new Error(status === 401 ? signIn : `the server answered ${status}`));
+}
+
+fetch("api/v1/openapi.json", { headers: token === null ? {} : { authorization: `Bearer ${token}` } })
+  .then((answer) => (answer.ok ? answer.json() : refused(answer.status)))
   .then(describe)
   .catch((error) => { routes.textContent = `The description could not be read: ${error.message}.`; });

@@ -53,16 +53,17 @@ export function App() {
   }
 }
 
-function Sections({ audit: { overview, worst, cells, buckets }, route, go }: { audit: Audit; route: Route; go: Go }) {
+function Sections({ audit, route, go }: { audit: Audit; route: Route; go: Go }) {
+  const { overview, worst, cells, buckets } = audit;
   const held = useFindings(worst, route);
   return (
     <>
       <Totals overview={overview} route={route} go={go} />
       <Timeline buckets={buckets} />
       <Violations held={held} all={worst} overview={overview} cells={cells} route={route} go={go} />
-      <Readiness namespaces={cells.flatMap(({ to }) => (to === null ? [] : [to]))} route={route} go={go} />
+      <Readiness audit={audit} namespaces={cells.flatMap(({ to }) => (to === null ? [] : [to]))} route={route} go={go} />
       <Matrix cells={cells} route={route} go={go} />
-      <Connections route={route} go={go} />
+      <Connections audit={audit} route={route} go={go} />
       {held.open !== null && <Drawer finding={held.open} findings={held.rows} go={go} />}
     </>
   );

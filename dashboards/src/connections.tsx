@@ -1,6 +1,6 @@
 // Edges and flows as tables, filtered and paged by the server. The rows of the last answer stay while the next is awaited.
 
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 
 import * as api from "./api.ts";
 import type { Go } from "./app.tsx";
@@ -11,8 +11,8 @@ import type { Route, Table } from "./route.ts";
 
 type Rows = { table: "edges"; rows: api.Edge[] } | { table: "flows"; rows: Judged[] };
 
-export function Connections({ route, go }: { route: Route; go: Go }) {
-  const { rows, problem, busy, next, more } = useRows(route);
+export function Connections({ audit, route, go }: { audit: unknown; route: Route; go: Go }) {
+  const { rows, problem, busy, next, more, again } = useRows(route, audit);
   const narrowed = route.from !== null || route.to !== null || route.workload !== null || route.port !== null || route.class !== null || route.judgement !== null || route.community !== null;
   return (
     <section class="panel" aria-labelledby="connections">
@@ -41,18 +41,19 @@ export function Connections({ route, go }: { route: Route; go: Go }) {
         </form>
       </div>
       {busy && rows === null && <p class="empty quiet">Loading</p>}
-      {problem !== null && <p class="warn" role="alert">{problem.title}. {problem.detail}</p>}
+      {problem !== null && <p class="warn" role="alert">{problem.title}. {problem.detail} <button type="button" disabled={busy} onClick={again}>Try again</button></p>}
       <div class="scroll" aria-busy={busy}>
         {rows?.table === "edges" && <Edges rows={rows.rows} />}
         {rows?.table === "flows" && <Flows rows={rows.rows} />}
       </div>
       {rows !== null && rows.rows.length === 0 && problem === null && <p class="empty">{narrowed ? "No connection passes these filters." : "No connection."}</p>}
-      {next && <p class="more"><button type="button" disabled={busy} onClick={more}>Show {api.PAGE} more</button></p>}
+      {next && problem === null && <p class="more"><button type="button" disabled={busy} onClick={more}>Show {api.PAGE} more</button></p>}
     </section>
   );
 }
 
-function useRows(route: Route) {
+/** Asks anew where another audit is shown, too: what stands above and these rows are of one time. */
+function useRows(route: Route, audit: unknown) {
   const [rows, setRows] = useState<Rows | null>(null);
   const [cursor, setCursor] = useState<string | null>(null);
   const [problem, setProblem] = useState<api.Problem | null>(null);
@@ -61,7 +62,12 @@ function useRows(route: Route) {
   const judgement = table === "flows" ? route.judgement : null;
   const query: api.TableQuery = { from, to, workload, port, community, class: name, judgement };
 
-  const ask = async (after: string | null, before: Rows | null, wanted: () => boolean): Promise<void> => {
+  // Only the latest question counts, whatever comes back later.
+  const latest = useRef(0);
+  const ask = async (after: string | null, before: Rows | null): Promise<void> => {
+    latest.current += 1;
+    const mine = latest.current;
+    const wanted = (): boolean => mine === latest.current;
     setBusy(true);
     try {
       const page = table === "edges" ? await api.edges(query, after) : await api.flows(query, after);
@@ -71,16 +77,17 @@ function useRows(route: Route) {
       setCursor(page.next_cursor);
       setProblem(null);
     } catch (fault) {
-      if (wanted()) setProblem(fault instanceof api.Problem ? fault : new api.Problem("Fault of the page", String(fault), null, null));
+      if (!wanted()) return;
+      // What other filters let through is no answer to these.
+      setRows(before);
+      setProblem(api.asProblem(fault));
     }
     if (wanted()) setBusy(false);
   };
   useEffect(() => {
-    let current = true;
-    void ask(null, null, () => current);
-    return () => { current = false; };
-  }, [table, from, to, workload, port, community, name, judgement]);
-  return { rows, problem, busy, next: cursor !== null, more: () => void ask(cursor, rows, () => true) };
+    void ask(null, null);
+  }, [table, from, to, workload, port, community, name, judgement, audit]);
+  return { rows, problem, busy, next: cursor !== null, more: () => void ask(cursor, rows), again: () => void ask(rows === null ? null : cursor, rows) };
 }
 
 function Tab({ table, route, go, children }: { table: Table; route: Route; go: Go; children: string }) {

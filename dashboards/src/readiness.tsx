@@ -19,8 +19,8 @@ const STATE: Record<api.Workload["state"], { word: string; meaning: string }> = 
   "not-enforced": { word: "– not enforced", meaning: "It has no proxy that would enforce STRICT." },
 };
 
-export function Readiness({ namespaces, route, go }: { namespaces: string[]; route: Route; go: Go }) {
-  const { answer, problem, busy } = useAnswer(route.strict);
+export function Readiness({ audit, namespaces, route, go }: { audit: unknown; namespaces: string[]; route: Route; go: Go }) {
+  const { answer, problem, busy } = useAnswer(route.strict, audit);
   return (
     <section class="panel" aria-labelledby="readiness">
       <div class="bar">
@@ -39,7 +39,7 @@ export function Readiness({ namespaces, route, go }: { namespaces: string[]; rou
   );
 }
 
-function useAnswer(namespace: string | null) {
+function useAnswer(namespace: string | null, audit: unknown) {
   const [answer, setAnswer] = useState<api.Readiness | null>(null);
   const [problem, setProblem] = useState<api.Problem | null>(null);
   const [busy, setBusy] = useState(false);
@@ -51,10 +51,10 @@ function useAnswer(namespace: string | null) {
     setBusy(true);
     api.readiness(namespace)
       .then((told) => { if (current) setAnswer(told); })
-      .catch((fault: unknown) => { if (current) setProblem(fault instanceof api.Problem ? fault : new api.Problem("Fault of the page", String(fault), null, null)); })
+      .catch((fault: unknown) => { if (current) setProblem(api.asProblem(fault)); })
       .finally(() => { if (current) setBusy(false); });
     return () => { current = false; };
-  }, [namespace]);
+  }, [namespace, audit]);
   return { answer, problem, busy };
 }
 

@@ -26,14 +26,14 @@ const browser = await chromium.launch({ executablePath: BROWSER, args: FLAGS });
 let failed = false;
 
 /** Opens a fresh page, runs the steps, and then demands that nothing left the origin and nothing was complained about. */
-async function check(name, steps, { state = null, ...options } = {}) {
+async function check(name, steps, { state = null, faults = state === "error" || state === "locked", ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   const page = await context.newPage();
   const strayed = [];
   const complaints = [];
   page.on("request", (request) => { if (new URL(request.url()).origin !== origin) strayed.push(request.url()); });
   // An error answer is logged by the browser itself; the states that are about one expect it.
-  page.on("console", (message) => { if (message.type() === "error" && state !== "error" && state !== "locked") complaints.push(message.text()); });
+  page.on("console", (message) => { if (message.type() === "error" && !faults) complaints.push(message.text()); });
   page.on("pageerror", (error) => complaints.push(error.message));
   if (state !== null) {
     await page.route(/\/api\/v1\//, (route) => {
@@ -171,6 +171,20 @@ await check("edges and flows are listed, and the counts are the server's", async
   assert.equal(await page.locator(".total-plaintext strong").innerText(), plaintext.toLocaleString("en-US"));
 });
 
+await check("Reload asks for all that is shown", async (page) => {
+  const connections = page.locator("section[aria-labelledby=connections]");
+  await connections.locator("tbody tr").first().waitFor();
+  await page.getByLabel("Namespace to become STRICT").selectOption("catalog");
+  await page.getByText("NOT READY for STRICT:").waitFor();
+  const asked = new Set();
+  page.on("response", (response) => asked.add(new URL(response.url()).pathname.replace(/^.*\/api\/v1\//, "")));
+  await page.getByRole("button", { name: "Reload" }).click();
+  const deadline = Date.now() + 10_000;
+  const all = ["overview", "violations", "matrix", "timeline", "edges", "readiness"];
+  while (!all.every((path) => asked.has(path)) && Date.now() < deadline) await page.waitForTimeout(50);
+  assert.deepEqual(all.filter((path) => !asked.has(path)), []);
+});
+
 await check("a Community ID leads to its flows, and the address keeps it", async (page) => {
   const connections = page.locator("section[aria-labelledby=connections]");
   await connections.getByRole("button", { name: "Flows", exact: true }).click();
@@ -305,7 +319,29 @@ await check("a server that wants a token gets it, and it stays out of the addres
   await page.keyboard.press("Enter");
   await page.locator("table.causes").waitFor();
   assert.ok(!page.url().includes("invented"));
+  // So does the page about the API, which says what words a filter takes.
+  const description = await (await fetch(new URL("api/v1/openapi.json", url))).json();
+  await page.route(/openapi\.json$/, (route) => (route.request().headers().authorization === "Bearer invented" ? route.fulfill({ json: description }) : route.fulfill({ status: 401, json: {} })));
+  await page.getByRole("link", { name: "API" }).click();
+  await page.getByRole("heading", { name: "GET /api/v1/flows", exact: true }).waitFor();
+  await page.getByText("plaintext, tls, mtls, opaque, unknown").first().waitFor();
+  await page.evaluate(() => sessionStorage.clear());
+  await page.reload();
+  await page.getByText("this server wants its token").waitFor();
 }, { state: "locked" });
+
+await check("rows of other filters do not stay under an error", async (page) => {
+  const connections = page.locator("section[aria-labelledby=connections]");
+  await connections.locator("tbody tr").first().waitFor();
+  await page.route(/\/api\/v1\/edges/, (route) => route.fulfill({ status: 503, contentType: "application/problem+json", json: { title: "Unavailable", detail: "the store does not answer", status: 503 } }));
+  await connections.getByLabel("Class", { exact: true }).selectOption("tls");
+  await connections.getByRole("alert").getByText("the store does not answer").waitFor();
+  assert.equal(await connections.locator("tbody tr").count(), 0);
+  await page.unroute(/\/api\/v1\/edges/);
+  await connections.getByRole("button", { name: "Try again" }).click();
+  await connections.locator("tbody tr").first().waitFor();
+  assert.equal(await connections.getByRole("alert").count(), 0);
+}, { faults: true });
 
 await browser.close();
 process.exit(failed ? 1 : 0);
