@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use analyzer::violation::RULES;
+use flow::Timestamp;
 use store::query::{MOST_ROWS, Paging, Query};
 use utoipa::IntoParams;
 
@@ -210,8 +211,8 @@ fn read(query: &mut Query, name: &str, value: &str) -> Result<bool, ApiError> {
         // A plus that was not written as %2B arrives as a blank, and base64 has none.
         "community_id" => query.community_id.push(parse(name, &value.replace(' ', "+"))?),
         "judgement" => query.judgement.push(parse(name, value)?),
-        "since" => query.since = Some(parse(name, value)?),
-        "until" => query.until = Some(parse(name, value)?),
+        "since" => query.since = Some(time(name, value)?),
+        "until" => query.until = Some(time(name, value)?),
         _ => return Ok(false),
     }
     Ok(true)
@@ -222,6 +223,15 @@ fn finding(value: &str) -> Result<String, ApiError> {
     let ids = || RULES.iter().map(|rule| rule.id);
     let known = ids().find(|id| id.eq_ignore_ascii_case(value)).map(str::to_owned);
     known.ok_or_else(|| bad("id", format!("'{value}' is none of {}", ids().collect::<Vec<_>>().join(", "))))
+}
+
+/// Reads a time. The plus before its offset arrives as a blank where it was not written as %2B; the blank between day and time is
+/// another one.
+pub(crate) fn time(name: &str, text: &str) -> Result<Timestamp, ApiError> {
+    match text.rsplit_once(' ') {
+        Some((time, offset)) if offset.len() == "02:00".len() => parse(name, &format!("{time}+{offset}")),
+        _ => parse(name, text),
+    }
 }
 
 pub(crate) fn parse<T: FromStr>(name: &str, text: &str) -> Result<T, ApiError>

@@ -245,6 +245,18 @@ async fn filters_narrow_and_wrong_ones_are_refused() {
 }
 
 #[tokio::test]
+async fn an_offset_may_be_written_with_a_bare_plus() {
+    let served = Served::open().await;
+    for path in ["flows", "timeline", "overview", "readiness"] {
+        let asked = |plus: &str| {
+            format!("/api/v1/{path}?since=1970-01-01T02:00:00{plus}02:00&until=1970-01-01%2001:30:00Z")
+        };
+        let written = served.json(&asked("%2B")).await;
+        assert_eq!(written, served.json(&asked("+")).await, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn pages_follow_their_link_while_flows_arrive() {
     let served = Served::open().await;
     let (mut path, mut ids) = (String::from("/api/v1/flows?limit=1&class=mtls&class=plaintext"), Vec::new());
@@ -387,7 +399,14 @@ async fn answers_carry_their_guards() {
     }
     let (_, headers, _) = served.ask("/", &[]).await;
     let tag = headers[header::ETAG].to_str().unwrap().to_owned();
-    assert_eq!(served.ask("/", &[("if-none-match", &tag)]).await.0, StatusCode::NOT_MODIFIED);
+    for known in [tag.clone(), format!("W/{tag}"), format!("\"other\", {tag}"), "*".to_owned()] {
+        assert_eq!(
+            served.ask("/", &[("if-none-match", &known)]).await.0,
+            StatusCode::NOT_MODIFIED,
+            "{known}"
+        );
+    }
+    assert_eq!(served.ask("/", &[("if-none-match", "\"other\"")]).await.0, StatusCode::OK);
     let post = Request::post("/api/v1/flows").header("host", "localhost").body(Body::empty()).unwrap();
     assert_eq!(served.app.clone().oneshot(post).await.unwrap().status(), StatusCode::METHOD_NOT_ALLOWED);
 }

@@ -47,7 +47,11 @@ fn file(path: &str, headers: &HeaderMap) -> Response {
     // Vite names assets by their content; the page itself has one name for ever.
     let caching =
         if path.starts_with("assets/") { "public, max-age=31536000, immutable" } else { "no-cache" };
-    let known = headers.get(header::IF_NONE_MATCH).is_some_and(|given| given.as_bytes() == tag.as_bytes());
+    // A proxy that compresses makes the tag a weak one, and a cache may know several: this is the weak comparison (RFC 9110 section 13.1.2).
+    let given = headers.get(header::IF_NONE_MATCH).and_then(|given| given.to_str().ok());
+    let known = given.is_some_and(|given| {
+        given.split(',').map(str::trim).any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag)
+    });
     let mut response = if known {
         StatusCode::NOT_MODIFIED.into_response()
     } else {

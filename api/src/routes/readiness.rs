@@ -130,8 +130,8 @@ fn question(pairs: &filter::Pairs) -> Result<(Scope, Query), ApiError> {
                 let detail = "give one namespace, or one workload".to_owned();
                 return Err(ApiError::BadValue { name: name.clone(), detail });
             }
-            "since" => query.since = Some(filter::parse(name, value)?),
-            "until" => query.until = Some(filter::parse(name, value)?),
+            "since" => query.since = Some(filter::time(name, value)?),
+            "until" => query.until = Some(filter::time(name, value)?),
             other => return Err(filter::unknown(other, NAMES.iter())),
         }
     }
