@@ -165,10 +165,14 @@ impl Packet<'_> {
         self.key.port(self.way.other())
     }
 
-    /// Tells whether it is a SYN that answers none, which may open a connection.
+    /// Tells whether it may open a connection: a SYN that answers none; a datagram whose first byte is that of a long header of
+    /// QUIC (RFC 9000 section 17.2) or of a handshake record of DTLS.
     #[inline]
     pub(crate) const fn begins(&self) -> bool {
-        matches!(self.header, Header::Tcp(tcp) if tcp.begins())
+        match self.header {
+            Header::Tcp(tcp) => tcp.begins(),
+            Header::Udp { .. } => matches!(self.payload.bytes, [0xc0..=0xff | 22, ..]),
+        }
     }
 }
 

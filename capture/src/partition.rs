@@ -164,6 +164,10 @@ impl Partition {
             }
             Some((place, Whose::Next)) => {
                 let begun = self.table.slot_mut(place).and_then(|slot| slot.connection.take_begun());
+                let next = match self.table.get(place) {
+                    Some(connection) => connection.followed_by(packet, context),
+                    None => Connection::new(packet, context),
+                };
                 self.end(place, Close::Reused, conclude);
                 match begun {
                     Some(begun) if !(packet.begins() && begun.replaced_by(packet)) => {
@@ -173,7 +177,7 @@ impl Partition {
                         if let Some(mut other) = other {
                             self.account.close(&mut other, Close::Reused, conclude);
                         }
-                        self.track(Connection::new(packet, context), now, conclude)
+                        self.track(next, now, conclude)
                     }
                 }
             }

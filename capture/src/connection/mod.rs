@@ -379,6 +379,7 @@ impl Connection {
             }
             Some(opening::Answer::Settled(settled)) => settled,
             Some(opening::Answer::Tls) => {
+                self.associate();
                 let ends = self.ends();
                 if let State::Opening(opening) = std::mem::replace(&mut self.state, State::Silent) {
                     self.state = conclude.conclude(opening, ends);

@@ -3,6 +3,7 @@
 use flow::Tunnel;
 
 use super::Connection;
+use super::datagrams::Association;
 
 /// The most capture points that one flow remembers.
 const MOST: usize = 16;
@@ -24,13 +25,14 @@ impl Points {
     }
 }
 
-/// What few connections have: capture points beside the first, encapsulations, and a SYN between the same ends that may begin
-/// the next one.
+/// What few connections have: capture points beside the first, encapsulations, a SYN between the same ends that may begin the
+/// next one, and what tells the first datagram of the next one.
 #[derive(Debug, Default)]
 pub(super) struct Rare {
     pub(super) points: Vec<u16>,
     pub(super) tunnels: Box<[Tunnel]>,
     pub(super) begun: Option<Box<Connection>>,
+    pub(super) association: Option<Association>,
 }
 
 impl Rare {

@@ -348,8 +348,9 @@ impl Stream {
     }
 }
 
-/// How far before the first segment seen a late one may begin and still count as the connection's opening.
-const LATE: u32 = 1 << 18;
+/// How far before the first segment seen a late one may begin and still count as the connection's opening: a segment as long as
+/// any, which the first one overtook. What lies further back was received long ago, or by nobody.
+const LATE: u32 = 1 << 16;
 
 /// Tells whether a stream may begin at this sequence number, given the first one seen.
 pub(crate) const fn may_precede(sequence: u32, seen: u32) -> bool {

@@ -1,11 +1,14 @@
-//! Packets between the ends of a connection that are not its own: SYNs of the next one, and what fits nowhere.
+//! Packets between the ends of a connection that are not its own: SYNs and first datagrams of the next one, and what fits nowhere.
 //!
 //! Between the same ends one connection may follow another. But a SYN by itself does not end one that is open: its receiver
 //! answers with what it expects, and goes on (RFC 9293 section 3.10.7.4, RFC 5961 section 4.2). So it waits beside the
 //! connection until another packet tells which of the two goes on.
 
+use std::borrow::Cow;
+
 use flow::Timestamp;
 
+use super::datagrams::Association;
 use super::{Connection, Context, State, Told, reassembly};
 use crate::key::Way;
 use crate::packet::{Header, Packet, Tcp};
@@ -34,6 +37,9 @@ impl Connection {
                 Whose::Own
             };
         }
+        if let Header::Udp { .. } = packet.header {
+            return if self.is_followed_by(packet.payload.bytes) { Whose::Next } else { Whose::Own };
+        }
         if !self.replaced_by(packet) {
             Whose::Own
         } else if self.silent()
@@ -46,6 +52,40 @@ impl Connection {
         } else {
             Whose::Perhaps
         }
+    }
+
+    /// Tells whether a datagram opens another connection between the same ends: clients of QUIC use a socket again and again.
+    fn is_followed_by(&self, datagram: &[u8]) -> bool {
+        self.association().is_some_and(|association| association.is_followed_by(datagram))
+    }
+
+    /// Returns what tells the first datagram of another connection; absent where what opened is no handshake in datagrams.
+    fn association(&self) -> Option<Cow<'_, Association>> {
+        let known = self.rare.as_ref().and_then(|rare| rare.association.as_ref());
+        match &self.state {
+            State::Opening(opening) => {
+                let own = opening.association()?;
+                Some(Cow::Owned(known.map_or_else(|| own.clone(), |known| known.and(own.clone()))))
+            }
+            State::Settled(_) | State::Away(_) => known.map(Cow::Borrowed),
+            State::Silent | State::Waiting(_) => None,
+        }
+    }
+
+    /// Remembers what tells a later connection from this one and those before it.
+    pub(super) fn associate(&mut self) {
+        if let Some(Cow::Owned(association)) = self.association() {
+            self.rare.get_or_insert_default().association = Some(association);
+        }
+    }
+
+    /// Begins a connection after this one.
+    pub(crate) fn followed_by(&self, packet: &Packet<'_>, context: Context<'_>) -> Self {
+        let mut next = Self::new(packet, context);
+        if let Some(association) = self.association() {
+            next.rare.get_or_insert_default().association = Some(association.into_owned().next());
+        }
+        next
     }
 
     /// Tells whether a SYN waits beside it.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use flow::{ClientAuth, Outcome, Reason, Side, TlsVersion, Withheld};
+use siphasher::sip128::SipHasher13;
 
 use crate::tls::cursor::Cursor;
 use crate::tls::{Conclusion, Ends, Handshake, Mark, Memory, Probe};
@@ -16,6 +17,11 @@ const MAX_MESSAGE: usize = 32 * 1024;
 const MAX_HELD: usize = 2 * MAX_MESSAGE;
 /// Most handshake messages of a direction in the making at once.
 const MAX_MESSAGES: usize = 8;
+/// Most whole messages of a direction remembered by their hashes.
+const MAX_DONE: usize = 32;
+/// Types of a client's hello, and of a server's request for another one.
+const HELLO: u8 = 1;
+const VERIFY: u8 = 3;
 /// Most datagrams read of one connection.
 const MAX_DATAGRAMS: u32 = 128;
 
@@ -32,6 +38,22 @@ pub(crate) fn hello(bytes: &[u8]) -> Option<Side> {
         (22, 0, Some(2 | 3)) if record.body.len() >= 12 => Some(Side::Server),
         _ => None,
     }
+}
+
+/// Returns the random value of a client's hello, if a datagram begins with one that is not encrypted, or with its first part.
+pub(crate) fn client_random(datagram: &[u8]) -> Option<[u8; 32]> {
+    let record = Record::read(&mut Cursor(datagram))?;
+    if (record.kind, record.epoch) != (22, 0) {
+        return None;
+    }
+    let mut at = Cursor(record.body);
+    // Type; then length, number and the offset of this part (RFC 6347 section 4.2.2).
+    if (at.u8()?, at.take(5)?.len(), at.u24()?) != (1, 5, 0) {
+        return None;
+    }
+    // How long it is, and the version.
+    at.take(5)?;
+    at.take(32)?.try_into().ok()
 }
 
 struct Record<'a> {
@@ -86,6 +108,8 @@ impl Fragments {
 #[derive(Debug, Default)]
 struct Messages {
     making: BTreeMap<u16, Fragments>,
+    /// Hashes of those that are whole, by their numbers.
+    done: BTreeMap<u16, u64>,
 }
 
 /// The opening of one DTLS association.
@@ -98,13 +122,26 @@ pub(crate) struct Dtls {
     hello: Option<u16>,
     key_exchange: Option<u16>,
     datagrams: u32,
+    random: Option<[u8; 32]>,
+    /// Whether one number stands for two messages: some are of another association between the same ends, whose hellos were
+    /// lost.
+    mixed: bool,
 }
 
 impl Default for Dtls {
     fn default() -> Self {
         let handshake = Handshake::of_datagrams();
         let (client, server) = (Messages::default(), Messages::default());
-        Self { handshake, client, server, hello: None, key_exchange: None, datagrams: 0 }
+        Self {
+            handshake,
+            client,
+            server,
+            hello: None,
+            key_exchange: None,
+            datagrams: 0,
+            random: None,
+            mixed: false,
+        }
     }
 }
 
@@ -116,6 +153,9 @@ impl Dtls {
         }
         let mark = Mark { packet: self.datagrams, acknowledged: None };
         self.datagrams = self.datagrams.saturating_add(1);
+        if side == Side::Client && self.random.is_none() {
+            self.random = client_random(bytes);
+        }
         let mut at = Cursor(bytes);
         while let Some(record) = Record::read(&mut at) {
             match (record.kind, record.epoch) {
@@ -168,6 +208,12 @@ impl Dtls {
         }
         let Some(whole) = making.add(start, part) else { return Some(()) };
         messages.making.remove(&sequence);
+        // Sent again, a message is the same (RFC 6347 section 4.2.4); a hello may differ by its cookie.
+        let hash = SipHasher13::new().hash(&whole).h1;
+        if !matches!(kind, HELLO | VERIFY) && messages.done.len() < MAX_DONE {
+            let known = *messages.done.entry(sequence).or_insert(hash);
+            self.mixed |= known != hash;
+        }
         let announced = u32::try_from(length).unwrap_or(u32::MAX);
         match side {
             Side::Client => {
@@ -181,6 +227,11 @@ impl Dtls {
             Side::Server => self.handshake.server_message(kind, &whole),
         }
         Some(())
+    }
+
+    /// Returns the random value of the client's hello.
+    pub(crate) const fn random(&self) -> Option<[u8; 32]> {
+        self.random
     }
 
     /// Tells whether no further datagram can change the conclusion.
@@ -205,7 +256,7 @@ impl Dtls {
             session.outcome = Outcome::Incomplete;
             session.resumed = self.handshake.took_key();
         }
-        if hidden || blind || self.lacks(conclusion.client) {
+        if hidden || blind || self.mixed || self.lacks(conclusion.client) {
             conclusion.client = ClientAuth::Hidden(Reason::Datagram);
         }
         conclusion
@@ -222,7 +273,7 @@ impl Dtls {
     /// Leaves behind what a later resumption needs. Called once, when the connection settles or ends.
     pub(crate) fn remember(&self, ends: Ends, memory: &mut Memory) {
         let client = self.handshake.conclude(ends, memory).client;
-        if self.handshake.negotiated() != Some(0xfefc) && !self.lacks(client) {
+        if self.handshake.negotiated() != Some(0xfefc) && !self.mixed && !self.lacks(client) {
             self.handshake.remember(ends, &mut memory.sessions);
         }
     }
@@ -305,6 +356,32 @@ mod tests {
             let client = dtls.conclude(ends(), &mut Memory::default()).client;
             assert_eq!(matches!(client, ClientAuth::Refuted(Withheld::Absent, _)), expected, "{client:?}");
             assert_eq!(client == ClientAuth::Hidden(Reason::Datagram), !expected, "{client:?}");
+        }
+    }
+
+    #[test]
+    fn two_messages_of_one_number_are_of_two_associations() {
+        let mut hello = vec![0xfe, 0xfd];
+        hello.extend([7; 32]);
+        let mut answer = hello.clone();
+        hello.extend([0, 0, 0, 2, 0xc0, 0x2f, 1, 0]);
+        answer.extend([0, 0xc0, 0x2f, 0]);
+        let certificate = [0, 0, 8, 0, 0, 5, 1, 2, 3, 4, 5];
+        for (another, proved) in [(false, true), (true, false)] {
+            let mut dtls = Dtls::default();
+            dtls.datagram(Side::Client, &piece(1, 0, &hello, 0..hello.len()));
+            dtls.datagram(Side::Server, &piece(2, 0, &answer, 0..answer.len()));
+            if another {
+                let mut random = answer.clone();
+                random[5] = 8;
+                dtls.datagram(Side::Server, &piece(2, 0, &random, 0..random.len()));
+            }
+            // Sent again, it is the same.
+            for _ in 0..2 {
+                dtls.datagram(Side::Client, &piece(11, 1, &certificate, 0..certificate.len()));
+            }
+            let client = dtls.conclude(ends(), &mut Memory::default()).client;
+            assert_eq!(matches!(client, ClientAuth::Proved(..)), proved, "{client:?}");
         }
     }
 

@@ -34,6 +34,8 @@ const FULL_DATAGRAM: usize = 1200;
 const CERTIFICATE_PACKET: u64 = 500;
 /// Largest Handshake packet that holds an acknowledgement only.
 const ACKNOWLEDGEMENT: u64 = 40;
+/// Most connection ids remembered under whose keys the client's packets opened: it takes another one after each Retry.
+const MAX_IDS: usize = 8;
 /// Most client Handshake packets remembered.
 const MAX_PACKETS: usize = 32;
 /// How many protected packets show that the handshake is over.
@@ -52,6 +54,31 @@ pub(crate) fn is_quic_initial(bytes: &[u8]) -> Probe {
     if fixed && opens { Probe::Yes } else { Probe::No }
 }
 
+/// A connection id.
+pub(crate) type Id = Vec<u8>;
+
+/// A client's first packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Opened<'a> {
+    /// The connection id to which it is addressed.
+    pub(crate) id: &'a [u8],
+    pub(crate) version: u32,
+    /// Whether it has a token: from a Retry, or from a connection before (RFC 9000 section 8.1).
+    pub(crate) token: bool,
+}
+
+/// Reads a client's first packet, if a datagram begins with it: an Initial protected by keys made of the very id to which it is
+/// addressed, as no other packet is (RFC 9001 section 5.2).
+pub(crate) fn opened_by(datagram: &[u8]) -> Option<Opened<'_>> {
+    let packet = Long::read(datagram, datagram)?;
+    if packet.kind != Kind::Initial || version_name(packet.version).is_none() {
+        return None;
+    }
+    let (client, _) = Keys::derive(packet.version, packet.destination)?;
+    client.open(packet.bytes, packet.number_at)?;
+    Some(Opened { id: packet.destination, version: packet.version, token: packet.token })
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Initial,
@@ -67,6 +94,8 @@ struct Long<'a> {
     kind: Kind,
     version: u32,
     destination: &'a [u8],
+    source: &'a [u8],
+    token: bool,
     /// Value of the Length field: packet number and payload; 0 for the kinds that have none.
     length: u64,
     number_at: usize,
@@ -87,7 +116,17 @@ impl<'a> Long<'a> {
         if destination.len() > MAX_CONNECTION_ID || source.len() > MAX_CONNECTION_ID {
             return None;
         }
-        let plain = |kind| Self { kind, version, destination, length: 0, number_at: 0, bytes, rest: &[] };
+        let plain = |kind| Self {
+            kind,
+            version,
+            destination,
+            source,
+            token: false,
+            length: 0,
+            number_at: 0,
+            bytes,
+            rest: &[],
+        };
         if version == 0 {
             return Some(plain(Kind::VersionNegotiation));
         }
@@ -99,16 +138,15 @@ impl<'a> Long<'a> {
             2 => Kind::Handshake,
             _ => return Some(plain(Kind::Retry)),
         };
-        if kind == Kind::Initial {
-            let token = usize::try_from(number(&mut at)?).ok()?;
-            at.take(token)?;
-        }
+        let token = if kind == Kind::Initial { usize::try_from(number(&mut at)?).ok()? } else { 0 };
+        at.take(token)?;
         let length = number(&mut at)?;
         let number_at = bytes.len().checked_sub(at.0.len())?;
         let end = number_at.checked_add(usize::try_from(length).ok()?)?;
         let (packet, rest) = bytes.split_at_checked(end)?;
         debug_assert!(packet.len() <= datagram.len());
-        Some(Self { kind, version, destination, length, number_at, bytes: packet, rest })
+        let token = token > 0;
+        Some(Self { kind, version, destination, source, token, length, number_at, bytes: packet, rest })
     }
 }
 
@@ -119,7 +157,15 @@ pub(crate) struct Quic {
     version: Option<u32>,
     keys: Option<(Keys, Keys)>,
     /// The version that the keys are for, and the connection id.
-    keyed: Option<(u32, Vec<u8>)>,
+    keyed: Option<(u32, Id)>,
+    /// The ids under whose keys the client's packets opened.
+    opened: Vec<Id>,
+    /// The id that the server chose.
+    server_id: Option<Id>,
+    /// Whether the server had the client begin again, by Retry or a version negotiation.
+    sent_back: bool,
+    /// Whether the client began again by itself: that may be another connection.
+    several: bool,
     client: Crypto,
     server: Crypto,
     hello: Option<ClientHello>,
@@ -129,11 +175,19 @@ pub(crate) struct Quic {
     second: bool,
     early_data: bool,
     ja4: Option<String>,
-    /// Length field of the client's Handshake packets, and whether their datagram may be padded.
-    flight: Vec<(u64, bool)>,
+    flight: Vec<Protected>,
     client_protected: u32,
     server_protected: u32,
     datagrams: u32,
+}
+
+/// A client's Handshake packet.
+struct Protected {
+    /// Its Length field.
+    length: u64,
+    /// Whether its datagram may be padded.
+    padded: bool,
+    destination: Id,
 }
 
 impl std::fmt::Debug for Quic {
@@ -160,13 +214,18 @@ impl Quic {
                     if side == Side::Client && self.flight.len() < MAX_PACKETS {
                         // Only the last packet of a full datagram may be there to fill it.
                         let padded = packet.rest.is_empty() && datagram.len() >= FULL_DATAGRAM;
-                        self.flight.push((packet.length, padded));
+                        let destination = packet.destination.to_vec();
+                        self.flight.push(Protected { length: packet.length, padded, destination });
                     }
                 }
                 Kind::EarlyData => self.early_data = true,
                 // The client begins again with another connection id; its next Initial shows it.
-                Kind::Retry => return,
+                Kind::Retry => {
+                    self.sent_back |= side == Side::Server;
+                    return;
+                }
                 Kind::VersionNegotiation => {
+                    self.sent_back |= side == Side::Server;
                     if side == Side::Server && self.answer.is_none() {
                         // The client begins again in another version, with another hello.
                         self.client = Crypto::default();
@@ -177,6 +236,10 @@ impl Quic {
                 }
             }
             rest = packet.rest;
+        }
+        // Before the answer, what is protected is another connection's between the same ends.
+        if self.answer.is_none() {
+            return;
         }
         // What follows other packets may also be filling.
         let whole = rest.len() == datagram.len();
@@ -196,10 +259,17 @@ impl Quic {
         let Some(body) = self.open(side, packet) else { return };
         match side {
             Side::Client => {
+                if let Some((_, id)) = &self.keyed
+                    && self.opened.len() < MAX_IDS
+                    && !self.opened.contains(id)
+                {
+                    self.opened.push(id.clone());
+                }
                 self.client.frames(&body);
                 self.client_hellos();
             }
             Side::Server => {
+                self.server_id = Some(packet.source.to_vec());
                 self.server.frames(&body);
                 for hello in self.server.messages(2).filter_map(ServerHello::read) {
                     if hello.retry {
@@ -254,6 +324,8 @@ impl Quic {
         let opened = self.unseal(side, packet);
         if opened.is_none() {
             (self.keys, self.keyed) = before;
+        } else {
+            self.several |= !first && !self.sent_back;
         }
         opened
     }
@@ -267,6 +339,30 @@ impl Quic {
         let (client, server) = self.keys.as_ref()?;
         let keys = if side == Side::Client { client } else { server };
         keys.open(packet.bytes, packet.number_at)
+    }
+
+    /// Returns the connection ids under whose keys the client's packets opened.
+    pub(crate) fn ids(&self) -> &[Id] {
+        &self.opened
+    }
+
+    /// Tells whether the server's hello is there.
+    pub(crate) const fn is_answered(&self) -> bool {
+        self.answer.is_some()
+    }
+
+    /// Returns the client's version.
+    pub(crate) const fn version(&self) -> Option<u32> {
+        self.version
+    }
+
+    /// Lists the client's Handshake packets that are addressed to the id which the server chose: others are another
+    /// connection's between the same ends.
+    fn flight(&self) -> impl Iterator<Item = (u64, bool)> {
+        self.flight
+            .iter()
+            .filter(|packet| self.server_id.as_ref() == Some(&packet.destination))
+            .map(|packet| (packet.length, packet.padded))
     }
 
     /// Tells whether no further datagram can change the conclusion.
@@ -311,7 +407,7 @@ impl Quic {
     }
 
     fn client_auth(&self, ends: Ends, sessions: &Sessions) -> ClientAuth {
-        let (Some(hello), Some(answer)) = (&self.hello, &self.answer) else {
+        let (Some(hello), Some(answer), false) = (&self.hello, &self.answer, self.several) else {
             return ClientAuth::Hidden(Reason::Datagram);
         };
         if let Some(index) = answer.selected_identity {
@@ -332,24 +428,23 @@ impl Quic {
         let finished = u64::from(suite.hash).saturating_add(32);
         let evidence = Evidence::because(Proof::Inferred, Reason::FlightSize);
         let least = CERTIFICATE_PACKET.saturating_add(hello.besides_authentication().into());
-        let large = |(length, padded): &(u64, bool)| *length >= least && !padded;
-        if self.flight.iter().any(large) {
+        if self.flight().any(|(length, padded)| length >= least && !padded) {
             return ClientAuth::Proved(Presented::Sent, evidence);
         }
-        if self.flight.iter().any(|(length, _)| *length >= least) {
+        if self.flight().any(|(length, _)| length >= least) {
             return ClientAuth::Hidden(Reason::Datagram);
         }
         // A packet that holds more than an acknowledgement, and is neither of the two known, may be part of something
         // whose rest was not captured.
         let declined = finished.saturating_add(8);
         let odd = |length: u64| length > ACKNOWLEDGEMENT && length != finished && length != declined;
-        if self.flight.iter().any(|(length, _)| odd(*length)) {
+        if self.flight().any(|(length, _)| odd(length)) {
             return ClientAuth::Hidden(Reason::Datagram);
         }
-        if self.flight.iter().any(|(length, _)| *length == declined) {
+        if self.flight().any(|(length, _)| length == declined) {
             return ClientAuth::Refuted(Withheld::Declined, evidence);
         }
-        if self.flight.iter().any(|(length, _)| *length == finished) {
+        if self.flight().any(|(length, _)| length == finished) {
             return ClientAuth::Refuted(Withheld::Absent, evidence);
         }
         ClientAuth::Hidden(Reason::Datagram)
@@ -482,6 +577,9 @@ mod tests {
         let quic = read(&[(C, hello), (S, answer), (C, protected()), (S, protected())]);
         assert_eq!(quic.answer.as_ref().unwrap().suite, 0x1301);
         assert_eq!((quic.client_protected, quic.server_protected), (1, 1));
+        let hello = initial(C, 1, &CHOSEN, &CHOSEN, 0, &[(0, &client_hello(1))]);
+        let quic = read(&[(C, hello), (C, protected()), (S, protected())]);
+        assert_eq!((quic.client_protected, quic.server_protected), (0, 0), "another connection's");
         let unfixed = initial_of(0x80, C, 1, &CHOSEN, (&CHOSEN, 0), &[(0, &client_hello(1))]);
         assert_eq!(is_quic_initial(&unfixed), Probe::No, "nobody has agreed yet");
     }
@@ -540,7 +638,11 @@ mod tests {
             let quic = Quic {
                 hello: ClientHello::read([&head[..], &[length], extensions].concat(), false),
                 answer: Some(ServerHello { version: 0x0304, suite: 0x1302, ..ServerHello::default() }),
-                flight: flight.to_vec(),
+                server_id: Some(b"server's".to_vec()),
+                flight: flight
+                    .iter()
+                    .map(|(length, padded)| protected(*length, *padded, b"server's"))
+                    .collect(),
                 ..Quic::default()
             };
             assert_eq!(quic.client_auth(ends, &Sessions::default()), expected, "{flight:?}");
@@ -562,6 +664,48 @@ mod tests {
         check_of(&settings, &[(80, false)], ClientAuth::Refuted(Withheld::Absent, evidence));
         check_of(&settings, &[(609, false)], hidden);
         check_of(&settings, &[(1100, false)], ClientAuth::Proved(Presented::Sent, evidence));
+    }
+
+    fn protected(length: u64, padded: bool, destination: &[u8]) -> Protected {
+        Protected { length, padded, destination: destination.to_vec() }
+    }
+
+    #[test]
+    fn what_is_addressed_to_another_id_is_another_connections() {
+        let ip = std::net::IpAddr::from([192, 0, 2, 1]);
+        let ends =
+            Ends { client: ip, server: flow::Endpoint { ip, port: 1 }, start: flow::Timestamp::default() };
+        let hello = initial(C, 1, &CHOSEN, &CHOSEN, 0, &[(0, &client_hello(1))]);
+        let mut quic = read(&[(C, hello)]);
+        let answer = ServerHello { version: 0x0304, suite: 0x1301, ..ServerHello::default() };
+        (quic.answer, quic.server_id) = (Some(answer), Some(b"own".to_vec()));
+        quic.flight.push(protected(609, false, b"other"));
+        let client_auth = |quic: &Quic| quic.client_auth(ends, &Sessions::default());
+        assert_eq!(client_auth(&quic), ClientAuth::Hidden(Reason::Datagram));
+        quic.flight.push(protected(64, false, b"own"));
+        assert!(matches!(client_auth(&quic), ClientAuth::Refuted(Withheld::Absent, _)));
+    }
+
+    #[test]
+    fn a_client_that_begins_again_unasked_may_be_two() {
+        let ip = std::net::IpAddr::from([192, 0, 2, 1]);
+        let ends =
+            Ends { client: ip, server: flow::Endpoint { ip, port: 1 }, start: flow::Timestamp::default() };
+        let hello = |id: &[u8]| initial(C, 1, id, id, 0, &[(0, &client_hello(1))]);
+        let retry = [&[0xf0, 0, 0, 0, 1, 0, 4][..], b"more", &[0; 40]].concat();
+        let answer = initial(S, 1, b"more", b"", 0, &[(0, &server_hello(&[7; 32], 1))]);
+        for asked in [true, false] {
+            let mut datagrams =
+                vec![(C, hello(&CHOSEN)), (S, retry.clone()), (C, hello(b"more")), (S, answer.clone())];
+            if !asked {
+                datagrams.remove(1);
+            }
+            let mut quic = read(&datagrams);
+            quic.server_id = Some(b"own".to_vec());
+            quic.flight.push(protected(609, false, b"own"));
+            let client = quic.client_auth(ends, &Sessions::default());
+            assert_eq!(matches!(client, ClientAuth::Proved(..)), asked, "{client:?}");
+        }
     }
 
     #[test]

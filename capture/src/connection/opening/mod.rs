@@ -10,7 +10,7 @@ use std::mem::offset_of;
 
 use flow::{Security, Transport};
 
-use super::datagrams::Datagrams;
+use super::datagrams::{Association, Datagrams};
 use super::reassembly::{Origin, Piece, Segment, Stream, after, may_precede};
 use super::{Settled, side};
 use crate::detect::Progress;
@@ -211,15 +211,17 @@ impl Opening {
         }
     }
 
-    /// Takes a datagram: only the first of each direction is looked at, unless the first opens QUIC or DTLS, or a
-    /// later one opens DTLS, as it does on a path that STUN found (RFC 5764 section 5.1.2).
+    /// Takes a datagram: only the first of each direction is looked at, unless one opens QUIC or DTLS: the latter follows STUN
+    /// on a path that this found (RFC 5764 section 5.1.2).
     pub(crate) fn datagram(&mut self, way: Way, payload: Captured<'_>) {
         self.packets = self.packets.saturating_add(1);
         self.stirred = true;
         if self.packets == 1 {
             self.datagrams = Datagrams::begin(way, payload.bytes);
-        } else if self.datagrams.is_none() {
-            self.datagrams = Datagrams::begin_late(way, payload.bytes);
+        } else if self.datagrams.as_ref().is_none_or(Datagrams::is_blank)
+            && let Some(datagrams) = Datagrams::begin_late(way, payload.bytes)
+        {
+            self.datagrams = Some(datagrams);
         }
         if let Some(datagrams) = &mut self.datagrams {
             datagrams.datagram(way, payload.bytes);
@@ -236,6 +238,11 @@ impl Opening {
         let records = matches!(payload.bytes, [20..=63, ..]);
         held.in_records |= records || (payload.bytes.is_empty() && payload.missing > 0);
         held.cut |= held.in_records && payload.missing > 0;
+    }
+
+    /// Returns what tells the first datagram of another connection between the same ends, if it is a handshake in datagrams.
+    pub(crate) fn association(&self) -> Option<Association> {
+        self.datagrams.as_ref().map(Datagrams::association)
     }
 
     /// Notes the end of a direction, and after which byte it comes where that is certain.
