@@ -69,6 +69,7 @@ impl<'a> Call<'a> {
             Hidden::NotReady
             | Hidden::OtherNetwork(_)
             | Hidden::OtherNode
+            | Hidden::NotResolved(_)
             | Hidden::Undiscovered
             | Hidden::Displaced(_) => None,
         }
@@ -82,6 +83,7 @@ impl<'a> Call<'a> {
             | Hidden::NotReady
             | Hidden::OtherNetwork(_)
             | Hidden::OtherNode
+            | Hidden::NotResolved(_)
             | Hidden::Undiscovered
             | Hidden::Displaced(_) => None,
         };
@@ -107,6 +109,7 @@ impl<'a> Call<'a> {
             | Hidden::NotReady
             | Hidden::OtherNetwork(_)
             | Hidden::OtherNode
+            | Hidden::NotResolved(_)
             | Hidden::Undiscovered
             | Hidden::Displaced(_) => "Export the host to the client's namespace.",
         };

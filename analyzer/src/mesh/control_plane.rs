@@ -88,6 +88,12 @@ impl IstioVersion {
         self >= Self::new(1, 29)
     }
 
+    /// Tells whether sidecars resolve the names of ServiceEntries with DYNAMIC_DNS (istio/istio pull request 58688).
+    #[must_use]
+    pub fn resolves_in_sidecars(self) -> bool {
+        self >= Self::new(1, 30)
+    }
+
     /// Tells whether a client whose own network nobody tells reaches other networks by their gateways (istio/istio pull request
     /// 58613).
     #[must_use]

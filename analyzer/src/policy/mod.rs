@@ -62,6 +62,10 @@ pub const RULES: &[(&str, &str)] = &[
         "of overlapping ranges the longest prefix names the destination; an endpoint comes before them all",
     ),
     (
+        "client.dynamic-dns",
+        "names that DYNAMIC_DNS resolves for each request are known to sidecars by HTTP and TLS alone, and to no gateway",
+    ),
+    (
         "client.outbound-traffic-policy",
         "a destination that the client does not know is forwarded as it is, or dropped",
     ),

@@ -8,7 +8,8 @@ use crate::mesh::entry_visibility::Ceiling;
 use crate::mesh::meta::Meta;
 use crate::mesh::pod::Pod;
 use crate::mesh::service::Protocol;
-use crate::mesh::{Behind, HostPort, Mesh};
+use crate::mesh::service_entry::Resolution;
+use crate::mesh::{Behind, HostPort, Mesh, Owner};
 use crate::policy::inbound::{ALL, HBONE};
 use crate::policy::known_host::to_host;
 use crate::policy::visibility::{self, Hidden};
@@ -107,6 +108,10 @@ pub fn decide(
             hidden = hidden.or(Some((Hidden::NotReady, behind)));
             continue;
         }
+        if !resolves(mesh, pod, &behind) {
+            hidden = hidden.or_else(|| Some((Hidden::NotResolved(mesh.declaration(behind.host)), behind)));
+            continue;
+        }
         let dialled = behind.endpoint.filter(|_| !behind.host.original_destination);
         if let Some(network) = dialled.and_then(|endpoint| mesh.network_apart(pod, endpoint)) {
             hidden = hidden.or(Some((Hidden::OtherNetwork(network), behind)));
@@ -186,6 +191,7 @@ fn takes_its_place<'a>(mesh: &Mesh, hidden: Hidden<'a>, wire: u16) -> impl Itera
         Hidden::Displaced(_)
         | Hidden::NotExported(_)
         | Hidden::NotImported(_)
+        | Hidden::NotResolved(_)
         | Hidden::Undiscovered
         | Hidden::NotReady
         | Hidden::OtherNetwork(_)
@@ -203,6 +209,25 @@ fn takes_its_place<'a>(mesh: &Mesh, hidden: Hidden<'a>, wire: u16) -> impl Itera
 /// Rule `client.ready-endpoints`. Istio: `pilot/pkg/xds/endpoints/endpoint_builder.go`, `filterIstioEndpoint`.
 fn sent_to(behind: &Behind<'_>) -> bool {
     behind.host.original_destination || behind.endpoint.is_none_or(|endpoint| endpoint.ready)
+}
+
+/// Tells whether a client's proxy can send to a host whose names it resolves for each request (DYNAMIC_DNS): waypoints can, and
+/// since 1.30 sidecars, by the name in a request of HTTP or in a ClientHello.
+///
+/// Rule `client.dynamic-dns`. Istio: `pilot/pkg/networking/core/cluster_dfp_sidecar_test.go`, `TestSidecarDynamicDNSClusters`;
+/// istio/istio pull request 58688.
+fn resolves(mesh: &Mesh, pod: &Pod, behind: &Behind<'_>) -> bool {
+    let Owner::Entry(place) = behind.host.owner else { return true };
+    let entry = mesh.service_entries.get(place);
+    if pod.proxy == PartyKind::Waypoint
+        || entry.is_none_or(|entry| entry.resolution != Resolution::DynamicDns)
+    {
+        return true;
+    }
+    let protocol = behind.port.protocol;
+    pod.proxy == PartyKind::Sidecar
+        && mesh.control_plane.version.resolves_in_sidecars()
+        && (protocol.is_http() || protocol == Protocol::Tls)
 }
 
 /// Chooses among the ports of one host that lead to the same port on the wire: the one that a rule originates TLS for, as
@@ -308,6 +333,16 @@ fn unknown_destination(
                 trace.cite("client.ready-endpoints", meta, None, meta.line, "the endpoint is not ready");
             }
             format!("this endpoint of {} is not ready", behind.host.host)
+        }
+        Some((Hidden::NotResolved(declaration), behind)) => {
+            let why = format!(
+                "the client's proxy resolves no names of {} for protocol {}",
+                behind.host.host, behind.port.protocol
+            );
+            if let Some(meta) = declaration {
+                trace.cite("client.dynamic-dns", meta, Some("spec.resolution"), meta.line, why.clone());
+            }
+            why
         }
         Some((Hidden::OtherNode, behind)) => {
             if let Some(meta) = mesh.declaration(behind.host) {

@@ -268,6 +268,8 @@ pub enum Hidden<'a> {
     Displaced(&'a HostService),
     /// `discoverySelectors` of MeshConfig, which leave its namespace out.
     Undiscovered,
+    /// Its resolution, by which proxies of the client's kind resolve no names, or none of the port's protocol; with the declaration.
+    NotResolved(Option<&'a Meta>),
     /// The endpoint's own readiness.
     NotReady,
     /// A gateway, through which alone the endpoint's network is reached.

@@ -1,5 +1,6 @@
 //! What a client's own declarations and addresses come to.
 
+use analyzer::mesh::control_plane::IstioVersion;
 use serde_json::{Value, json};
 
 use super::meshes::{
@@ -355,5 +356,33 @@ fn proxies_send_to_their_own_node_where_the_service_says_so() {
         let documents = [on(client(), own), on(server(1), theirs), service.clone()];
         let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
         check(&documents, "10.0.1.1:8080", None, expected);
+    }
+}
+
+/// `cluster_dfp_sidecar_test.go`, `TestSidecarDynamicDNSClusters`: there is no cluster for other protocols. Pull request 58688: nor
+/// for any before 1.30, and `listener_dfp_test.go`: nor for gateways.
+#[test]
+fn sidecars_resolve_the_names_of_http_and_tls_requests() {
+    let rule =
+        spec("DestinationRule", "own", "web", "host: '*.example.com', trafficPolicy: {tls: {mode: SIMPLE}}");
+    let router = client()
+        .replace("args: [proxy, sidecar]", "args: [proxy, router]")
+        .replace("{name: app, ports: [{containerPort: 8080}]}, ", "");
+    for (client, protocol, minor, known) in [
+        (client(), "HTTP", 32, true),
+        (client(), "GRPC", 30, true),
+        (client(), "TLS", 32, true),
+        (client(), "HTTPS", 32, false),
+        (client(), "TCP", 32, false),
+        (client(), "TLS", 29, false),
+        (router, "TLS", 32, false),
+    ] {
+        let entry = format!(
+            "hosts: ['*.example.com'], resolution: DYNAMIC_DNS, ports: [{{number: 443, name: p, protocol: {protocol}}}]"
+        );
+        let mut mesh = load(&[&client, &spec("ServiceEntry", "own", "web", &entry), &rule]);
+        mesh.control_plane.version = IstioVersion::new(1, minor);
+        let tls = known.then_some("SIMPLE");
+        ask(&mesh, "10.0.0.1", "203.0.113.9:443", Some("a.example.com"), &json!({"client_tls": tls}));
     }
 }
