@@ -48,6 +48,10 @@ pub const KINDS: &[Kind] = &[
     istio("networking.istio.io", "WorkloadEntry", "workloadentries"),
     istio("networking.istio.io", "Sidecar", "sidecars"),
     istio("gateway.networking.k8s.io", "Gateway", "gateways"),
+    Kind {
+        versions: &["v1", "v1beta1"],
+        ..istio("gateway.networking.k8s.io", "GatewayClass", "gatewayclasses")
+    },
     // v1 came with Gateway API 1.4.
     Kind {
         versions: &["v1", "v1alpha3"],

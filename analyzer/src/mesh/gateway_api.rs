@@ -69,9 +69,19 @@ pub(crate) fn parent_of(meta: &Meta, document: &Node) -> Option<(String, String)
         .then(|| Some((text("namespace").unwrap_or_else(|| meta.namespace.to_string()), text("name")?)))?
 }
 
+/// Names the class of a Gateway of the Gateway API.
+pub(crate) fn class(document: &Node) -> Option<&str> {
+    document.at(&["spec", "gatewayClassName"]).and_then(Node::text)
+}
+
 /// Tells whether a Gateway of the Gateway API is a waypoint.
 pub(crate) fn is_waypoint(document: &Node) -> bool {
-    document.at(&["spec", "gatewayClassName"]).and_then(Node::text) == Some("istio-waypoint")
+    class(document).is_some_and(is_class_of_waypoints)
+}
+
+/// Tells whether what is of a class of istiod's own is a waypoint.
+pub(crate) fn is_class_of_waypoints(class: &str) -> bool {
+    class == "istio-waypoint"
 }
 
 /// Makes a Gateway of the listeners of a document, for the pods of `parent`: itself, unless it is a ListenerSet.

@@ -156,7 +156,8 @@ impl Mesh {
         let mut waypoints = BTreeMap::new();
         for (name, (meta, gateway)) in &resources.parents {
             config.networks.take_gateway(&meta.labels, gateway, &gateway_api::passing_ports(meta, gateway));
-            waypoints.extend(Waypoint::read(meta, gateway).map(|waypoint| (name.clone(), waypoint)));
+            let class = gateway_api::class(gateway).and_then(|class| resources.gateway_classes.get(class));
+            waypoints.extend(Waypoint::read(meta, gateway, class).map(|waypoint| (name.clone(), waypoint)));
         }
         // What is said of one pod for all of its kind names the same one, whatever order they come in.
         resources

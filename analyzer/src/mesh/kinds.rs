@@ -42,6 +42,7 @@ pub const KINDS: &[(&str, &str)] = &[
     ("networking.istio.io", "WorkloadEntry"),
     ("networking.istio.io", "Sidecar"),
     ("gateway.networking.k8s.io", "Gateway"),
+    ("gateway.networking.k8s.io", "GatewayClass"),
     ("gateway.networking.k8s.io", "BackendTLSPolicy"),
     ("gateway.networking.k8s.io", "ListenerSet"),
     ("gateway.networking.k8s.io", "ReferenceGrant"),
@@ -69,7 +70,6 @@ impl Resources {
             "GRPCRoute",
             "TLSRoute",
             "TCPRoute",
-            "GatewayClass",
             "IstioRevision",
             "XBackendTrafficPolicy",
         ];
@@ -173,6 +173,9 @@ impl Resources {
                 let name = (meta.namespace.to_string(), meta.name.to_string());
                 self.parents.insert(name, (meta.clone(), node.clone()));
                 self.gateways.push(gateway_api::gateway(meta, node));
+            }
+            ("gateway.networking.k8s.io", "GatewayClass") => {
+                self.gateway_classes.insert(meta.name.to_string(), meta);
             }
             (_, "ListenerSet" | "XListenerSet") => self.listener_sets.push((meta, node.clone())),
             (_, "ReferenceGrant") => self.reference_grants.push(ReferenceGrant::read(meta, node)),

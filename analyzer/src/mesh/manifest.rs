@@ -84,6 +84,8 @@ pub(crate) struct Resources {
     pub(crate) gateways: Vec<Gateway>,
     /// The Gateways of the Gateway API as written, by namespace and name.
     pub(crate) parents: HashMap<(String, String), (Meta, Node)>,
+    /// Their classes, by name.
+    pub(crate) gateway_classes: HashMap<String, Meta>,
     pub(crate) listener_sets: Vec<(Meta, Node)>,
     pub(crate) reference_grants: Vec<ReferenceGrant>,
     pub(crate) virtual_services: Vec<VirtualService>,
@@ -210,6 +212,7 @@ impl Resources {
             backend_tls,
             gateways,
             parents,
+            gateway_classes,
             listener_sets,
             reference_grants,
             virtual_services,
@@ -237,6 +240,7 @@ impl Resources {
         self.backend_tls.extend_from_slice(backend_tls);
         self.gateways.extend_from_slice(gateways);
         self.parents.extend(parents.iter().map(|(name, gateway)| (name.clone(), gateway.clone())));
+        self.gateway_classes.extend(gateway_classes.clone());
         self.listener_sets.extend_from_slice(listener_sets);
         self.reference_grants.extend_from_slice(reference_grants);
         self.virtual_services.extend_from_slice(virtual_services);

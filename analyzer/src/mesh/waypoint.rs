@@ -42,16 +42,22 @@ enum Admits {
 
 impl Waypoint {
     /// Reads a Gateway as the waypoint that it is for those that name it, whatever its class; absent where its status has no
-    /// address, since it is not ready then. What is only written has no status.
+    /// address, since it is not ready then. What is only written has no status. What the Gateway does not say of itself, its class says.
     ///
     /// Istio: `pilot/pkg/serviceregistry/ambient/waypoints.go`, `gatewayToWaypointTransform`, `makeAllowedRoutes`.
-    pub(crate) fn read(meta: &Meta, document: &Node) -> Option<Self> {
+    pub(crate) fn read(meta: &Meta, document: &Node, class: Option<&Meta>) -> Option<Self> {
         let addresses = document.get("status").map(|status| status.get("addresses").map(Node::items));
         if addresses.is_some_and(|addresses| addresses.unwrap_or_default().is_empty()) {
             return None;
         }
-        let traffic = meta.labels.get("istio.io/waypoint-for").map_or("service", String::as_str);
-        let namespaces = listener(meta, document).and_then(|own| own.at(&["allowedRoutes", "namespaces"]));
+        let both = [Some(meta), class];
+        let said = both.iter().flatten().find_map(|meta| meta.labels.get("istio.io/waypoint-for"));
+        let traffic = said.map_or("service", String::as_str);
+        let binding = both
+            .iter()
+            .flatten()
+            .find_map(|meta| meta.annotations.get("ambient.istio.io/waypoint-inbound-binding"));
+        let namespaces = listener(binding, document).and_then(|own| own.at(&["allowedRoutes", "namespaces"]));
         Some(Self {
             meta: meta.clone(),
             is_waypoint: is_waypoint(document),
@@ -75,11 +81,12 @@ impl Waypoint {
 
 /// Finds the listener that says who may come: the one that ztunnel is bound to by annotation, else that of HBONE.
 ///
-/// Istio: `pilot/pkg/serviceregistry/ambient/waypoints.go`, `makeInboundBinding`, `findBoundListener`.
-fn listener<'a>(meta: &Meta, document: &'a Node) -> Option<&'a Node> {
+/// Istio: `pilot/pkg/serviceregistry/ambient/waypoints.go`, `makeInboundBinding`, `getGatewayOrGatewayClassAnnotation`,
+/// `findBoundListener`.
+fn listener<'a>(binding: Option<&String>, document: &'a Node) -> Option<&'a Node> {
     let listeners = document.at(&["spec", "listeners"]).map(Node::items).unwrap_or_default();
     let speaks = |own: &Node, protocol: &str| own.get("protocol").and_then(Node::text) == Some(protocol);
-    let bound = meta.annotations.get("ambient.istio.io/waypoint-inbound-binding").and_then(|binding| {
+    let bound = binding.and_then(|binding| {
         let (protocol, port) = binding.split_once('/').unwrap_or((binding, ""));
         let port = port.parse::<u16>().ok().filter(|port| *port != 0);
         listeners.iter().find(|own| match port {

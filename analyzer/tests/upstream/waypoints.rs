@@ -257,3 +257,38 @@ fn a_rule_for_some_clients_is_none_for_their_waypoint() {
     // Of clients that it is not for it is no concern.
     found("AB03", &[&client, &server(""), &service, &way, &rule("app: other")], false);
 }
+
+/// `waypoints.go`, `gatewayToWaypointTransform`, `getGatewayOrGatewayClassAnnotation`: the class says what the Gateway does not.
+#[test]
+fn a_class_says_what_its_waypoints_are_for() {
+    let class = |metadata: &str| {
+        format!(
+            "\napiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {{name: istio-waypoint, {metadata}}}\nspec: {{controllerName: istio.io/mesh-controller}}\n"
+        )
+    };
+    let traffic = |traffic: &str| class(&format!("labels: {{istio.io/waypoint-for: {traffic}}}"));
+    let own = labelled(&service(HTTP), USE);
+    let bound =
+        waypoint("far", "", SAME).replace("port: 15008, protocol: HBONE", "port: 15009, protocol: HTTP");
+    let binding = class("annotations: {ambient.istio.io/waypoint-inbound-binding: HTTP/15009}");
+    let elsewhere = labelled(&service(HTTP), &format!("{USE}, istio.io/use-waypoint-namespace: far"));
+    for (class, service, waypoint, via) in [
+        (traffic("service"), &own, waypoint("web", "", SAME), true),
+        (traffic("none"), &own, waypoint("web", "", SAME), false),
+        (traffic("workload"), &own, waypoint("web", "", SAME), false),
+        (traffic("none"), &own, waypoint("web", "istio.io/waypoint-for: all", SAME), true),
+        (traffic("all"), &own, waypoint("web", "istio.io/waypoint-for: none", SAME), false),
+        (
+            traffic("none").replace("name: istio-waypoint", "name: other"),
+            &own,
+            waypoint("web", "", SAME),
+            true,
+        ),
+        // Who may come is said by the listener that it is bound to.
+        (binding, &elsewhere, bound.replace(SAME, "{from: All}"), true),
+        (class("labels: {}"), &elsewhere, bound.replace(SAME, "{from: All}"), false),
+    ] {
+        let mesh = load(&[&client(), &server(""), service, &waypoint, &class]);
+        ask(&mesh, "10.0.0.1", VIA, None, &if via { hbone() } else { bytes() });
+    }
+}
