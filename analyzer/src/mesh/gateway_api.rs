@@ -79,9 +79,9 @@ pub(crate) fn is_waypoint(document: &Node) -> bool {
     class(document).is_some_and(is_class_of_waypoints)
 }
 
-/// Tells whether what is of a class of istiod's own is a waypoint.
+/// Tells whether what is of a class of istiod's own is a waypoint: that of Envoy, or since 1.31 that of agentgateway.
 pub(crate) fn is_class_of_waypoints(class: &str) -> bool {
-    class == "istio-waypoint"
+    matches!(class, "istio-waypoint" | "istio-agentgateway-waypoint")
 }
 
 /// Makes a Gateway of the listeners of a document, for the pods of `parent`: itself, unless it is a ListenerSet.

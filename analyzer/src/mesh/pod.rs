@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use crate::mesh::control_plane::environment;
 use crate::mesh::document::parse;
+use crate::mesh::gateway_api::is_class_of_waypoints;
 use crate::mesh::meta::{Labels, Meta, port};
 use crate::mesh::networks::network_in;
 use crate::mesh::node::Node;
@@ -311,7 +312,7 @@ fn kind(labels: &Labels, istio_proxy: bool, router: bool, ambient: bool) -> Part
     let gateway = managed.is_some() || labels.contains_key("gateway.networking.k8s.io/gateway-name");
     // ztunnels' east-west gateways are waypoints as well: they take HBONE.
     let waypoint = managed.is_some_and(|value| value.contains("mesh-controller"))
-        || labels.get(GATEWAY_CLASS).is_some_and(|class| class == "istio-waypoint")
+        || labels.get(GATEWAY_CLASS).is_some_and(|class| is_class_of_waypoints(class))
         || east_west(labels);
     match (istio_proxy, router || gateway, ambient) {
         (true, true, _) | (false, true, false) if waypoint => PartyKind::Waypoint,

@@ -292,3 +292,16 @@ fn a_class_says_what_its_waypoints_are_for() {
         ask(&mesh, "10.0.0.1", VIA, None, &if via { hbone() } else { bytes() });
     }
 }
+
+/// Release notes of 1.31: `istio-agentgateway-waypoint` is a class of waypoints too.
+#[test]
+fn agentgateway_may_be_a_waypoint() {
+    let way = waypoint("web", "", SAME).replace("istio-waypoint", "istio-agentgateway-waypoint");
+    let labels = "{gateway.networking.k8s.io/gateway-name: way, gateway.networking.k8s.io/gateway-class-name: istio-agentgateway-waypoint}";
+    let instance =
+        pod("way-0", "10.0.4.1", &format!(", labels: {labels}"), "containers: [{name: agentgateway}]");
+    let mesh = load(&[&client(), &instance, &way]);
+    let mut expected = hbone();
+    expected["allowed"] = json!(["mtls"]);
+    ask(&mesh, "10.0.0.1", "10.0.4.1:15008", None, &expected);
+}
