@@ -304,3 +304,40 @@ fn what_is_switched_off_of_the_gateway_api_has_no_effect() {
         }
     }
 }
+
+/// Release notes of 1.28 and 1.32.
+#[test]
+fn what_istiod_does_not_know_yet_of_the_gateway_api_has_no_effect() {
+    let router = pod(
+        "gw-0",
+        "10.0.3.1",
+        ", labels: {gateway.networking.k8s.io/gateway-name: gw}",
+        "containers: [{name: istio-proxy, args: [proxy, router]}]",
+    );
+    let frontend = "tls: {frontend: {default: {validation: {caCertificateRefs: [{group: '', kind: ConfigMap, name: ca}]}}}}";
+    let listeners =
+        "listeners: [{name: a, port: 8443, protocol: HTTPS, tls: {certificateRefs: [{name: a}]}}]";
+    let gateway = spec("Gateway", "gw", "web", &format!("gatewayClassName: istio, {frontend}, {listeners}"))
+        .replace("networking.istio.io/v1", "gateway.networking.k8s.io/v1");
+    let backend = spec(
+        "XBackend",
+        "own",
+        "web",
+        "type: ExternalHostname, externalHostname: {hostname: server.web.svc.cluster.local}, port: {port: 80}, tls: {mode: ServerOnly, validation: {hostname: a.example}}",
+    )
+    .replace("networking.istio.io/v1", "gateway.networking.x-k8s.io/v1alpha1");
+    for (version, mode, tls, said) in [
+        ("1.32.0", "MUTUAL", "SIMPLE", 0),
+        ("1.31.0", "MUTUAL", "ISTIO_MUTUAL", 1),
+        ("1.28.0", "MUTUAL", "ISTIO_MUTUAL", 1),
+        ("1.27.0", "SIMPLE", "ISTIO_MUTUAL", 2),
+    ] {
+        let istiod = istiod("istiod-1", "", "").replace("pilot:1.30.3", &format!("pilot:{version}"));
+        let documents = [&*client(), &*server(1), &*service(HTTP), &*router, &*gateway, &*backend, &*istiod];
+        let (mesh, errors) = load(&documents);
+        assert_eq!(errors.len(), said, "{version}: {errors:?}");
+        ask(&mesh, "10.0.0.1", "10.0.1.1:8080", None, &json!({"client_tls": tls}));
+        let answer = answer(&mesh, "192.0.2.1", "10.0.3.1:8443", None);
+        assert_eq!(answer["gateway_server"]["tls_mode"], mode, "{version}");
+    }
+}

@@ -82,6 +82,18 @@ impl IstioVersion {
         self >= Self::new(1, 28)
     }
 
+    /// Tells whether a Gateway of the Gateway API says which clients' certificates its listeners verify (release notes of 1.28).
+    #[must_use]
+    pub fn reads_frontend_validation(self) -> bool {
+        self >= Self::new(1, 28)
+    }
+
+    /// Tells whether XBackends count (release notes of 1.32).
+    #[must_use]
+    pub fn reads_backends(self) -> bool {
+        self >= Self::new(1, 32)
+    }
+
     /// Tells whether sidecars pass by another network's gateway that takes HBONE alone (istio/istio issue 57878).
     #[must_use]
     pub fn spares_sidecars_hbone_gateways(self) -> bool {

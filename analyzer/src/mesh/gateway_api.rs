@@ -5,7 +5,7 @@ use crate::mesh::gateway::{Gateway, Server, ServerTls, ServerTlsMode};
 use crate::mesh::meta::{Labels, Meta, port};
 use crate::mesh::network_policy::Selector;
 use crate::mesh::networks::Passing;
-use crate::mesh::node::Node;
+use crate::mesh::node::{Node, Value};
 use crate::mesh::service::Protocol;
 use crate::report::ClientTls;
 
@@ -229,6 +229,25 @@ pub(super) fn frontend(spec: Option<&Node>, number: u16) -> Option<&Node> {
         .find(|entry| port(entry.get("port")) == Some(number))
         .and_then(|entry| entry.get("tls"));
     own.or_else(|| frontend.get("default")).and_then(|tls| tls.get("validation"))
+}
+
+/// Returns a Gateway without what it says of the clients' certificates; absent where it says nothing of them.
+pub(crate) fn without_frontend(document: &Node) -> Option<Node> {
+    document.at(&["spec", "tls", "frontend"])?;
+    let mut bare = document.clone();
+    let spec = match &mut bare.value {
+        Value::Map(entries) => entries.iter_mut().find(|(key, _)| key == "spec"),
+        Value::List(_)
+        | Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::Float(_)
+        | Value::Text(_) => None,
+    };
+    if let Some((_, Node { value: Value::Map(fields), .. })) = spec {
+        fields.retain(|(key, _)| key != "tls");
+    }
+    Some(bare)
 }
 
 /// What a BackendTLSPolicy is for: in its own namespace, a whole Service or ServiceEntry, or the port of a name.

@@ -153,6 +153,7 @@ impl Resources {
     /// Settles what takes all objects together.
     fn settle(&mut self) {
         self.leave_out_unread();
+        self.leave_out_too_new();
         self.leave_out_switched_off();
         self.leave_out_ungranted();
         self.attach_listener_sets();

@@ -1,7 +1,9 @@
 //! What istiod does not read of the Gateway API: its version, and two switches in its environment, decide.
 
 use crate::mesh::control_plane::ControlPlane;
+use crate::mesh::destination_rule::DestinationRule;
 use crate::mesh::gateway::Gateway;
+use crate::mesh::gateway_api;
 use crate::mesh::manifest::Resources;
 use crate::mesh::meta::Meta;
 use crate::mesh::service::Protocol;
@@ -55,6 +57,29 @@ impl Resources {
         }
         for (meta, line, why) in left_out {
             self.notes.add(&meta.file, Some(line.unwrap_or(meta.line)), false, why);
+        }
+    }
+
+    /// Leaves out what istiod's version does not know yet of the Gateway API.
+    ///
+    /// Rule `control-plane.gateway-api`. Istio: release notes of 1.28 and 1.32.
+    pub(super) fn leave_out_too_new(&mut self) {
+        let Some(version) = self.control_plane.as_ref().map(|istiod| istiod.version) else { return };
+        let mut unknown: Vec<(Meta, &str)> = Vec::new();
+        for gateway in self.gateways.iter_mut().filter(|gateway| is_of_the_api(gateway)) {
+            let name = (gateway.meta.namespace.to_string(), gateway.meta.name.to_string());
+            let declared = self.parents.get(&name).filter(|_| !version.reads_frontend_validation());
+            if let Some(bare) = declared.and_then(|(_, node)| gateway_api::without_frontend(node)) {
+                gateway.servers = gateway_api::gateway(gateway.meta.clone(), &bare).servers;
+                unknown.push((gateway.meta.clone(), "spec.tls.frontend"));
+            }
+        }
+        let too_new = |rule: &mut DestinationRule| rule.is_backend_policy() && !version.reads_backends();
+        unknown.extend(self.destination_rules.extract_if(.., too_new).map(|rule| (rule.meta, "spec.tls")));
+        for (meta, field) in unknown {
+            let why =
+                format!("{field} of {} has no effect: istiod of this version does not read it", meta.id());
+            self.notes.add(&meta.file, Some(meta.line), false, why);
         }
     }
 }
