@@ -210,6 +210,7 @@ pub(crate) struct Flows {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum FlowsOutput {
     /// For people
+    #[value(alias = "text")]
     Table,
     /// One JSON object a line
     Ndjson,
@@ -562,7 +563,7 @@ pub(crate) struct StoreMigrate {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::{CommandFactory as _, Parser as _};
 
     use super::*;
 
@@ -580,6 +581,25 @@ mod tests {
             let at = |words: &str| help.find(words).unwrap_or(usize::MAX);
             assert!(at(option) < at(BOUNDS).min(at(CLUSTER)), "{help}");
             assert!(at(CLUSTER) < help.len(), "{help}");
+        }
+    }
+
+    #[test]
+    fn what_is_printed_for_people_has_the_same_names_everywhere() {
+        let m = ["--mesh", "m"];
+        let commands: [&[&str]; 6] = [
+            &["flows", "f"],
+            &["replay", "f", m[0], m[1]],
+            &["readiness", "f", m[0], m[1]],
+            &["lint", m[0], m[1]],
+            &["describe", "namespace", "n", m[0], m[1]],
+            &["explain", "--from", "a", "--to", "b", m[0], m[1]],
+        ];
+        for command in commands {
+            for name in ["text", "table"] {
+                let words = [&["wireproof"], command, &["-o", name]].concat();
+                assert!(Arguments::try_parse_from(words).is_ok(), "{command:?} -o {name}");
+            }
         }
     }
 
