@@ -28,13 +28,16 @@ export function App() {
   const [state, setState] = useState<State>({ name: "loading" });
   const [route, go] = useRoute();
 
+  const [busy, setBusy] = useState(false);
   const load = useCallback(async () => {
+    setBusy(true);
     try {
       const [overview, worst, cells, buckets] = await Promise.all([api.overview(), api.findings({ severity: null, from: null, to: null }), api.matrix(), api.timeline()]);
       setState({ name: "ready", audit: { overview, worst, cells, buckets } });
     } catch (problem) {
       setState({ name: "failed", problem: api.asProblem(problem) });
     }
+    setBusy(false);
   }, []);
   useEffect(() => void load(), [load]);
 
@@ -46,9 +49,9 @@ export function App() {
     case "ready": {
       const { overview } = state.audit;
       if (Object.keys(overview.flows).length === 0) {
-        return <Shell overview={overview} retry={load}><NothingCaptured coverage={overview.coverage} mesh={overview.mesh} /></Shell>;
+        return <Shell overview={overview} retry={load} busy={busy}><NothingCaptured coverage={overview.coverage} mesh={overview.mesh} /></Shell>;
       }
-      return <Shell overview={overview} retry={load}><Sections audit={state.audit} route={route} go={go} /></Shell>;
+      return <Shell overview={overview} retry={load} busy={busy}><Sections audit={state.audit} route={route} go={go} /></Shell>;
     }
   }
 }
@@ -69,10 +72,10 @@ function Sections({ audit, route, go }: { audit: Audit; route: Route; go: Go }) 
   );
 }
 
-function Shell({ overview, retry, children }: { overview?: api.Overview; retry?: () => void; children: preact.ComponentChildren }) {
+function Shell({ overview, retry, busy = false, children }: { overview?: api.Overview; retry?: () => void; busy?: boolean; children: preact.ComponentChildren }) {
   return (
     <>
-      <Header overview={overview ?? null} reload={retry ?? null} />
+      <Header overview={overview ?? null} reload={retry ?? null} busy={busy} />
       <main>{children}</main>
       <footer class="quiet">Observes only: decrypts nothing, keeps no payload. <a class="quiet" href="assets/licenses.txt">Licences</a></footer>
     </>

@@ -7,7 +7,7 @@ import { count, counted, percent, proof as proofMeaning, time } from "./format.t
 import { ClassWord } from "./marks.tsx";
 import type { Route } from "./route.ts";
 
-export function Header({ overview, reload }: { overview: Overview | null; reload: (() => void) | null }) {
+export function Header({ overview, reload, busy }: { overview: Overview | null; reload: (() => void) | null; busy: boolean }) {
   return (
     <header class="top">
       <h1>wireproof</h1>
@@ -22,7 +22,8 @@ export function Header({ overview, reload }: { overview: Overview | null; reload
         )}
       </p>
       <nav aria-label="More">
-        <button type="button" onClick={reload ?? undefined} disabled={reload === null}>Reload</button>
+        {/* While it works it keeps the focus, which a disabled button loses. */}
+        <button type="button" aria-busy={busy} onClick={busy ? undefined : (reload ?? undefined)} disabled={reload === null}>Reload</button>
         <a href="docs">API</a>
       </nav>
     </header>

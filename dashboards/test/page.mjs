@@ -177,13 +177,27 @@ await check("Reload asks for all that is shown", async (page) => {
   await page.getByLabel("Namespace to become STRICT").selectOption("catalog");
   await page.getByText("NOT READY for STRICT:").waitFor();
   const asked = new Set();
+  // It is seen to work while it does, and keeps the focus.
+  let working = null;
+  await page.route(/\/api\/v1\/matrix/, async (route) => {
+    working = await page.getByRole("button", { name: "Reload" }).getAttribute("aria-busy");
+    await route.continue();
+  });
   page.on("response", (response) => asked.add(new URL(response.url()).pathname.replace(/^.*\/api\/v1\//, "")));
   await page.getByRole("button", { name: "Reload" }).click();
   const deadline = Date.now() + 10_000;
   const all = ["overview", "violations", "matrix", "timeline", "edges", "readiness"];
   while (!all.every((path) => asked.has(path)) && Date.now() < deadline) await page.waitForTimeout(50);
   assert.deepEqual(all.filter((path) => !asked.has(path)), []);
+  assert.equal(working, "true");
+  await page.locator("nav button[aria-busy=false]:focus").waitFor();
 });
+
+await check("classes keep their colours where the system chooses the others", async (page) => {
+  const marks = await page.locator(".legend .key, .totals .class").evaluateAll((all) =>
+    all.map((mark) => getComputedStyle(mark, "::before")).filter(({ display }) => display !== "none").map(({ backgroundColor, forcedColorAdjust }) => `${forcedColorAdjust} ${backgroundColor}`));
+  assert.ok(marks.length > 5 && marks.every((mark) => mark.startsWith("none ")), marks.join());
+}, { forcedColors: "active" });
 
 await check("a Community ID leads to its flows, and the address keeps it", async (page) => {
   const connections = page.locator("section[aria-labelledby=connections]");
