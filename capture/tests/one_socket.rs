@@ -3,6 +3,8 @@
 
 mod recorded;
 
+use std::collections::BTreeSet;
+
 use flow::{Class, Flow, Timestamp};
 use recorded::{Fault, Packet, observe, testdata};
 
@@ -36,6 +38,17 @@ fn each_connection_is_a_flow() {
         assert_eq!(classes(&flows), truth, "{name}");
         let counted: u64 = flows.iter().map(|flow| flow.packets.client + flow.packets.server).sum();
         assert_eq!(counted, packets.len() as u64, "{name}: no packet counts twice, none is lost");
+    }
+}
+
+#[test]
+fn connections_that_begin_at_the_same_moment_have_names_of_their_own() {
+    for (name, truth) in CAPTURES {
+        let mut packets = packets(name);
+        let at = packets[0].at;
+        packets.iter_mut().for_each(|packet| packet.at = at);
+        let ids: BTreeSet<_> = observe(&packets).iter().map(|flow| flow.id).collect();
+        assert_eq!(ids.len(), truth.len(), "{name}");
     }
 }
 

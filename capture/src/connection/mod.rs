@@ -125,7 +125,7 @@ pub(crate) struct Connection {
     stamps: u32,
     /// What names the flow beside its ends and its start; known from the first packet, so that the name never changes: the
     /// client's initial sequence number, which every capture that holds the opening tells, or where the connection was
-    /// joined late the first packet's own.
+    /// joined late the first packet's own; for datagrams how many connections were seen before it between the same ends.
     named: u32,
     /// Where the latest reset stands in its sender's stream.
     reset_at: u32,

@@ -83,6 +83,8 @@ impl Connection {
     pub(crate) fn followed_by(&self, packet: &Packet<'_>, context: Context<'_>) -> Self {
         let mut next = Self::new(packet, context);
         if let Some(association) = self.association() {
+            // Both may have begun at the same moment, by the clock of the capture.
+            next.named = self.named.wrapping_add(1);
             next.rare.get_or_insert_default().association = Some(association.into_owned().next());
         }
         next
