@@ -28,7 +28,7 @@ pub(crate) struct Association {
     ids: Vec<Id>,
     /// Whether one of them is this connection's own: else its first datagram may still come.
     begun: bool,
-    /// Whether the server answered: before that, a client of QUIC may be made to begin again.
+    /// Whether nothing makes it begin again: before the server's answer, Retry or a version negotiation may, of QUIC.
     answered: bool,
     /// The version of QUIC; absent for what is none.
     version: Option<u32>,
@@ -58,7 +58,7 @@ impl Association {
             let again = opening.token || self.version != Some(opening.version);
             return unknown(opening.id) && (self.answered || !again);
         }
-        self.version.is_none() && dtls::client_random(datagram).is_some_and(|id| unknown(&id))
+        dtls::client_random(datagram).is_some_and(|id| unknown(&id))
     }
 }
 

@@ -47,11 +47,13 @@ pub(crate) fn client_random(datagram: &[u8]) -> Option<[u8; 32]> {
         return None;
     }
     let mut at = Cursor(record.body);
-    // Type; then length, number and the offset of this part (RFC 6347 section 4.2.2).
-    if (at.u8()?, at.take(5)?.len(), at.u24()?) != (1, 5, 0) {
+    let kind = at.u8()?;
+    // The message's length and number, then where this part of it begins (RFC 6347 section 4.2.2).
+    at.take(5)?;
+    if kind != HELLO || at.u24()? != 0 {
         return None;
     }
-    // How long it is, and the version.
+    // The part's length, and the version.
     at.take(5)?;
     at.take(32)?.try_into().ok()
 }
@@ -311,6 +313,13 @@ mod tests {
         record(22, &body)
     }
 
+    /// A client's hello, and the answer to it.
+    fn hellos() -> (Vec<u8>, Vec<u8>) {
+        let opening = [&[0xfe, 0xfd][..], &[7; 32]].concat();
+        let hello = [&opening[..], &[0, 0, 0, 2, 0xc0, 0x2f, 1, 0]].concat();
+        (hello, [&opening[..], &[0, 0xc0, 0x2f, 0]].concat())
+    }
+
     fn ends() -> Ends {
         let ip = std::net::IpAddr::from([192, 0, 2, 1]);
         Ends { client: ip, server: flow::Endpoint { ip, port: 1 }, start: flow::Timestamp::default() }
@@ -318,11 +327,7 @@ mod tests {
 
     #[test]
     fn a_certificate_in_fragments_out_of_order_is_seen() {
-        let mut hello = vec![0xfe, 0xfd];
-        hello.extend([7; 32]);
-        let mut answer = hello.clone();
-        hello.extend([0, 0, 0, 2, 0xc0, 0x2f, 1, 0]);
-        answer.extend([0, 0xc0, 0x2f, 0]);
+        let (hello, answer) = hellos();
         let certificate = [0, 0, 8, 0, 0, 5, 1, 2, 3, 4, 5];
         let mut dtls = Dtls::default();
         assert_eq!(is_dtls(&piece(1, 0, &hello, 0..hello.len())), Probe::Yes);
@@ -342,11 +347,7 @@ mod tests {
 
     #[test]
     fn a_certificate_that_was_not_captured_leaves_a_number_out() {
-        let mut hello = vec![0xfe, 0xfd];
-        hello.extend([7; 32]);
-        let mut answer = hello.clone();
-        hello.extend([0, 0, 0, 2, 0xc0, 0x2f, 1, 0]);
-        answer.extend([0, 0xc0, 0x2f, 0]);
+        let (hello, answer) = hellos();
         for (key_exchange, expected) in [(1, true), (2, false)] {
             let mut dtls = Dtls::default();
             dtls.datagram(Side::Client, &piece(1, 0, &hello, 0..hello.len()));
@@ -361,11 +362,7 @@ mod tests {
 
     #[test]
     fn two_messages_of_one_number_are_of_two_associations() {
-        let mut hello = vec![0xfe, 0xfd];
-        hello.extend([7; 32]);
-        let mut answer = hello.clone();
-        hello.extend([0, 0, 0, 2, 0xc0, 0x2f, 1, 0]);
-        answer.extend([0, 0xc0, 0x2f, 0]);
+        let (hello, answer) = hellos();
         let certificate = [0, 0, 8, 0, 0, 5, 1, 2, 3, 4, 5];
         for (another, proved) in [(false, true), (true, false)] {
             let mut dtls = Dtls::default();
