@@ -332,6 +332,11 @@ impl Account {
         conclude: &mut impl Conclude,
     ) -> Option<Queue> {
         match slot.connection.count(packet, context) {
+            Counted::Look if slot.connection.waits(packet) => {
+                if slot.is_recent(now) {
+                    return None;
+                }
+            }
             Counted::Look => self.look(&mut slot.connection, packet, conclude),
             // Nothing that says which queue it belongs to has changed.
             Counted::Nothing if slot.is_recent(now) => return None,

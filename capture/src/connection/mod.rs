@@ -235,6 +235,14 @@ impl Connection {
         }
     }
 
+    /// Takes a packet that an opening in little room has room for and waits on; returns whether it did.
+    #[inline]
+    pub(crate) fn waits(&mut self, packet: &Packet<'_>) -> bool {
+        let State::Waiting(waiting) = &mut self.state else { return false };
+        let Header::Tcp(tcp) = packet.header else { return false };
+        tcp.turns() == 0 && waiting.take(packet.way, segment(&tcp, packet.payload, number(&self.halves)))
+    }
+
     /// Takes a packet of a connection whose security is not settled, once it is counted.
     pub(crate) fn look(&mut self, packet: &Packet<'_>, conclude: &mut impl Conclude) -> Change {
         let way = packet.way;
@@ -242,12 +250,9 @@ impl Connection {
             State::Settled(_) | State::Away(_) => Change::default(),
             State::Waiting(waiting) => {
                 let before = waiting.weight();
-                let packet_number = number(&self.halves);
-                if let Header::Tcp(tcp) = packet.header
-                    && tcp.turns() == 0
-                    && waiting.take(way, segment(&tcp, packet.payload, packet_number))
-                {
-                    return Change { held: (before, waiting.weight()), ..Change::default() };
+                waiting.grow(packet.payload.bytes.len());
+                if self.waits(packet) {
+                    return Change { held: (before, self.held()), ..Change::default() };
                 }
                 self.wake();
                 let change = self.open(way, packet, conclude);

@@ -1,5 +1,7 @@
 //! The catalogue of detectors: one file a protocol beside this one, listed here.
 
+use std::sync::LazyLock;
+
 use flow::{Protocol, Side, Transport};
 
 use super::cursor::Cursor;
@@ -118,3 +120,22 @@ pub(crate) const DETECTORS: &[Detector] = &[
     ike::DETECTOR,
     gquic::DETECTOR,
 ];
+
+/// Which detectors have a port with this lower half, a bit each.
+static LIKELY: LazyLock<[u64; 256]> = LazyLock::new(|| {
+    let mut likely = [0; 256];
+    for (number, detector) in DETECTORS.iter().enumerate() {
+        for [_, low] in detector.ports.iter().copied().map(u16::to_be_bytes) {
+            if let Some(bits) = likely.get_mut(usize::from(low)) {
+                *bits |= 1_u64 << number;
+            }
+        }
+    }
+    likely
+});
+
+/// Returns the detectors whose protocol is perhaps found at a port, a bit each; some others may be among them.
+pub(super) fn likely(port: u16) -> u64 {
+    let [_, low] = port.to_be_bytes();
+    LIKELY.get(usize::from(low)).copied().unwrap_or_default()
+}

@@ -38,15 +38,17 @@ fn text_like(bytes: &[u8]) -> bool {
 
 /// Tells whether equal pairs of bytes are far more frequent than among random bytes (the index of coincidence).
 fn regular(bytes: &[u8]) -> bool {
-    let mut counts = [0_u64; 256];
+    let mut counts = [0_u16; 256];
+    let mut equal: u64 = 0;
     for &byte in bytes {
         if let Some(count) = counts.get_mut(usize::from(byte)) {
+            // With each of those before it, it makes a pair.
+            equal = equal.saturating_add(u64::from(*count));
             *count = count.saturating_add(1);
         }
     }
-    let pairs = |n: u64| n.saturating_mul(n.saturating_sub(1)) / 2;
-    let equal: u64 = counts.iter().map(|&count| pairs(count)).sum();
-    let all = pairs(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+    let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    let all = length.saturating_mul(length.saturating_sub(1)) / 2;
     equal >= FEWEST_PAIRS && equal.saturating_mul(256) >= all.saturating_mul(TIMES)
 }
 

@@ -67,7 +67,6 @@ use crate::tls::{self, Probe};
 use catalogue::{DETECTORS, Detector, Form};
 pub(crate) use progress::Progress;
 pub(crate) use progress::Read;
-use progress::RuledOut;
 use upgrade::{Turn, UPGRADES};
 
 /// How many opening bytes of a direction the engine keeps at most until a detection settles.
@@ -246,18 +245,12 @@ fn recognise(opening: &Opening<'_>, nested: u8, progress: &mut Progress) -> Opti
         progress.forget_exchange();
     }
     let mut open = false;
-    // Ports put the likeliest probe first, where all are asked. The order cannot change the answer: no two probes claim the
-    // same bytes.
-    let all = progress.ruled_out == RuledOut::default();
-    let (mut left, mut unlikely) = (progress.ruled_out.left(), 0);
-    for likely in [true, false] {
+    // Ports put the likeliest probes first. The order cannot change the answer: no two probes claim the same bytes.
+    let (left, likely) = (progress.ruled_out.left(), catalogue::likely(opening.port));
+    for mut left in [left & likely, left & !likely] {
         while let Some(detector) = DETECTORS.get(left.trailing_zeros() as usize) {
             let bit = left & left.wrapping_neg();
             left ^= bit;
-            if likely && all && !detector.ports.contains(&opening.port) {
-                unlikely |= bit;
-                continue;
-            }
             let carried = detector.carried_by(opening.transport);
             match if carried { (detector.probe)(opening) } else { Probe::No } {
                 Probe::Yes => return Some(settle(detector, opening, nested, progress)),
@@ -265,7 +258,6 @@ fn recognise(opening: &Opening<'_>, nested: u8, progress: &mut Progress) -> Opti
                 Probe::No => progress.ruled_out.rule_out(bit),
             }
         }
-        left = unlikely;
     }
     (open && !opening.ended).then_some(Detected::More)
 }
@@ -428,14 +420,24 @@ fn embedded(bytes: &[u8], from: &mut usize, probe: fn(&[u8]) -> Probe) -> Option
     None
 }
 
-/// Tells whether a record that is looked for anywhere may begin in these bytes, perhaps with the last of them.
+/// Returns with how many of the last of these bytes a record may begin that is looked for anywhere, if that is as much as its
+/// type and half its version; `None` where one may begin with more of them.
 #[inline]
-pub(crate) fn may_begin_record(bytes: &[u8]) -> bool {
+pub(crate) fn begun_record(bytes: &[u8]) -> Option<u8> {
     // Most messages have neither byte; few are so long that a search pays.
     if bytes.len() < SEARCHED && !bytes.iter().fold(false, |found, byte| found | matches!(byte, 21 | 22)) {
-        return false;
+        return Some(0);
     }
-    memchr2_iter(21, 22, bytes).any(|at| matches!(bytes.get(at..), Some([_] | [_, 3] | [_, 3, 0..=4, ..])))
+    let mut tail = 0;
+    for at in memchr2_iter(21, 22, bytes) {
+        match bytes.get(at..) {
+            Some([_, 3, 0..=4, ..]) => return None,
+            Some([_, 3]) => tail = 2,
+            Some([_]) => tail = 1,
+            _ => {}
+        }
+    }
+    Some(tail)
 }
 
 /// From how many bytes on a search by SIMD is quicker than looking at each.

@@ -107,11 +107,16 @@ impl Held {
         prefetch_at(&self.later, self.later.len());
     }
 
-    /// Keeps bytes in which no TLS begins as one piece, of the latest packet that brought some of them.
-    pub(super) fn in_one(bytes: Vec<u8>, packet: u32) -> Self {
-        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let run = Run { length, packet, acknowledgment: 0, acknowledges: false };
-        Self { first: (length > 0).then_some(run), bytes, ..Self::default() }
+    /// Keeps bytes in which no TLS begins as one piece of one packet, but for a tail of them that is another's.
+    pub(super) fn in_one(bytes: Vec<u8>, origin: Origin, (tail, of_tail): (usize, Origin)) -> Self {
+        let (before, after) = bytes.split_at_checked(bytes.len().saturating_sub(tail)).unwrap_or_default();
+        let run = |bytes, origin| Run::of(&Piece { payload: Captured { bytes, missing: 0 }, origin });
+        Self {
+            first: (!before.is_empty()).then(|| run(before, origin)),
+            later: if after.is_empty() { Vec::new() } else { vec![run(after, of_tail)] },
+            bytes,
+            ..Self::default()
+        }
     }
 
     /// Returns the number of the latest packet that brought some of them; 0 without any.

@@ -24,7 +24,7 @@ impl Unsettled<'_> {
     pub(crate) fn prefetch_inside(self) {
         match self {
             Self::Opening(opening) => opening.prefetch_inside(),
-            Self::Waiting(waiting) => waiting.prefetch_end(),
+            Self::Waiting(waiting) => waiting.prefetch_ends(),
         }
     }
 

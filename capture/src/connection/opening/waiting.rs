@@ -6,36 +6,33 @@
 
 use flow::Transport;
 
-use super::super::reassembly::{Segment, Stream, after};
+use super::super::reassembly::{Origin, Segment, Stream, after};
 use super::held::Held;
 use super::look::{PATIENCE, next_asked};
 use super::{Opening, may_precede};
-use crate::detect::{JUDGED, Progress, may_begin_record};
+use crate::detect::{JUDGED, Progress, begun_record};
 use crate::key::{Both, Way};
 use crate::prefetch::{prefetch, prefetch_at};
 use crate::tls::{self, Probe};
 
-/// For how many bytes there is room beyond those that are there, so that those of a packet do not move them all.
+/// For how many bytes of each direction there is room beyond those that are there, so that those of a packet do not move them
+/// all.
 const ROOM: usize = 64;
 
-/// The most bytes of a part, whose length and direction stand before it in one octet.
-const PART: usize = 127;
-
-/// The bit of that octet that stands for the direction.
-const DOWN: u8 = 1 << 7;
-
-/// What stands for an opening: a line of memory and what was said. A packet touches the one, and the end of the other.
+/// What stands for an opening: a line of memory and what was said. A packet touches the one, and a place in the other.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Waiting {
-    /// What both sides said, in parts.
-    said: Vec<u8>,
+    /// What both sides said: half of it has room for each, up first.
+    said: Box<[u8]>,
     sides: Both<Side>,
-    /// The number of the latest packet of each direction.
+    /// The number of the latest packet with payload of each direction.
     latest: Both<u16>,
-    /// How many bytes more there have to be for detection to be asked again.
-    due: u16,
-    /// Of how many bytes it was asked last.
+    /// What that packet acknowledges.
+    acknowledges: Both<u32>,
+    /// With how many of its last bytes a record of TLS may begin, in each direction: of that packet all of them.
+    tails: Both<u8>,
+    /// Of how many bytes detection was asked last.
     asked: u16,
     packets: u16,
     client: Way,
@@ -85,24 +82,22 @@ impl Waiting {
         let small = |number: u64| u16::try_from(number).ok();
         let latest = |way: Way| small(u64::from(opening.held.of(way).latest()));
         let mut waiting = Self {
-            said: Vec::new(),
+            said: Box::default(),
             sides,
             latest: Both { up: latest(Way::Up)?, down: latest(Way::Down)? },
-            due: small(next_asked(seen).saturating_sub(seen))?,
+            acknowledges: Both::default(),
+            tails: Both::default(),
             asked: small(seen)?,
             packets: small(u64::from(opening.packets))?,
             client,
             first: opening.first,
         };
-        let length = usize::from(waiting.asked);
-        waiting.said.reserve_exact(length.saturating_add(length / PART).saturating_add(ROOM));
-        waiting.say(Way::Up, &opening.held.up.bytes);
-        waiting.say(Way::Down, &opening.held.down.bytes);
+        waiting.hold([&opening.held.up.bytes, &opening.held.down.bytes], 0);
         Some(waiting)
     }
 
     /// Takes a segment that neither begins nor ends anything, if it is simply the next one of its direction or acknowledges
-    /// only; returns whether it does.
+    /// only, and if there is room for it; returns whether it does.
     #[inline]
     pub(crate) fn take(&mut self, way: Way, segment: Segment<'_>) -> bool {
         let Segment { sequence, payload, origin } = segment;
@@ -118,23 +113,21 @@ impl Waiting {
             else {
                 return false;
             };
-            let seen = own.length().saturating_add(other.length()).saturating_add(u32::from(length));
-            let next = sequence == own.next
-                && payload.missing == 0
-                && own.length() > 0
-                && (seen as usize) < JUDGED
-                && !may_begin_record(payload.bytes);
+            let before = own.length();
+            let seen = before.saturating_add(other.length()).saturating_add(u32::from(length));
+            let next = sequence == own.next && payload.missing == 0 && before > 0 && (seen as usize) < JUDGED;
             if !next {
                 return false;
             }
-            self.due = if length < self.due {
-                self.due.saturating_sub(length)
-            } else {
+            let Some(tail) = tail(*self.tails.of(way), payload.bytes) else { return false };
+            let Some(room) = self.room(way).get_mut(before as usize..) else { return false };
+            let Some(room) = room.get_mut(..payload.bytes.len()) else { return false };
+            room.copy_from_slice(payload.bytes);
+            if u64::from(seen) >= next_asked(u64::from(self.asked)) {
                 // Asked now, detection would say nothing new.
                 self.asked = u16::try_from(seen).unwrap_or(u16::MAX);
-                u16::try_from(next_asked(u64::from(seen)).saturating_sub(u64::from(seen))).unwrap_or(u16::MAX)
-            };
-            self.say(way, payload.bytes);
+            }
+            (*self.tails.of_mut(way), *self.acknowledges.of_mut(way)) = (tail, acknowledgment);
             self.sides.of_mut(way).next = own.next.wrapping_add(u32::from(length));
             let latest = self.latest.of_mut(way);
             *latest = number.max(*latest);
@@ -146,12 +139,32 @@ impl Waiting {
         true
     }
 
+    /// Returns where the bytes of a direction stand, and will.
     #[inline]
-    fn say(&mut self, way: Way, bytes: &[u8]) {
-        for part in bytes.chunks(PART) {
-            let length = u8::try_from(part.len()).unwrap_or(u8::MAX);
-            self.said.push(if way == Way::Up { length } else { length | DOWN });
-            self.said.extend_from_slice(part);
+    fn room(&mut self, way: Way) -> &mut [u8] {
+        let half = self.said.len() / 2;
+        let (up, down) = self.said.split_at_mut_checked(half).unwrap_or_default();
+        match way {
+            Way::Up => up,
+            Way::Down => down,
+        }
+    }
+
+    /// Makes room for so many more bytes of either direction.
+    pub(crate) fn grow(&mut self, more: usize) {
+        let [up, down] = self.apart();
+        self.hold([&up, &down], more);
+    }
+
+    /// Holds what was said, with room for so many more bytes and some.
+    fn hold(&mut self, said: [&[u8]; 2], more: usize) {
+        let half = said.iter().map(|part| part.len()).max().unwrap_or_default();
+        let half = half.saturating_add(more.max(half / 2)).saturating_add(ROOM);
+        self.said = vec![0; half.saturating_mul(2)].into_boxed_slice();
+        for (way, part) in [Way::Up, Way::Down].into_iter().zip(said) {
+            if let Some(room) = self.room(way).get_mut(..part.len()) {
+                room.copy_from_slice(part);
+            }
         }
     }
 
@@ -162,10 +175,15 @@ impl Waiting {
         for (way, bytes) in [(Way::Up, up), (Way::Down, down)] {
             let side = self.sides.of(way);
             *opening.streams.of_mut(way) = Stream::resumed(side.start, side.length(), side.acknowledged);
-            *opening.held.of_mut(way) = Held::in_one(bytes, u32::from(*self.latest.of(way)));
+            let origin = |acknowledgment| Origin { packet: u32::from(*self.latest.of(way)), acknowledgment };
+            let held = opening.held.of_mut(way);
+            let tail = (usize::from(*self.tails.of(way)), origin(Some(*self.acknowledges.of(way))));
+            *held = Held::in_one(bytes, origin(None), tail);
         }
-        let without_records =
-            (opening.held.of(self.client).bytes.len(), opening.held.of(self.client.other()).bytes.len());
+        let without = |way: Way| {
+            opening.held.of(way).bytes.len().saturating_sub(usize::from(*self.tails.of(way)))
+        };
+        let without_records = (without(self.client), without(self.client.other()));
         opening.told = Both { up: true, down: true };
         opening.packets = u32::from(self.packets);
         opening.asked = u64::from(self.asked);
@@ -176,19 +194,11 @@ impl Waiting {
         opening
     }
 
-    /// Returns what was said up, and down. Who spoke is no question to ask of each part: nobody foresees the answers.
+    /// Returns what was said up, and down.
     fn apart(&self) -> [Vec<u8>; 2] {
-        let mut said =
-            [self.sides.up, self.sides.down].map(|side| Vec::with_capacity(side.length() as usize));
-        let mut rest = self.said.as_slice();
-        while let Some((&head, after)) = rest.split_first() {
-            let (part, after) = after.split_at_checked(usize::from(head & !DOWN)).unwrap_or((after, &[]));
-            if let Some(bytes) = said.get_mut(usize::from(head / DOWN)) {
-                bytes.extend_from_slice(part);
-            }
-            rest = after;
-        }
-        said
+        let (up, down) = self.said.split_at_checked(self.said.len() / 2).unwrap_or_default();
+        [(up, self.sides.up), (down, self.sides.down)]
+            .map(|(said, side)| said.get(..side.length() as usize).unwrap_or(said).to_vec())
     }
 
     /// Tells whether the connection's stream may begin at this sequence number, as [`Opening::may_begin_at`] does.
@@ -198,7 +208,7 @@ impl Waiting {
 
     /// Returns how many bytes it holds.
     pub(crate) const fn weight(&self) -> usize {
-        self.said.capacity()
+        self.said.len()
     }
 
     /// Asks for itself.
@@ -209,9 +219,19 @@ impl Waiting {
 
     /// Asks for where what is said next goes.
     #[inline]
-    pub(super) fn prefetch_end(&self) {
-        prefetch_at(&self.said, self.said.len());
+    pub(super) fn prefetch_ends(&self) {
+        prefetch_at(&self.said, self.sides.up.length() as usize);
+        prefetch_at(&self.said, (self.said.len() / 2).wrapping_add(self.sides.down.length() as usize));
     }
+}
+
+/// Returns with how many of the last bytes of a direction a record may begin, given with how many before these; `None` where one
+/// may begin with more of them.
+#[inline]
+fn tail(before: u8, bytes: &[u8]) -> Option<u8> {
+    // A version, or its lower half.
+    let goes_on = before > 0 && matches!(bytes, [0..=4, ..]);
+    begun_record(bytes).filter(|_| !goes_on)
 }
 
 #[cfg(test)]
@@ -220,7 +240,6 @@ mod tests {
     use flow::Endpoint;
     use proptest::prelude::*;
 
-    use super::super::super::reassembly::Origin;
     use super::super::Answer;
     use super::*;
     use crate::key::Key;
@@ -256,6 +275,7 @@ mod tests {
                 *next.of_mut(*way) = end;
             }
             if let Stand::Waiting(waiting) = &mut stand {
+                waiting.grow(bytes.len());
                 if waiting.take(*way, segment) {
                     taken += 1;
                     continue;
