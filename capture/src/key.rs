@@ -44,6 +44,14 @@ impl<T> Both<T> {
             Way::Down => &mut self.down,
         }
     }
+
+    /// Returns that of a direction, and that of the other.
+    pub(crate) const fn pair_mut(&mut self, way: Way) -> (&mut T, &mut T) {
+        match way {
+            Way::Up => (&mut self.up, &mut self.down),
+            Way::Down => (&mut self.down, &mut self.up),
+        }
+    }
 }
 
 /// Addresses, ports and transport of a connection: both directions have the same key.

@@ -201,10 +201,15 @@ struct Unread {
 }
 
 impl Unread {
+    #[inline]
     fn note(&mut self, path: &Path, link: LinkType) {
-        if self.read == Some(link) {
-            return;
+        if self.read != Some(link) {
+            self.note_another(path, link);
         }
+    }
+
+    #[inline(never)]
+    fn note_another(&mut self, path: &Path, link: LinkType) {
         if link.is_read() {
             self.read = Some(link);
         } else {

@@ -425,9 +425,14 @@ fn embedded(bytes: &[u8], from: &mut usize, probe: fn(&[u8]) -> Probe) -> Option
 #[inline]
 pub(crate) fn begun_record(bytes: &[u8]) -> Option<u8> {
     // Most messages have neither byte; few are so long that a search pays.
-    if bytes.len() < SEARCHED && !bytes.iter().fold(false, |found, byte| found | matches!(byte, 21 | 22)) {
+    if bytes.len() < SEARCHED && !bytes.iter().any(|byte| matches!(byte, 21 | 22)) {
         return Some(0);
     }
+    search_record(bytes)
+}
+
+#[inline(never)]
+fn search_record(bytes: &[u8]) -> Option<u8> {
     let mut tail = 0;
     for at in memchr2_iter(21, 22, bytes) {
         match bytes.get(at..) {

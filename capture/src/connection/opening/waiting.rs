@@ -26,12 +26,7 @@ pub(crate) struct Waiting {
     /// What both sides said: half of it has room for each, up first.
     said: Box<[u8]>,
     sides: Both<Side>,
-    /// The number of the latest packet with payload of each direction.
-    latest: Both<u16>,
-    /// What that packet acknowledges.
-    acknowledges: Both<u32>,
-    /// With how many of its last bytes a record of TLS may begin, in each direction: of that packet all of them.
-    tails: Both<u8>,
+    lasts: Both<Last>,
     /// Of how many bytes detection was asked last.
     asked: u16,
     packets: u16,
@@ -40,6 +35,15 @@ pub(crate) struct Waiting {
 }
 
 const _: () = assert!(size_of::<Waiting>() == 64, "a line of memory");
+
+/// The latest packet with payload of one direction.
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    acknowledgment: u32,
+    number: u16,
+    /// With how many of its last bytes a record of TLS may begin.
+    tail: u8,
+}
 
 /// The order of one direction, nothing of which is missing.
 #[derive(Debug, Clone, Copy)]
@@ -80,13 +84,14 @@ impl Waiting {
             return None;
         }
         let small = |number: u64| u16::try_from(number).ok();
-        let latest = |way: Way| small(u64::from(opening.held.of(way).latest()));
+        let last = |way: Way| {
+            let number = small(u64::from(opening.held.of(way).latest()))?;
+            Some(Last { acknowledgment: 0, number, tail: 0 })
+        };
         let mut waiting = Self {
             said: Box::default(),
             sides,
-            latest: Both { up: latest(Way::Up)?, down: latest(Way::Down)? },
-            acknowledges: Both::default(),
-            tails: Both::default(),
+            lasts: Both { up: last(Way::Up)?, down: last(Way::Down)? },
             asked: small(seen)?,
             packets: small(u64::from(opening.packets))?,
             client,
@@ -102,7 +107,8 @@ impl Waiting {
     pub(crate) fn take(&mut self, way: Way, segment: Segment<'_>) -> bool {
         let Segment { sequence, payload, origin } = segment;
         let Some(acknowledgment) = origin.acknowledgment else { return false };
-        let (own, other) = (*self.sides.of(way), *self.sides.of(way.other()));
+        let half = self.said.len() / 2;
+        let (own, other) = self.sides.pair_mut(way);
         // One beyond the stream may be the sender's FIN.
         let unknown = acknowledgment.wrapping_sub(other.start) > other.length().saturating_add(1);
         if unknown || u32::from(self.packets).saturating_add(1) >= PATIENCE {
@@ -116,25 +122,27 @@ impl Waiting {
             let before = own.length();
             let seen = before.saturating_add(other.length()).saturating_add(u32::from(length));
             let next = sequence == own.next && payload.missing == 0 && before > 0 && (seen as usize) < JUDGED;
-            if !next {
+            let begins = if way == Way::Down { half } else { 0 };
+            let fits = half.saturating_sub(before as usize) >= payload.bytes.len();
+            let place = begins.saturating_add(before as usize);
+            let Some(room) = self.said.get_mut(place..place.saturating_add(payload.bytes.len())) else {
+                return false;
+            };
+            if !(next && fits) {
                 return false;
             }
-            let Some(tail) = tail(*self.tails.of(way), payload.bytes) else { return false };
-            let Some(room) = self.room(way).get_mut(before as usize..) else { return false };
-            let Some(room) = room.get_mut(..payload.bytes.len()) else { return false };
+            let last = self.lasts.of_mut(way);
+            let Some(tail) = tail(last.tail, payload.bytes) else { return false };
             room.copy_from_slice(payload.bytes);
             if u64::from(seen) >= next_asked(u64::from(self.asked)) {
                 // Asked now, detection would say nothing new.
                 self.asked = u16::try_from(seen).unwrap_or(u16::MAX);
             }
-            (*self.tails.of_mut(way), *self.acknowledges.of_mut(way)) = (tail, acknowledgment);
-            self.sides.of_mut(way).next = own.next.wrapping_add(u32::from(length));
-            let latest = self.latest.of_mut(way);
-            *latest = number.max(*latest);
+            *last = Last { acknowledgment, number: last.number.max(number), tail };
+            own.next = own.next.wrapping_add(u32::from(length));
         }
-        if after(acknowledgment, other.acknowledged) {
-            self.sides.of_mut(way.other()).acknowledged = acknowledgment;
-        }
+        other.acknowledged =
+            if after(acknowledgment, other.acknowledged) { acknowledgment } else { other.acknowledged };
         self.packets = self.packets.saturating_add(1);
         true
     }
@@ -175,13 +183,13 @@ impl Waiting {
         for (way, bytes) in [(Way::Up, up), (Way::Down, down)] {
             let side = self.sides.of(way);
             *opening.streams.of_mut(way) = Stream::resumed(side.start, side.length(), side.acknowledged);
-            let origin = |acknowledgment| Origin { packet: u32::from(*self.latest.of(way)), acknowledgment };
-            let held = opening.held.of_mut(way);
-            let tail = (usize::from(*self.tails.of(way)), origin(Some(*self.acknowledges.of(way))));
-            *held = Held::in_one(bytes, origin(None), tail);
+            let Last { acknowledgment, number, tail } = *self.lasts.of(way);
+            let origin = |acknowledgment| Origin { packet: u32::from(number), acknowledgment };
+            let tail = (usize::from(tail), origin(Some(acknowledgment)));
+            *opening.held.of_mut(way) = Held::in_one(bytes, origin(None), tail);
         }
         let without = |way: Way| {
-            opening.held.of(way).bytes.len().saturating_sub(usize::from(*self.tails.of(way)))
+            opening.held.of(way).bytes.len().saturating_sub(usize::from(self.lasts.of(way).tail))
         };
         let without_records = (without(self.client), without(self.client.other()));
         opening.told = Both { up: true, down: true };
