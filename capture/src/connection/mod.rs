@@ -250,8 +250,7 @@ impl Connection {
             State::Settled(_) | State::Away(_) => Change::default(),
             State::Waiting(waiting) => {
                 let before = waiting.weight();
-                waiting.grow(packet.payload.bytes.len());
-                if self.waits(packet) {
+                if waiting.grow(way, packet.payload.bytes.len()) && self.waits(packet) {
                     return Change { held: (before, self.held()), ..Change::default() };
                 }
                 self.wake();

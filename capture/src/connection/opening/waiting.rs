@@ -147,33 +147,29 @@ impl Waiting {
         true
     }
 
-    /// Returns where the bytes of a direction stand, and will.
-    #[inline]
-    fn room(&mut self, way: Way) -> &mut [u8] {
-        let half = self.said.len() / 2;
-        let (up, down) = self.said.split_at_mut_checked(half).unwrap_or_default();
-        match way {
-            Way::Up => up,
-            Way::Down => down,
+    /// Makes room for so many more bytes of a direction, if they may be taken and that is what they lack; returns whether it
+    /// did.
+    pub(crate) fn grow(&mut self, way: Way, more: usize) -> bool {
+        let length = self.sides.of(way).length() as usize;
+        let fits = (self.said.len() / 2).saturating_sub(length) >= more;
+        if fits || more >= JUDGED {
+            return false;
         }
-    }
-
-    /// Makes room for so many more bytes of either direction.
-    pub(crate) fn grow(&mut self, more: usize) {
         let [up, down] = self.apart();
         self.hold([&up, &down], more);
+        true
     }
 
-    /// Holds what was said, with room for so many more bytes and some.
-    fn hold(&mut self, said: [&[u8]; 2], more: usize) {
-        let half = said.iter().map(|part| part.len()).max().unwrap_or_default();
-        let half = half.saturating_add(more.max(half / 2)).saturating_add(ROOM);
-        self.said = vec![0; half.saturating_mul(2)].into_boxed_slice();
-        for (way, part) in [Way::Up, Way::Down].into_iter().zip(said) {
-            if let Some(room) = self.room(way).get_mut(..part.len()) {
-                room.copy_from_slice(part);
-            }
-        }
+    /// Holds what was said, with room for so many more bytes of either direction and some.
+    fn hold(&mut self, [up, down]: [&[u8]; 2], more: usize) {
+        let length = up.len().max(down.len());
+        let half = length.saturating_add(more.max(length / 2)).saturating_add(ROOM);
+        let mut said = Vec::with_capacity(half.saturating_mul(2));
+        said.extend_from_slice(up);
+        said.resize(half, 0);
+        said.extend_from_slice(down);
+        said.resize(half.saturating_mul(2), 0);
+        self.said = said.into_boxed_slice();
     }
 
     /// Returns the opening that it stands for.
@@ -188,9 +184,8 @@ impl Waiting {
             let tail = (usize::from(tail), origin(Some(acknowledgment)));
             *opening.held.of_mut(way) = Held::in_one(bytes, origin(None), tail);
         }
-        let without = |way: Way| {
-            opening.held.of(way).bytes.len().saturating_sub(usize::from(self.lasts.of(way).tail))
-        };
+        let without =
+            |way: Way| opening.held.of(way).bytes.len().saturating_sub(usize::from(self.lasts.of(way).tail));
         let without_records = (without(self.client), without(self.client.other()));
         opening.told = Both { up: true, down: true };
         opening.packets = u32::from(self.packets);
@@ -283,8 +278,9 @@ mod tests {
                 *next.of_mut(*way) = end;
             }
             if let Stand::Waiting(waiting) = &mut stand {
-                waiting.grow(bytes.len());
-                if waiting.take(*way, segment) {
+                if waiting.take(*way, segment)
+                    || (waiting.grow(*way, bytes.len()) && waiting.take(*way, segment))
+                {
                     taken += 1;
                     continue;
                 }
