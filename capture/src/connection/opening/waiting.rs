@@ -327,8 +327,8 @@ mod tests {
         assert!(check(&said) > 70);
     }
 
-    #[test]
-    fn tls_inside_something_unknown_is_found_from_little_room() {
+    /// Small messages of nothing known, then a hello that comes in pieces of these sizes and what is left, and its answer.
+    fn hello_after_small_messages(pieces: &[usize]) -> Vec<Said> {
         let mut said: Vec<Said> = (0..60_u8)
             .map(|number| {
                 (if number % 3 == 0 { Way::Down } else { Way::Up }, 0, vec![number | 0x80, 1, number | 0x40])
@@ -338,13 +338,43 @@ mod tests {
             .into_iter()
             .chain([7; 32])
             .chain([0, 0, 2, 0x13, 1, 1, 0, 0, 0, 0, 0]);
-        said.push((Way::Up, 0, hello.collect()));
+        let mut hello: Vec<u8> = hello.collect();
+        for size in pieces {
+            let rest = hello.split_off(*size);
+            said.push((Way::Up, 0, std::mem::replace(&mut hello, rest)));
+        }
+        said.push((Way::Up, 0, hello));
         let answer_to_it =
             [22, 3, 3, 0, 42, 2, 0, 0, 38, 3, 3].into_iter().chain([9; 32]).chain([0, 0x13, 1, 0]);
         said.push((Way::Down, 0, answer_to_it.collect()));
-        assert!(check(&said) > 30);
-        let (found, ..) = answer(&said, true);
-        assert!(found.starts_with("TLS from Some((Both { up: 120, down: 60 }"), "{found}");
+        said
+    }
+
+    #[test]
+    fn tls_inside_something_unknown_is_found_from_little_room() {
+        for pieces in [&[][..], &[1], &[2], &[1, 1], &[3], &[1, 1, 1]] {
+            let said = hello_after_small_messages(pieces);
+            assert!(check(&said) > 30);
+            let (found, ..) = answer(&said, true);
+            assert!(found.starts_with("TLS from Some((Both { up: 120, down: 60 }"), "{found}");
+            // The rest of the hello is still to come: which packet began it, and what that acknowledges, is remembered.
+            let mut said = hello_after_small_messages(pieces);
+            let at = said.len() - 2;
+            said[at].2.truncate(20);
+            check(&said);
+        }
+    }
+
+    #[test]
+    fn a_last_byte_that_may_begin_a_record_needs_no_more_room_unless_one_goes_on() {
+        let mut said = hello_after_small_messages(&[1]);
+        said.truncate(61);
+        let before = check(&said);
+        // What follows is no version, as often as not.
+        said.extend((5..25).map(|number| (Way::Up, 0, vec![number, 22])));
+        assert_eq!(check(&said), before + 20);
+        said.push((Way::Up, 0, vec![3]));
+        assert_eq!(check(&said), before + 20, "a version goes on");
     }
 
     /// Pieces that matter: text, noise, and what a record of TLS may begin with, whole or in part.
