@@ -8,7 +8,8 @@ use crate::Certificate;
 /// One session's visible facts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct TlsSession {
-    /// The negotiated version; absent before a ServerHello.
+    /// The negotiated version; absent before a ServerHello, unless the client's side alone shows TLS 1.3: payload that follows its
+    /// hello at once (RFC 8446 section 2).
     pub version: Option<TlsVersion>,
     /// The QUIC version, such as `v1` or `draft-29`; absent when it is no QUIC.
     pub quic: Option<String>,
@@ -22,8 +23,8 @@ pub struct TlsSession {
     pub cipher: Option<Cow<'static, str>>,
     /// The key-exchange group's IANA name; absent where none was negotiated or seen.
     pub group: Option<Cow<'static, str>>,
-    /// Whether an earlier session was resumed; absent before a ServerHello. In TLS 1.3 this says that the server took
-    /// a pre-shared key, which need not come from a session.
+    /// Whether an earlier session was resumed; absent where nothing tells. In TLS 1.3 this says that the server took
+    /// a pre-shared key, which need not come from a session ([`crate::Reason::ExternalPsk`]).
     pub resumed: Option<bool>,
     /// How far the handshake came.
     pub outcome: Outcome,

@@ -5,7 +5,7 @@ use flow::{ClientAuth, Evidence, Outcome, Presented, Proof, Reason, TlsSession, 
 use super::client_auth::{self, Arithmetic, Reading};
 use super::flight::RecordLengths;
 use super::handshake::{Handshake, MAX_RECORDS};
-use super::hello::{ClientHello, extension};
+use super::hello::{ClientHello, TLS13, extension};
 use super::ja4::Carrier;
 use super::known::Shown;
 use super::sessions::{TICKET_RECORDS, Tickets};
@@ -88,6 +88,10 @@ impl Handshake {
         let session = memory.known.session(Shown {
             hellos: self.hello.as_ref().map(|hello| (self.first_hello.as_deref().unwrap_or(hello), hello)),
             carrier: if self.datagram { Carrier::Dtls } else { Carrier::Tcp },
+            version: match &self.answer {
+                Some(server) => Some(server.version),
+                None => self.shows_full13().then_some(TLS13),
+            },
             answer: self.answer.as_ref(),
             group: self.server_group,
             client_certificate: self.client_certificate.as_ref(),
@@ -326,16 +330,7 @@ impl Handshake {
                 if whole && only_hello && self.ended_either() { Reason::Refused } else { self.blindness() };
             return Answer::hidden(reason, self.failed_or(Outcome::Incomplete));
         }
-        let full13 = self.hello.as_ref().is_some_and(|hello| {
-            hello.whole
-                && hello.offers_tls13()
-                && hello.identities().next().is_none()
-                && !hello.offers(extension::EARLY_DATA)
-                && !hello.offers(extension::POST_HANDSHAKE_AUTH)
-        });
-        // A client that offers TLS 1.3 may have been answered in TLS 1.2, and resumed a session there.
-        let below13 = self.client_key_exchange || self.client_sealed || self.client.is_amid_message();
-        if !full13 || below13 || self.client.protected {
+        if !self.shows_full13() {
             return Answer::hidden(self.blindness(), Outcome::Incomplete);
         }
         let lengths = RecordLengths::of(&self.client_records);
@@ -354,7 +349,22 @@ impl Handshake {
                 ClientAuth::Hidden(self.blindness())
             }
         };
-        Answer { client, outcome: Outcome::Incomplete, resumed: None }
+        Answer { client, outcome: Outcome::Incomplete, resumed: Some(false) }
+    }
+
+    /// Tells whether the client's side alone shows a full handshake of TLS 1.3: its hello offers that and no earlier session, and
+    /// records of payload follow it at once. Below TLS 1.3 a key exchange would come first, or at a resumption the Finished message,
+    /// in a handshake record (RFC 5246 section 7.3).
+    fn shows_full13(&self) -> bool {
+        let offered = self.hello.as_ref().is_some_and(|hello| {
+            hello.whole
+                && hello.offers_tls13()
+                && hello.identities().next().is_none()
+                && !hello.offers(extension::EARLY_DATA)
+                && !hello.offers(extension::POST_HANDSHAKE_AUTH)
+        });
+        let below13 = self.client_key_exchange || self.client_sealed || self.client.is_amid_message();
+        offered && !below13 && !self.client.protected && !self.client_records.is_empty()
     }
 
     /// A TLS 1.3 resumption: certificates cannot occur; what the original session did counts (RFC 8446 section 4.3.2).

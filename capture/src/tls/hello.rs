@@ -364,9 +364,12 @@ impl ServerHello {
     }
 }
 
+/// TLS 1.3 (RFC 8446 section 4.2.1).
+pub(super) const TLS13: u16 = 0x0304;
+
 /// Whether a version number is TLS 1.3, one of its drafts (0x7f..), or of Facebook's own drafts (0xfb..).
 pub(crate) const fn is_tls13(version: u16) -> bool {
-    matches!(version, 0x0304 | 0x7f00..=0x7fff | 0xfb00..=0xfbff | 0x7e00..=0x7eff)
+    matches!(version, TLS13 | 0x7f00..=0x7fff | 0xfb00..=0xfbff | 0x7e00..=0x7eff)
 }
 
 /// Names a negotiated version number; `None` for one that is no TLS or SSL version over a stream.

@@ -59,6 +59,7 @@ pub(super) struct Shown<'a> {
     /// The first hello, which the fingerprint is of, and the one in force.
     pub(super) hellos: Option<(&'a ClientHello, &'a ClientHello)>,
     pub(super) carrier: Carrier,
+    pub(super) version: Option<u16>,
     pub(super) answer: Option<&'a ServerHello>,
     /// The group that a ServerKeyExchange names, below TLS 1.3.
     pub(super) group: Option<u16>,
@@ -80,7 +81,7 @@ impl Known {
         let answer = shown.answer.filter(|answer| answer.version != 2);
         let group = answer.and_then(|answer| answer.group.or(shown.group));
         let alpn = answer.filter(|answer| !answer.is_tls13()).and_then(|answer| answer.alpn.clone());
-        let version = shown.answer.map(|answer| answer.version);
+        let version = shown.version;
         let parts = Parts {
             offer: offer_number,
             client_certificate: client_number,
@@ -212,6 +213,7 @@ mod tests {
             known.session(Shown {
                 hellos: Some((&hello, &hello)),
                 carrier: Carrier::Tcp,
+                version: None,
                 answer: None,
                 group: None,
                 client_certificate: None,

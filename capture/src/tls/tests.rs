@@ -509,10 +509,24 @@ fn a_resumption_below_tls13_is_not_read_as_a_flight_of_it() {
                 [hello13(), record(20, &[1]), record(22, finished), sealed(&[710, 300, 53])].concat();
             let mut handshake = Handshake::default();
             feed(&mut handshake, &vec![(Side::Client, client)], piece);
-            let client = handshake.conclude(ends(), &mut Memory::default()).client;
+            let Conclusion { client, session } = handshake.conclude(ends(), &mut Memory::default());
             assert_eq!(client, ClientAuth::Hidden(Reason::OneSided), "{finished:?}");
+            assert_eq!((session.version, session.resumed), (None, None), "{finished:?}");
         }
     }
+}
+
+#[test]
+fn the_client_s_side_alone_tells_tls13_where_payload_follows_its_hello() {
+    let mut handshake = Handshake::default();
+    let client = [hello13(), record(20, &[1])].concat();
+    feed(&mut handshake, &vec![(Side::Client, client)], 4096);
+    let session = handshake.conclude(ends(), &mut Memory::default()).session;
+    assert_eq!((session.version, session.resumed), (None, None), "a key exchange may follow");
+    feed(&mut handshake, &vec![(Side::Client, sealed(&[710, 300, 53]))], 4096);
+    let Conclusion { client, session } = handshake.conclude(ends(), &mut Memory::default());
+    assert_eq!(client.word(), AuthWord::Certificate);
+    assert_eq!((session.version, session.resumed), (Some(TlsVersion::Tls13), Some(false)));
 }
 
 #[test]
