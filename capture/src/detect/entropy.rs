@@ -2,6 +2,8 @@
 
 /// Fewest bytes that are judged: below, chance decides.
 const FEWEST: usize = 16;
+/// Fewest bytes of text that ends a line: chance ends one in 30,000 so.
+const FEWEST_OF_A_LINE: usize = 6;
 /// Fewest equal pairs that count as regular, so that a short run of chance does not.
 const FEWEST_PAIRS: u64 = 24;
 /// How many times more equal pairs than random bytes have make a regular text.
@@ -19,7 +21,9 @@ pub(crate) fn readable(bytes: &[u8]) -> bool {
 /// short to judge counts for nothing, unless it is clean text.
 pub(crate) fn both_readable(client: &[u8], server: &[u8]) -> bool {
     let clean = |bytes: &[u8]| bytes.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n'));
-    let enough = client.len().saturating_add(server.len()) >= FEWEST;
+    let ends_line = |bytes: &[u8]| bytes.ends_with(b"\n");
+    let line = clean(client) && clean(server) && (ends_line(client) || ends_line(server));
+    let enough = client.len().saturating_add(server.len()) >= if line { FEWEST_OF_A_LINE } else { FEWEST };
     let readable = |bytes: &[u8]| clean(bytes) || readable(bytes);
     enough && readable(client) && readable(server)
 }
@@ -91,6 +95,9 @@ mod tests {
         check(b"hello, who are you?\n", &noise, false);
         check(&noise, b"", false);
         check(b"hello", b"", false);
+        check(b"quit\r\n", b"", true);
+        check(b"isro\n", b"rw", true);
+        check(b"a\r\n", b"", false);
         check(b"hello\x01", b"a line of text\r\n", false);
     }
 
