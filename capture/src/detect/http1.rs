@@ -106,8 +106,13 @@ pub(super) fn request_line(bytes: &[u8]) -> Option<bool> {
     Some(versioned.is_some_and(|line| !word(line).1.is_empty()))
 }
 
+/// A character of a token (RFC 9110 section 5.6.2), which a method is: clients send `patch`, too.
 const fn in_method(byte: u8) -> bool {
-    byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_')
+    byte.is_ascii_graphic()
+        && !matches!(
+            byte,
+            b'"' | b'(' | b')' | b',' | b'/' | b':' | b';' | b'<'..=b'@' | b'['..=b']' | b'{' | b'}'
+        )
 }
 
 /// Tells whether an unfinished request line is one all the same: a known method and a target.
@@ -171,7 +176,8 @@ mod tests {
         check(b"VERSION-CONTROL /a HTTP/1.0\n", Some(true));
         check(b"GET /\r\n", Some(false));
         check(b"OPTIONS rtsp://h/ RTSP/1.0\r\n", Some(false));
-        check(b"get / HTTP/1.1\r\n", Some(false));
+        check(b"patch / HTTP/1.1\r\n", Some(true));
+        check(b"g(t / HTTP/1.1\r\n", Some(false));
         check(b"PRI * HTTP/2.0\r\n", Some(false));
         check(b"\x16\x03\x01", Some(false));
         check(b"GET /\x00", Some(false));

@@ -25,7 +25,7 @@ fn probe(opening: &Opening<'_>) -> Probe {
         greetings.iter().any(|greeting| text.starts_with(greeting))
     };
     if opening.server.is_empty() && !opening.client.is_empty() {
-        return answer(first_line(opening.client, |text| {
+        let command = first_line(opening.client, |text| {
             let (tag, command) = word(text);
             let tagged = !tag.is_empty() && tag.len() <= 16 && tag.iter().all(u8::is_ascii_alphanumeric);
             tagged
@@ -34,7 +34,8 @@ fn probe(opening: &Opening<'_>) -> Probe {
                     command,
                     &[b"LOGIN", b"CAPABILITY", b"STARTTLS", b"AUTHENTICATE", b"SELECT", b"NOOP", b"ID"],
                 )
-        }));
+        });
+        return answer(command.filter(|command| *command || !opening.awaits_greeting()));
     }
     match opening.server.first() {
         Some(b'*') => answer(first_line(opening.server, greets)),

@@ -1,10 +1,10 @@
-//! IRC (RFC 1459 section 4.1): registration by NICK, USER or CAP, or the server's first notice.
+//! IRC (RFC 1459 section 4.1): registration by PASS, NICK, USER or CAP, or the server's first notice.
 
 use flow::{Protocol, Side};
 
 use super::Opening;
 use super::catalogue::{Detector, Form, TCP, answer};
-use super::text::{line_of, mentions, verb, word};
+use super::text::{Line, line, line_of, mentions, verb, word};
 use crate::tls::Probe;
 
 pub(crate) const DETECTOR: Detector = Detector {
@@ -21,6 +21,8 @@ pub(crate) const DETECTOR: Detector = Detector {
 
 /// What a client may begin with.
 const COMMANDS: [&[u8]; 6] = [b"NICK", b"USER", b"CAP", b"STARTTLS", b"PRIVMSG", b"JOIN"];
+/// Registers, after a password too.
+const REGISTRATION: [&[u8]; 4] = [b"NICK", b"USER", b"CAP", b"SERVER"];
 
 fn probe(opening: &Opening<'_>) -> Probe {
     let registers = |text: &[u8]| {
@@ -40,6 +42,15 @@ fn probe(opening: &Opening<'_>) -> Probe {
     };
     if opening.client.is_empty() || opening.first == Side::Server {
         return answer(line_of(opening.server, &[b":", b"NOTICE"], notice));
+    }
+    let password = line_of(opening.client, &[b"PASS"], |text| verb(text, &[b"PASS"]));
+    if password != Some(false) {
+        // A password comes before the rest (section 4.1.1), as it does in no other protocol.
+        let rest = match line(opening.client) {
+            Line::Whole(_, rest) => rest,
+            Line::Open(_) | Line::Never => &[],
+        };
+        return answer(password.and_then(|_| line_of(rest, &REGISTRATION, |text| verb(text, &REGISTRATION))));
     }
     answer(line_of(opening.client, &COMMANDS, registers))
 }

@@ -118,6 +118,11 @@ impl<'a> Opening<'a> {
         if self.client.is_empty() { Side::Server } else { self.first }
     }
 
+    /// Tells whether a server that speaks first may still do so, to a client that did not wait for it.
+    const fn awaits_greeting(&self) -> bool {
+        self.server.is_empty() && self.from_start && !self.ended
+    }
+
     /// Tells whether the client's bytes are missing and will not come: only the server was captured.
     const fn server_only(&self) -> bool {
         self.client.is_empty() && !self.server.is_empty() && (self.ended || !self.from_start)

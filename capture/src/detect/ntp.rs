@@ -19,15 +19,45 @@ pub(crate) const DETECTOR: Detector = Detector {
     )],
 };
 
-/// Header alone, or with a message digest of 128 or 160 bits behind a key number.
-const LENGTHS: [usize; 3] = [48, 68, 72];
+/// Longest packet that is read.
+const LONGEST: usize = 1280;
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    let bytes = if opening.client.is_empty() { opening.server } else { opening.client };
-    answer(Some(LENGTHS.contains(&bytes.len()) && header(&mut Cursor::new(bytes)) == Some(true)))
+    let (bytes, answers) =
+        if opening.client.is_empty() { (opening.server, true) } else { (opening.client, false) };
+    let mut cursor = Cursor::new(bytes);
+    let is_whole = |cursor: &mut Cursor<'_>| {
+        Some(
+            header(cursor, answers)?
+                && bytes.len() <= LONGEST
+                && cursor.take(4 + 4 * 8).is_some()
+                && trailer(cursor),
+        )
+    };
+    answer(Some(is_whole(&mut cursor) == Some(true)))
 }
 
-fn header(cursor: &mut Cursor<'_>) -> Option<bool> {
+/// What follows the reference and the four timestamps: extension fields (RFC 7822, NTS among them), then perhaps a key number, alone or with a
+/// message digest of 128 or 160 bits.
+fn trailer(cursor: &mut Cursor<'_>) -> bool {
+    loop {
+        if matches!(cursor.rest().len(), 0 | 4 | 20 | 24) {
+            return true;
+        }
+        let field = |cursor: &mut Cursor<'_>| {
+            let kind = cursor.be16()?;
+            let length = usize::from(cursor.be16()?);
+            let sound = kind != 0 && length >= 16 && length.is_multiple_of(4);
+            cursor.take(length.saturating_sub(4)).map(|_| sound)
+        };
+        if field(cursor) != Some(true) {
+            return false;
+        }
+    }
+}
+
+/// The small fields. A server's packet is none of a client.
+fn header(cursor: &mut Cursor<'_>, answers: bool) -> Option<bool> {
     let first = cursor.u8()?;
     let (version, mode) = ((first >> 3) & 7, first & 7);
     let (stratum, poll, precision) = (cursor.u8()?, cursor.u8()?, cursor.u8()?);
@@ -35,10 +65,11 @@ fn header(cursor: &mut Cursor<'_>) -> Option<bool> {
     let small = |fixed_point: u32| fixed_point < 64 << 16;
     Some(
         (1..=4).contains(&version)
-            && (1..=5).contains(&mode)
+            && matches!((mode, answers), (1..=3 | 5, _) | (4, true))
             && stratum <= 16
             && poll <= 17
-            && (precision == 0 || precision >= 0xe0)
+            // Clients that tell nothing of themselves say 32.
+            && (matches!(precision, 0 | 32) || precision >= 0xe0)
             && small(root_delay)
             && small(dispersion),
     )

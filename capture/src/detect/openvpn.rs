@@ -38,11 +38,10 @@ fn exchange(opening: &Opening<'_>) -> Option<bool> {
         return Some(false);
     }
     if opening.server.is_empty() {
-        // Nothing acknowledged, first packet: five zero bytes end a reset that is not encrypted.
-        return match opening.ended || opening.transport == Transport::Udp {
-            true => Some(client.ends_with(&[0; 5])),
-            false => None,
-        };
+        // Nothing acknowledged, first packet: five zero bytes end a reset that is not encrypted. Of others (tls-crypt) the answer tells.
+        let plain = client.ends_with(&[0; 5]);
+        let alone = opening.ended || plain && opening.transport == Transport::Udp;
+        return alone.then_some(plain);
     }
     let server = reset(opening.server, opening.transport, &[SERVER_RESET])?;
     Some(server.len() >= SHORTEST)

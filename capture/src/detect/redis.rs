@@ -4,7 +4,7 @@ use flow::{Protocol, Side};
 
 use super::Opening;
 use super::catalogue::{Detector, Form, TCP, answer};
-use super::text::{Line, digits, first_line, line, line_of, verb};
+use super::text::{Line, digits, first_line, line, line_of, verb, word};
 use crate::tls::Probe;
 
 pub(crate) const DETECTOR: Detector = Detector {
@@ -49,12 +49,29 @@ fn bulk(bytes: &[u8]) -> Option<bool> {
     }
 }
 
-/// An inline command of a health check; RESP's answer has to confirm it.
+/// An inline command, as people and health checks type it; RESP's answer has to confirm it.
 fn inline(opening: &Opening<'_>) -> Option<bool> {
-    let commands: [&[u8]; 4] = [b"PING", b"INFO", b"AUTH", b"SELECT"];
-    if !line_of(opening.client, &commands, |text| verb(text, &commands))? {
+    if !line_of(opening.client, INLINE, |text| verb(text, INLINE))? {
         return Some(false);
     }
-    let known: [&[u8]; 5] = [b"+PONG", b"+OK", b"$", b"-NOAUTH", b"-ERR"];
-    first_line(opening.server, |text| known.iter().any(|answer| text.starts_with(answer)))
+    first_line(opening.server, |text| {
+        let (kind, value) = text.split_at_checked(1).unwrap_or((text, &[]));
+        let count = digits(value.strip_prefix(b"-").unwrap_or(value));
+        match kind {
+            b"+" => true,
+            b"-" => word(value).0.iter().all(u8::is_ascii_uppercase) && !value.is_empty(),
+            b"$" | b"*" | b":" | b"%" => count,
+            _ => false,
+        }
+    })
 }
+
+/// Commands that are typed by hand.
+const INLINE: &[&[u8]] = &[
+    b"PING", b"ECHO", b"HELLO", b"AUTH", b"SELECT", b"INFO", b"CONFIG", b"CLIENT", b"CLUSTER", b"COMMAND",
+    b"ROLE", b"TIME", b"DBSIZE", b"MONITOR", b"SLOWLOG", b"LATENCY", b"MEMORY", b"PSYNC", b"SYNC", b"SAVE",
+    b"FLUSHDB", b"KEYS", b"SCAN", b"EXISTS", b"TYPE", b"TTL", b"EXPIRE", b"GET", b"SET", b"SETEX", b"MGET",
+    b"MSET", b"DEL", b"INCR", b"DECR", b"STRLEN", b"HGET", b"HSET", b"HGETALL", b"LPUSH", b"RPUSH", b"LPOP",
+    b"RPOP", b"LLEN", b"LRANGE", b"SADD", b"ZADD", b"ZRANGE", b"XADD", b"XREAD", b"PUBLISH", b"MULTI",
+    b"EVAL",
+];

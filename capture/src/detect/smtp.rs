@@ -28,11 +28,11 @@ fn probe(opening: &Opening<'_>) -> Probe {
 fn exchange(opening: &Opening<'_>) -> Option<bool> {
     if opening.server.is_empty() {
         // The client speaks second; its words alone mean that the greeting was not captured.
-        return if opening.client.is_empty() {
-            None
-        } else {
-            line_of(opening.client, &VERBS, |text| verb(text, &VERBS))
-        };
+        if opening.client.is_empty() {
+            return None;
+        }
+        let asks = line_of(opening.client, &VERBS, |text| verb(text, &VERBS));
+        return asks.filter(|asks| *asks || !opening.awaits_greeting());
     }
     if !line_of(opening.server, &[b"220", b"554"], |text| code(text, b"220") || code(text, b"554"))? {
         return Some(false);

@@ -1,16 +1,16 @@
-//! SNMP (RFC 3416, RFC 3412 section 6): version, then a community or global data.
+//! SNMP (RFC 3416, RFC 3412 section 6), over TCP too (RFC 3430): version, then a community or global data.
 
-use flow::{Protocol, Side};
+use flow::{Protocol, Side, Transport};
 
 use super::Opening;
-use super::catalogue::{Detector, Form, UDP, probe as ask};
+use super::catalogue::{BOTH, Detector, Form, probe as ask};
 use super::cursor::{Cursor, element};
 use crate::tls::Probe;
 
 pub(crate) const DETECTOR: Detector = Detector {
     protocol: Protocol::Snmp,
     form: Form::Readable,
-    carriers: UDP,
+    carriers: BOTH,
     ports: &[161, 162],
     probe,
     sample: &[(
@@ -20,7 +20,8 @@ pub(crate) const DETECTOR: Detector = Detector {
 };
 
 fn probe(opening: &Opening<'_>) -> Probe {
-    ask(if opening.client.is_empty() { opening.server } else { opening.client }, message)
+    let alone = opening.transport == Transport::Udp || opening.ended;
+    ask(if alone && opening.client.is_empty() { opening.server } else { opening.client }, message)
 }
 
 fn message(cursor: &mut Cursor<'_>) -> Option<bool> {
@@ -36,7 +37,11 @@ fn message(cursor: &mut Cursor<'_>) -> Option<bool> {
                 return Some(false);
             }
             let community = usize::from(cursor.u8()?);
-            Some(community < 128 && cursor.take(community).is_some() && matches!(cursor.u8()?, 0xa0..=0xa8))
+            if community >= 128 {
+                return Some(false);
+            }
+            cursor.take(community)?;
+            Some(matches!(cursor.u8()?, 0xa0..=0xa8))
         }
         [2, 1, 3] => Some(cursor.u8()? == 0x30),
         _ => Some(false),

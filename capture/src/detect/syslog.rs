@@ -33,7 +33,7 @@ fn probe(opening: &Opening<'_>) -> Probe {
     })
 }
 
-/// `<PRI>` up to 191, then version 1 and a year, or a month's name.
+/// `<PRI>` up to 191, then version 1 and a year, or a month's name, or a year at once, as rsyslog forwards (`RSYSLOG_ForwardFormat`).
 fn message(cursor: &mut Cursor<'_>) -> Option<bool> {
     if cursor.u8()? != b'<' {
         return Some(false);
@@ -54,5 +54,8 @@ fn message(cursor: &mut Cursor<'_>) -> Option<bool> {
     let months: [&[u8]; 12] =
         [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
     let next = cursor.take(3)?;
+    if matches!(next, [b'1' | b'2', b'0'..=b'9', b'0'..=b'9']) {
+        return Some(matches!(cursor.take(2)?, [b'0'..=b'9', b'-']));
+    }
     Some(months.contains(&next) || matches!(next, [b'1', b' ', b'1' | b'2' | b'-']))
 }

@@ -9,6 +9,9 @@ use super::upgrade::UPGRADES;
 use super::{Detected, Opening, Progress, Read, detect, detect_on};
 use crate::tls::Probe;
 
+const C: Side = Side::Client;
+const S: Side = Side::Server;
+
 type Sample<'a> = &'a [(Side, &'a [u8])];
 
 /// The opening after every further byte of the messages, in their order; datagrams come whole.
@@ -106,16 +109,76 @@ fn every_sample_settles_once_as_its_own_protocol() {
 #[test]
 fn no_detector_claims_anothers_opening() {
     for owner in DETECTORS {
-        let transport = carrier(owner);
-        for streams in prefixes(owner.sample, transport) {
-            let opening = opening(&streams, owner.sample[0].0, transport);
-            for other in DETECTORS.iter().filter(|other| other.protocol != owner.protocol) {
-                if other.carried_by(transport) {
-                    let claimed = (other.probe)(&opening) == Probe::Yes;
-                    assert!(!claimed, "{} claims {}'s {streams:02x?}", other.protocol, owner.protocol);
-                }
+        claimed_by_none_but(owner.protocol, owner.sample, carrier(owner));
+    }
+}
+
+fn claimed_by_none_but(owner: Protocol, sample: Sample<'_>, transport: Transport) {
+    for streams in prefixes(sample, transport) {
+        let opening = opening(&streams, sample[0].0, transport);
+        for other in DETECTORS.iter().filter(|other| other.protocol != owner) {
+            if other.carried_by(transport) {
+                let claimed = (other.probe)(&opening) == Probe::Yes;
+                assert!(!claimed, "{} claims {owner}'s {streams:02x?}", other.protocol);
             }
         }
+    }
+}
+
+/// Recorded of real software: clients that do not wait for a greeting, commands typed by hand, rarer forms.
+#[test]
+fn other_openings_of_a_protocol_are_its_own_too() {
+    use Transport::{Tcp, Udp};
+    let ntp_client = [&b"\x23\0\x06\x20"[..], &[0; 36], b"\x5a\xc3\x11\x22\x33\x44\x55\x66"].concat();
+    // An extension field behind the header: the unique identifier of NTS (RFC 8915 section 5.3).
+    let nts = [&ntp_client[..], b"\x01\x04\0\x24", &[0x7d; 32]].concat();
+    let others: &[(Protocol, Transport, Sample<'_>)] = &[
+        (Protocol::Imap, Tcp, &[(C, b"a LOGIN u pw\r\n"), (S, b"* OK Waiting for authentication\r\n")]),
+        (Protocol::Smtp, Tcp, &[(C, b"QUIT\r\n"), (S, b"220 mail.example.org ESMTP Exim 4.96\r\n")]),
+        (Protocol::Irc, Tcp, &[(C, b"PASS secret\r\nNICK bob\r\nUSER bob 0 * :Bob\r\n")]),
+        (Protocol::Redis, Tcp, &[(C, b"EXISTS a\r\n"), (S, b":1\r\n")]),
+        (Protocol::Redis, Tcp, &[(C, b"get a\r\n"), (S, b"$-1\r\n")]),
+        (Protocol::Redis, Tcp, &[(C, b"HELLO 3\r\n"), (S, b"%7\r\n$6\r\nserver\r\n")]),
+        (Protocol::Redis, Tcp, &[(C, b"set a 0 0 1\r\n"), (S, b"-ERR syntax error\r\n")]),
+        (Protocol::Memcached, Tcp, &[(C, b"mn\r\n"), (S, b"MN\r\n")]),
+        (Protocol::Memcached, Tcp, &[(C, b"ms a 2\r\nhi\r\nmg a v\r\n"), (S, b"HD\r\nVA 2\r\nhi\r\n")]),
+        (Protocol::Memcached, Tcp, &[(C, b"set a 0 0 20000 noreply\r\nxxxx")]),
+        (
+            Protocol::Memcached,
+            Udp,
+            &[(C, b"\0\x01\0\0\0\x01\0\0get a\r\n"), (S, b"\0\x01\0\0\0\x0f\0\0VALUE a 0 20000\r\nx")],
+        ),
+        (Protocol::Http1, Tcp, &[(C, b"patch /a HTTP/1.1\r\nHost: a\r\n\r\n")]),
+        (Protocol::Snmp, Tcp, &[(C, b"\x30\x29\x02\x01\x01\x04\x06public\xa1\x1c")]),
+        (Protocol::Syslog, Tcp, &[(C, b"<13>2026-11-28T09:14:04.1+00:00 host app: hello\n")]),
+        (Protocol::Ntp, Udp, &[(C, &ntp_client)]),
+        (Protocol::Ntp, Udp, &[(C, &nts)]),
+    ];
+    for (protocol, transport, messages) in others {
+        let plain = Detected::Plaintext { protocol: Some(*protocol), refused: None, inside: None };
+        assert_eq!(settle(messages, *transport), plain, "{protocol}");
+        claimed_by_none_but(*protocol, messages, *transport);
+    }
+}
+
+/// What tls-crypt encrypts of a reset tells nothing before it is answered.
+#[test]
+fn an_encrypted_reset_of_openvpn_is_known_by_its_answer() {
+    let client =
+        b"\x38\xa3\xb2\x8c\xf5\x5b\xb9\x32\x6e\0\0\0\x01\x6b\x0a\x9f\x3a\xa3\x41\xa5\x0f\x68\xf7\xe9\xab\xf0";
+    let server =
+        b"\x40\x26\x30\x39\x9b\x56\x76\x12\x4a\0\0\0\x01\x6b\x0a\x9f\x3a\x6f\x3a\x77\x0e\x93\x07\x8b\x2e\xfe";
+    let answered: Sample<'_> = &[(C, client), (S, server)];
+    assert_eq!(settle(answered, Transport::Udp), Detected::Opaque(Protocol::Openvpn));
+    claimed_by_none_but(Protocol::Openvpn, answered, Transport::Udp);
+}
+
+#[test]
+fn the_header_of_a_wrapper_alone_tells_nothing() {
+    for header in [&b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"[..], b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"] {
+        let streams = (header.to_vec(), Vec::new());
+        let ended = Opening { ended: true, ..opening(&streams, C, Transport::Tcp) };
+        assert_eq!(detect(&ended), Detected::More);
     }
 }
 
@@ -184,8 +247,6 @@ fn server_alone(messages: Sample<'_>, upgrade: Upgrade) {
     assert!(!matches!(detected, Detected::Plaintext { protocol: Some(_), .. }), "{upgrade}: {detected:?}");
 }
 
-const C: Side = Side::Client;
-const S: Side = Side::Server;
 const SSL_REQUEST: &[u8] = b"\0\0\0\x08\x04\xd2\x16\x2f";
 const GSS_REQUEST: &[u8] = b"\0\0\0\x08\x04\xd2\x16\x30";
 const STARTUP: &[u8] = b"\0\0\0\x13\0\x03\0\0user\0app\0\0";
