@@ -1,11 +1,12 @@
 //! `/livez`, `/readyz`, `/metrics`, `/version`: for those who run the server.
 
+use std::future::Future;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use flow::{Class, Timestamp};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -16,8 +17,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use serde_json::json;
-use store::answer::Tally;
+use store::Store;
+use store::answer::{Edge, Sources, Tally, Totals};
+use store::error::StoreError;
 use store::query::{Paging, Query};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::error::ApiError;
 use crate::metrics::Protection;
@@ -48,6 +53,48 @@ struct Resource {
     kind: String,
 }
 
+/// How long the store may take where nobody says how long is waited for the answer: less than probes wait, as the chart has them.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// What Prometheus says of how long it waits for a scrape.
+const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
+
+/// Who asks the store for a probe, and who for a scrape: one at a time each, so that a store which does not answer has no
+/// more than two questions of theirs before it.
+pub(crate) struct Turns {
+    ready: Semaphore,
+    metrics: Semaphore,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self { ready: Semaphore::new(1), metrics: Semaphore::new(1) }
+    }
+}
+
+/// Asks the store once it is one's turn; absent when there is no answer in time, or none at all, which the log tells.
+async fn in_time<T>(
+    turn: &Semaphore,
+    patience: Duration,
+    question: impl Future<Output = Result<T, StoreError>>,
+) -> Option<T> {
+    let asked = async {
+        let _turn = turn.acquire().await;
+        question.await
+    };
+    match timeout(patience, asked).await {
+        Ok(Ok(answer)) => Some(answer),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "store does not answer");
+            None
+        }
+        Err(_) => {
+            tracing::error!(seconds = patience.as_secs_f64(), "store does not answer in time");
+            None
+        }
+    }
+}
+
 pub(crate) async fn alive() -> &'static str {
     "ok\n"
 }
@@ -55,24 +102,36 @@ pub(crate) async fn alive() -> &'static str {
 /// Ready means that the store answers and that there are policies to judge by. Where they are watched, those of an earlier
 /// run do not count.
 pub(crate) async fn ready(State(app): State<App>) -> Result<&'static str, ApiError> {
-    app.store.ping().await?;
-    if app.policies.mesh().is_none()
-        && (app.policies.watch().is_some() || app.store.latest_mesh().await?.is_none())
-    {
-        tracing::info!("not ready: no policies were loaded yet");
-        return Err(ApiError::Unavailable);
+    let stored = async {
+        app.store.ping().await?;
+        Ok(app.policies.mesh().is_some()
+            || (app.policies.watch().is_none() && app.store.latest_mesh().await?.is_some()))
+    };
+    match in_time(&app.turns.ready, PATIENCE, stored).await {
+        Some(true) => Ok("ok\n"),
+        Some(false) => {
+            tracing::info!("not ready: no policies were loaded yet");
+            Err(ApiError::Unavailable)
+        }
+        None => Err(ApiError::Unavailable),
     }
-    Ok("ok\n")
 }
 
 pub(crate) async fn version() -> Json<serde_json::Value> {
     Json(json!({ "name": "wireproof", "version": VERSION }))
 }
 
-/// Everything in the OpenMetrics form: what the store can be asked for, then what this process counted.
-pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, ApiError> {
+/// Everything in the OpenMetrics form: what the store can be asked for, then what this process counted, which is there whether or
+/// not the store answers.
+pub(crate) async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<Response, ApiError> {
     let mut registry = Registry::with_prefix("wireproof");
-    kept(&app, &mut registry).await?;
+    let kept = in_time(&app.turns.metrics, patience(&headers), Kept::of(app.store.as_ref())).await;
+    let up = Gauge::<i64>::default();
+    up.set(i64::from(kept.is_some()));
+    registry.register("store_up", "Whether the store answered; 0: what it holds is not among these", up);
+    if let Some(kept) = kept {
+        kept.register(&mut registry);
+    }
     watched(&app, &mut registry);
     app.metrics.register(&mut registry);
     app.upkeep.register(&mut registry);
@@ -131,64 +190,89 @@ fn watched(app: &App, registry: &mut Registry) {
     }
 }
 
-/// What the store holds. It can shrink, so these are gauges.
-async fn kept(app: &App, registry: &mut Registry) -> Result<(), ApiError> {
-    let all = Query::default();
-    let totals = app.store.totals(&all).await?;
-    let flows = Family::<Protection, Gauge>::default();
-    for (class, proofs) in totals.flows {
-        for (proof, count) in proofs {
-            flows.get_or_create(&Protection { class: class.clone(), proof }).set(signed(count));
+/// How long the store may take for a scrape: half of the time that the scraper says it waits, for what comes after must reach it too.
+fn patience(headers: &HeaderMap) -> Duration {
+    let told = headers.get(SCRAPE_TIMEOUT).and_then(|value| value.to_str().ok()?.parse::<f64>().ok());
+    told.and_then(|seconds| Duration::try_from_secs_f64(seconds / 2.0).ok()).unwrap_or(PATIENCE)
+}
+
+/// What the store holds.
+struct Kept {
+    totals: Totals,
+    sources: Sources,
+    open: Vec<Tally>,
+    recent: Vec<Tally>,
+    newest: Option<Edge>,
+}
+
+impl Kept {
+    async fn of(store: &dyn Store) -> Result<Self, StoreError> {
+        let totals = store.totals(&Query::default()).await?;
+        let sources = store.coverage().await?;
+        // What was mended long ago and is only told by sums is not open.
+        let kept = Query { since: sources.flows_from, ..Query::default() };
+        let open = store.violations_summary(&kept).await?;
+        let recent = Query { since: Some(ago(RECENT)), ..Query::default() };
+        let recent = store.violations_summary(&recent).await?;
+        let plaintext = Query { class: vec![Class::Plaintext], ..Query::default() };
+        let newest = store.edges(&plaintext, &Paging::first(1)).await?.rows.pop();
+        Ok(Self { totals, sources, open, recent, newest })
+    }
+
+    /// It can shrink, so these are gauges.
+    fn register(self, registry: &mut Registry) {
+        let flows = Family::<Protection, Gauge>::default();
+        for (class, proofs) in self.totals.flows {
+            for (proof, count) in proofs {
+                flows.get_or_create(&Protection { class: class.clone(), proof }).set(signed(count));
+            }
         }
-    }
-    registry.register("flows", "Connections in the store, by class and proof", flows);
-    let translated = Gauge::<i64>::default();
-    translated.set(signed(totals.translated));
-    registry.register(
-        "flows_translated",
-        "Further flows: the other sides of address translations",
-        translated,
-    );
-    let judgements = Family::<Outcome, Gauge>::default();
-    for (judgement, count) in totals.judgements {
-        judgements.get_or_create(&Outcome { judgement }).set(signed(count));
-    }
-    registry.register("judgements", "Connections in the store, by what came of judging them", judgements);
-
-    let sources = app.store.coverage().await?;
-    // What was mended long ago and is only told by sums is not open.
-    let kept = Query { since: sources.flows_from, ..Query::default() };
-    let open = findings(app.store.violations_summary(&kept).await?);
-    registry.register("violations_open", "Findings with flows, by id, severity and server namespace", open);
-    let recent = Query { since: Some(ago(RECENT)), ..Query::default() };
-    let recent = findings(app.store.violations_summary(&recent).await?);
-    registry.register("violations_recent", "Those with a flow within the last hour", recent);
-
-    let newest = Family::<OfClass, Gauge<f64, AtomicU64>>::default();
-    let plaintext = Query { class: vec![Class::Plaintext], ..Query::default() };
-    if let Some(edge) = app.store.edges(&plaintext, &Paging::first(1)).await?.rows.first() {
-        newest.get_or_create(&OfClass { class: Class::Plaintext.name() }).set(seconds(edge.first_seen));
-    }
-    registry.register(
-        "edge_newest_timestamp_seconds",
-        "When the newest client began to reach a server's port in this class for the first time",
-        newest,
-    );
-
-    let coverage = sources.total;
-    if let Some(share) = coverage.ratio() {
-        let ratio = Gauge::<f64, AtomicU64>::default();
-        ratio.set(share);
+        registry.register("flows", "Connections in the store, by class and proof", flows);
+        let translated = Gauge::<i64>::default();
+        translated.set(signed(self.totals.translated));
         registry.register(
-            "coverage_ratio",
-            "Share of TCP connections in the store seen from their start",
-            ratio,
+            "flows_translated",
+            "Further flows: the other sides of address translations",
+            translated,
         );
+        let judgements = Family::<Outcome, Gauge>::default();
+        for (judgement, count) in self.totals.judgements {
+            judgements.get_or_create(&Outcome { judgement }).set(signed(count));
+        }
+        registry.register("judgements", "Connections in the store, by what came of judging them", judgements);
+
+        let (open, recent) = (findings(self.open), findings(self.recent));
+        registry.register(
+            "violations_open",
+            "Findings with flows, by id, severity and server namespace",
+            open,
+        );
+        registry.register("violations_recent", "Those with a flow within the last hour", recent);
+
+        let newest = Family::<OfClass, Gauge<f64, AtomicU64>>::default();
+        if let Some(edge) = self.newest {
+            newest.get_or_create(&OfClass { class: Class::Plaintext.name() }).set(seconds(edge.first_seen));
+        }
+        registry.register(
+            "edge_newest_timestamp_seconds",
+            "When the newest client began to reach a server's port in this class for the first time",
+            newest,
+        );
+
+        let coverage = self.sources.total;
+        if let Some(share) = coverage.ratio() {
+            let ratio = Gauge::<f64, AtomicU64>::default();
+            ratio.set(share);
+            registry.register(
+                "coverage_ratio",
+                "Share of TCP connections in the store seen from their start",
+                ratio,
+            );
+        }
+        let packets = Gauge::<i64>::default();
+        packets.set(signed(coverage.packets));
+        registry.register("packets_read", "Packets read by all sources", packets);
     }
-    let packets = Gauge::<i64>::default();
-    packets.set(signed(coverage.packets));
-    registry.register("packets_read", "Packets read by all sources", packets);
-    Ok(())
 }
 
 fn findings(tallies: Vec<Tally>) -> Family<Kind, Gauge> {

@@ -53,7 +53,7 @@ struct Base {
     path: PathBuf,
     writer: Mutex<Connection>,
     idle: Mutex<Vec<Connection>>,
-    readers: Semaphore,
+    readers: Arc<Semaphore>,
     names: Names,
 }
 
@@ -80,7 +80,7 @@ impl Embedded {
             path,
             writer: Mutex::new(writer),
             idle: Mutex::new(Vec::new()),
-            readers: Semaphore::new(READERS),
+            readers: Arc::new(Semaphore::new(READERS)),
             names: Names::default(),
         };
         Ok(Self { base: Arc::new(base) })
@@ -130,8 +130,10 @@ impl Embedded {
         question: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let base = Arc::clone(&self.base);
-        let _turn = self.base.readers.acquire().await.map_err(|_| StoreError::Stopped)?;
+        let turn = Arc::clone(&self.base.readers).acquire_owned().await.map_err(|_| StoreError::Stopped)?;
         spawn_blocking(move || {
+            // Whoever asked may be gone: the turn is over when the work is.
+            let _turn = turn;
             let kept = lock(&base.idle).pop();
             let connection = match kept {
                 Some(connection) => connection,
@@ -341,6 +343,28 @@ mod tests {
         assert_eq!(totals.flows["mtls"]["exact"], 5);
         reopened.record(batch(5..10)).await.unwrap();
         assert_eq!(reopened.totals(&Query::default()).await.unwrap().judgements["conforms"], 10);
+    }
+
+    #[tokio::test]
+    async fn a_question_that_nobody_waits_for_keeps_its_turn_until_it_is_answered() {
+        let folder = folder();
+        let store = Embedded::open(folder.path().join("s.sqlite")).unwrap();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let (begin, begun) = tokio::sync::oneshot::channel();
+        let asking = store.clone();
+        let asked = tokio::spawn(async move {
+            let question = move |_: &Connection| {
+                begin.send(()).unwrap();
+                Ok(ended.recv().unwrap_err())
+            };
+            asking.read(question).await
+        });
+        begun.await.unwrap();
+        asked.abort();
+        asked.await.unwrap_err();
+        assert_eq!(store.base.readers.available_permits(), READERS - 1);
+        drop(end);
+        drop(store.base.readers.acquire_many(u32::try_from(READERS).unwrap()).await.unwrap());
     }
 
     #[test]
