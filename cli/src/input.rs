@@ -404,26 +404,15 @@ pub(crate) fn mesh_in(paths: &[PathBuf]) -> Result<Declared, Fatal> {
     }
     let (mesh, unread) = Mesh::load(manifests.clone());
     errors.extend(unread);
-    if let (true, Some(first)) = (manifests.iter().all(holds_nothing), manifests.first()) {
-        errors.retain(|error| error.fatal);
+    // Where something could not be read, that is why.
+    if let (0, false, Some(first)) = (mesh.objects, errors.iter().any(|error| error.fatal), manifests.first())
+    {
+        errors.clear();
         let message = "holds no Kubernetes object, and nothing else does: nothing is declared".to_owned();
         errors.push(InputError { file: first.file.clone(), line: None, message, fatal: true });
     }
     errors.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
     Ok(Declared { mesh, manifests, errors })
-}
-
-/// Whether a file is what a command leaves behind that failed, or the List that kubectl prints where it found nothing.
-fn holds_nothing(manifest: &Manifest) -> bool {
-    let text = manifest.text.as_str();
-    let mut lines = text.lines().map(str::trim);
-    let empty_list = || {
-        let items = ["items: []", "\"items\": []", "\"items\":[]"];
-        text.matches("kind").count() == 1
-            && text.contains("List")
-            && items.iter().any(|items| text.contains(items))
-    };
-    lines.all(|line| line.is_empty() || line.starts_with('#') || line == "---") || empty_list()
 }
 
 fn unread(file: &Path, error: &anyhow::Error) -> InputError {

@@ -304,7 +304,10 @@ fn declarations_that_are_missing_or_no_text_are_named() {
 fn declarations_that_declare_nothing_are_no_clean_mesh() {
     // A redirected command that failed, and what kubectl prints where it finds nothing.
     let list = "apiVersion: v1\nitems: []\nkind: List\nmetadata:\n  resourceVersion: \"\"\n";
-    for text in ["", "---\n# nothing\n", list, r#"{"apiVersion":"v1","kind":"PodList","items":[]}"#] {
+    let typed = r#"{"apiVersion":"v1","kind":"PodList","items":[]}"#;
+    let null = "kind: List  # of any kind\napiVersion: v1\nitems: null\n";
+    let twice = format!("{list}---\n{list}");
+    for text in ["", "---\n# nothing\n", "--- # nothing\n...\n", list, typed, null, &twice] {
         let (said, answer) = lint_file("mesh.yaml", text.as_bytes());
         assert_eq!(said.status, Some(3), "{text}: {}", said.errors);
         said.one_message(&["mesh.yaml", "nothing is declared"]);

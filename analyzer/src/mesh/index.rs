@@ -63,6 +63,8 @@ pub struct Mesh {
     pub network_policies: Vec<NetworkPolicy>,
     /// AuthorizationPolicies.
     pub authorization_policies: Vec<AuthorizationPolicy>,
+    /// How many Kubernetes objects were read, those of kinds that decide nothing included: 0 says that nothing is declared.
+    pub objects: usize,
     /// Every host that a client can name: Services and ServiceEntries, oldest first.
     pub hosts: Vec<HostService>,
     /// The Gateways that may stand before hosts and workloads, by namespace and name.
@@ -185,6 +187,7 @@ impl Mesh {
             config,
             refused,
             waypoints,
+            objects: resources.objects,
             ..Self::default()
         };
         for pod in mesh.pods.iter_mut().filter(|pod| pod.proxy == PartyKind::Sidecar && pod.lone_proxy) {

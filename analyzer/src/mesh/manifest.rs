@@ -99,6 +99,8 @@ pub(crate) struct Resources {
     pub(crate) control_plane: Option<ControlPlane>,
     /// What has no effect, for the findings that say so.
     pub(crate) refused: Option<Refused>,
+    /// How many Kubernetes objects were met, of whatever kind and whether or not they could be used.
+    pub(super) objects: usize,
     pub(super) revisions: Revisions,
     pub(super) notes: Notes,
     seen: HashMap<String, (File, u32)>,
@@ -225,6 +227,7 @@ impl Resources {
             config,
             control_plane,
             refused,
+            objects,
             revisions,
             notes,
             seen,
@@ -260,6 +263,7 @@ impl Resources {
             own.findings.extend(findings.iter().map(|(id, found)| (id.clone(), found.clone())));
         }
         self.seen.extend(seen.iter().map(|(identity, place)| (identity.clone(), place.clone())));
+        self.objects += objects;
         self.revisions.take(revisions);
         self.notes.take(notes);
     }
@@ -322,7 +326,9 @@ impl Resources {
                 "is no Kubernetes object: apiVersion and kind are expected; left out".to_owned(),
             );
         };
-        if let (Some(items), true) = (node.get("items"), kind.ends_with("List")) {
+        // Items that are null are none, as tools write them that found nothing.
+        let items = node.entries().iter().find(|(key, _)| key == "items");
+        if let (Some((_, items)), true) = (items, kind.ends_with("List")) {
             let item_kind = kind.strip_suffix("List").unwrap_or_default();
             for item in items.items() {
                 let mut item = item.clone();
@@ -342,6 +348,7 @@ impl Resources {
             }
             return;
         }
+        self.objects += 1;
         let group = version.rsplit_once('/').map_or("", |(group, _)| group).to_owned();
         if !is_read(&group, &kind) {
             if group.ends_with("istio.io") || group.starts_with("gateway.networking.") {
