@@ -159,6 +159,7 @@ impl Ledger {
             let by_proof = summary.flows.entry(entry.class.to_string()).or_default();
             *by_proof.entry(entry.proof.to_string()).or_default() += 1;
             *summary.judgements.entry(entry.judgement.to_string()).or_default() += 1;
+            summary.judged += u64::from(matches!(entry.judgement, Judgement::Conforms | Judgement::Violates));
             if let Some(why) = entry.set_aside {
                 *summary.set_aside.entry(why.to_string()).or_default() += 1;
             }

@@ -455,6 +455,10 @@ pub struct Summary {
     pub flows: std::collections::BTreeMap<String, std::collections::BTreeMap<String, u64>>,
     /// Flows by outcome.
     pub judgements: std::collections::BTreeMap<String, u64>,
+    /// Flows that were held against a declaration: those that conform and those that violate. Where there is none, no finding
+    /// means nothing.
+    #[serde(default)]
+    pub judged: u64,
     /// Flows that were not judged (`exempt` and `undecided`), by why.
     #[serde(default)]
     pub set_aside: std::collections::BTreeMap<String, u64>,

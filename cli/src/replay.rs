@@ -41,7 +41,11 @@ pub(crate) fn run(options: &Replay) -> Result<Status, Fatal> {
     let audit =
         Audit { summary: ledger.summary(), coverage: observed.coverage, findings: ledger.findings(), errors };
     exit::unless_closed(print(options.output, &observed.flows, &audit))?;
+    if let Some(why) = judged_nothing(&audit) {
+        anstream::eprintln!("wireproof: warning: {why}");
+    }
     let covered = match (options.min_coverage, audit.coverage.ratio()) {
+        _ if audit.summary.judged < options.min_judged => Status::Coverage,
         (Some(least), Some(seen)) if seen < least => Status::Coverage,
         // Nothing seen from its start is no coverage at all.
         (Some(least), None) if least > 0.0 => Status::Coverage,
@@ -87,23 +91,32 @@ fn judged(audit: &Audit) -> String {
         outcomes.push(format!("(not judged: {})", counts(&audit.summary.set_aside).join(", ")));
     }
     let wrong = audit.findings.iter().filter(|finding| finding.severity > Severity::Info).count();
-    let judgement = |name: &str| audit.summary.judgements.get(name).copied().unwrap_or(0);
-    let judged = judgement("conforms").saturating_add(judgement("violates"));
-    match (audit.coverage.flows, wrong) {
-        // No flow is no evidence, and must not read like a clean result.
-        (0, _) => "JUDGED nothing\n\nNo flow with payload was captured: this says nothing about the mesh."
-            .to_owned(),
-        (_, 0) if judged == 0 => {
-            let outcomes = outcomes.join("   ");
-            format!(
-                "JUDGED {outcomes}\n\nNo flow could be held against a declaration: this says nothing about the mesh."
-            )
-        }
-        (_, 0) => {
-            format!("JUDGED {}\n\nNothing breaks the declared policy in what was seen.", outcomes.join("   "))
-        }
-        (_, _) => format!("JUDGED {}   findings {}", outcomes.join("   "), audit.findings.len()),
+    let outcomes = if outcomes.is_empty() { "nothing".to_owned() } else { outcomes.join("   ") };
+    match (judged_nothing(audit), wrong) {
+        (Some(why), 0) => format!("JUDGED {outcomes}\n\n{why}"),
+        (None, 0) => format!("JUDGED {outcomes}\n\nNothing breaks the declared policy in what was seen."),
+        (_, _) => format!("JUDGED {outcomes}   findings {}", audit.findings.len()),
     }
+}
+
+/// Says why an audit without findings is no evidence, where it is none: it must not read like a clean result.
+fn judged_nothing(audit: &Audit) -> Option<String> {
+    if audit.summary.judged > 0 {
+        return None;
+    }
+    let set_aside = &audit.summary.set_aside;
+    let most = set_aside.iter().max_by_key(|(_, count)| **count).map(|(why, _)| why.as_str());
+    Some(match most {
+        _ if audit.coverage.flows == 0 => {
+            "No flow with payload was captured: this says nothing about the mesh.".to_owned()
+        }
+        Some("unknown-destination") => {
+            "No flow could be held against a declaration: this says nothing about the mesh. The declarations know none of most flows' \
+             destinations: are they those of the cluster that was captured, pods, Services and EndpointSlices included?"
+                .to_owned()
+        }
+        _ => "No flow could be held against a declaration: this says nothing about the mesh.".to_owned(),
+    })
 }
 
 fn table(findings: &[Finding]) -> String {

@@ -300,16 +300,45 @@ fn every_case_lints_as_reviewed() {
     assert!(reviewed > 0, "no case lists its static findings");
 }
 
+/// A capture of another cluster than the declarations are of, or of nothing: no finding is no evidence then.
 #[test]
 fn an_audit_that_judged_nothing_does_not_read_like_a_clean_one() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mesh = folder.path().join("mesh.yaml");
-    fs::write(&mesh, "apiVersion: v1\nkind: List\nitems: []\n").expect("written");
-    let said =
-        wireproof(&["replay", "testdata/boutique/capture.pcap", "--mesh", mesh.to_str().expect("UTF-8")]);
-    let text = text_of(said.stdout);
-    assert!(text.contains("No flow could be held against a declaration"), "{text}");
-    assert!(!text.contains("Nothing breaks"), "{text}");
+    let (mesh, empty) = (folder.path().join("mesh.yaml"), folder.path().join("empty.pcap"));
+    fs::write(&mesh, "apiVersion: v1\nkind: Namespace\nmetadata: {name: elsewhere}\n").expect("written");
+    let capture = root().join("testdata/boutique/capture.pcap");
+    fs::write(&empty, &fs::read(&capture).expect("the capture")[..24]).expect("written");
+    for (capture, said) in [
+        (&capture, "No flow could be held against a declaration"),
+        (&empty, "No flow with payload was captured"),
+    ] {
+        let replay = |more: &[&str]| {
+            let [capture, mesh] = [capture, &mesh].map(|path| path.to_str().expect("UTF-8"));
+            wireproof(&[&["replay", capture, "--mesh", mesh], more].concat())
+        };
+        let told = replay(&[]);
+        let (text, warned) = (text_of(told.stdout), text_of(told.stderr));
+        assert!(text.contains(said) && !text.contains("Nothing breaks"), "{text}");
+        assert!(warned.contains(said), "{warned}");
+        assert_eq!(told.status.code(), Some(0), "findings decide, where nothing else is asked for");
+        let told = replay(&["-o", "json", "--min-judged", "1"]);
+        let audit: Value = serde_json::from_slice(&told.stdout).expect("the answer is JSON");
+        assert_eq!((told.status.code(), &audit["summary"]["judged"]), (Some(5), &json!(0)));
+        assert!(text_of(told.stderr).contains(said));
+    }
+    let whole = wireproof(&[
+        "replay",
+        "testdata/clean/capture.pcap",
+        "--mesh",
+        "testdata/clean/mesh.yaml",
+        "-o",
+        "json",
+        "--min-judged",
+        "1",
+    ]);
+    let audit: Value = serde_json::from_slice(&whole.stdout).expect("the answer is JSON");
+    assert_eq!((whole.status.code(), text_of(whole.stderr).as_str()), (Some(0), ""));
+    assert_eq!(audit["summary"]["judged"], audit["summary"]["judgements"]["conforms"]);
 }
 
 #[test]

@@ -26,10 +26,14 @@ pub(crate) struct Replay {
     /// Exit with status 5 if a smaller share of the TCP flows was seen from its start (0 to 1)
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub(crate) min_coverage: Option<f64>,
+    /// Exit with status 5 if fewer flows could be held against a declaration: 1 for a pipeline, where an audit that judged
+    /// nothing must not pass
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    pub(crate) min_judged: u64,
 }
 
 const REPLAY_EXAMPLES: &str = "\
 Examples:
   wireproof replay capture.pcap --mesh ./mesh
-  wireproof replay *.pcapng --mesh ./mesh -o json --min-coverage 0.95 --fail-on high
+  wireproof replay *.pcapng --mesh ./mesh -o json --min-coverage 0.95 --min-judged 1 --fail-on high
   tcpdump -i any -U -w - tcp | wireproof replay - --mesh ./mesh";
