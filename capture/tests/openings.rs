@@ -249,8 +249,8 @@ fn a_tunnel_or_a_dialogue_joined_late_is_not_called_plaintext_for_what_was_misse
     let server_alone: Vec<_> = xmpp.into_iter().filter(|(client, _)| !client).collect();
     for (packets, class) in [
         (&socks[..], Class::Tls),
-        (&[&socks[..2], &socks[3..]].concat(), Class::Unknown),
-        (&socks[3..], Class::Unknown),
+        (&[&socks[..2], &socks[3..]].concat(), Class::Tls),
+        (&socks[3..], Class::Tls),
         (&xmpp, Class::Tls),
         (&server_alone, Class::Unknown),
     ] {

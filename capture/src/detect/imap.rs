@@ -4,7 +4,7 @@ use flow::{Protocol, Side};
 
 use super::Opening;
 use super::catalogue::{Detector, Form, TCP, answer};
-use super::text::{first_line, verb, word};
+use super::text::{digits, first_line, verb, word};
 use crate::tls::Probe;
 
 pub(crate) const DETECTOR: Detector = Detector {
@@ -28,12 +28,14 @@ fn probe(opening: &Opening<'_>) -> Probe {
         let command = first_line(opening.client, |text| {
             let (tag, command) = word(text);
             let tagged = !tag.is_empty() && tag.len() <= 16 && tag.iter().all(u8::is_ascii_alphanumeric);
-            tagged
-                && tag.iter().any(u8::is_ascii_digit)
-                && verb(
-                    command,
-                    &[b"LOGIN", b"CAPABILITY", b"STARTTLS", b"AUTHENTICATE", b"SELECT", b"NOOP", b"ID"],
-                )
+            // Replies of FTP and SMTP are numbers before words, too.
+            let arguments = command.split(|&byte| byte == b' ').count().saturating_sub(1);
+            let fits = match () {
+                () if verb(command, &[b"CAPABILITY", b"STARTTLS", b"NOOP"]) => arguments == 0,
+                () if verb(command, &[b"LOGIN"]) => arguments >= 2,
+                () => verb(command, &[b"AUTHENTICATE", b"SELECT", b"ID"]) && arguments >= 1,
+            };
+            tagged && !digits(tag) && tag.iter().any(u8::is_ascii_digit) && fits
         });
         return answer(command.filter(|command| *command || !opening.awaits_greeting()));
     }

@@ -28,7 +28,8 @@ fn probe(opening: &Opening<'_>) -> Probe {
     let registers = |text: &[u8]| {
         let (_, argument) = word(text);
         match () {
-            () if verb(text, &[b"STARTTLS"]) => argument.is_empty(),
+            // Mail's and news' clients ask so, too, after a greeting that was not captured.
+            () if verb(text, &[b"STARTTLS"]) => opening.from_start && argument.is_empty(),
             () if verb(text, &[b"PRIVMSG", b"JOIN"]) => !opening.from_start && !argument.is_empty(),
             () if verb(text, &[b"NICK"]) => !argument.is_empty(),
             () if verb(text, &[b"CAP"]) => verb(argument, &[b"LS", b"REQ", b"END", b"LIST"]),

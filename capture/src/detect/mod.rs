@@ -392,8 +392,12 @@ fn late_tls(opening: &Opening<'_>, progress: &mut Progress) -> Option<Detected> 
     if hello_lost && is_server_hello(opening.server) {
         return Some(Detected::Tls { upgrade: None, client: 0, server: 0, protocol: None });
     }
-    let late = |bytes: &[u8]| chained(bytes) || (!opening.from_start && tls::certificate_record(bytes));
-    if late(opening.client) || late(opening.server) {
+    // A server of TLS refuses plaintext by an alert, too, which tells of TLS only where nobody else spoke.
+    let refuses = |bytes: &[u8], other: &[u8]| is_bare_alert(bytes) && !other.is_empty() && !chained(other);
+    let late = |bytes: &[u8], other: &[u8]| {
+        (chained(bytes) && !refuses(bytes, other)) || (!opening.from_start && tls::certificate_record(bytes))
+    };
+    if late(opening.client, opening.server) || late(opening.server, opening.client) {
         return Some(Detected::TlsMidStream);
     }
     let (in_client, in_server) = &mut progress.without_records;
@@ -406,6 +410,11 @@ fn late_tls(opening: &Opening<'_>, progress: &mut Progress) -> Option<Detected> 
 /// TLS server also refuses plaintext.
 fn is_server_hello(bytes: &[u8]) -> bool {
     bytes.first() == Some(&22) && tls::server_answer(bytes) == Probe::Yes
+}
+
+/// Tells whether the bytes are an alert in the clear (RFC 8446 section 6), and nothing else.
+const fn is_bare_alert(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x15, 3, 0..=4, 0, 2, 1 | 2, _])
 }
 
 /// Finds the first offset at which a record satisfies `probe`; before `from` none does, whatever follows.
@@ -468,7 +477,9 @@ fn unrecognised(opening: &Opening<'_>) -> Detected {
     if datagram && (concealed(opening.client) || concealed(opening.server)) {
         return Detected::Unknown(Reason::NotTls);
     }
-    if entropy::both_readable(opening.client, opening.server) {
+    // What a server of TLS says to plaintext takes nothing away from that.
+    let server = if is_bare_alert(opening.server) { &[] } else { opening.server };
+    if entropy::both_readable(opening.client, server) {
         Detected::Plaintext { protocol: None, refused: None, inside: None }
     } else {
         Detected::Unknown(Reason::NotTls)

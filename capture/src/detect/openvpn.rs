@@ -33,9 +33,13 @@ fn probe(opening: &Opening<'_>) -> Probe {
 }
 
 fn exchange(opening: &Opening<'_>) -> Option<bool> {
+    if opening.client.is_empty() && opening.transport == Transport::Udp {
+        return Some(answers(opening.server));
+    }
     let client = reset(opening.client, opening.transport, &CLIENT_RESET)?;
     if client.len() < SHORTEST {
-        return Some(false);
+        let late = !opening.from_start && opening.transport == Transport::Tcp;
+        return if late { joined_late(opening) } else { Some(false) };
     }
     if opening.server.is_empty() {
         // Nothing acknowledged, first packet: five zero bytes end a reset that is not encrypted. Of others (tls-crypt) the answer tells.
@@ -65,3 +69,35 @@ fn reset<'a>(bytes: &'a [u8], transport: Transport, kinds: &[u8]) -> Option<&'a 
         None => None,
     }
 }
+
+/// A server's reset that acknowledges the client's first packet, both numbered zero, as it stands at the end of what is not encrypted.
+fn answers(datagram: &[u8]) -> bool {
+    let end = datagram.last_chunk::<17>();
+    datagram.first() == Some(&SERVER_RESET)
+        && datagram.len() >= 26
+        && matches!(end, Some([1, 0, 0, 0, 0, _, _, _, _, _, _, _, _, 0, 0, 0, 0]))
+}
+
+/// Control packets of one session, in the middle of its handshake: TLS stands inside them, yet is not what the connection is.
+fn joined_late(opening: &Opening<'_>) -> Option<bool> {
+    let bytes = if opening.client.is_empty() { opening.server } else { opening.client };
+    let mut cursor = Cursor::new(bytes);
+    let mut session = None;
+    for _ in 0..2 {
+        let length = usize::from(cursor.be16()?);
+        let kind = *cursor.rest().first()?;
+        if !(SHORTEST..=LONGEST_CONTROL).contains(&length) || !CONTROL.contains(&kind) {
+            return Some(false);
+        }
+        let of = cursor.take(length)?.get(1..9);
+        if *session.get_or_insert(of) != of {
+            return Some(false);
+        }
+    }
+    Some(true)
+}
+
+/// P_CONTROL_V1 and P_ACK_V1 under the first key.
+const CONTROL: [u8; 2] = [4 << 3, 5 << 3];
+/// Longest control packet.
+const LONGEST_CONTROL: usize = 2048;

@@ -19,12 +19,26 @@ pub(crate) const DETECTOR: Detector = Detector {
     ],
 };
 
+/// What clients say in the course of a session.
+const VERBS: [&[u8]; 13] = [
+    b"USER", b"PASS", b"APOP", b"AUTH", b"STAT", b"LIST", b"UIDL", b"RETR", b"TOP", b"DELE", b"CAPA",
+    b"STLS", b"RSET",
+];
+
 fn probe(opening: &Opening<'_>) -> Probe {
     if opening.server.is_empty() && !opening.client.is_empty() {
         return answer(first_line(opening.client, |text| verb(text, &[b"STLS", b"APOP", b"CAPA", b"UIDL"])));
     }
     if opening.first == Side::Client && opening.from_start {
         return Probe::No;
+    }
+    // Servers of Redis and of NATS say no more than that, and not at first.
+    let bare = opening.server.starts_with(b"+OK\r\n") && (!opening.from_start || opening.client.is_empty());
+    if bare {
+        return match opening.client.is_empty() && !opening.ended {
+            true => Probe::More,
+            false => answer(first_line(opening.client, |text| verb(text, &VERBS))),
+        };
     }
     match opening.server.first() {
         Some(b'+') => answer(first_line(opening.server, |text| text.starts_with(b"+OK"))),

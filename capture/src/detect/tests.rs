@@ -9,6 +9,9 @@ use super::upgrade::UPGRADES;
 use super::{Detected, Opening, Progress, Read, detect, detect_on};
 use crate::tls::Probe;
 
+mod late;
+mod others;
+
 const C: Side = Side::Client;
 const S: Side = Side::Server;
 
@@ -123,54 +126,6 @@ fn claimed_by_none_but(owner: Protocol, sample: Sample<'_>, transport: Transport
             }
         }
     }
-}
-
-/// Recorded of real software: clients that do not wait for a greeting, commands typed by hand, rarer forms.
-#[test]
-fn other_openings_of_a_protocol_are_its_own_too() {
-    use Transport::{Tcp, Udp};
-    let ntp_client = [&b"\x23\0\x06\x20"[..], &[0; 36], b"\x5a\xc3\x11\x22\x33\x44\x55\x66"].concat();
-    // An extension field behind the header: the unique identifier of NTS (RFC 8915 section 5.3).
-    let nts = [&ntp_client[..], b"\x01\x04\0\x24", &[0x7d; 32]].concat();
-    let others: &[(Protocol, Transport, Sample<'_>)] = &[
-        (Protocol::Imap, Tcp, &[(C, b"a LOGIN u pw\r\n"), (S, b"* OK Waiting for authentication\r\n")]),
-        (Protocol::Smtp, Tcp, &[(C, b"QUIT\r\n"), (S, b"220 mail.example.org ESMTP Exim 4.96\r\n")]),
-        (Protocol::Irc, Tcp, &[(C, b"PASS secret\r\nNICK bob\r\nUSER bob 0 * :Bob\r\n")]),
-        (Protocol::Redis, Tcp, &[(C, b"EXISTS a\r\n"), (S, b":1\r\n")]),
-        (Protocol::Redis, Tcp, &[(C, b"get a\r\n"), (S, b"$-1\r\n")]),
-        (Protocol::Redis, Tcp, &[(C, b"HELLO 3\r\n"), (S, b"%7\r\n$6\r\nserver\r\n")]),
-        (Protocol::Redis, Tcp, &[(C, b"set a 0 0 1\r\n"), (S, b"-ERR syntax error\r\n")]),
-        (Protocol::Memcached, Tcp, &[(C, b"mn\r\n"), (S, b"MN\r\n")]),
-        (Protocol::Memcached, Tcp, &[(C, b"ms a 2\r\nhi\r\nmg a v\r\n"), (S, b"HD\r\nVA 2\r\nhi\r\n")]),
-        (Protocol::Memcached, Tcp, &[(C, b"set a 0 0 20000 noreply\r\nxxxx")]),
-        (
-            Protocol::Memcached,
-            Udp,
-            &[(C, b"\0\x01\0\0\0\x01\0\0get a\r\n"), (S, b"\0\x01\0\0\0\x0f\0\0VALUE a 0 20000\r\nx")],
-        ),
-        (Protocol::Http1, Tcp, &[(C, b"patch /a HTTP/1.1\r\nHost: a\r\n\r\n")]),
-        (Protocol::Snmp, Tcp, &[(C, b"\x30\x29\x02\x01\x01\x04\x06public\xa1\x1c")]),
-        (Protocol::Syslog, Tcp, &[(C, b"<13>2026-11-28T09:14:04.1+00:00 host app: hello\n")]),
-        (Protocol::Ntp, Udp, &[(C, &ntp_client)]),
-        (Protocol::Ntp, Udp, &[(C, &nts)]),
-    ];
-    for (protocol, transport, messages) in others {
-        let plain = Detected::Plaintext { protocol: Some(*protocol), refused: None, inside: None };
-        assert_eq!(settle(messages, *transport), plain, "{protocol}");
-        claimed_by_none_but(*protocol, messages, *transport);
-    }
-}
-
-/// What tls-crypt encrypts of a reset tells nothing before it is answered.
-#[test]
-fn an_encrypted_reset_of_openvpn_is_known_by_its_answer() {
-    let client =
-        b"\x38\xa3\xb2\x8c\xf5\x5b\xb9\x32\x6e\0\0\0\x01\x6b\x0a\x9f\x3a\xa3\x41\xa5\x0f\x68\xf7\xe9\xab\xf0";
-    let server =
-        b"\x40\x26\x30\x39\x9b\x56\x76\x12\x4a\0\0\0\x01\x6b\x0a\x9f\x3a\x6f\x3a\x77\x0e\x93\x07\x8b\x2e\xfe";
-    let answered: Sample<'_> = &[(C, client), (S, server)];
-    assert_eq!(settle(answered, Transport::Udp), Detected::Opaque(Protocol::Openvpn));
-    claimed_by_none_but(Protocol::Openvpn, answered, Transport::Udp);
 }
 
 #[test]
@@ -439,75 +394,6 @@ fn tds_wrapped_tls_is_told_apart() {
         let (client, server) = (prelogin(0x12, client), prelogin(4, server));
         assert_eq!(settle(&[(C, &client), (S, &server), (C, &wrapped)], Transport::Tcp), expected);
     }
-}
-
-#[test]
-fn a_connection_joined_late_may_have_its_roles_exchanged() {
-    let (request, response) = (b"GET / HTTP/1.1\r\n\r\n".as_slice(), b"HTTP/1.1 200 OK\r\n\r\n".as_slice());
-    let (hello, answer) = (hello(), server_hello());
-    for (client, server) in [(response, request), (&answer, &hello)] {
-        let late = Opening {
-            client,
-            server,
-            first: C,
-            from_start: false,
-            transport: Transport::Tcp,
-            port: 0,
-            ended: false,
-        };
-        assert_eq!(detect(&late), Detected::Reversed);
-        assert!(detect(&late.swapped()).recognised());
-        assert_ne!(detect(&Opening { from_start: true, ..late }), Detected::Reversed);
-    }
-}
-
-#[test]
-fn what_a_hole_took_is_not_what_follows_it() {
-    let (mut hello, mut answer) = (hello(), server_hello());
-    let check = |client: &[u8], server: &[u8], first, from_start, expected| {
-        let transport = Transport::Tcp;
-        let seen = Opening { client, server, first, from_start, transport, port: 0, ended: true };
-        assert_eq!(detect(&seen), expected, "{:?} {:?}", client.escape_ascii(), server.escape_ascii());
-    };
-    let tls = |upgrade, protocol, client, server| Detected::Tls { upgrade, client, server, protocol };
-    // The server's one byte is lost: what follows is no refusal.
-    let asked = [SSL_REQUEST, &hello].concat();
-    let postgres = Some(Protocol::Postgres);
-    check(&asked, &answer, C, false, tls(Some(Upgrade::Postgres), postgres, SSL_REQUEST.len(), 0));
-    check(SSL_REQUEST, &answer, C, false, Detected::Upgradable(Protocol::Postgres));
-    // The line that asks for TLS is lost.
-    let granted = [b"220 mx ESMTP\r\n220 go ahead\r\n".as_slice(), &answer].concat();
-    let begins = granted.len() - answer.len();
-    check(&hello, &granted, S, false, tls(Some(Upgrade::Smtp), Some(Protocol::Smtp), 0, begins));
-    // The request is lost: a response with content answers no CONNECT, one without may.
-    let plain = Detected::Plaintext { protocol: Some(Protocol::Http1), refused: None, inside: None };
-    check(b"", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", S, true, plain);
-    check(b"", b"HTTP/1.1 200 OK\r\n\r\n", S, true, Detected::Upgradable(Protocol::Http1));
-    // The server alone, taken for the client.
-    check(&answer, b"", C, false, Detected::Reversed);
-    answer.truncate(30);
-    hello.truncate(30);
-    check(&answer, b"", C, false, Detected::Reversed);
-}
-
-#[test]
-fn a_conversation_joined_late_is_known_by_both_its_sides() {
-    let check = |client: &[u8], server: &[u8], protocol| {
-        let transport = Transport::Tcp;
-        let late = Opening { client, server, first: C, from_start: false, transport, port: 0, ended: true };
-        assert_eq!(
-            detect(&late),
-            Detected::Plaintext { protocol: Some(protocol), refused: None, inside: None }
-        );
-        assert_ne!(detect(&Opening { from_start: true, ..late }), detect(&late), "only of a late start");
-    };
-    check(b"PASS secret\r\n", b"230 Login successful.\r\n", Protocol::Ftp);
-    let subscribe = b"\x82\x08\0\x01\0\x03a/b\x01";
-    check(subscribe, b"\x20\x02\0\0\x90\x03\0\x01\x01", Protocol::Mqtt);
-    let mut login = b"\x27\0\0\x01\x05\xa6\x0f\0\0\0\0\x01\x2d".to_vec();
-    login.extend([0; 23]);
-    login.extend(b"root\0\0\0");
-    check(&login, b"\x07\0\0\x02\0\0\0\x02\0\0\0", Protocol::Mysql);
 }
 
 #[test]

@@ -50,7 +50,8 @@ fn turn(opening: &Opening<'_>, read: &mut Read) -> Turn {
         };
         let server = read.server.saturating_add(answered);
         if http1::status_line(response) != Some(true) {
-            return Turn::Past;
+            // In a connection joined late, what another wrapper or message left.
+            return if opening.from_start { Turn::Past } else { Turn::Foreign };
         }
         if word(response).1.starts_with(b"2") {
             return tunnel(client, server);

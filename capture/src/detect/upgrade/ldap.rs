@@ -65,7 +65,9 @@ fn granted(server: &[u8]) -> Turn {
                 last_granted = response.operation == EXTENDED_RESPONSE && is_success(response.content);
                 end = end.saturating_add(response.length);
             }
-            Some(None) | None => return if last_granted { Turn::Possible } else { Turn::Past },
+            // What follows may still be the grant.
+            None => return Turn::Possible,
+            Some(None) => return if last_granted { Turn::Possible } else { Turn::Past },
         }
     }
 }

@@ -16,6 +16,14 @@ fn turn(opening: &Opening<'_>, _: &mut Read) -> Turn {
         Some(4) => (Upgrade::Socks4, version4(&mut client, &mut server)),
         Some(_) | None => (Upgrade::Socks5, version5(&mut client, &mut server)),
     };
+    // What comes where a request should is the rest of a dialogue whose beginning was not captured.
+    let granted = match granted {
+        None if !opening.from_start && upgrade == Upgrade::Socks5 => {
+            (client, server) = (Cursor::new(opening.client), Cursor::new(opening.server));
+            joined_late(&mut client, &mut server)
+        }
+        settled => settled,
+    };
     let read = |whole: &[u8], cursor: &Cursor<'_>| whole.len().saturating_sub(cursor.rest().len());
     match granted {
         Some(true) => Turn::Tunnel {
@@ -70,6 +78,22 @@ fn version5(client: &mut Cursor<'_>, server: &mut Cursor<'_>) -> Option<bool> {
     let (request, _command, _reserved) = (client.u8()?, client.u8()?, client.u8()?);
     if request != 5 || !address(client)? {
         return None;
+    }
+    server.u8()?;
+    if server.u8()? != 0 {
+        return Some(false);
+    }
+    server.u8()?;
+    address(server)
+}
+
+/// The same from the request on, which one more byte tells from a greeting that is followed by one.
+fn joined_late(client: &mut Cursor<'_>, server: &mut Cursor<'_>) -> Option<bool> {
+    if client.take(3)? != [5, 1, 0] || client.rest().first()? == &5 || !address(client)? {
+        return None;
+    }
+    if let [5, _, 5, ..] = server.rest() {
+        server.take(2)?;
     }
     server.u8()?;
     if server.u8()? != 0 {
