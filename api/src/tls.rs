@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::identity::Identity;
 use crate::places::{Door, Visitor};
@@ -25,7 +26,14 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// The server's certificate, which can be replaced while it serves. Copies show the same.
 #[derive(Debug, Clone)]
-pub struct Tls(Arc<RwLock<Arc<ServerConfig>>>);
+pub struct Tls(Arc<RwLock<Shown>>);
+
+/// What handshakes are made with.
+#[derive(Debug)]
+struct Shown {
+    config: Arc<ServerConfig>,
+    certificate: CertificateDer<'static>,
+}
 
 /// What a server shows, and whom it believes; all PEM.
 #[derive(Clone, PartialEq, Eq)]
@@ -67,7 +75,7 @@ impl Tls {
     ///
     /// When they cannot be read, or do not fit each other.
     pub fn new(pem: &Pem) -> Result<Self, TlsError> {
-        Ok(Self(Arc::new(RwLock::new(config(pem)?))))
+        Ok(Self(Arc::new(RwLock::new(Shown::read(pem)?))))
     }
 
     /// Replaces everything for the connections that come from now on.
@@ -76,18 +84,35 @@ impl Tls {
     ///
     /// When the new one cannot be used; the old one stays.
     pub fn replace(&self, pem: &Pem) -> Result<(), TlsError> {
-        let new = config(pem)?;
+        let new = Shown::read(pem)?;
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = new;
         Ok(())
     }
 
+    /// Tells from when to when the certificate holds, where that is not now: nobody who looks at it goes on then.
+    #[must_use]
+    pub fn out_of_time(&self) -> Option<String> {
+        let shown = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let (_, certificate) = X509Certificate::from_der(&shown.certificate).ok()?;
+        let time = certificate.validity();
+        (!time.is_valid()).then(|| format!("it holds from {} to {}", time.not_before, time.not_after))
+    }
+
     fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+        TlsAcceptor::from(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner).config))
     }
 }
 
-fn config(pem: &Pem) -> Result<Arc<ServerConfig>, TlsError> {
-    let chain = certificates(&pem.certificates).map_err(TlsError::Certificate)?;
+impl Shown {
+    fn read(pem: &Pem) -> Result<Self, TlsError> {
+        let chain = certificates(&pem.certificates).map_err(TlsError::Certificate)?;
+        let certificate =
+            chain.first().cloned().ok_or_else(|| TlsError::Certificate("there is none".into()))?;
+        Ok(Self { config: config(pem, chain)?, certificate })
+    }
+}
+
+fn config(pem: &Pem, chain: Vec<CertificateDer<'static>>) -> Result<Arc<ServerConfig>, TlsError> {
     let key = PrivateKeyDer::from_pem_slice(&pem.key).map_err(|error| TlsError::Key(error.to_string()))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder =

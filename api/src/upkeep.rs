@@ -14,10 +14,12 @@ pub enum Task {
     Forget,
     /// It reads files of declarations that changed.
     ReadDeclarations,
+    /// It reads files of tokens and certificates that changed, and has a certificate that holds now.
+    ReadCredentials,
 }
 
 impl Task {
-    const ALL: [Self; 3] = [Self::SumDays, Self::Forget, Self::ReadDeclarations];
+    const ALL: [Self; 4] = [Self::SumDays, Self::Forget, Self::ReadDeclarations, Self::ReadCredentials];
 
     /// Its name in the metrics.
     #[must_use]
@@ -26,6 +28,7 @@ impl Task {
             Self::SumDays => "sum-days",
             Self::Forget => "forget",
             Self::ReadDeclarations => "read-declarations",
+            Self::ReadCredentials => "read-credentials",
         }
     }
 }

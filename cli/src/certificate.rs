@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use api::{Pem, Tls, TlsError};
+use api::{Pem, Task, Tls, TlsError, Upkeep};
 
 use crate::args;
 use crate::exit::Fatal;
@@ -47,25 +47,30 @@ impl Files {
         })
     }
 
-    /// Reads them again and again. What cannot be used, such as half of a renewal, leaves the old ones in place.
-    pub(crate) async fn renew(self, tls: Tls, mut looks: Looks) {
+    /// Reads them again and again. What cannot be used, such as half of a renewal, leaves the old ones in place; that, and a
+    /// certificate that does not hold now, is said and counted at every look.
+    pub(crate) async fn renew(self, tls: Tls, mut looks: Looks, upkeep: Upkeep) {
         let mut known = self.pem().ok();
         loop {
+            if let Some(time) = tls.out_of_time() {
+                let file = self.certificate.display();
+                tracing::warn!(%file, %time, "nobody accepts the certificate now");
+                upkeep.failed(Task::ReadCredentials);
+            }
             looks.next().await;
-            let pem = match self.pem() {
+            let renewed = match self.pem() {
                 Ok(pem) if known.as_ref() == Some(&pem) => continue,
-                Ok(pem) => pem,
-                Err(error) => {
-                    tracing::warn!(%error, "the certificate is not read again");
-                    continue;
-                }
+                Ok(pem) => tls.replace(&pem).map(|()| known = Some(pem)).map_err(anyhow::Error::from),
+                Err(error) => Err(error),
             };
-            match tls.replace(&pem) {
+            match renewed {
                 Ok(()) => {
                     tracing::info!(file = %self.certificate.display(), "the certificate was renewed");
-                    known = Some(pem);
                 }
-                Err(error) => tracing::warn!(%error, "the old certificate stays"),
+                Err(error) => {
+                    tracing::warn!(%error, "the old certificate stays");
+                    upkeep.failed(Task::ReadCredentials);
+                }
             }
         }
     }

@@ -106,19 +106,19 @@ pub(crate) fn run(options: &Serve) -> Result<Status, Fatal> {
         tokio::spawn(sweep::forever(Arc::clone(&intake)));
         let mut state = api::State::new(store, None, bind)
             .watching(in_force)
-            .counting(upkeep)
+            .counting(upkeep.clone())
             .bounded(bounds)
             .collecting(intake, agents.as_ref().map(Kept::token));
         if files.as_ref().is_some_and(Files::ask_clients) {
             state = state.certified();
         }
         for kept in [agents, readers].into_iter().flatten() {
-            tokio::spawn(kept.renew(Looks::begin()?));
+            tokio::spawn(kept.renew(Looks::begin()?, upkeep.clone()));
         }
         let scheme = if tls.is_some() { "https" } else { "http" };
         anstream::eprintln!("wireproof: serving on {scheme}://{address} (Ctrl-C ends it)");
         if let Some((files, tls)) = files.zip(tls.clone()) {
-            tokio::spawn(files.renew(tls, Looks::begin()?));
+            tokio::spawn(files.renew(tls, Looks::begin()?, upkeep));
         }
         let watching = agent.map(|agent| agent.watch(state.clone()));
         let (stop, failure) = match watching {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use api::config::Token;
+use api::{Task, Upkeep};
 
 use crate::exit::Fatal;
 use crate::looks::Looks;
@@ -31,21 +32,23 @@ impl Kept {
         self.token.clone()
     }
 
-    /// Looks at the file again and again. What is no token leaves the old one in place.
-    pub(crate) async fn renew(mut self, mut looks: Looks) {
+    /// Looks at the file again and again. What is no token leaves the old one in place, which is said and counted at every
+    /// look.
+    pub(crate) async fn renew(mut self, mut looks: Looks, upkeep: Upkeep) {
         loop {
             looks.next().await;
             let file = self.file.display();
-            match fs::read_to_string(&self.file) {
-                Ok(text) if text == self.text => {}
-                Ok(text) => {
-                    match self.token.replace(&text) {
-                        Ok(()) => tracing::info!(%file, "the token was renewed"),
-                        Err(error) => tracing::warn!(%file, %error, "the old token stays"),
-                    }
-                    self.text = text;
+            let renewed = match fs::read_to_string(&self.file) {
+                Ok(text) if text == self.text => continue,
+                Ok(text) => self.token.replace(&text).map(|()| self.text = text).map_err(anyhow::Error::from),
+                Err(error) => Err(error.into()),
+            };
+            match renewed {
+                Ok(()) => tracing::info!(%file, "the token was renewed"),
+                Err(error) => {
+                    tracing::warn!(%file, %error, "the old token stays");
+                    upkeep.failed(Task::ReadCredentials);
                 }
-                Err(error) => tracing::warn!(%file, %error, "the token is not read again"),
             }
         }
     }

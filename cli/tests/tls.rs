@@ -152,6 +152,56 @@ fn it_speaks_tls_alone_and_waits_for_no_silent_client() {
     drop(silent);
 }
 
+/// What happens with the files while it serves must show outside: who is refused its certificate tells nobody here.
+#[test]
+fn a_certificate_that_ended_and_files_of_no_use_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (certificate, key) = certificate(folder, "tls");
+    let file = |name: &str| folder.join(name).display().to_string();
+    let (request, ended, names) = (file("ended.csr"), file("ended.crt"), file("ended.ext"));
+    std::fs::write(&names, "subjectAltName=IP:127.0.0.1\n").unwrap();
+    let mine = key.display().to_string();
+    openssl(&["req", "-new", "-key", &mine, "-subj", "/CN=wireproof", "-out", &request]);
+    openssl(&[
+        "x509", "-req", "-in", &request, "-signkey", &mine, "-days", "-1", "-extfile", &names, "-out", &ended,
+    ]);
+    let good = std::fs::read(&certificate).unwrap();
+    std::fs::copy(&ended, &certificate).unwrap();
+    let token = folder.join("token");
+    std::fs::write(&token, "reader-0123456789\n").unwrap();
+    let (served, url) = processes::serve(serve(folder, &certificate, &key).arg("--token-file").arg(&token));
+    // It is not believed, and asked all the same.
+    let tls = TlsConfig::builder().disable_verification(true).build();
+    let reader = Agent::config_builder().tls_config(tls).build().new_agent();
+    let failures = || {
+        let ask = reader.get(format!("{url}/metrics")).header("authorization", "Bearer reader-0123456789");
+        let metrics = ask.call().unwrap().body_mut().read_to_string().unwrap();
+        let name = "wireproof_upkeep_failures_total{task=\"read-credentials\"} ";
+        metrics.lines().find_map(|line| line.strip_prefix(name)?.parse::<u32>().ok()).unwrap()
+    };
+    let process = rustix::process::Pid::from_child(&served.0);
+    let look = || rustix::process::kill_process(process, rustix::process::Signal::HUP).unwrap();
+    while failures() < 1 {}
+    std::fs::write(&certificate, &good).unwrap();
+    let before = failures();
+    look();
+    while self::reader(&certificate).get(format!("{url}/livez")).call().is_err() {}
+    assert_eq!(failures(), before);
+    for wrong in [&certificate, &token] {
+        let right = std::fs::read(wrong).unwrap();
+        std::fs::write(wrong, "short").unwrap();
+        // Each look counts, not the first alone.
+        for more in 1..=2 {
+            let before = failures();
+            look();
+            while failures() == before {}
+            assert_eq!(failures(), before + 1, "{} {more}", wrong.display());
+        }
+        std::fs::write(wrong, right).unwrap();
+    }
+}
+
 /// A connection has its place before its handshake is over, and gives it up when there is none.
 #[test]
 fn connections_without_a_handshake_have_places_too() {
