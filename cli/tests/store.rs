@@ -2,6 +2,15 @@
 
 #![expect(clippy::expect_used, reason = "a test may stop here")]
 
+#[expect(dead_code, reason = "others start servers")]
+#[expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test may stop here, and says why it was skipped"
+)]
+mod processes;
+
 use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::Path;
@@ -101,4 +110,27 @@ fn a_store_is_made_and_told_about() {
     let (status, said) = store("status", folder.path(), &[]);
     assert_eq!(status, Some(0), "{said}");
     assert!(said.contains(", the newest") && said.contains("size     "), "{said}");
+}
+
+#[test]
+fn a_file_that_may_only_be_read_is_named_at_the_start() {
+    if !processes::is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let place = folder.join("s.sqlite").display().to_string();
+    assert_eq!(store("migrate", folder, &[]).0, Some(0));
+    let said = std::process::Command::new("unshare")
+        .args(["--mount", "sh", "-ec"])
+        .arg(r#"mount --bind "$1" "$1"; mount -o remount,bind,ro "$1"; exec "$2" store migrate --store "$3""#)
+        .arg("sh")
+        .arg(folder)
+        .arg(processes::program("wireproof"))
+        .arg(&place)
+        .output()
+        .expect("util-linux is there");
+    let error = String::from_utf8_lossy(&said.stderr);
+    assert_eq!(said.status.code(), Some(4), "{error}");
+    assert!(error.contains(&format!("{place} cannot be opened: the file may only be read")), "{error}");
 }

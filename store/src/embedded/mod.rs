@@ -68,6 +68,11 @@ impl Embedded {
         let open = |error| unopened(&path, &error, File::options().append(true).create(true));
         let mut writer = Connection::open(&path).map_err(open)?;
         writer.busy_timeout(PATIENCE).map_err(open)?;
+        // SQLite goes on with what it may only read, and fails at the first change.
+        if writer.is_readonly("main").map_err(open)? {
+            let why = "the file may only be read: its access rights, or how its file system is mounted";
+            return Err(StoreError::Open { path, why: why.to_owned() });
+        }
         schema::migrate(&mut writer, &path)
             .map_err(|error| if let StoreError::Database(source) = error { open(source) } else { error })?;
         writer.pragma_update(None, "journal_mode", "wal").map_err(open)?;
