@@ -358,7 +358,8 @@ fn send(shipping: &Shipping) -> anyhow::Result<u8> {
     };
     let patience = shipping.drain;
     let left =
-        capture::ship::send::run(&reader, collector, &mut renewed, &ended, patience, &|text| say(text))?;
+        capture::ship::send::run(&reader, collector, &mut renewed, &ended, patience, &|text| say(text))
+            .with_context(|| shipping.spool.display().to_string())?;
     if left > 0 {
         say(&format!("{left} deliveries wait in {} for the next run", shipping.spool.display()));
     }

@@ -286,7 +286,7 @@ fn an_agent_outlives_a_full_disk_and_loses_nothing_that_fits_into_memory() {
     for _ in 0..3 {
         assert!(pods.ask());
     }
-    until_said(&said, "the spool cannot be written (No space left on device");
+    until_said(&said, "cannot be written (No space left on device");
     assert_eq!(serving.found(), None);
     std::fs::remove_file(filler).unwrap();
     until_said(&said, "the spool is written again");

@@ -213,7 +213,8 @@ impl Spooled {
             Err(error) => {
                 if self.failed.replace(clock()).is_none() {
                     say(&format!(
-                        "warning: the spool cannot be written ({error}): flows wait in memory, {} MiB at most",
+                        "warning: the spool {} cannot be written ({error}): flows wait in memory, {} MiB at most",
+                        self.spool.path().display(),
                         HELD_BYTES / (1024 * 1024)
                     ));
                 }
@@ -238,15 +239,18 @@ impl Carrier for Spooled {
 
     fn finish(&mut self) -> io::Result<()> {
         let emptied = self.empty();
-        self.sender.finish()?;
+        let sent = self.sender.finish();
+        // First, for what fails with the spool the process that sends fails of too.
         emptied.map_err(|error| {
             let flows =
                 self.held.iter().fold(self.lost, |sum, (heading, _)| sum.saturating_add(heading.flows));
+            let spool = self.spool.path().display();
             io::Error::new(
                 error.kind(),
-                format!("{flows} reports of flows are lost, the spool cannot be written: {error}"),
+                format!("{flows} reports of flows are lost, the spool {spool} cannot be written: {error}"),
             )
-        })
+        })?;
+        sent
     }
 
     fn backlog(&mut self) -> Option<Backlog> {
@@ -438,5 +442,20 @@ mod tests {
         }
         let error = outbox.finish(&Coverage::default()).unwrap_err().to_string();
         assert!(error.starts_with("3 reports of flows are lost"), "{error}");
+    }
+
+    /// Both processes fail of a folder that is gone: how much was lost must not be hidden by the other's end.
+    #[test]
+    fn what_is_lost_with_the_spool_s_folder_is_counted_at_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Writer::open(&folder.path().join("spool"), SMALLEST).unwrap();
+        let mut outbox = Outbox::new(Spooled::new(spool, Sender::that_fails()), "a".into(), "1".into());
+        std::fs::remove_dir_all(folder.path().join("spool")).unwrap();
+        for number in 0..3 {
+            outbox.flow(&flow(number)).unwrap();
+        }
+        let error = outbox.finish(&Coverage::default()).unwrap_err().to_string();
+        let expected = format!("3 reports of flows are lost, the spool {}/spool", folder.path().display());
+        assert!(error.starts_with(&expected), "{error}");
     }
 }

@@ -32,6 +32,11 @@ impl Sender {
         Self(Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap())
     }
 
+    #[cfg(test)]
+    pub(super) fn that_fails() -> Self {
+        Self(Command::new("false").stdin(Stdio::piped()).spawn().unwrap())
+    }
+
     /// Tells whether it still runs. The agent ends with it: whoever keeps the agent running starts both again, and what
     /// was spooled is there still.
     ///
