@@ -41,7 +41,7 @@ fn exchange(opening: &Opening<'_>) -> Option<bool> {
         return Some(telling);
     }
     // Small numbers agree by chance in the middle of another protocol.
-    if !telling && !opening.from_start {
+    if !telling {
         return Some(false);
     }
     let mut cursor = Cursor::new(opening.server);

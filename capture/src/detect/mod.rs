@@ -342,15 +342,16 @@ fn tunnelled(
         },
         None => match unrecognised(&inner) {
             Detected::More => Detected::Asked(outer),
-            Detected::Unknown(reason) => Detected::Unknown(reason),
-            Detected::Plaintext { .. }
+            // What looks like text proves no more than it would by itself.
+            settled @ (Detected::Unknown(_)
+            | Detected::Plaintext { .. }
             | Detected::Reversed
             | Detected::Upgradable(_)
             | Detected::Asked(_)
             | Detected::Tls { .. }
             | Detected::TlsInTds { .. }
             | Detected::TlsMidStream
-            | Detected::Opaque(_) => plain,
+            | Detected::Opaque(_)) => moved(settled, upgrade, client, server),
         },
     }
 }

@@ -91,7 +91,11 @@ fn a_part_of_a_dialogue_is_not_taken_for_anothers_beginning() {
     check(b"STARTTLS\r\nMAIL FROM:<a@b>\r\n", b"503 no\r\n", C, unknown);
     // ZooKeeper: a request's number and kind, and an answer with that number.
     check(b"\0\0\0\x0e\0\0\0\x01\0\0\0\x08\0\0\0\x01/\0", b"", C, unknown);
-    check(b"\0\0\0\x0e\0\0\0\x08\0\0\0\x08\0\0\0\x01/\0", b"\0\0\0\x14\0\0\0\x08\0\0\0\0", C, unknown);
+    let (request, answer_to_it) =
+        (b"\0\0\0\x0e\0\0\0\x08\0\0\0\x08\0\0\0\x01/\0", b"\0\0\0\x14\0\0\0\x08\0\0\0\0");
+    check(request, answer_to_it, C, unknown);
+    let cut = Opening { from_start: true, ended: false, ..opening_of_late(request, answer_to_it) };
+    assert_eq!(detect(&cut), Detected::More);
     // The request of SOCKS 5, which reads like a greeting, and TLS behind it.
     let begun =
         |upgrade, client, server| Detected::Tls { upgrade: Some(upgrade), client, server, protocol: None };
@@ -146,4 +150,30 @@ fn a_reset_of_openvpn_is_known_where_the_client_was_not_captured() {
     let streams = (Vec::new(), reset.to_vec());
     assert_eq!(detect(&opening(&streams, S, Transport::Udp)), Detected::Opaque(Protocol::Openvpn));
     assert_eq!(detect(&opening(&streams, S, Transport::Udp).swapped()), Detected::Reversed);
+}
+
+/// Of what is only like text inside a tunnel, the tunnel's own protocol proves nothing: it may have been cut.
+#[test]
+fn text_inside_a_tunnel_is_judged_by_its_look() {
+    let client =
+        [b"\x05\x01\x00\x05\x01\x00\x01\x0a\0\0\x07\x00\x15".as_slice(), b"LOGON alice secret here\r\n"]
+            .concat();
+    let streams = (client, b"\x05\x00\x05\x00\x00\x01\0\0\0\0\0\0".to_vec());
+    let seen = Opening { ended: true, ..opening(&streams, C, Transport::Tcp) };
+    let text = Detected::Plaintext { protocol: None, refused: None, inside: Some(Upgrade::Socks5) };
+    assert_eq!(detect(&seen), text);
+}
+
+/// A keepalive that comes first is as good a beginning as a handshake.
+#[test]
+fn one_packet_of_wireguard_is_enough() {
+    let keepalive = b"\x04\0\0\0\x0e\x9f\x8e\x51\0\0\0\0\0\0\0\0\x0a\xdd\x57\x8a\x95\x7d\xf9\x49\x67\x3d\x6b\xe5\x69\x25\x38\x0c";
+    let mut zeros = *keepalive;
+    zeros[16..].fill(0);
+    let detected = |bytes: &[u8]| {
+        let streams = (bytes.to_vec(), Vec::new());
+        detect(&opening(&streams, C, Transport::Udp))
+    };
+    assert_eq!(detected(keepalive), Detected::Opaque(Protocol::Wireguard));
+    assert_eq!(detected(&zeros), Detected::More);
 }
