@@ -3,10 +3,12 @@
 //! One connection writes, a few others read beside it (write-ahead log). The blocking work runs on tokio's blocking
 //! threads. A batch is one transaction: a crash in the middle leaves what was there before it.
 
+mod count;
 mod filter;
 mod mesh;
 mod read;
 mod schema;
+mod sums;
 mod write;
 
 use std::fs::{File, OpenOptions};
@@ -122,7 +124,7 @@ impl Embedded {
                 .query_row("SELECT coalesce(sum(flows), 0) FROM edge", [], |row| row.get(0))
                 .map_err(open)?;
             status.flows = flows.unsigned_abs();
-            status.span = read::span(&connection)?;
+            status.span = count::span(&connection)?;
         }
         // What is not yet in the file is in its log.
         let size = |suffix: &str| std::fs::metadata(format!("{}{suffix}", path.display()));
@@ -229,26 +231,26 @@ impl Store for Embedded {
 
     async fn violations_summary(&self, query: &Query) -> Result<Vec<Tally>, StoreError> {
         let query = query.clone();
-        self.read(move |base| read::tallies(base, &query)).await
+        self.read(move |base| count::tallies(base, &query)).await
     }
 
     async fn matrix(&self, query: &Query) -> Result<Vec<MatrixCell>, StoreError> {
         let query = query.clone();
-        self.read(move |base| read::matrix(base, &query)).await
+        self.read(move |base| count::matrix(base, &query)).await
     }
 
     async fn totals(&self, query: &Query) -> Result<Totals, StoreError> {
         let query = query.clone();
-        self.read(move |base| read::totals(base, &query)).await
+        self.read(move |base| count::totals(base, &query)).await
     }
 
     async fn timeline(&self, query: &Query, buckets: u32) -> Result<Vec<TimelineBucket>, StoreError> {
         let query = query.clone();
-        self.read(move |base| read::timeline(base, &query, buckets)).await
+        self.read(move |base| count::timeline(base, &query, buckets)).await
     }
 
     async fn coverage(&self) -> Result<Sources, StoreError> {
-        self.read(read::coverage).await
+        self.read(count::coverage).await
     }
 
     async fn put_mesh(&self, snapshot: &MeshSnapshot) -> Result<(), StoreError> {
