@@ -10,7 +10,7 @@ use flow::{Class, Flow, Reason, Security};
 use recorded::{Packet, Pair, observe, pair, stronger, testdata, whole};
 
 /// Each capture with the class of its flows by the client's port, as `testdata/wire/README.md` tells it.
-const CAPTURES: [(&str, &[(u16, Class)]); 8] = [
+const CAPTURES: [(&str, &[(u16, Class)]); 11] = [
     ("tls13-none", &[(52320, Class::Tls)]),
     ("tls13-declined-resumed", &[(37160, Class::Tls), (37168, Class::Tls)]),
     ("tls13-certificate-resumed", &[(33068, Class::Mtls), (33076, Class::Mtls)]),
@@ -19,6 +19,9 @@ const CAPTURES: [(&str, &[(u16, Class)]); 8] = [
     ("tls12-rejected", &[(56122, Class::Mtls)]),
     ("istio-mtls", &[(50126, Class::Mtls), (50142, Class::Mtls)]),
     ("postgres-declined", &[(56808, Class::Plaintext)]),
+    ("socks-certificate", &[(32874, Class::Mtls)]),
+    ("openvpn-tcp", &[(57558, Class::Opaque)]),
+    ("redis-typed", &[(39622, Class::Plaintext)]),
 ];
 
 fn packets(name: &str) -> Vec<Packet> {

@@ -36,10 +36,12 @@ fn exchange(opening: &Opening<'_>) -> Option<bool> {
     if opening.client.is_empty() && opening.transport == Transport::Udp {
         return Some(answers(opening.server));
     }
+    if !opening.from_start && opening.transport == Transport::Tcp {
+        return joined_late(opening);
+    }
     let client = reset(opening.client, opening.transport, &CLIENT_RESET)?;
     if client.len() < SHORTEST {
-        let late = !opening.from_start && opening.transport == Transport::Tcp;
-        return if late { joined_late(opening) } else { Some(false) };
+        return Some(false);
     }
     if opening.server.is_empty() {
         // Nothing acknowledged, first packet: five zero bytes end a reset that is not encrypted. Of others (tls-crypt) the answer tells.
@@ -78,12 +80,22 @@ fn answers(datagram: &[u8]) -> bool {
         && matches!(end, Some([1, 0, 0, 0, 0, _, _, _, _, _, _, _, _, 0, 0, 0, 0]))
 }
 
-/// Control packets of one session, in the middle of its handshake: TLS stands inside them, yet is not what the connection is.
+/// Control packets of one session, of which the first ones may be missing: TLS stands inside them, yet is not what the connection is.
 fn joined_late(opening: &Opening<'_>) -> Option<bool> {
-    let bytes = if opening.client.is_empty() { opening.server } else { opening.client };
-    let mut cursor = Cursor::new(bytes);
+    match [opening.client, opening.server].map(|bytes| control(&mut Cursor::new(bytes), opening.ended)) {
+        [Some(true), _] | [_, Some(true)] => Some(true),
+        [Some(false), _] | [_, Some(false)] => Some(false),
+        [None, None] => None,
+    }
+}
+
+/// Two packets of one session; or one, where nothing else comes.
+fn control(cursor: &mut Cursor<'_>, ended: bool) -> Option<bool> {
     let mut session = None;
     for _ in 0..2 {
+        if ended && session.is_some() && cursor.rest().is_empty() {
+            return Some(true);
+        }
         let length = usize::from(cursor.be16()?);
         let kind = *cursor.rest().first()?;
         if !(SHORTEST..=LONGEST_CONTROL).contains(&length) || !CONTROL.contains(&kind) {
@@ -97,7 +109,7 @@ fn joined_late(opening: &Opening<'_>) -> Option<bool> {
     Some(true)
 }
 
-/// P_CONTROL_V1 and P_ACK_V1 under the first key.
-const CONTROL: [u8; 2] = [4 << 3, 5 << 3];
+/// P_CONTROL_V1, P_ACK_V1, and the resets before them, under the first key.
+const CONTROL: [u8; 5] = [4 << 3, 5 << 3, 7 << 3, 8 << 3, 10 << 3];
 /// Longest control packet.
 const LONGEST_CONTROL: usize = 2048;
