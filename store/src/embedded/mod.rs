@@ -12,6 +12,7 @@ mod sums;
 mod write;
 
 use std::fs::{File, OpenOptions};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -53,6 +54,8 @@ pub struct Embedded {
 #[derive(Debug)]
 struct Base {
     path: PathBuf,
+    /// Which file that was: its device and its number there.
+    file: (u64, u64),
     writer: Mutex<Connection>,
     idle: Mutex<Vec<Connection>>,
     readers: Arc<Semaphore>,
@@ -83,8 +86,10 @@ impl Embedded {
         writer.pragma_update(None, "foreign_keys", true).map_err(open)?;
         writer.pragma_update(None, "cache_size", CACHE).map_err(open)?;
         writer.set_prepared_statement_cache_capacity(64);
+        let file = named(&path)?;
         let base = Base {
             path,
+            file,
             writer: Mutex::new(writer),
             idle: Mutex::new(Vec::new()),
             readers: Arc::new(Semaphore::new(READERS)),
@@ -165,6 +170,7 @@ impl Embedded {
     ) -> Result<T, StoreError> {
         let base = Arc::clone(&self.base);
         spawn_blocking(move || {
+            base.is_there()?;
             let mut writer = lock(&base.writer);
             let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let done = change(&transaction)?;
@@ -174,6 +180,26 @@ impl Embedded {
         .await
         .map_err(|_| StoreError::Stopped)?
     }
+}
+
+impl Base {
+    /// Tells whether the file is where it was opened. One that was removed goes on to be written, and is gone with this process.
+    fn is_there(&self) -> Result<(), StoreError> {
+        match named(&self.path) {
+            Ok(file) if file == self.file => Ok(()),
+            Ok(_) | Err(_) => Err(StoreError::Open {
+                path: self.path.clone(),
+                why: "the file was removed or replaced since it was opened; start again".to_owned(),
+            }),
+        }
+    }
+}
+
+/// Returns which file has this name.
+fn named(path: &Path) -> Result<(u64, u64), StoreError> {
+    let met = std::fs::metadata(path)
+        .map_err(|error| StoreError::Open { path: path.to_path_buf(), why: error.to_string() })?;
+    Ok((met.dev(), met.ino()))
 }
 
 /// Says why a file does not open. SQLite leaves out why the system refused, so it is asked once more.
@@ -280,7 +306,12 @@ impl Store for Embedded {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.read(|base| Ok(base.query_row("SELECT count(*) FROM source", [], |_| Ok(()))?)).await
+        let base = Arc::clone(&self.base);
+        self.read(move |connection| {
+            base.is_there()?;
+            Ok(connection.query_row("SELECT count(*) FROM source", [], |_| Ok(()))?)
+        })
+        .await
     }
 }
 
@@ -372,6 +403,30 @@ mod tests {
         assert_eq!(store.base.readers.available_permits(), READERS - 1);
         drop(end);
         drop(store.base.readers.acquire_many(u32::try_from(READERS).unwrap()).await.unwrap());
+    }
+
+    /// What is acknowledged must be there after a restart.
+    #[tokio::test]
+    async fn nothing_is_recorded_into_a_file_that_was_removed_or_replaced() {
+        let folder = folder();
+        let path = folder.path().join("s.sqlite");
+        let store = Embedded::open(&path).unwrap();
+        let batch = || Batch { flows: vec![sample(1, 100, Class::Mtls, None)], ..Batch::default() };
+        store.record(batch()).await.unwrap();
+        store.ping().await.unwrap();
+        for replaced in [false, true] {
+            std::fs::rename(&path, folder.path().join("elsewhere")).unwrap();
+            if replaced {
+                drop(Embedded::open(&path).unwrap());
+            }
+            for told in [store.record(batch()).await, store.ping().await] {
+                let told = told.unwrap_err().to_string();
+                assert!(told.contains("was removed or replaced"), "{told}");
+            }
+            std::fs::rename(folder.path().join("elsewhere"), &path).unwrap();
+        }
+        store.record(batch()).await.unwrap();
+        store.ping().await.unwrap();
     }
 
     #[test]
