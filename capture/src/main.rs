@@ -5,7 +5,7 @@
 //! and only then reads.
 
 use std::ffi::OsString;
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, BufWriter, Read as _, Seek as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -225,8 +225,7 @@ fn settings(arguments: Arguments) -> anyhow::Result<Settings> {
         }
         None => Box::new(Ndjson::to(BufWriter::new(io::stdout().lock()))),
         Some(path) => {
-            let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
-            Box::new(Ndjson::to(BufWriter::new(file.with_context(|| path.display().to_string())?)))
+            Box::new(Ndjson::to(BufWriter::new(goes_on(path).with_context(|| path.display().to_string())?)))
         }
     };
     let source = match arguments.read {
@@ -295,6 +294,22 @@ fn name(shipping: &Shipping) -> anyhow::Result<String> {
         "'{name}' cannot name an agent: give --name, printable ASCII without spaces and slashes"
     );
     Ok(name)
+}
+
+/// Opens a file to write lines to its end. Half a line, which a full disk or a kill left there, is none of theirs.
+fn goes_on(path: &std::path::Path) -> io::Result<std::fs::File> {
+    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path)?;
+    if file.metadata()?.is_file()
+        && let Ok(mut before) = std::fs::File::open(path)
+        && before.seek(io::SeekFrom::End(-1)).is_ok()
+    {
+        let mut last = [b'\n'];
+        before.read_exact(&mut last)?;
+        if last != [b'\n'] {
+            file.write_all(b"\n")?;
+        }
+    }
+    Ok(file)
 }
 
 fn collector(shipping: &Shipping) -> anyhow::Result<Collector> {

@@ -296,6 +296,26 @@ fn an_agent_outlives_a_full_disk_and_loses_nothing_that_fits_into_memory() {
 }
 
 #[test]
+fn flows_do_not_go_on_in_half_a_line_that_was_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, capture) = (
+        folder.path().join("flows.ndjson"),
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata/boutique/capture.pcap"),
+    );
+    let run = || {
+        let mut command = Command::new(program("wireproof-agent"));
+        let said = command.args(["-r", capture, "-o"]).arg(&path).output().unwrap();
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        std::fs::read_to_string(&path).unwrap()
+    };
+    let flows = run();
+    assert!(flows.lines().count() > 40);
+    assert_eq!(run(), flows.repeat(2), "nothing stands between two runs");
+    std::fs::write(&path, "{\"id\":\"16").unwrap();
+    assert_eq!(run(), format!("{{\"id\":\"16\n{flows}"));
+}
+
+#[test]
 fn what_capturing_lacks_is_said_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let serve = |program: &Path, before: &[&str], more: &[&str]| {
