@@ -6,7 +6,7 @@ mod recorded;
 
 use std::collections::BTreeMap;
 
-use flow::{Class, Flow, Reason, Security};
+use flow::{AuthWord, Class, Flow, Proof, Reason, Security};
 use recorded::{Packet, Pair, observe, pair, stronger, testdata, whole};
 
 /// Each capture with the class of its flows by the client's port, as `testdata/wire/README.md` tells it.
@@ -90,6 +90,45 @@ fn lost_packets_say_no_more_than_the_whole() {
                 check(&format!("{name} without packets {lost:?}"), &flows, &whole);
             }
         }
+    }
+}
+
+/// The hello may be lost, as long as what the client sent after the server's answer is all there; without its first packet nothing is
+/// claimed.
+#[test]
+fn what_follows_a_lost_hello_tells_as_much() {
+    // The packets of the hello, and the client's first one after the answer.
+    let captures = [
+        ("wire/tls13-none", 3..4, 9, AuthWord::Absent, Proof::Inferred),
+        (
+            "lab/openssl40-openssl40_tls13_cert-p256_nocompress",
+            3..5,
+            11,
+            AuthWord::Certificate,
+            Proof::Strong,
+        ),
+        ("lab/haskell-haskell_tls13_cert-p256", 3..4, 7, AuthWord::Certificate, Proof::Strong),
+        ("lab/haskell-haskell_tls13_requested-empty", 3..4, 7, AuthWord::Declined, Proof::Inferred),
+    ];
+    for (name, hello, flight, word, proof) in captures {
+        let packets = recorded::read(&testdata(&format!("{name}.pcap")));
+        let answer = |left: &dyn Fn(usize) -> bool| {
+            let left = packets.iter().enumerate().filter(|(index, _)| left(*index));
+            let flows = observe(left.map(|(_, packet)| packet));
+            let [Flow { security: security @ Security::Tls(session, client), .. }] = flows.as_slice() else {
+                panic!("{name}: one flow of TLS, and not {flows:?}")
+            };
+            assert_eq!(session.sni, None, "{name}");
+            (client.word(), security.evidence().proof, security.evidence().reason)
+        };
+        let late = answer(&|index| index >= hello.end);
+        assert_eq!(late, (word, proof, Some(Reason::MidStream)), "{name} from the answer on");
+        let lossy = answer(&|index| !hello.contains(&index));
+        assert_eq!(lossy, (word, proof, Some(Reason::Gap)), "{name} without its hello");
+        let hidden = answer(&|index| index >= hello.end && index != flight);
+        assert_eq!(hidden.0, AuthWord::Unknown, "{name} without the first packet after the answer");
+        let hidden = answer(&|index| !hello.contains(&index) && index != flight);
+        assert_eq!(hidden.0, AuthWord::Unknown, "{name} without either");
     }
 }
 

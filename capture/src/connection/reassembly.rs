@@ -177,7 +177,7 @@ impl Stream {
 
     /// Tells whether a sequence number is further ahead than any window goes.
     fn is_beyond(&self, sequence: u32) -> bool {
-        self.next().is_some_and(|next| after(sequence, next) && sequence.wrapping_sub(next) >= WINDOW)
+        self.expected().is_some_and(|next| after(sequence, next) && sequence.wrapping_sub(next) >= WINDOW)
     }
 
     /// Tells whether a segment is too far ahead for its receiver, where anything tells how far that is. Says so once.

@@ -389,7 +389,7 @@ fn late_tls(opening: &Opening<'_>, progress: &mut Progress) -> Option<Detected> 
         return None;
     }
     let chained = |bytes: &[u8]| tls::record_chain(bytes) == Probe::Yes;
-    let hello_lost = opening.client.is_empty() || chained(opening.client);
+    let hello_lost = opening.client.is_empty() || tls::record_chain(opening.client) != Probe::No;
     if hello_lost && is_server_hello(opening.server) {
         return Some(Detected::Tls { upgrade: None, client: 0, server: 0, protocol: None });
     }

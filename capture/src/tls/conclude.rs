@@ -251,9 +251,9 @@ impl Handshake {
         finished && (certificate || self.client_records.len() >= LATE_WATCH || watched)
     }
 
-    /// Whether the hello offers an extension, or was cut so that it may.
+    /// Whether the hello offers an extension, or is missing or was cut so that it may.
     pub(super) fn may_offer(&self, kind: u16) -> bool {
-        self.hello.as_ref().is_some_and(|hello| hello.may_offer(kind))
+        self.hello.as_ref().is_none_or(|hello| hello.may_offer(kind))
     }
 
     /// What hides the answer, when the messages that carry it were not read.
@@ -272,6 +272,9 @@ impl Handshake {
 
     fn answer_question(&self, ends: Ends, sessions: &Sessions) -> Answer {
         if self.hello.is_none() {
+            if let Some(answer) = self.without_hello() {
+                return answer;
+            }
             let reason = if self.client.offset == 0 && self.answer.is_some() {
                 Reason::OneSided
             } else {
@@ -300,6 +303,25 @@ impl Handshake {
             },
             Some(_) => self.below13(ends, sessions),
         }
+    }
+
+    /// A full TLS 1.3 handshake whose hello was not captured: the server's says that nothing is resumed, and the client's flight is
+    /// there whole. Whatever the hello may have offered is allowed for.
+    fn without_hello(&self) -> Option<Answer> {
+        let because = self.follows_answer?;
+        let server = self.answer.as_ref()?;
+        if !server.is_tls13() || server.selected_identity.is_some() {
+            return None;
+        }
+        let answer = self.flight(suites::lengths(server.suite)?);
+        let client = match answer.client {
+            ClientAuth::Proved(how, Evidence { proof, .. }) => {
+                ClientAuth::Proved(how, evidence(lowered(proof), because))
+            }
+            ClientAuth::Refuted(how, Evidence { proof, .. }) => withheld(how, lowered(proof), because),
+            ClientAuth::Hidden(_) => return None,
+        };
+        Some(Answer { client, ..answer })
     }
 
     /// A hello without a ServerHello: refused, or only one side was captured.

@@ -5,7 +5,7 @@ use flow::{ClientAuth, Evidence, Outcome, Presented, Proof, Reason, Withheld};
 use super::client_auth::{self, Arithmetic, Reading, SMALLEST_AUTHENTICATION};
 use super::conclude::{Answer, DECIDED, lowered, sent, withheld};
 use super::handshake::{Handshake, MAX_RECORDS};
-use super::hello::{ClientHello, extension};
+use super::hello::{ClientHello, MOST_BESIDES, extension};
 use super::sessions::TICKET_RECORDS;
 use super::stream::Record;
 use super::suites;
@@ -204,7 +204,7 @@ impl Handshake {
 
     /// Whether what looks like a flight with a certificate may hold other messages that the hello offers.
     pub(super) fn without_authentication(&self, suite: Lengths, lengths: &[u32]) -> bool {
-        let besides = self.hello.as_ref().map_or(0, ClientHello::besides_authentication);
+        let besides = self.hello.as_ref().map_or(MOST_BESIDES, ClientHello::besides_authentication);
         let least =
             SMALLEST_AUTHENTICATION.saturating_add(besides).saturating_add(Arithmetic::of(suite).overhead);
         besides > 0 && lengths.first().is_none_or(|first| *first < least)

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::mem::offset_of;
 
-use flow::Side;
+use flow::{Reason, Side};
 
 use super::certificate::Leaf;
 use super::cursor::Cursor;
@@ -52,6 +52,8 @@ pub(crate) struct Handshake {
     pub(super) server_alert: bool,
     /// Who closed first.
     pub(super) first_closed: Option<Side>,
+    /// Why the hello is missing, where all is there that the client sent after the server's answer.
+    pub(super) follows_answer: Option<Reason>,
     pub(super) client: Stream,
     pub(super) server: Stream,
     /// Type-23 records in TLS 1.3, all protected ones below, after the hello in force.
@@ -169,7 +171,13 @@ impl Handshake {
     /// Notes that bytes of this direction are missing; nothing after them is fed.
     pub(crate) fn gap(&mut self, side: Side) {
         self.fresh = true;
-        self.stream(side).broken.get_or_insert(flow::Reason::Gap);
+        self.stream(side).broken.get_or_insert(Reason::Gap);
+    }
+
+    /// Notes that the client's bytes begin where the server had them when it answered, and why those before are missing, if they
+    /// are.
+    pub(crate) const fn follows_the_answer(&mut self, missing: Reason) {
+        self.follows_answer = Some(missing);
     }
 
     /// Notes the end of one direction, and how many bytes of the other one the segment acknowledges that ended it.
@@ -388,6 +396,11 @@ impl Handshake {
                     self.server.protected = hello.is_tls13();
                     if hello.is_tls13() {
                         self.forget_hellos();
+                        if self.hello.is_none() {
+                            // Whatever its client may have offered.
+                            (self.hello_cut, self.may_send_early, self.may_authenticate_late) =
+                                (true, true, true);
+                        }
                     }
                     self.answer = Some(hello);
                 }

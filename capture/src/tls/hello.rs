@@ -77,6 +77,9 @@ const CHANNEL_ID_MESSAGE: u32 = 136;
 /// under a hundred bytes.
 const MOST_SETTINGS: u32 = 512;
 
+/// The most that [`ClientHello::besides_authentication`] returns of any hello.
+pub(super) const MOST_BESIDES: u32 = CHANNEL_ID_MESSAGE + MOST_SETTINGS;
+
 impl ClientHello {
     /// Reads a ClientHello's body; `None` when not even its version is there. `datagram` says that a DTLS cookie
     /// follows the session id.

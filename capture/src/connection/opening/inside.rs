@@ -2,7 +2,7 @@
 
 use std::mem::offset_of;
 
-use flow::{ClientAuth, Protocol, Reason, Security, Upgrade};
+use flow::{ClientAuth, Protocol, Reason, Security, Side, Upgrade};
 
 use super::super::reassembly::Piece;
 use super::super::{Settled, side};
@@ -28,6 +28,8 @@ pub(super) struct Tls {
     pub(super) close_told: Both<bool>,
     pub(super) upgrade: Option<Upgrade>,
     pub(super) protocol: Option<Protocol>,
+    /// What the first of the server's packets acknowledges in which TLS begins, by its number; absent without one.
+    answered_at: Option<u32>,
     pub(super) handshake: Handshake,
 }
 
@@ -54,6 +56,9 @@ impl Tls {
             acknowledged: self.acknowledged(way, other, piece.origin.acknowledgment),
         };
         let side = side(self.client, way);
+        if side == Side::Server && self.answered_at.is_none() {
+            self.answered_at = piece.origin.acknowledgment;
+        }
         if let Some(unwrap) = &mut self.unwrap {
             let mut rest = payload.bytes;
             while let Some(inner) = unwrap.of_mut(way).next(&mut rest) {
@@ -108,6 +113,7 @@ impl Opening {
             unwrap,
             upgrade,
             protocol,
+            answered_at: None,
             gap_told: Both::default(),
             close_told: Both::default(),
         });
@@ -152,6 +158,16 @@ impl Opening {
             }
         }
         self.tls = Some(tls);
+    }
+
+    /// Tells the handshake if the client's bytes begin where the server had them when it answered: then all is there that the client
+    /// sent after that, whatever is missing before.
+    pub(super) fn tell_beginning(&mut self) {
+        let Self { streams, tls: Some(tls), late, .. } = self else { return };
+        let begins = streams.of(tls.client).start;
+        if *tls.start.of(tls.client) == 0 && tls.answered_at.is_some() && tls.answered_at == begins {
+            tls.handshake.follows_the_answer(if *late { Reason::Gap } else { Reason::MidStream });
+        }
     }
 
     /// Concludes what the handshake says; called once.

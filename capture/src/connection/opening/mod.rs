@@ -406,7 +406,11 @@ impl Opening {
         if gone || ended {
             self.tell(*client, ended);
         }
-        (ended | self.tls.as_mut()?.handshake.settled()).then_some(Answer::Tls)
+        let settled = ended | self.tls.as_mut()?.handshake.settled();
+        if settled {
+            self.tell_beginning();
+        }
+        settled.then_some(Answer::Tls)
     }
 
     /// Tells whether bytes are missing so far, be it before others, before the end, or that were acknowledged.

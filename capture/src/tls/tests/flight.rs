@@ -49,6 +49,50 @@ fn a_flight_is_not_looked_for_behind_records_of_which_nobody_knows_what_they_ack
 }
 
 #[test]
+fn a_flight_without_its_hello_is_read_for_whatever_that_may_have_offered() {
+    let read_after = |answer: Vec<u8>, early: &[u16], flight: &[u16]| {
+        let mut handshake = Handshake::default();
+        let server = [answer, sealed(&[60, 53])].concat();
+        let all = u32::try_from(server.len()).ok();
+        handshake.bytes(Side::Client, Mark { packet: 1, acknowledged: Some(0) }, &sealed(early));
+        handshake.bytes(Side::Server, Mark { packet: 2, acknowledged: Some(0) }, &server);
+        handshake.bytes(Side::Client, Mark { packet: 3, acknowledged: all }, &sealed(flight));
+        handshake.close(Side::Client, Ending::Fin, None);
+        let hidden = handshake.conclude(ends(), &mut Memory::default()).client;
+        assert!(matches!(hidden, ClientAuth::Hidden(_)), "something of it may be missing: {hidden:?}");
+        handshake.follows_the_answer(Reason::Gap);
+        let client = handshake.conclude(ends(), &mut Memory::default()).client;
+        let reason = match client {
+            ClientAuth::Proved(_, evidence) | ClientAuth::Refuted(_, evidence) => {
+                assert!(evidence.proof < Proof::Exact, "{client:?}");
+                evidence.reason
+            }
+            ClientAuth::Hidden(_) => Some(Reason::Gap),
+        };
+        assert_eq!(reason, Some(Reason::Gap), "{client:?}");
+        client.word()
+    };
+    let read = |early: &[u16], flight: &[u16]| read_after(answer13(), early, flight);
+    assert_eq!(read(&[], &[53, 400]), AuthWord::Absent);
+    assert_eq!(read(&[], &[61, 400]), AuthWord::Declined);
+    assert_eq!(read(&[], &[456, 95, 53, 400]), AuthWord::Certificate);
+    assert_eq!(read(&[], &[900, 401]), AuthWord::Certificate);
+    // Application settings and a Channel ID may be as long.
+    assert_eq!(read(&[], &[700, 401]), AuthWord::Unknown);
+    // Early data that was refused, sent before the answer was there, or as it came.
+    assert_eq!(read(&[900], &[53, 400]), AuthWord::Absent);
+    assert_eq!(read(&[], &[900, 53, 400]), AuthWord::Unknown);
+    // A certificate may come late, as it does here.
+    assert_eq!(read(&[], &[53, 400, 856, 95, 53]), AuthWord::Certificate);
+    // All as long as a limit, so perhaps pieces.
+    assert_eq!(read(&[], &[69, 69, 69, 60]), AuthWord::Unknown);
+    // A session that was resumed has no flight of its own.
+    let resumes = || server_hello(0x1301, &[extension(43, &[3, 4]), extension(41, &[0, 0])]);
+    assert_eq!(read_after(resumes(), &[], &[53, 400]), AuthWord::Unknown);
+    assert_eq!(read_after(resumes(), &[], &[900, 401, 53]), AuthWord::Unknown);
+}
+
+#[test]
 fn pieces_of_a_flight_are_not_padding() {
     let read = |extensions: &[Vec<u8>], flight: &[u16]| {
         let mut script = script13(flight, &[250]);
