@@ -236,14 +236,14 @@ def recent(capture, copy):
         length = 16 + struct.unpack_from(f"{order}I", data, place + 8)[0]
         frames.append(data[place : place + length])
         place += length
-    # The frontend's first mTLS connection to the search: SYN, SYN-ACK, ACK and ClientHello.
+    # The frontend's first mTLS connection to the search: SYN, SYN-ACK, ACK, ClientHello, its acknowledgment, and the answer.
     ports = struct.pack("!HH", 48690, 8080), struct.pack("!HH", 8080, 48690)
-    opening = [frame for frame in frames if frame[50:54] in ports][:4]
+    opening = [frame for frame in frames if frame[50:54] in ports][:6]
     frames = [frame for frame in frames if not any(frame is it for it in opening)]
     last = struct.unpack_from(f"{order}I", frames[-1])[0]
     arp = bytes(12) + bytes.fromhex("0806") + bytes(46)
     frames.append(bytearray(struct.pack(f"{order}IIII", last, 0, len(arp), len(arp)) + arp))
-    assert len(opening) == 4
+    assert len(opening) == 6
     for frame in frames:
         at = struct.unpack_from(f"{order}I", frame)[0]
         struct.pack_into(f"{order}I", frame, 0, int(time.time()) - last + at)
