@@ -202,6 +202,18 @@ pub(super) fn read(suite: Lengths, lengths: &[u32], ended: bool) -> Reading {
     }
 }
 
+/// Whether a flight that reads as a certificate in one record goes on to, whatever comes after these: a second record that fills no
+/// block with it rules padding out, once it is not the second message of a flight in several records.
+pub(super) fn stays_a_certificate(suite: Lengths, lengths: &[u32]) -> bool {
+    let verifies =
+        |length: u32| PADS.into_iter().any(|pad| Arithmetic::of(suite).is_certificate_verify(length, pad));
+    match *lengths {
+        [] | [_] => false,
+        [_, second] => !verifies(second),
+        [..] => true,
+    }
+}
+
 /// Reads a flight whose suite is not known because the server's side was not captured.
 pub(super) fn read_one_sided(lengths: &[u32]) -> Reading {
     let proof = Proof::Inferred;

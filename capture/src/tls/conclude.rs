@@ -8,7 +8,7 @@ use super::handshake::{Handshake, MAX_RECORDS};
 use super::hello::{ClientHello, TLS13, extension};
 use super::ja4::Carrier;
 use super::known::Shown;
-use super::sessions::{TICKET_RECORDS, Tickets};
+use super::sessions::Tickets;
 use super::suites::Lengths;
 use super::{Conclusion, Ends, Memory, Sessions, sessions, suites};
 
@@ -224,21 +224,24 @@ impl Handshake {
         if server.is_tls13() {
             let Some(suite) = suites::lengths(server.suite) else { return true };
             let silent = stuck(self.server.broken);
-            if self.client_records.is_empty() || !(silent || self.server_records.len() >= TICKET_RECORDS) {
+            if self.client_records.is_empty() {
                 return false;
             }
             let accepted = server.selected_identity.is_some();
             let Some(start) = self.flight_start(accepted, suite) else { return false };
             let flight = self.client_records.get(start..).unwrap_or_default();
             let late = !self.may_authenticate_late || flight.len() >= LATE_WATCH || stuck(self.client.broken);
-            let answered = silent || self.tickets_over(flight);
-            if !late || !answered || flight.is_empty() {
+            if !late || flight.is_empty() || !(silent || self.tickets_over(flight, suite)) {
                 return false;
             }
             let lengths = RecordLengths::of(flight);
             return accepted
                 || match client_auth::read(suite, &lengths, false) {
                     Reading::Absent(_) | Reading::Declined { .. } => true,
+                    // Refused early data may look like it.
+                    Reading::Certificate { proof: Proof::Strong, .. } if !self.may_send_early => {
+                        client_auth::stays_a_certificate(suite, &lengths)
+                    }
                     Reading::Certificate { proof, .. } => proof == Proof::Exact || lengths.len() >= DECIDED,
                     Reading::Aborted | Reading::More | Reading::Padded | Reading::Shapeless => false,
                 };

@@ -14,6 +14,9 @@ use super::suites::Lengths;
 /// How many records after refused early data may hide the client's flight.
 const EARLY_WATCH: usize = 16;
 
+/// By how many bytes the tickets of one handshake differ at most: their nonces and extensions do, if anything.
+const TICKETS_DIFFER: u16 = 64;
+
 /// The lengths of some records of one direction.
 pub(super) struct RecordLengths {
     lengths: [u32; MAX_RECORDS],
@@ -75,34 +78,43 @@ impl Handshake {
         self.client_records.get(start).map(|record| record.end)
     }
 
-    /// The server's records that can be an answer to the client's flight: what their segments acknowledge tells, not
-    /// their place in the capture, since one direction may be captured later than the other.
-    pub(super) fn reaction(&self) -> impl Iterator<Item = &Record> + Clone {
-        self.reaction_to(self.flight_end())
+    /// The server's records, and the one that has begun: its header tells how long it will be.
+    pub(super) fn server_said(&self) -> impl Iterator<Item = Record> + Clone {
+        let begun = self.server.begun_record().filter(|record| record.kind == 23);
+        self.server_records.iter().copied().chain(begun)
     }
 
-    /// The same, to a flight whose first record ends here.
-    fn reaction_to(&self, end: Option<u64>) -> impl Iterator<Item = &Record> + Clone {
-        self.server_records.iter().filter(move |record| {
+    /// The server's records that can be an answer to the client's flight: what their segments acknowledge tells, not
+    /// their place in the capture, since one direction may be captured later than the other.
+    pub(super) fn reaction(&self) -> impl Iterator<Item = Record> + Clone {
+        let end = self.flight_end();
+        self.server_said().filter(move |record| {
             end.is_some_and(|end| record.mark.acknowledged.is_some_and(|seen| u64::from(seen) >= end))
         })
     }
 
-    /// Whether the server's records that may hold tickets are all there. Where nothing tells what they acknowledge, they
-    /// are not remembered, and any that came later will do.
-    pub(super) fn tickets_over(&self, flight: &[Record]) -> bool {
+    /// Whether the server's records that may hold tickets have begun, all of them: tickets of a handshake are all as long, and come before
+    /// anything else that answers the flight, so they are over with a record of another length. Where nothing tells what
+    /// records acknowledge, they are not remembered, and any that came later will do.
+    pub(super) fn tickets_over(&self, flight: &[Record], suite: Lengths) -> bool {
         let Some(first) = flight.first() else { return false };
         let answers = |record: &Record| match record.mark.acknowledged {
             Some(seen) => u64::from(seen) >= first.end,
             None => record.mark.packet > first.mark.packet,
         };
-        // The latest ones first: mostly they tell.
-        self.server_records
-            .iter()
-            .rev()
-            .filter(|record| answers(record))
-            .nth(TICKET_RECORDS.saturating_sub(1))
-            .is_some()
+        let size = Arithmetic::of(suite);
+        let (mut before, mut alerts_alone) = (None, true);
+        for (number, record) in self.server_said().filter(answers).enumerate() {
+            let length = record.length;
+            // One or two alerts are a refusal, if nothing follows.
+            alerts_alone &= size.is_alert(u32::from(length));
+            let another = before.is_some_and(|before: u16| before.abs_diff(length) > TICKETS_DIFFER);
+            if number.saturating_add(1) >= TICKET_RECORDS || (another && !alerts_alone) {
+                return true;
+            }
+            before = Some(length);
+        }
+        false
     }
 
     /// A full TLS 1.3 handshake.

@@ -97,22 +97,21 @@ impl Handshake {
     /// Reads the next bytes of one direction.
     pub(crate) fn bytes(&mut self, side: Side, mark: Mark, bytes: &[u8]) {
         let mut at = Cursor(bytes);
+        let amid = self.stream(side).is_amid_record();
         // Records under a key are most of what comes; the rest goes the long way.
         loop {
             let stream = self.stream(side);
-            if at.0.is_empty() && stream.at_rest() {
-                break;
-            } else if let Some(record) = stream.protected_record(mark, &mut at) {
+            if let Some(record) = stream.protected_record(mark, &mut at) {
                 self.protected(side, record);
-            } else if !self.in_the_clear(side, mark, &mut at) {
+            } else if (at.0.is_empty() && stream.at_rest()) || !self.in_the_clear(side, mark, &mut at) {
                 break;
             }
         }
         let stream = self.stream(side);
         stream.shrink();
-        // What broke a stream is no event.
-        let broken = stream.broken.is_some();
-        self.fresh |= broken;
+        // What broke a stream is no event, nor is a header, which tells how long the record will be.
+        let told = stream.broken.is_some() || (!amid && stream.is_amid_record());
+        self.fresh |= told;
     }
 
     /// Reads on to the next thing said in the clear, or to the end of a record whose beginning was; `false` when the bytes

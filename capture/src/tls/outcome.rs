@@ -39,7 +39,7 @@ impl Handshake {
     /// still there. What the server had seen by then is what its segments acknowledge.
     pub(super) fn rejected(&self, suite: Lengths, last: usize) -> bool {
         let size = Arithmetic::of(suite);
-        let placed = self.server_records.iter().all(|record| record.mark.acknowledged.is_some());
+        let placed = self.server_said().all(|record| record.mark.acknowledged.is_some());
         let (Some(end), true, None) = (self.flight_end(), placed, self.server.broken) else { return false };
         let start = self.flight_start(false, suite).unwrap_or(0);
         let later =

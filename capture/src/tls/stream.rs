@@ -172,6 +172,12 @@ impl Stream {
         Some(Record { end: self.offset, ..open.record })
     }
 
+    /// Returns the record under a key of which no more than the header, or a part, has come.
+    pub(super) fn begun_record(&self) -> Option<Record> {
+        let Open { record, remaining } = self.open.filter(|open| self.hides(open.record.kind))?;
+        Some(Record { end: self.offset.saturating_add(u64::from(remaining)), ..record })
+    }
+
     /// Tells whether a record of this type, other than a ChangeCipherSpec, is under a key.
     const fn hides(&self, kind: u8) -> bool {
         kind > 22 || (self.protected && kind > 20)
@@ -218,6 +224,11 @@ impl Stream {
     /// Tells whether nothing is left over from earlier bytes, so that [`Stream::next`] has nothing to say without more.
     pub(super) fn at_rest(&self) -> bool {
         self.buffer().is_empty() && !matches!(self.open, Some(Open { remaining: 0, .. }))
+    }
+
+    /// Tells whether a record has begun and not ended.
+    pub(super) const fn is_amid_record(&self) -> bool {
+        self.open.is_some()
     }
 
     /// Tells whether the next byte begins a record.

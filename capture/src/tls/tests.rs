@@ -541,10 +541,18 @@ fn more_bytes_never_contradict_fewer() {
         script12(&[message(11, &[0, 0, 0]), exchange.clone()]),
         script12(&[exchange]),
     ];
-    for script in scripts {
+    // Settled once the server goes on, and gone on with by both.
+    let longer = [&[53, 400][..], &[856, 95, 53, 400], &[582, 401], &[700, 53, 400]].map(|flight| {
+        let mut script = script13(flight, &[250, 900]);
+        script.push((Side::Client, sealed(&[582, 96, 53])));
+        script.push((Side::Server, sealed(&[19])));
+        script
+    });
+    let mut early = 0;
+    for script in scripts.iter().chain(&longer) {
         let mut handshake = Handshake::default();
         let (mut known, mut settled): (Option<AuthWord>, Option<ClientAuth>) = (None, None);
-        for (number, (side, bytes)) in (0..).zip(&script) {
+        for (number, (side, bytes)) in (0..).zip(script) {
             for byte in bytes {
                 handshake.bytes(*side, Mark { packet: number, acknowledged: None }, &[*byte]);
                 let client = handshake.conclude(ends(), &mut Memory::default()).client;
@@ -552,11 +560,13 @@ fn more_bytes_never_contradict_fewer() {
                 known = (client.word() != AuthWord::Unknown).then(|| client.word());
                 assert!(settled.is_none_or(|settled| settled == client), "{settled:?} then {client:?}");
                 if handshake.settled() {
+                    early += u32::from(settled.is_none() && number == 3);
                     settled = Some(client);
                 }
             }
         }
     }
+    assert_eq!(early, 4);
 }
 
 proptest! {

@@ -50,6 +50,38 @@ fn a_resumption_is_what_the_session_it_resumes_was() {
 }
 
 #[test]
+fn tickets_are_over_with_a_record_of_another_length() {
+    let settled = |flight: &[u16], reaction: &[u16], part: usize| {
+        let mut handshake = Handshake::default();
+        let mut script = script13(flight, reaction);
+        // Of the last record no more than so many bytes.
+        let (_, last) = script.pop().unwrap();
+        let whole = usize::from(*reaction.last().unwrap()).saturating_add(5);
+        script.push((Side::Server, last[..last.len().saturating_sub(whole).saturating_add(part)].to_vec()));
+        feed_acknowledging(&mut handshake, &script);
+        handshake.settled()
+    };
+    let (exact, strong): (&[u16], &[u16]) = (&[856, 95, 53], &[582, 401]);
+    for flight in [exact, strong, &[53, 400]] {
+        // The header of the record after them tells.
+        assert!(settled(flight, &[250, 250, 8000], 5));
+        assert!(!settled(flight, &[250, 250, 8000], 4));
+        // One may be the tickets together, or none; a fourth like those before it is none.
+        assert!(settled(flight, &[500, 40], 5));
+        assert!(!settled(flight, &[250, 250, 250], 255));
+        assert!(!settled(flight, &[250, 251], 256));
+        assert!(settled(flight, &[250, 251, 250, 250], 5));
+        // Alerts alone may be all that the server says to a certificate.
+        assert!(!settled(flight, &[19, 35], 40));
+        assert!(settled(flight, &[19, 300], 5));
+    }
+    // What may be padded alike with all that follows, or be the first of several messages.
+    for flight in [&[582][..], &[759, 759], &[600, 97]] {
+        assert!(!settled(flight, &[250, 250, 8000], 5), "{flight:?}");
+    }
+}
+
+#[test]
 fn siblings_tell_of_a_session_that_was_not_seen() {
     let client = |last: u8| Ends { client: IpAddr::from([192, 0, 2, last]), ..ends() };
     let check = |flights: &[(u8, &[u16])], identity: usize, expected| {
