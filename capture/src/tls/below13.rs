@@ -88,6 +88,32 @@ impl Handshake {
         Answer { client, outcome, resumed: resumed.or(Some(false)) }
     }
 
+    /// Leaves behind what a later resumption needs: by which names the session goes that the handshake made, and what its client did
+    /// then. What a renegotiation adds belongs to the session that it begins itself, whose names are under a key.
+    pub(super) fn leave_below13(&self, answer: &Answer, ends: Ends, sessions: &mut Sessions) {
+        let client = match answer.resumed {
+            Some(true) => Some(self.original(ends, sessions)),
+            Some(false) | None => self.cleartext_certificate(),
+        };
+        let Some(client) = client.filter(|client| !matches!(client, ClientAuth::Hidden(_))) else { return };
+        if let Some(ticket) = self.issued {
+            sessions.add_exact(ticket, client, ends.start);
+        }
+        if let (Some(false), Some(server)) = (answer.resumed, &self.answer)
+            && !server.session_id.is_empty()
+        {
+            sessions.add_exact(sessions::name(&server.session_id), client, ends.start);
+        }
+    }
+
+    /// Tells whether no renegotiation follows: not in HTTP/2, which forbids it after the first payload (RFC 9113 section 9.2.1), nor
+    /// with Envoy, which has none: nobody else answers with Istio's protocol names.
+    pub(super) fn never_renegotiates(&self) -> bool {
+        let Some(name) = self.answer.as_ref().and_then(|server| server.alpn.as_deref()) else { return false };
+        name.starts_with("istio")
+            || (name == "h2" && self.client_records.iter().any(|record| record.kind == 23))
+    }
+
     /// Answers where part of the client's stream is lost, which may have been a renegotiation with a certificate: the
     /// server's half of one is handshake records after its Finished, and where the server's stream is whole and has
     /// none, there was none.

@@ -10,7 +10,7 @@ use super::ja4::Carrier;
 use super::known::Shown;
 use super::sessions::Tickets;
 use super::suites::Lengths;
-use super::{Conclusion, Ends, Memory, Sessions, sessions, suites};
+use super::{Conclusion, Ends, Memory, Sessions, suites};
 
 /// Smallest PSK identity or ticket that holds a client's certificate on known stacks.
 pub(super) const CERTIFICATE_TICKET: usize = 500;
@@ -163,14 +163,16 @@ impl Handshake {
             }
             let full = answer.resumed == Some(false) && answer.outcome == Outcome::Established;
             let telling = full && hello.identities().next().is_none();
-            sessions.add(ends, hello.server_name(), answer.client, tickets, telling);
-        } else if !matches!(answer.client, ClientAuth::Hidden(_)) {
-            if let Some(ticket) = self.issued {
-                sessions.add_exact(ticket, answer.client, ends.start);
-            }
-            if answer.resumed == Some(false) && !server.session_id.is_empty() {
-                sessions.add_exact(sessions::name(&server.session_id), answer.client, ends.start);
-            }
+            // The tickets before a late authentication hold no certificate, those after it do: which is resumed nobody knows.
+            let client = match answer.client {
+                ClientAuth::Proved(_, Evidence { reason: Some(reason @ Reason::PostHandshake), .. }) => {
+                    ClientAuth::Hidden(reason)
+                }
+                client @ (ClientAuth::Proved(..) | ClientAuth::Refuted(..) | ClientAuth::Hidden(_)) => client,
+            };
+            sessions.add(ends, hello.server_name(), client, tickets, telling);
+        } else {
+            self.leave_below13(answer, ends, sessions);
         }
     }
 
@@ -184,13 +186,10 @@ impl Handshake {
 
     /// Tells whether a connection that is silent for now may be settled: in TLS 1.3, once the client's flight tells all
     /// and the server has gone on after it, what may still come is payload, unless the client can authenticate later.
-    /// Below, a renegotiation may still come, but not in HTTP/2, which forbids it (RFC 9113 section 9.2.1), nor with
-    /// Envoy, which has none: nobody else answers with Istio's protocol names.
     pub(crate) fn may_rest(&self) -> bool {
         let Some(server) = &self.answer else { return false };
         if !server.is_tls13() {
-            let never = server.alpn.as_deref().is_some_and(|name| name == "h2" || name.starts_with("istio"));
-            return never && self.client_ccs && self.server_ccs;
+            return self.client_ccs && self.server_ccs && self.never_renegotiates();
         }
         let Some(suite) = suites::lengths(server.suite) else { return false };
         let accepted = server.selected_identity.is_some();
@@ -251,7 +250,11 @@ impl Handshake {
         // Where the client's records cannot be followed any more, the server's show whether it renegotiates.
         let watched = stuck(self.client.broken)
             && (stuck(self.server.broken) || self.server_records.len() >= LATE_WATCH);
-        finished && (certificate || self.client_records.len() >= LATE_WATCH || watched)
+        finished
+            && (certificate
+                || self.client_records.len() >= LATE_WATCH
+                || watched
+                || self.never_renegotiates())
     }
 
     /// Whether the hello offers an extension, or is missing or was cut so that it may.

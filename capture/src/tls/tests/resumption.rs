@@ -81,6 +81,95 @@ fn tickets_are_over_with_a_record_of_another_length() {
     }
 }
 
+/// A full handshake of TLS 1.2 without a certificate, whose session has an id and a ticket in the clear.
+fn script12_with_ticket() -> Script {
+    let mut script = script12(&[message(16, &[0; 33])]);
+    script[1].1 = [
+        record(22, &message(2, &[&[3, 3][..], &[6; 32], &[32], &[7; 32], &[0xc0, 0x2f, 0]].concat())),
+        record(22, &[message(11, &[0, 0, 0]), message(14, &[])].concat()),
+    ]
+    .concat();
+    let ticket = message(4, &[&[0, 0, 1, 0, 0, 200][..], &[8; 200]].concat());
+    script[3].1 = [record(22, &ticket), record(20, &[1]), record(22, &[0; 40])].concat();
+    script
+}
+
+/// What a handshake of TLS 1.2 is concluded to be that goes on with that session, by its ticket.
+fn resumed12(memory: &mut Memory) -> ClientAuth {
+    let hello = client_hello_with(&[sni("b.example"), extension(35, &[8; 200])]);
+    let finished = [record(20, &[1]), record(22, &[0; 40])].concat();
+    let answer = [server_hello(0xc02f, &[]), finished.clone()].concat();
+    let script = vec![(Side::Client, hello), (Side::Server, answer), (Side::Client, finished)];
+    let mut handshake = Handshake::default();
+    feed(&mut handshake, &script, 4096);
+    handshake.conclude(ends(), memory).client
+}
+
+#[test]
+fn a_ticket_stands_for_the_handshake_that_it_was_issued_in() {
+    let leave = |more: &[u8]| {
+        let (mut memory, mut original) = (Memory::default(), Handshake::default());
+        let mut script = script12_with_ticket();
+        script.push((Side::Client, more.to_vec()));
+        feed(&mut original, &script, 4096);
+        (original.settle(ends(), &mut memory).client, memory)
+    };
+    let linked = Evidence::because(Proof::Linked, Reason::SessionLink);
+    let (client, mut memory) = leave(&[]);
+    assert_eq!(client, ClientAuth::Refuted(Withheld::Absent, Evidence::WIRE));
+    assert_eq!(resumed12(&mut memory), ClientAuth::Refuted(Withheld::Absent, linked));
+    // A renegotiation with a certificate makes a session of its own; the first one goes on without.
+    let renegotiation: Vec<u8> = [300, 600, 61, 300]
+        .iter()
+        .flat_map(|length| record(22, &vec![0; *length]))
+        .chain(record(20, &[1]))
+        .collect();
+    let (client, mut memory) = leave(&renegotiation);
+    assert_eq!(client.word(), AuthWord::Certificate);
+    assert_eq!(resumed12(&mut memory), ClientAuth::Refuted(Withheld::Absent, linked));
+    // Nor is anything said of it by one of which nobody knows.
+    let (client, mut memory) = leave(&record(22, &[0; 300]));
+    assert_eq!(client.word(), AuthWord::Unknown);
+    assert_eq!(resumed12(&mut memory), ClientAuth::Refuted(Withheld::Absent, linked));
+}
+
+#[test]
+fn a_late_authentication_is_none_of_the_tickets_before_it() {
+    let check = |more: &[u16], expected| {
+        let mut script = script13(&[53, 400], &[250, 250]);
+        script[0].1 = client_hello_with(&[extension(43, &[2, 3, 4]), sni("a.example"), extension(49, &[])]);
+        script.push((Side::Client, sealed(more)));
+        let (mut memory, mut original) = (Memory::default(), Handshake::default());
+        feed_acknowledging(&mut original, &script);
+        let _ = original.settle(ends(), &mut memory);
+        assert_eq!(resumed(208).conclude(ends(), &mut memory).client.word(), expected, "{more:?}");
+    };
+    check(&[473, 400], AuthWord::Absent);
+    check(&[473, 97, 53], AuthWord::Unknown);
+}
+
+#[test]
+fn what_never_renegotiates_settles_at_its_first_payload() {
+    for (name, payload, expected) in [
+        (&b"h2"[..], 23, true),
+        (b"h2", 22, false),
+        (b"http/1.1", 23, false),
+        (b"istio", 22, true),
+        (b"", 23, false),
+    ] {
+        let mut script = script12(&[message(16, &[0; 33])]);
+        let alpn = [&[0, u8::try_from(name.len() + 1).unwrap(), u8::try_from(name.len()).unwrap()][..], name]
+            .concat();
+        let extensions = if name.is_empty() { vec![] } else { vec![extension(16, &alpn)] };
+        let hello = record(22, &[message(11, &[0, 0, 0]), message(14, &[])].concat());
+        script[1].1 = [server_hello(0xc02f, &extensions), hello].concat();
+        script.push((Side::Client, record(payload, &[0; 100])));
+        let mut handshake = Handshake::default();
+        feed(&mut handshake, &script, 4096);
+        assert_eq!(handshake.settled(), expected, "{name:?} {payload}");
+    }
+}
+
 #[test]
 fn siblings_tell_of_a_session_that_was_not_seen() {
     let client = |last: u8| Ends { client: IpAddr::from([192, 0, 2, last]), ..ends() };
