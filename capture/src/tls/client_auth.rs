@@ -164,7 +164,7 @@ pub(super) fn read(suite: Lengths, lengths: &[u32], ended: bool) -> Reading {
             }
         }
     }
-    if size.is_alert(first) && lengths.len() <= 2 && lengths.iter().all(|length| size.is_alert(*length)) {
+    if lengths.len() <= 2 && lengths.iter().all(|length| size.is_alert(*length)) {
         return if ended { Reading::Aborted } else { Reading::More };
     }
     if size.empty <= first && first < size.finished {
@@ -179,7 +179,7 @@ pub(super) fn read(suite: Lengths, lengths: &[u32], ended: bool) -> Reading {
         }
     }
     let large = first >= SMALLEST_AUTHENTICATION + size.overhead;
-    if large && size.is_padded_alike(lengths) {
+    if size.is_padded_alike(lengths) {
         return Reading::Padded;
     }
     match size.block(lengths) {
@@ -219,9 +219,8 @@ pub(super) fn read_one_sided(lengths: &[u32]) -> Reading {
     let proof = Proof::Inferred;
     // Block padding makes a flight of any kind large.
     let size = Arithmetic::of(USUAL);
-    let padded = size.block(lengths).is_some_and(|block| block >= LARGE_BLOCK);
-    let large = lengths.first().is_some_and(|first| *first >= SMALLEST_AUTHENTICATION + size.overhead);
-    if padded || (large && size.is_padded_alike(lengths)) {
+    let in_blocks = size.block(lengths).is_some_and(|block| block >= LARGE_BLOCK);
+    if in_blocks || size.is_padded_alike(lengths) {
         return Reading::Padded;
     }
     match *lengths {
@@ -250,7 +249,7 @@ pub(super) fn post_handshake(suite: Lengths, records: &[Record]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::suites;
+    use crate::tls::{Mark, suites};
 
     const SUITES: [u16; 5] = [0x1301, 0x1302, 0x1303, 0x1304, 0x1305];
 
@@ -344,6 +343,82 @@ mod tests {
         // Something of another stack's, then payload.
         for payload in [&[100, 120, 97, 53][..], &[100, 90, 120, 97, 53], &[144, 300, 97, 53]] {
             assert_eq!(read(payload), Reading::Shapeless, "{payload:?}");
+        }
+    }
+
+    /// What every border of the arithmetic makes of the record beside it.
+    #[test]
+    fn the_borders_of_each_reading() {
+        let suite = suites::lengths(0x1301).unwrap();
+        let (absent, strong) = (Reading::Absent(Proof::Inferred), Proof::Strong);
+        let declined = Reading::Declined { proof: strong, last: 1 };
+        let certificate = |proof| Reading::Certificate { proof, last: 0 };
+        for (lengths, ended, expected) in [
+            // Alerts, and what is not alerts alone.
+            (&[19, 35][..], true, Reading::Aborted),
+            (&[19, 400], true, Reading::Shapeless),
+            (&[19, 19, 19], true, Reading::Shapeless),
+            // What is shorter than Finished: an empty Certificate, where a Finished follows.
+            (&[20], false, Reading::Shapeless),
+            (&[25], false, Reading::More),
+            (&[25], true, Reading::Shapeless),
+            (&[25, 54], true, Reading::Shapeless),
+            (&[40, 52], true, Reading::Shapeless),
+            (&[40, 53], true, declined),
+            (&[52, 53], true, declined),
+            // What a certificate may still follow.
+            (&[73], false, Reading::Shapeless),
+            (&[74], false, Reading::More),
+            (&[74], true, Reading::Shapeless),
+            (&[100, 101], false, Reading::More),
+            (&[100, 101, 60], false, Reading::Shapeless),
+            (&[529, 529, 97, 53], true, Reading::Certificate { proof: Proof::Exact, last: 3 }),
+            // Of Certificates in pieces, all but the last are as long as a limit.
+            (&[130, 110, 100, 97, 53], true, Reading::Shapeless),
+            (&[181, 60], true, Reading::Shapeless),
+            (&[182, 61], true, certificate(strong)),
+            // Small blocks, where enough records tell.
+            (&[80], true, Reading::Shapeless),
+            (&[80, 80], true, Reading::Shapeless),
+            (&[80, 80], false, Reading::More),
+            (&[80, 80, 80], true, absent),
+            (&[80; 5], false, Reading::More),
+            (&[80; 6], false, absent),
+            (&[144, 80, 80], true, Reading::Padded),
+            (&[208, 80, 80], true, certificate(Proof::Inferred)),
+            // Blocks that hide a flight.
+            (&[144], true, Reading::Padded),
+            (&[144; 6], true, Reading::Padded),
+            (&[528], true, Reading::Padded),
+            (&[166, 316, 316], true, Reading::Padded),
+        ] {
+            assert_eq!(read(suite, lengths, ended), expected, "{lengths:?}, ended: {ended}");
+        }
+        for (lengths, expected) in [
+            (&[144][..], Reading::Padded),
+            (&[528], Reading::Padded),
+            (&[166, 316, 316], Reading::Padded),
+            (&[181], Reading::Shapeless),
+            (&[182], certificate(Proof::Inferred)),
+            (&[25], Reading::More),
+            (&[25, 53], Reading::Declined { proof: Proof::Inferred, last: 0 }),
+            (&[25, 54], Reading::Shapeless),
+        ] {
+            assert_eq!(read_one_sided(lengths), expected, "{lengths:?}");
+        }
+    }
+
+    #[test]
+    fn a_late_authentication_is_three_records_of_their_lengths() {
+        let suite = suites::lengths(0x1301).unwrap();
+        let read = |lengths: [u16; 3]| {
+            let mark = Mark { packet: 0, acknowledged: Some(9) };
+            let records = lengths.map(|length| Record { kind: 23, length, mark, end: 0 });
+            post_handshake(suite, &records)
+        };
+        assert!(read([101, 97, 53]) && read([900, 281, 53]));
+        for lengths in [[100, 97, 53], [900, 98, 53], [900, 97, 54], [900, 97, 69]] {
+            assert!(!read(lengths), "{lengths:?}");
         }
     }
 

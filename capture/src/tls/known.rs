@@ -203,26 +203,30 @@ fn numbers(bytes: &[u8], parts: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::tests::client_hello_body;
+    use crate::tls::tests::{client_hello_body, extension, hello_body_with};
+
+    fn shown(hello: &ClientHello, outcome: Outcome) -> Shown<'_> {
+        Shown {
+            hellos: Some((hello, hello)),
+            carrier: Carrier::Tcp,
+            version: None,
+            answer: None,
+            group: None,
+            client_certificate: None,
+            server_certificate: None,
+            outcome,
+            resumed: None,
+            early_data: false,
+            hello_retry: false,
+        }
+    }
 
     #[test]
     fn hellos_that_differ_in_what_is_shown_are_told_apart() {
         let mut known = Known::default();
         let mut shown = |name: &str, random: u8, outcome: Outcome| {
             let hello = ClientHello::read(client_hello_body(name, random), false).unwrap();
-            known.session(Shown {
-                hellos: Some((&hello, &hello)),
-                carrier: Carrier::Tcp,
-                version: None,
-                answer: None,
-                group: None,
-                client_certificate: None,
-                server_certificate: None,
-                outcome,
-                resumed: None,
-                early_data: false,
-                hello_retry: false,
-            })
+            known.session(shown(&hello, outcome))
         };
         let first = shown("a.example", 1, Outcome::Incomplete);
         assert_eq!(first.sni.as_deref(), Some("a.example"));
@@ -232,8 +236,81 @@ mod tests {
     }
 
     #[test]
+    fn hellos_that_differ_in_anything_have_their_own_fingerprints() {
+        let versions = |list: &[u8]| extension(43, list);
+        let base =
+            || vec![versions(&[2, 3, 4]), extension(13, &[0, 4, 4, 3, 8, 4]), extension(10, &[0, 2, 0, 29])];
+        let with = |at: usize, one: Vec<u8>| {
+            let mut list = base();
+            list[at] = one;
+            list
+        };
+        let mut bodies = vec![
+            hello_body_with(&base(), 1, &[], &[0x13, 1, 0x13, 2]),
+            hello_body_with(&base(), 1, &[], &[0x13, 1, 0x13, 3]),
+            hello_body_with(&base(), 1, &[], &[0x13, 1]),
+            hello_body_with(&with(0, versions(&[2, 3, 3])), 1, &[], &[0x13, 1, 0x13, 2]),
+            hello_body_with(&with(1, extension(13, &[0, 4, 4, 3, 8, 5])), 1, &[], &[0x13, 1, 0x13, 2]),
+            hello_body_with(&with(2, extension(11, &[1, 0])), 1, &[], &[0x13, 1, 0x13, 2]),
+            hello_body_with(&base()[..2], 1, &[], &[0x13, 1, 0x13, 2]),
+            hello_body_with(
+                &[&base()[..2], &[extension(16, &[0, 3, 2, b'h', b'2'])]].concat(),
+                1,
+                &[],
+                &[0x13, 1],
+            ),
+            hello_body_with(
+                &[&base()[..2], &[extension(16, &[0, 3, 2, b'h', b'3'])]].concat(),
+                1,
+                &[],
+                &[0x13, 1],
+            ),
+            hello_body_with(&[], 1, &[], &[0x13, 1]),
+        ];
+        // An older version, where the hello has no list of them.
+        let mut older = hello_body_with(&[], 1, &[], &[0x13, 1]);
+        older[1] = 2;
+        bodies.push(older);
+        let fingerprint = |known: &mut Known, body: &[u8], carrier| {
+            let hello = ClientHello::read(body.to_vec(), false).unwrap();
+            let (offer, number) = known.offer(Some((&hello, &hello)), carrier);
+            (offer.ja4.clone().unwrap(), offer.alpn.clone(), number)
+        };
+        let mut known = Known::default();
+        let mut seen = Vec::new();
+        for body in &bodies {
+            for carrier in [Carrier::Tcp, Carrier::Dtls] {
+                let found = fingerprint(&mut known, body, carrier);
+                let alone = fingerprint(&mut Known::default(), body, carrier);
+                assert_eq!((&found.0, &found.1), (&alone.0, &alone.1), "{body:?}");
+                assert!(!seen.contains(&found.2), "kept as another one: {body:?}");
+                seen.push(found.2);
+            }
+        }
+        // GREASE, be it among suites, versions, algorithms or extensions, makes no other.
+        let greased = |random: u8| {
+            let grease = [random, random];
+            let list = [
+                [&grease[..], &[0, 0]].concat(),
+                versions(&[&[4][..], &grease, &[3, 4]].concat()),
+                extension(13, &[&[0, 6][..], &grease, &[4, 3, 8, 4]].concat()),
+            ];
+            hello_body_with(&list, random, &[], &[&grease[..], &[0x13, 1]].concat())
+        };
+        let numbers =
+            [0x0a, 0x1a, 0xfa].map(|random| fingerprint(&mut known, &greased(random), Carrier::Tcp).2);
+        assert!(numbers.iter().all(|number| *number == numbers[0]), "{numbers:?}");
+    }
+
+    #[test]
     fn what_is_kept_is_bounded() {
         let mut known = Known::default();
+        for random in 0..MOST.saturating_mul(2) {
+            let name = format!("{random}.example");
+            let hello = ClientHello::read(client_hello_body(&name, 1), false).unwrap();
+            known.session(shown(&hello, Outcome::Incomplete));
+            assert!(known.offers.len() <= MOST && known.sessions.len() <= MOST, "{random}");
+        }
         for chain in 0..MOST.saturating_mul(2) {
             let leaf = Leaf { der: vec![1, 2, 3], chain };
             assert_eq!(known.certificate(Some(&leaf)).0, None, "no certificate");

@@ -9,6 +9,7 @@ mod below13;
 mod flight;
 mod refused;
 mod resumption;
+mod settled;
 
 use below13::script12;
 
@@ -31,7 +32,7 @@ fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn extension(kind: u16, body: &[u8]) -> Vec<u8> {
+pub(super) fn extension(kind: u16, body: &[u8]) -> Vec<u8> {
     let mut bytes = kind.to_be_bytes().to_vec();
     bytes.extend(u16::try_from(body.len()).unwrap().to_be_bytes());
     bytes.extend_from_slice(body);
@@ -44,10 +45,23 @@ pub(super) fn client_hello_body(name: &str, random: u8) -> Vec<u8> {
 }
 
 fn hello_body(extensions: &[Vec<u8>], random: u8) -> Vec<u8> {
+    hello_body_with(extensions, random, &[], &[0x13, 0x01])
+}
+
+pub(super) fn hello_body_with(
+    extensions: &[Vec<u8>],
+    random: u8,
+    session_id: &[u8],
+    suites: &[u8],
+) -> Vec<u8> {
     let list = extensions.concat();
     let mut body = vec![3, 3];
     body.extend([random; 32]);
-    body.extend([0, 0, 2, 0x13, 0x01, 1, 0]);
+    body.push(u8::try_from(session_id.len()).unwrap());
+    body.extend(session_id);
+    body.extend(u16::try_from(suites.len()).unwrap().to_be_bytes());
+    body.extend(suites);
+    body.extend([1, 0]);
     body.extend(u16::try_from(list.len()).unwrap().to_be_bytes());
     body.extend(list);
     body
@@ -66,10 +80,15 @@ fn sni(name: &str) -> Vec<u8> {
 }
 
 fn server_hello(suite: u16, extensions: &[Vec<u8>]) -> Vec<u8> {
+    server_hello_with(suite, extensions, &[])
+}
+
+fn server_hello_with(suite: u16, extensions: &[Vec<u8>], session_id: &[u8]) -> Vec<u8> {
     let list = extensions.concat();
     let mut body = vec![3, 3];
     body.extend([6; 32]);
-    body.push(0);
+    body.push(u8::try_from(session_id.len()).unwrap());
+    body.extend(session_id);
     body.extend(suite.to_be_bytes());
     body.push(0);
     body.extend(u16::try_from(list.len()).unwrap().to_be_bytes());
@@ -214,6 +233,7 @@ fn the_order_of_capture_makes_no_rejection() {
     assert_eq!(read(sent, Some(sent), &[]), AuthWord::Rejected, "captured before the flight that it answers");
     assert_eq!(read(sent + 1, Some(sent + 1), &[]), AuthWord::Certificate, "the client had left");
     assert_eq!(read(sent + 24, Some(sent + 24), &[19]), AuthWord::Certificate, "the client had said so");
+    assert_eq!(read(sent + 40, Some(sent + 40), &[35]), AuthWord::Certificate, "so it may, padded");
     assert_eq!(read(sent, Some(sent), &[19]), AuthWord::Rejected, "the client left after it");
     assert_eq!(read(asked, Some(asked), &[]), AuthWord::Certificate, "the server had not seen the flight");
     assert_eq!(read(asked, None, &[]), AuthWord::Certificate, "nothing tells when the server left");
@@ -285,16 +305,21 @@ fn a_padded_flight_that_was_answered_with_an_alert_is_not_taken_for_accepted() {
 
 #[test]
 fn istio_s_alpn_and_no_certificate_is_a_conflict_and_the_weaker_claim_stands() {
-    let read = |protocol: &[u8]| {
-        let mut script = script13(&[53, 400], &[250, 250]);
+    let read = |protocol: &[u8], flight: &[u16]| {
+        let mut script = script13(flight, &[250, 250]);
         script[0].1 = hello_with_alpn(protocol);
         let mut handshake = Handshake::default();
         feed(&mut handshake, &script, 4096);
         handshake.conclude(ends(), &mut Memory::default()).client
     };
     let absent = |evidence| ClientAuth::Refuted(Withheld::Absent, evidence);
-    assert_eq!(read(b"istio"), absent(Evidence::because(Proof::Strong, Reason::Conflict)));
-    assert_eq!(read(b"h2"), absent(Evidence { proof: Proof::Exact, reason: None }));
+    let conflict = absent(Evidence::because(Proof::Strong, Reason::Conflict));
+    assert_eq!(read(b"istio", &[53, 400]), conflict);
+    assert_eq!(read(b"istio", &[69, 400]), conflict);
+    // What was only inferred does not become stronger by it.
+    let inferred = absent(Evidence::because(Proof::Inferred, Reason::FlightSize));
+    assert_eq!(read(b"istio", &[80; 7]), inferred);
+    assert_eq!(read(b"h2", &[53, 400]), absent(Evidence { proof: Proof::Exact, reason: None }));
 }
 
 #[test]
@@ -353,6 +378,8 @@ fn another_hop_with_the_same_hello_shows_what_one_hides() {
     let mut hidden = Handshake::default();
     feed(&mut hidden, &script13(&[], &[]), 4096);
     hidden.gap(Side::Client);
+    // What hides it takes nothing away.
+    hidden.remember(ends(), &mut memory.sessions);
     let behind = |seconds: i64| Ends {
         client: IpAddr::from([192, 0, 2, 2]),
         start: Timestamp::from_nanos(seconds * 1_000_000_000),

@@ -52,6 +52,12 @@ fn what_is_lost_after_a_handshake_may_have_been_a_renegotiation() {
     check(&asked, ClientAuth::Refuted(Withheld::Absent, Evidence::WIRE));
     asked.gap(Side::Client);
     check(&asked, ClientAuth::Hidden(Reason::Gap));
+    // The server's end of the handshake is not there, and what follows it may be a request.
+    let mut unfinished = Handshake::default();
+    feed(&mut unfinished, &script12(&[message(16, &[0; 33])])[..3].to_vec(), 4096);
+    check(&unfinished, ClientAuth::Refuted(Withheld::Absent, Evidence::WIRE));
+    unfinished.gap(Side::Client);
+    check(&unfinished, ClientAuth::Hidden(Reason::Gap));
     // A renegotiation whose end is not there.
     let mut begun = read(&[]);
     let mark = Mark { packet: 9, acknowledged: None };
@@ -110,6 +116,14 @@ fn a_renegotiation_is_read_by_its_records() {
     let evidence = Evidence::because(Proof::Inferred, Reason::Renegotiation);
     check(&[61], ClientAuth::Refuted(Withheld::Absent, Evidence::WIRE));
     check(&[31, 61], ClientAuth::Refuted(Withheld::Declined, evidence));
+    // An exchange may be 80 bytes longer than it was in the clear, with what a key adds.
+    check(&[137], ClientAuth::Refuted(Withheld::Absent, Evidence::WIRE));
+    check(&[138], ClientAuth::Hidden(Reason::Renegotiation));
+    check(&[39, 137], ClientAuth::Refuted(Withheld::Declined, evidence));
+    check(&[39, 138], ClientAuth::Hidden(Reason::Renegotiation));
+    // As long as a Finished is no empty list.
+    check(&[40, 61], ClientAuth::Hidden(Reason::Renegotiation));
+    check(&[40, 61, 300], ClientAuth::Proved(Presented::Sent, evidence));
     check(&[600, 61, 300], ClientAuth::Proved(Presented::Sent, evidence));
     // The whole flight in one record, or in two, as some stacks send it.
     check(&[900], ClientAuth::Hidden(Reason::Renegotiation));
@@ -155,4 +169,242 @@ fn a_resumption_below_tls13_is_not_read_as_a_flight_of_it() {
             assert_eq!((session.version, session.resumed), (None, None), "{finished:?}");
         }
     }
+}
+
+/// A certificate that was sent stays one, whatever a renegotiation hides.
+#[test]
+fn a_renegotiation_takes_no_certificate_back() {
+    let certificate = message(11, &[0, 0, 8, 0, 0, 5, 1, 2, 3, 4, 5]);
+    let mut script = script12(&[certificate, message(16, &[0; 33])]);
+    script.push((Side::Client, [record(22, &[0; 300]), record(22, &[0; 900]), record(20, &[1])].concat()));
+    check(&script, AuthWord::Certificate, Proof::Wire);
+}
+
+#[test]
+fn without_the_server_s_side_no_certificate_is_a_weaker_claim() {
+    let (mut alone, mut snapped) = (Handshake::default(), Handshake::default());
+    let script = script12(&[message(16, &[0; 33])]);
+    let client: Script = script.iter().filter(|(side, _)| *side == Side::Client).cloned().collect();
+    feed(&mut alone, &client, 4096);
+    let conclusion = alone.conclude(ends(), &mut Memory::default());
+    let weaker = |reason| ClientAuth::Refuted(Withheld::Absent, Evidence::because(Proof::Inferred, reason));
+    assert_eq!(conclusion.client, weaker(Reason::OneSided));
+    assert_eq!((conclusion.session.resumed, conclusion.session.outcome), (Some(false), Outcome::Incomplete));
+    // Part of its side was cut.
+    feed(&mut snapped, &script[..2].to_vec(), 4096);
+    let exchange = record(22, &message(16, &[0; 33]));
+    snapped.bytes(Side::Client, Mark { packet: 2, acknowledged: None }, &exchange[..9]);
+    snapped.cut(Side::Client, 33);
+    let client = snapped.conclude(ends(), &mut Memory::default()).client;
+    assert_eq!(client, weaker(Reason::SnapLength));
+}
+
+/// A session that is resumed in the way of TLS 1.2, with this ticket and this session id, which the server answers with that one.
+fn resumed12(extensions: &[Vec<u8>], offered: &[u8], answered: &[u8]) -> Handshake {
+    let hello = hello_body_with(extensions, 7, offered, &[0xc0, 0x2f]);
+    let server = server_hello_with(0xc02f, &[], answered);
+    let finished = [record(20, &[1]), record(22, &[0; 40])].concat();
+    let mut handshake = Handshake::default();
+    let script = vec![
+        (Side::Client, record(22, &message(1, &hello))),
+        (Side::Server, [server, finished.clone()].concat()),
+        (Side::Client, finished),
+    ];
+    feed(&mut handshake, &script, 4096);
+    handshake
+}
+
+fn ticket(length: usize) -> Vec<u8> {
+    extension(35, &vec![7; length])
+}
+
+#[test]
+fn a_resumption_is_linked_by_what_its_server_took() {
+    let evidence = Evidence::because(Proof::Linked, Reason::SessionLink);
+    let linked = ClientAuth::Proved(Presented::Sent, evidence);
+    let hidden = ClientAuth::Hidden(Reason::Resumed);
+    let mut memory = Memory::default();
+    let mut check = |handshake: &Handshake, expected: ClientAuth| {
+        let conclusion = handshake.conclude(ends(), &mut memory);
+        assert_eq!(conclusion.client, expected);
+        assert_eq!(
+            (conclusion.session.resumed, conclusion.session.outcome),
+            (Some(true), Outcome::Established)
+        );
+        let mut original = Handshake::default();
+        let mut script = script12(&[message(11, &[0, 0, 8, 0, 0, 5, 1, 2, 3, 4, 5]), message(16, &[0; 33])]);
+        let body = hello_body_with(&[], 8, &[], &[0xc0, 0x2f]);
+        let issued = [&[0, 0, 0, 9, 0, 100][..], &[7; 100]].concat();
+        script[0].1 = record(22, &message(1, &body));
+        script[1].1.splice(
+            ..,
+            [
+                server_hello_with(0xc02f, &[], &[4; 32]),
+                record(22, &[message(11, &[0, 0, 0]), message(14, &[])].concat()),
+            ]
+            .concat(),
+        );
+        script[3]
+            .1
+            .splice(.., [record(22, &message(4, &issued)), record(20, &[1]), record(22, &[0; 40])].concat());
+        feed(&mut original, &script, 4096);
+        original.remember(ends(), &mut memory.sessions);
+    };
+    // Nothing is known at first.
+    check(&resumed12(&[], &[4; 32], &[4; 32]), hidden);
+    check(&resumed12(&[], &[4; 32], &[4; 32]), linked);
+    check(&resumed12(&[ticket(100)], &[], &[]), linked);
+    check(&resumed12(&[ticket(101)], &[5; 32], &[5; 32]), hidden);
+    // The server took the ticket, which nobody knows, and chose an id of its own.
+    check(&resumed12(&[ticket(101)], &[4; 32], &[6; 32]), hidden);
+}
+
+#[test]
+fn nothing_is_linked_by_an_id_of_no_bytes() {
+    let mut memory = Memory::default();
+    let sent = ClientAuth::Proved(Presented::Sent, Evidence::WIRE);
+    memory.sessions.add_exact(sessions::name(&[]), sent, ends().start);
+    let client = resumed12(&[ticket(101)], &[], &[]).conclude(ends(), &mut memory).client;
+    assert_eq!(client, ClientAuth::Hidden(Reason::Resumed));
+}
+
+/// What hides what it was, what was resumed itself, and what failed leave nothing behind under the server's id.
+#[test]
+fn a_session_is_remembered_by_its_id_where_it_began() {
+    let resumption = resumed12(&[], &[4; 32], &[4; 32]);
+    let remembered = |left: &Handshake| {
+        let mut memory = Memory::default();
+        left.remember(ends(), &mut memory.sessions);
+        memory.sessions.find_exact(sessions::name(&[4; 32]), ends().start)
+    };
+    let full = |flight: &[Vec<u8>], turns: usize| {
+        let mut script = script12(flight);
+        script[1].1.splice(..server_hello(0xc02f, &[]).len(), server_hello_with(0xc02f, &[], &[4; 32]));
+        let mut handshake = Handshake::default();
+        feed(&mut handshake, &script[..turns].to_vec(), 4096);
+        handshake
+    };
+    let absent = ClientAuth::Refuted(Withheld::Absent, Evidence::WIRE);
+    assert_eq!(remembered(&full(&[message(16, &[0; 33])], 4)), Some(absent));
+    assert_eq!(remembered(&full(&[message(16, &[0; 33])], 2)), None, "the client's flight is not there");
+    assert_eq!(remembered(&resumption), None);
+    let mut failed = full(&[message(16, &[0; 33])], 3);
+    feed(&mut failed, &vec![(Side::Server, record(21, &[2, 42]))], 4096);
+    assert_eq!(remembered(&failed), None);
+}
+
+#[test]
+fn a_ticket_of_the_mesh_tells_by_its_size() {
+    let alpn = extension(16, &[0, 6, 5, b'i', b's', b't', b'i', b'o']);
+    let inferred = Evidence::because(Proof::Inferred, Reason::TicketSize);
+    let (sent, absent) =
+        (ClientAuth::Proved(Presented::Sent, inferred), ClientAuth::Refuted(Withheld::Absent, inferred));
+    let hidden = ClientAuth::Hidden(Reason::Resumed);
+    for (length, expected) in
+        [(500, sent), (900, sent), (499, hidden), (261, hidden), (260, absent), (33, absent), (32, hidden)]
+    {
+        let read = |extensions: &[Vec<u8>]| {
+            resumed12(extensions, &[], &[]).conclude(ends(), &mut Memory::default()).client
+        };
+        assert_eq!(read(&[alpn.clone(), ticket(length)]), expected, "{length}");
+        assert_eq!(read(&[ticket(length)]), hidden, "{length} of another server");
+    }
+}
+
+/// Something of a resumption's client was lost: the link is not made weaker than it is, and not stronger.
+#[test]
+fn a_gap_after_a_resumption_leaves_its_link() {
+    let mut memory = Memory::default();
+    let absent = ClientAuth::Refuted(Withheld::Absent, Evidence::WIRE);
+    memory.sessions.add_exact(sessions::name(&[4; 32]), absent, ends().start);
+    let mut handshake = resumed12(&[], &[4; 32], &[4; 32]);
+    handshake.gap(Side::Client);
+    let evidence = Evidence::because(Proof::Linked, Reason::Gap);
+    assert_eq!(
+        handshake.conclude(ends(), &mut memory).client,
+        ClientAuth::Refuted(Withheld::Absent, evidence)
+    );
+}
+
+#[test]
+fn a_full_handshake_is_told_from_a_resumption_by_what_was_read_of_it() {
+    let resumed = |hello: Vec<u8>, server: &[u8], client: &[u8], cut: Option<Side>| {
+        let mut handshake = Handshake::default();
+        feed(&mut handshake, &vec![(Side::Client, hello), (Side::Server, server.to_vec())], 4096);
+        if let Some(side) = cut {
+            handshake.cut(side, 200);
+            feed(&mut handshake, &vec![(side, record(20, &[1]))], 4096);
+        }
+        feed(&mut handshake, &vec![(Side::Client, client.to_vec())], 4096);
+        handshake.conclude(ends(), &mut Memory::default()).session.resumed
+    };
+    let with_ticket = || client_hello_with(&[ticket(100)]);
+    let answer = server_hello(0xc02f, &[]);
+    let then = |more: &[u8]| [&answer, more].concat();
+    let certificate = record(22, &message(11, &[0; 200]));
+    assert_eq!(resumed(with_ticket(), &answer, &[], None), None);
+    assert_eq!(resumed(with_ticket(), &then(&certificate[..9]), &[], None), Some(false), "a part of it");
+    assert_eq!(resumed(with_ticket(), &then(&certificate), &[], None), Some(false));
+    assert_eq!(resumed(with_ticket(), &then(&record(20, &[1])), &[], None), Some(true));
+    // What the server said was cut, and a key exchange answers it.
+    let exchange = record(22, &message(16, &[0; 33]));
+    let cut = then(&record(22, &[0; 200])[..5]);
+    assert_eq!(resumed(with_ticket(), &cut, &exchange, Some(Side::Server)), Some(false));
+    // The server's answer alone says no more than whether it changes cipher at once.
+    assert_eq!(resumed(Vec::new(), &answer, &[], None), None);
+    assert_eq!(resumed(Vec::new(), &then(&record(20, &[1])), &[], None), Some(true));
+    // An id that does not come back resumes nothing; one that does, or a hello that was cut, may.
+    let with_id = || record(22, &message(1, &hello_body_with(&[], 7, &[4; 32], &[0xc0, 0x2f])));
+    assert_eq!(resumed(with_id(), &answer, &[], None), Some(false));
+    assert_eq!(resumed(with_id(), &server_hello_with(0xc02f, &[], &[4; 32]), &[], None), None);
+    let mut handshake = Handshake::default();
+    let hello = client_hello_with(&[ticket(100)]);
+    feed(&mut handshake, &vec![(Side::Client, hello[..60].to_vec())], 4096);
+    handshake.cut(Side::Client, (hello.len() - 60) as u64);
+    feed(&mut handshake, &vec![(Side::Server, answer)], 4096);
+    assert_eq!(handshake.conclude(ends(), &mut Memory::default()).session.resumed, None);
+}
+
+#[test]
+fn who_gives_up_before_its_flight_sent_no_certificate() {
+    let read = |hello: Vec<u8>, server: Vec<u8>, more: (Side, Vec<u8>), lost: bool| {
+        let mut handshake = Handshake::default();
+        feed(&mut handshake, &vec![(Side::Client, hello), (Side::Server, server), more], 4096);
+        if lost {
+            handshake.gap(Side::Client);
+        }
+        let conclusion = handshake.conclude(ends(), &mut Memory::default());
+        assert_eq!(conclusion.session.outcome, Outcome::Failed);
+        conclusion.client
+    };
+    let [(_, hello), (_, full), ..] = <[_; 4]>::try_from(script12(&[])).unwrap();
+    let alert = || record(21, &[2, 42]);
+    let absent = ClientAuth::Refuted(Withheld::Absent, Evidence::WIRE);
+    assert_eq!(read(hello.clone(), full.clone(), (Side::Client, alert()), false), absent);
+    // The server gave up, which says nothing of the client; part of its flight is lost; a session may be resumed.
+    for (hello, server, more, lost) in [
+        (hello.clone(), full.clone(), (Side::Server, alert()), false),
+        (hello, full, (Side::Client, alert()), true),
+        (client_hello_with(&[ticket(100)]), server_hello(0xc02f, &[]), (Side::Client, alert()), false),
+    ] {
+        let client = read(hello, server, more, lost);
+        assert!(matches!(client, ClientAuth::Hidden(_)), "{client:?}");
+    }
+}
+
+#[test]
+fn a_handshake_is_over_when_both_sides_changed_cipher() {
+    let outcome = |sides: &[Side]| {
+        let mut handshake = Handshake::default();
+        feed(&mut handshake, &script12(&[message(16, &[0; 33])])[..2].to_vec(), 4096);
+        let mark = Mark { packet: 2, acknowledged: None };
+        handshake.bytes(Side::Client, mark, &record(22, &message(16, &[0; 33])));
+        for side in sides {
+            handshake.bytes(*side, mark, &record(20, &[1]));
+        }
+        handshake.conclude(ends(), &mut Memory::default()).session.outcome
+    };
+    assert_eq!(outcome(&[Side::Client]), Outcome::Incomplete);
+    assert_eq!(outcome(&[Side::Server]), Outcome::Incomplete);
+    assert_eq!(outcome(&[Side::Client, Side::Server]), Outcome::Established);
 }

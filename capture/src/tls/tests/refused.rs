@@ -72,3 +72,39 @@ fn what_followed_a_flight_of_no_known_shape_tells_whether_it_was_taken() {
     assert_eq!(outcome(&[116]), Outcome::Incomplete);
     assert_eq!(outcome(&[]), Outcome::Failed);
 }
+
+/// What a server turns down may be more than a hello, and may be a part of what was sent.
+#[test]
+fn only_a_hello_that_is_all_there_was_turned_down_without_a_certificate() {
+    let read = |client: &[Vec<u8>], server: &[u8], lost: &[Side]| {
+        let mut handshake = Handshake::default();
+        let said = [&[hello13()], client].concat().concat();
+        feed(&mut handshake, &vec![(Side::Client, said), (Side::Server, server.to_vec())], 4096);
+        lost.iter().for_each(|side| handshake.gap(*side));
+        handshake.close(Side::Client, Ending::Fin, None);
+        handshake.close(Side::Server, Ending::Fin, None);
+        handshake.conclude(ends(), &mut Memory::default()).client
+    };
+    let alert = record(21, &[2, 40]);
+    let refused = Evidence::because(Proof::Strong, Reason::Refused);
+    assert_eq!(read(&[], &alert, &[]), ClientAuth::Refuted(Withheld::Absent, refused));
+    assert_eq!(read(&[], &[], &[]), ClientAuth::Refuted(Withheld::Absent, refused));
+    let certificate = record(22, &message(11, &[0, 0, 8, 0, 0, 5, 1, 2, 3, 4, 5]));
+    let exchange = record(22, &message(16, &[0; 33]));
+    let sent = ClientAuth::Proved(Presented::Sent, Evidence::WIRE);
+    assert_eq!(read(&[certificate], &alert, &[]), sent);
+    let one_sided = Evidence::because(Proof::Inferred, Reason::OneSided);
+    assert_eq!(read(&[exchange], &alert, &[]), ClientAuth::Refuted(Withheld::Absent, one_sided));
+    // Payload, of which nobody knows what it is; what may be missing; and an answer that was begun.
+    let begun = &answer13()[..9];
+    for (client, server, lost) in [
+        (&[sealed(&[700, 53])][..], &alert[..], &[][..]),
+        (&[], &alert, &[Side::Client]),
+        (&[], &alert, &[Side::Server]),
+        (&[], b"HTTP/1.1 400 Bad Request\r\n\r\n", &[Side::Client]),
+        (&[], begun, &[]),
+    ] {
+        let client = read(client, server, lost);
+        assert!(!matches!(client, ClientAuth::Refuted(..)), "{server:?} {lost:?}: {client:?}");
+    }
+}

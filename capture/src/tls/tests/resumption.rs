@@ -8,20 +8,25 @@ fn resumed(ticket: usize) -> Handshake {
 }
 
 /// The same where both sides add this many bytes to every protected record.
-#[expect(clippy::arithmetic_side_effects, reason = "lengths of samples")]
 fn resumed_with(ticket: usize, pad: u16) -> Handshake {
+    resumed_in(ticket, pad, 3)
+}
+
+/// The same, so far as it went in this many turns.
+#[expect(clippy::arithmetic_side_effects, reason = "lengths of samples")]
+fn resumed_in(ticket: usize, pad: u16, turns: usize) -> Handshake {
     let mut keys = u16::try_from(ticket + 6).unwrap().to_be_bytes().to_vec();
     keys.extend(u16::try_from(ticket).unwrap().to_be_bytes());
     keys.resize(keys.len() + ticket + 4, 9);
     let hello = client_hello_with(&[extension(43, &[2, 3, 4]), sni("a.example"), extension(41, &keys)]);
     let answer = server_hello(0x1301, &[extension(43, &[3, 4]), extension(41, &[0, 0])]);
-    let script = vec![
+    let script = [
         (Side::Client, hello),
         (Side::Server, [answer, sealed(&[60 + pad, 53 + pad])].concat()),
         (Side::Client, sealed(&[53 + pad])),
     ];
     let mut handshake = Handshake::default();
-    feed_acknowledging(&mut handshake, &script);
+    feed_acknowledging(&mut handshake, &script[..turns].to_vec());
     handshake
 }
 
@@ -31,6 +36,35 @@ fn a_ticket_s_size_tells_nothing_of_a_server_that_pads() {
     let evidence = Evidence::because(Proof::Inferred, Reason::TicketSize);
     assert_eq!(read(0), ClientAuth::Proved(Presented::Sent, evidence));
     assert_eq!(read(16), ClientAuth::Hidden(Reason::Resumed));
+    let read = |handshake: Handshake| handshake.conclude(ends(), &mut Memory::default());
+    let client = |length| read(resumed(length)).client;
+    assert_eq!(client(500), ClientAuth::Proved(Presented::Sent, evidence));
+    assert_eq!(client(499), ClientAuth::Hidden(Reason::Resumed));
+    // A key from outside, which has a shorter name than any ticket.
+    let external = Evidence::because(Proof::Inferred, Reason::ExternalPsk);
+    assert_eq!(client(31), ClientAuth::Refuted(Withheld::Absent, external));
+    assert_eq!(client(32), ClientAuth::Hidden(Reason::Resumed));
+}
+
+#[test]
+fn a_resumption_without_the_client_s_finished_is_none_yet() {
+    let conclusion = resumed_in(900, 0, 2).conclude(ends(), &mut Memory::default());
+    assert_eq!(conclusion.client, ClientAuth::Hidden(Reason::Resumed));
+    assert_eq!((conclusion.session.resumed, conclusion.session.outcome), (Some(true), Outcome::Incomplete));
+    let whole = resumed(900).conclude(ends(), &mut Memory::default());
+    assert_eq!(whole.session.outcome, Outcome::Established);
+    assert!(!resumed(900).may_rest(), "the server has not gone on");
+}
+
+/// A session whose certificate was rejected has no ticket that anybody takes: one that is taken is of another session.
+#[test]
+fn what_failed_is_resumed_by_nobody() {
+    let mut memory = Memory::default();
+    let mut original = Handshake::default();
+    let (_, seen) = feed_acknowledging(&mut original, &script13(&[582], &[19]));
+    original.close(Side::Server, Ending::Fin, u32::try_from(seen).ok());
+    original.remember(ends(), &mut memory.sessions);
+    assert_eq!(resumed(208).conclude(ends(), &mut memory).client, ClientAuth::Hidden(Reason::Resumed));
 }
 
 #[test]
@@ -194,6 +228,28 @@ fn siblings_tell_of_a_session_that_was_not_seen() {
     check(&[(2, sent), (3, sent)], 208, hidden);
     check(&[(2, sent), (2, sent), (2, sent)], 208, hidden);
     check(&[(2, sent), (3, sent), (2, sent)], 100, hidden);
+    // Two and one of which the client's flight is not there.
+    check(&[(2, sent), (3, sent), (2, &[])], 208, hidden);
+    check(&[(2, sent), (3, sent), (4, &[]), (2, sent)], 208, ClientAuth::Proved(Presented::Sent, evidence));
     check(&[(2, sent), (3, absent), (2, sent), (3, sent), (2, sent)], 208, hidden);
     check(&[(2, &[61, 400]), (3, &[61, 400]), (2, &[61, 400])], 208, hidden);
+}
+
+/// Sessions that were themselves resumed, or that a server would not resume, tell nothing of others at its port.
+#[test]
+fn only_full_handshakes_of_new_sessions_are_siblings() {
+    let client = |last: u8| Ends { client: IpAddr::from([192, 0, 2, last]), ..ends() };
+    let mut memory = Memory::default();
+    for last in [2, 3, 4, 5] {
+        resumed(900).remember(client(last), &mut memory.sessions);
+        let mut script = script13(&[856, 95, 53], &[250, 250]);
+        let keys = [&[0, 206, 0, 200][..], &[9; 204]].concat();
+        script[0].1 = client_hello_with(&[extension(43, &[2, 3, 4]), sni("a.example"), extension(41, &keys)]);
+        let mut refused = Handshake::default();
+        feed_acknowledging(&mut refused, &script);
+        assert_eq!(refused.conclude(ends(), &mut Memory::default()).session.resumed, Some(false));
+        refused.remember(client(last), &mut memory.sessions);
+    }
+    let other = resumed(208).conclude(client(9), &mut memory).client;
+    assert_eq!(other, ClientAuth::Hidden(Reason::Resumed));
 }
