@@ -10,6 +10,8 @@ use flow::{Class, ClientAuth, Close, Flow, Protocol, Reason, Security, Timestamp
 #[derive(Clone, Copy)]
 enum Carries<'a> {
     Datagram(&'a [u8]),
+    /// A datagram, and how many bytes of it the snap length leaves.
+    Cut(&'a [u8], usize),
     /// Sequence number, payload, and whether it ends its direction.
     Segment(u32, &'a [u8], bool),
     /// A SYN: sequence number, and what it acknowledges.
@@ -24,7 +26,7 @@ enum Carries<'a> {
     Silence(i64),
 }
 
-use Carries::{Acknowledging, Datagram, FastOpen, Reset, Segment, Silence, Syn};
+use Carries::{Acknowledging, Cut, Datagram, FastOpen, Reset, Segment, Silence, Syn};
 
 /// Shows the engine packets, each from the client or not, of one connection.
 fn observe(packets: &[(bool, Carries<'_>)]) -> Flow {
@@ -43,7 +45,9 @@ fn observe_all(packets: &[(bool, Carries<'_>)], limits: Limits) -> Vec<Flow> {
         let ip = PacketBuilder::ethernet2([0; 6], [1; 6]).ipv4([192, 0, 2, near], [192, 0, 2, far], 64);
         let mut bytes = Vec::new();
         match carries {
-            Datagram(payload) => ip.udp(source, destination).write(&mut bytes, payload).unwrap(),
+            Datagram(payload) | Cut(payload, _) => {
+                ip.udp(source, destination).write(&mut bytes, payload).unwrap()
+            }
             Segment(sequence, payload, fin) => {
                 let tcp = ip.tcp(source, destination, *sequence, 1024).ack(1);
                 let tcp = if *fin { tcp.fin() } else { tcp };
@@ -74,6 +78,9 @@ fn observe_all(packets: &[(bool, Carries<'_>)], limits: Limits) -> Vec<Flow> {
         }
         let at = Timestamp::from_nanos(number * 1_000_000 + silent * 1_000_000_000);
         let original_len = u32::try_from(bytes.len()).unwrap();
+        if let Cut(payload, left) = carries {
+            bytes.truncate(bytes.len() - payload.len() + left);
+        }
         engine.frame(&Frame { at, link: LinkType::ETHERNET, interface: 0, original_len, bytes: &bytes });
     }
     engine.finish();
@@ -271,6 +278,23 @@ fn records_of_dtls_after_stun_are_no_plaintext_though_the_hello_is_missing() {
 }
 
 #[test]
+fn what_a_snap_length_leaves_of_datagrams_is_not_taken_for_all_of_them() {
+    let binding = [&[0, 1, 0, 88, 0x21, 0x12, 0xa4, 0x42][..], &[5; 100]].concat();
+    let hello = [&[22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 244][..], &[0; 252]].concat();
+    let after_stun = [
+        (true, Cut(&binding, 26)),
+        (false, Cut(&binding, 26)),
+        (true, Cut(&hello, 26)),
+        (false, Cut(&hello, 26)),
+    ];
+    assert_eq!(observe(&after_stun).security, Security::Unknown(Reason::SnapLength));
+    // The beginning is regular, whatever is under a key behind it.
+    let regular = [0; 200];
+    assert_eq!(observe(&[(true, Cut(&regular, 26))]).security, Security::Unknown(Reason::SnapLength));
+    assert_eq!(observe(&[(true, Datagram(&regular))]).security.class(), Class::Plaintext);
+}
+
+#[test]
 fn a_syn_captured_after_the_bytes_that_it_precedes_opens_no_second_connection() {
     let flow = observe(&[
         (true, Segment(1000, REQUEST, false)),
@@ -335,7 +359,7 @@ fn a_syn_that_is_answered_begins_the_next_connection() {
         packets.extend(next.iter().map(|(client, carries)| match carries {
             Syn(sequence, number) => (*client, Syn(*sequence, *number)),
             Segment(sequence, bytes, fin) => (*client, Segment(*sequence, bytes, *fin)),
-            Datagram(_) | Acknowledging(..) | FastOpen(..) | Reset(_) | Silence(_) => {
+            Datagram(_) | Cut(..) | Acknowledging(..) | FastOpen(..) | Reset(_) | Silence(_) => {
                 unreachable!()
             }
         }));

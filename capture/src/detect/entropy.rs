@@ -8,6 +8,10 @@ const FEWEST_OF_A_LINE: usize = 6;
 const FEWEST_PAIRS: u64 = 24;
 /// How many times more equal pairs than random bytes have make a regular text.
 const TIMES: u64 = 6;
+/// From how many equal bytes in a row on they may be padding.
+const RUN: usize = 12;
+/// Fewest bytes beside padding that are judged without it.
+const FEWEST_BESIDE_RUN: usize = 48;
 /// How many bytes of a direction are judged.
 const JUDGED: usize = 2048;
 
@@ -40,8 +44,24 @@ fn text_like(bytes: &[u8]) -> bool {
     printable.saturating_mul(10) >= bytes.len().saturating_mul(9) || (valid && !control)
 }
 
-/// Tells whether equal pairs of bytes are far more frequent than among random bytes (the index of coincidence).
+/// Tells whether equal pairs of bytes are far more frequent than among random bytes (the index of coincidence), and not only for what
+/// they are padded with.
 fn regular(bytes: &[u8]) -> bool {
+    coincide(bytes) && without_run(bytes).is_none_or(|rest| coincide(&rest))
+}
+
+/// Returns the bytes without the longest run of equal ones, if there is one as long as padding and enough is left to be judged.
+fn without_run(bytes: &[u8]) -> Option<Vec<u8>> {
+    let longest = bytes.chunk_by(|one, other| one == other).max_by_key(|run| run.len())?;
+    let rest = bytes.len().checked_sub(longest.len())?;
+    (longest.len() >= RUN && rest >= FEWEST_BESIDE_RUN).then(|| {
+        let mut left = bytes.chunk_by(|one, other| one == other).collect::<Vec<_>>();
+        left.retain(|run| run.len() < longest.len());
+        left.concat()
+    })
+}
+
+fn coincide(bytes: &[u8]) -> bool {
     let mut counts = [0_u16; 256];
     let mut equal: u64 = 0;
     for &byte in bytes {
@@ -77,6 +97,20 @@ mod tests {
                 assert!(!readable(&noise(seed, length)), "seed {seed}, {length} bytes");
             }
         }
+    }
+
+    #[test]
+    fn padding_makes_noise_no_more_readable() {
+        for seed in 0..200 {
+            for (length, zeros) in [(76, 16), (64, 64), (148, 52), (500, 1000)] {
+                let padded =
+                    [noise(seed, length / 2), vec![0; zeros], noise(seed + 1, length - length / 2)].concat();
+                assert!(!readable(&padded), "seed {seed}, {length} bytes and {zeros}");
+            }
+        }
+        // Nor does it make a layout of fields less so.
+        let fields = [0, 0, 0, 7, 0, 0, 1, 2, 0, 0, 0, 9, 0, 0, 0, 1].repeat(4);
+        assert!(readable(&[&fields[..], &[0; 64]].concat()));
     }
 
     #[test]

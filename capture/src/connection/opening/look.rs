@@ -69,9 +69,9 @@ impl Opening {
         key: Key,
         ended: bool,
     ) -> Option<Settled> {
-        let ended = ended
+        let over = ended || self.packets >= PATIENCE;
+        let ended = over
             || (self.stopped(Way::Up) && self.stopped(Way::Down))
-            || self.packets >= PATIENCE
             || self.held.up.bytes.len() >= OPENING
             || self.held.down.bytes.len() >= OPENING;
         let from_start = from_start && !self.late;
@@ -93,7 +93,7 @@ impl Opening {
             Detected::Reversed if roles_known => settled(Security::Unknown(Reason::Conflict)),
             Detected::Reversed => {
                 *client = client.other();
-                self.detect(client, true, from_start, key, ended)
+                self.detect(client, true, from_start, key, over)
             }
             Detected::TlsInTds { client: in_client, server: in_server } => {
                 let start = match *client {
@@ -107,6 +107,8 @@ impl Opening {
             Detected::More if !ended => None,
             Detected::More => settled(Security::Unknown(self.why_unknown(Reason::Incomplete, from_start))),
             Detected::Upgradable(_) | Detected::Asked(_) if !ended => None,
+            // Of datagrams no more than the first ones are kept, whole or cut; what begins comes in others.
+            Detected::Upgradable(_) if self.transport == Transport::Udp && !over => None,
             detected @ (Detected::Upgradable(protocol) | Detected::Asked(protocol)) => {
                 let open = self.closed.up.is_none() && self.closed.down.is_none();
                 // A dialogue in the clear may go on without TLS; these only lead up to it, or to a login.
@@ -141,9 +143,7 @@ impl Opening {
                 None
             }
             // What was lost may have been anything but text.
-            Detected::Plaintext { protocol: None, .. }
-                if self.transport == Transport::Tcp && self.lossy() =>
-            {
+            Detected::Plaintext { protocol: None, .. } if self.lossy() => {
                 settled(Security::Unknown(self.why_unknown(Reason::Gap, from_start)))
             }
             // So may what was sent before, as long as no SYN says of any of these bytes that they come first.
