@@ -157,7 +157,8 @@ impl Stream {
                 }
                 bytes.take(HEADER)?;
                 self.count(HEADER);
-                Open { record: Record { kind, length, mark, end: 0 }, remaining: length }
+                let end = self.offset.saturating_add(u64::from(length));
+                Open { record: Record { kind, length, mark, end }, remaining: length }
             }
             Some(_) | None => return None,
         };
@@ -169,13 +170,12 @@ impl Stream {
             return None;
         }
         self.open = None;
-        Some(Record { end: self.offset, ..open.record })
+        Some(open.record)
     }
 
     /// Returns the record under a key of which no more than the header, or a part, has come.
     pub(super) fn begun_record(&self) -> Option<Record> {
-        let Open { record, remaining } = self.open.filter(|open| self.hides(open.record.kind))?;
-        Some(Record { end: self.offset.saturating_add(u64::from(remaining)), ..record })
+        self.open.map(|open| open.record).filter(|record| self.hides(record.kind))
     }
 
     /// Tells whether a record of this type, other than a ChangeCipherSpec, is under a key.

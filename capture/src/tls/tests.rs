@@ -205,6 +205,76 @@ fn an_end_after_something_missing_is_no_failure() {
     assert_eq!(outcome(&whole[..2], None), Outcome::Failed, "the client's flight never came");
     assert_eq!(outcome(&whole[..2], Some(Side::Client)), Outcome::Incomplete, "it may be what is missing");
     assert_eq!(outcome(&whole[1..2], None), Outcome::Incomplete, "nothing of the client's was captured");
+    assert_eq!(outcome(&whole[..2], Some(Side::Server)), Outcome::Incomplete);
+}
+
+/// Of every record after the hellos the capture kept so little: what is in the clear is read by its headers, what is not by lengths.
+#[test]
+fn records_that_the_capture_cut_say_what_whole_ones_do() {
+    let certificate = message(11, &[&[0, 1, 4, 0, 1, 1][..], &[5; 257]].concat());
+    let scripts = [
+        script13(&[53, 400], &[250, 250, 250, 250]),
+        script13(&[25, 53, 400], &[250, 250, 250, 250]),
+        script13(&[856, 95, 53, 400], &[250, 250, 250, 250]),
+        script13(&[582, 401], &[19]),
+        script12(&[message(16, &[0; 33])]),
+        script12(&[message(11, &[0, 0, 0])]),
+        script12(&[certificate]),
+    ];
+    for script in scripts {
+        let whole = {
+            let mut handshake = Handshake::default();
+            feed_acknowledging(&mut handshake, &script);
+            handshake.close(Side::Server, Ending::Fin, None);
+            handshake.conclude(ends(), &mut Memory::default()).client.word()
+        };
+        for kept in [9, 12, 20] {
+            let mut handshake = Handshake::default();
+            let (mut client, mut server) = (0_u32, 0_u32);
+            for (number, (side, bytes)) in (0..).zip(&script) {
+                let (own, seen) = match side {
+                    Side::Client => (&mut client, server),
+                    Side::Server => (&mut server, client),
+                };
+                let mark = Mark { packet: number, acknowledged: Some(seen) };
+                let mut rest = bytes.as_slice();
+                while let [kind, _, _, high, low, ..] = *rest {
+                    let length = usize::from(u16::from_be_bytes([high, low])) + 5;
+                    let (this, next) = rest.split_at(length);
+                    // The hellos come first of all, each in a record of its own.
+                    let hello = kind == 22 && matches!(this.get(5), Some(1 | 2));
+                    let part = if hello { length } else { kept.min(length) };
+                    handshake.bytes(*side, mark, &this[..part]);
+                    if part < length {
+                        handshake.cut(*side, (length - part) as u64);
+                    }
+                    rest = next;
+                }
+                *own += u32::try_from(bytes.len()).unwrap();
+            }
+            handshake.close(Side::Server, Ending::Fin, None);
+            let client = handshake.conclude(ends(), &mut Memory::default()).client;
+            assert_eq!(client.word(), whole, "{kept}: {client:?}");
+        }
+    }
+}
+
+/// What is lost reaches into the next record: nobody knows where that one ends.
+#[test]
+fn nothing_is_read_behind_a_record_of_which_the_length_is_lost() {
+    let script = script13(&[53, 400], &[250]);
+    let mut handshake = Handshake::default();
+    feed(&mut handshake, &script[..2].to_vec(), 4096);
+    let flight = [sealed(&[582]), sealed(&[53])].concat();
+    let mark = Mark { packet: 2, acknowledged: None };
+    handshake.bytes(Side::Client, mark, &record(20, &[1]));
+    handshake.cut(Side::Client, 587);
+    handshake.bytes(Side::Client, mark, &flight[587..]);
+    handshake.close(Side::Client, Ending::Fin, None);
+    handshake.close(Side::Server, Ending::Reset, None);
+    let conclusion = handshake.conclude(ends(), &mut Memory::default());
+    assert_eq!(conclusion.client, ClientAuth::Hidden(Reason::SnapLength));
+    assert_eq!(conclusion.session.outcome, Outcome::Incomplete);
 }
 
 #[test]
