@@ -161,7 +161,7 @@ struct Siblings {
     /// The first client, and whether there were others.
     client: Option<IpAddr>,
     several: bool,
-    /// Whether they differed, once for all, or one was not known.
+    /// Whether they differed, once for all, or one was not known: then none of them is kept.
     mixed: bool,
 }
 
@@ -229,7 +229,7 @@ impl Sessions {
         let siblings = self.ports.get(Port::of(ends.server, name).name())?;
         let live = || siblings.seen.iter().filter(|seen| ends.start.since(seen.at) <= LIFE);
         let fit = live().all(|seen| seen.tickets.iter().any(|inner| fits(*inner, identity)));
-        if siblings.mixed || !siblings.several || !fit || live().count() < SIBLINGS {
+        if !siblings.several || !fit || live().count() < SIBLINGS {
             return None;
         }
         let evidence = Evidence::because(Proof::Inferred, Reason::Siblings);
@@ -380,6 +380,7 @@ mod tests {
                     prop_assert_eq!(bounded.get(name), expected);
                 }
                 prop_assert_eq!(bounded.forgotten, forgotten);
+                prop_assert_eq!(bounded.places.len(), model.len());
             }
         }
     }
@@ -403,6 +404,101 @@ mod tests {
             sessions.add(ends, None, client, seen, false);
             assert_eq!(sessions.find(ends, None, identity), expected, "{client:?} {seen:?} {identity}");
         }
+    }
+
+    const EVIDENCE: Evidence = Evidence { proof: Proof::Exact, reason: None };
+    const SENT: ClientAuth = ClientAuth::Proved(Presented::Sent, EVIDENCE);
+    const ABSENT: ClientAuth = ClientAuth::Refuted(Withheld::Absent, EVIDENCE);
+    const HIDDEN: ClientAuth = ClientAuth::Hidden(Reason::Gap);
+
+    fn ends(client: u8, server: u8, port: u16, at: i64) -> Ends {
+        let ip = |last| IpAddr::from([192, 0, 2, last]);
+        let server = Endpoint { ip: ip(server), port };
+        Ends { client: ip(client), server, start: Timestamp::from_nanos(at) }
+    }
+
+    /// Tickets whose records hold one with an identity of 208 bytes, without nonce or extensions.
+    const TICKETS: Tickets = [225, 0, 0, 0];
+
+    #[test]
+    fn a_session_is_that_of_its_client_server_port_and_name_alone() {
+        let (mut sessions, name) = (Sessions::default(), Some(&b"a"[..]));
+        sessions.add(ends(1, 2, 443, 0), name, SENT, TICKETS, false);
+        assert_eq!(sessions.find(ends(1, 2, 443, 0), name, 208), Some(SENT));
+        for other in [ends(3, 2, 443, 0), ends(1, 3, 443, 0), ends(1, 2, 444, 0)] {
+            assert_eq!(sessions.find(other, name, 208), None, "{other:?}");
+        }
+        for other in [Some(&b"b"[..]), Some(&b""[..]), None] {
+            assert_eq!(sessions.find(ends(1, 2, 443, 0), other, 208), None, "{other:?}");
+        }
+        let mut sessions = Sessions::default();
+        sessions.add(ends(1, 2, 443, 0), None, SENT, TICKETS, false);
+        assert_eq!(sessions.find(ends(1, 2, 443, 0), Some(b""), 208), None);
+    }
+
+    #[test]
+    fn nothing_is_known_longer_than_a_session_lives() {
+        let (mut sessions, start) = (Sessions::default(), ends(1, 2, 443, 0));
+        for client in [1, 3, 1] {
+            sessions.add(ends(client, 2, 443, 0), None, SENT, TICKETS, true);
+        }
+        sessions.add_exact(7, SENT, start.start);
+        sessions.add_hop(7, SENT, start.start);
+        for (later, known) in [(0, true), (LIFE, true), (LIFE + 1, false)] {
+            let at = Timestamp::from_nanos(later);
+            assert_eq!(sessions.find(ends(1, 2, 443, later), None, 208).is_some(), known, "{later}");
+            assert_eq!(sessions.siblings(ends(9, 2, 443, later), None, 208).is_some(), known, "{later}");
+            assert_eq!(sessions.find_exact(7, at).is_some(), known, "{later}");
+        }
+        assert_eq!(sessions.find_hop(7, Timestamp::from_nanos(HOP)), Some(SENT));
+        assert_eq!(sessions.find_hop(7, Timestamp::from_nanos(HOP + 1)), None);
+    }
+
+    #[test]
+    fn handshakes_that_disagree_tell_nothing() {
+        let find = |seen: &[(ClientAuth, Tickets)]| {
+            let mut sessions = Sessions::default();
+            for (client, tickets) in seen {
+                sessions.add(ends(1, 2, 443, 0), None, *client, *tickets, false);
+            }
+            sessions.find(ends(1, 2, 443, 0), None, 208)
+        };
+        let other: Tickets = [2220, 0, 0, 0];
+        assert_eq!(find(&[(SENT, TICKETS), (ABSENT, TICKETS)]), None);
+        assert_eq!(find(&[(ABSENT, TICKETS), (SENT, TICKETS), (ABSENT, TICKETS)]), None);
+        assert_eq!(find(&[(HIDDEN, TICKETS)]), None);
+        assert_eq!(find(&[(HIDDEN, TICKETS), (HIDDEN, TICKETS)]), None);
+        // By its ticket it is one of them.
+        assert_eq!(find(&[(ABSENT, other), (SENT, TICKETS)]), Some(SENT));
+        // It fits none, and of one the tickets are not known.
+        assert_eq!(find(&[(SENT, other), (SENT, Tickets::default())]), Some(SENT));
+        assert_eq!(find(&[(SENT, other), (SENT, other)]), None);
+        assert_eq!(find(&[(SENT, other), (ABSENT, Tickets::default())]), None);
+    }
+
+    #[test]
+    fn siblings_that_ever_differed_tell_nothing_again() {
+        let siblings = |seen: &[(u8, ClientAuth, Tickets)]| {
+            let mut sessions = Sessions::default();
+            for (client, answer, tickets) in seen {
+                sessions.add(ends(*client, 2, 443, 0), None, *answer, *tickets, true);
+            }
+            sessions.siblings(ends(9, 2, 443, 0), None, 208).is_some()
+        };
+        let (one, two) = ((1, SENT, TICKETS), (3, SENT, TICKETS));
+        assert!(siblings(&[one, two, one]));
+        assert!(!siblings(&[one, two, (1, ABSENT, TICKETS), one, two, one]));
+        assert!(!siblings(&[one, two, (1, HIDDEN, TICKETS), one, two, one]));
+        assert!(!siblings(&[one, two, (1, SENT, [2220, 0, 0, 0])]), "not all have tickets like it");
+    }
+
+    #[test]
+    fn a_record_is_tickets_by_the_room_beside_their_identities() {
+        for (inner, fit) in [(224, false), (225, true), (289, true), (290, false)] {
+            assert_eq!(fits(inner, 208), fit, "{inner}");
+            assert_eq!(fits(inner * 4, 208), fit, "{inner}, four of them");
+        }
+        assert!(!fits(225 * 6, 208), "more than are given out at a time");
     }
 
     #[test]

@@ -295,7 +295,12 @@ fn a_session_is_remembered_by_its_id_where_it_began() {
 
 #[test]
 fn a_ticket_of_the_mesh_tells_by_its_size() {
-    let alpn = extension(16, &[0, 6, 5, b'i', b's', b't', b'i', b'o']);
+    let alpn = |name: &[u8]| {
+        let length = u8::try_from(name.len()).unwrap();
+        extension(16, &[&[0, length.saturating_add(1), length][..], name].concat())
+    };
+    let marks = [alpn(b"istio"), alpn(b"istio-h2"), sni("outbound_.80_._.a.example")];
+    let others = [alpn(b"h2"), alpn(b"istiod"), sni("outbound.a.example")];
     let inferred = Evidence::because(Proof::Inferred, Reason::TicketSize);
     let (sent, absent) =
         (ClientAuth::Proved(Presented::Sent, inferred), ClientAuth::Refuted(Withheld::Absent, inferred));
@@ -306,8 +311,12 @@ fn a_ticket_of_the_mesh_tells_by_its_size() {
         let read = |extensions: &[Vec<u8>]| {
             resumed12(extensions, &[], &[]).conclude(ends(), &mut Memory::default()).client
         };
-        assert_eq!(read(&[alpn.clone(), ticket(length)]), expected, "{length}");
-        assert_eq!(read(&[ticket(length)]), hidden, "{length} of another server");
+        for mark in &marks {
+            assert_eq!(read(&[mark.clone(), ticket(length)]), expected, "{length} {mark:?}");
+        }
+        for other in &others {
+            assert_eq!(read(&[other.clone(), ticket(length)]), hidden, "{length} {other:?}");
+        }
     }
 }
 
@@ -407,4 +416,29 @@ fn a_handshake_is_over_when_both_sides_changed_cipher() {
     assert_eq!(outcome(&[Side::Client]), Outcome::Incomplete);
     assert_eq!(outcome(&[Side::Server]), Outcome::Incomplete);
     assert_eq!(outcome(&[Side::Client, Side::Server]), Outcome::Established);
+}
+
+#[test]
+fn a_certificate_is_rejected_before_the_server_s_end_of_the_handshake() {
+    let certificate = message(11, &[0, 0, 8, 0, 0, 5, 1, 2, 3, 4, 5]);
+    let read = |turns: usize, more: &[u8], lost: bool, left: bool| {
+        let mut script = script12(&[certificate.clone(), message(16, &[0; 33])])[..turns].to_vec();
+        script.push((Side::Server, more.to_vec()));
+        let mut handshake = Handshake::default();
+        feed(&mut handshake, &script, 4096);
+        if lost {
+            handshake.gap(Side::Server);
+        }
+        if left {
+            handshake.close(Side::Server, Ending::Fin, None);
+        }
+        handshake.conclude(ends(), &mut Memory::default()).client.word()
+    };
+    let alert = record(21, &[2, 42]);
+    assert_eq!(read(3, &alert, false, false), AuthWord::Rejected);
+    assert_eq!(read(3, &[], false, true), AuthWord::Rejected);
+    assert_eq!(read(3, &[], false, false), AuthWord::Certificate);
+    assert_eq!(read(3, &[], true, true), AuthWord::Certificate, "it may have finished");
+    assert_eq!(read(4, &[], false, true), AuthWord::Certificate);
+    assert_eq!(read(4, &sealed(&[26]), false, true), AuthWord::Certificate);
 }

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn refused_early_data_is_not_taken_for_a_flight() {
-    let read = |flight: &[u16]| {
+    let read_to = |flight: &[u16], ended: bool| {
         let hello = client_hello_with(&[extension(43, &[2, 3, 4]), extension(42, &[])]);
         let mut handshake = Handshake::default();
         let server = [answer13(), sealed(&[60, 53])].concat();
@@ -13,27 +13,39 @@ fn refused_early_data_is_not_taken_for_a_flight() {
         handshake.bytes(Side::Server, Mark { packet: 2, acknowledged: Some(1000) }, &server);
         let all = Some(u32::try_from(server.len()).unwrap());
         handshake.bytes(Side::Client, Mark { packet: 3, acknowledged: all }, &sealed(flight));
-        handshake.close(Side::Client, Ending::Fin, None);
+        if ended {
+            handshake.close(Side::Client, Ending::Fin, None);
+        }
         handshake.conclude(ends(), &mut Memory::default()).client.word()
     };
+    let read = |flight: &[u16]| read_to(flight, true);
     assert_eq!(read(&[53, 400]), AuthWord::Absent);
     assert_eq!(read(&[856, 95, 53, 400]), AuthWord::Certificate);
     assert_eq!(read(&[582, 401]), AuthWord::Certificate);
     // The client's system had the ServerHello, the client had not.
     assert_eq!(read(&[700, 53, 400]), AuthWord::Unknown);
     assert_eq!(read(&[700, 61, 400]), AuthWord::Unknown);
+    assert_eq!(read(&[700, 69, 400]), AuthWord::Unknown);
+    assert_eq!(read(&[700, 77, 400]), AuthWord::Unknown);
+    // Its Finished may still come.
+    assert_eq!(read_to(&[700, 401], false), AuthWord::Unknown);
+    assert_eq!(read_to(&[700, 401, 402, 403, 404], false), AuthWord::Unknown);
+    assert_eq!(read_to(&[700, 401, 402, 403, 404, 405], false), AuthWord::Certificate);
+    assert_eq!(read_to(&[700, 401, 402, 403, 404, 405, 53], false), AuthWord::Unknown);
 }
 
 #[test]
 fn a_flight_is_not_looked_for_behind_records_of_which_nobody_knows_what_they_acknowledge() {
     let hello = client_hello_with(&[extension(43, &[2, 3, 4]), extension(42, &[])]);
     let server = [answer13(), sealed(&[60, 53])].concat();
-    let early = sealed(&[900, 856, 95, 53]);
-    for later in [&[19][..], &[53, 400], &[400, 19]] {
+    // The second looks like the end of early data that was accepted, which here nothing was.
+    let early = [sealed(&[900, 856, 95, 53]), sealed(&[21, 53])];
+    let later = [&[19][..], &[53, 400], &[400, 19]];
+    for (early, later) in early.iter().flat_map(|early| later.map(|later| (early, later))) {
         let mut handshake = Handshake::default();
         let mark = Mark { packet: 0, acknowledged: None };
         handshake.bytes(Side::Client, mark, &hello);
-        handshake.bytes(Side::Client, mark, &early);
+        handshake.bytes(Side::Client, mark, early);
         let mark = Mark { packet: 1, acknowledged: u32::try_from(hello.len() + early.len()).ok() };
         handshake.bytes(Side::Server, mark, &server);
         let all = u32::try_from(server.len()).ok();
@@ -166,4 +178,36 @@ fn a_hello_that_was_cut_may_offer_what_is_as_long_as_a_certificate() {
         assert!(matches!(read(4, flight), ClientAuth::Hidden(_)), "{flight}: {:?}", read(4, flight));
     }
     assert!(matches!(read(4, 830), ClientAuth::Proved(..)), "{:?}", read(4, 830));
+}
+
+/// A flight in several records says itself where it ends: blocks that its first record fills take nothing from it.
+#[test]
+fn an_exact_flight_is_not_doubted() {
+    let tickets = [250, 250];
+    check(&script13(&[528, 97, 53, 400], &tickets), AuthWord::Certificate, Proof::Exact);
+    // In small blocks it is what it is by inference, and says so.
+    let read = |flight: &[u16]| check(&script13(flight, &tickets), AuthWord::Certificate, Proof::Inferred);
+    let padded = read(&[208, 80, 80, 80]).client;
+    assert_eq!(
+        padded,
+        ClientAuth::Proved(Presented::Sent, Evidence::because(Proof::Inferred, Reason::Padding))
+    );
+}
+
+#[test]
+fn the_client_s_side_alone_tells_nothing_of_what_it_may_still_do() {
+    let read = |hello: Vec<u8>| {
+        let mut handshake = Handshake::default();
+        feed(&mut handshake, &vec![(Side::Client, [hello, sealed(&[710, 300, 53])].concat())], 4096);
+        handshake.conclude(ends(), &mut Memory::default()).client
+    };
+    let tls13 = || extension(43, &[2, 3, 4]);
+    let keys = [&[0, 214, 0, 208][..], &[9; 212]].concat();
+    assert_eq!(read(client_hello_with(&[tls13()])).word(), AuthWord::Certificate);
+    for other in [extension(49, &[]), extension(42, &[]), extension(41, &keys)] {
+        let client = read(client_hello_with(&[tls13(), other.clone()]));
+        assert!(matches!(client, ClientAuth::Hidden(_)), "{other:?}: {client:?}");
+    }
+    let older = read(client_hello_with(&[sni("a.example")]));
+    assert!(matches!(older, ClientAuth::Hidden(_)), "{older:?}");
 }

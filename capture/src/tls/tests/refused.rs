@@ -97,6 +97,12 @@ fn only_a_hello_that_is_all_there_was_turned_down_without_a_certificate() {
     assert_eq!(read(&[exchange], &alert, &[]), ClientAuth::Refuted(Withheld::Absent, one_sided));
     // Payload, of which nobody knows what it is; what may be missing; and an answer that was begun.
     let begun = &answer13()[..9];
+    // Below TLS 1.3 a client that resumes a session changes cipher at once, where it need not wait.
+    let resumes = [client_hello_with(&[sni("b.example")]), record(20, &[1])].concat();
+    let mut handshake = Handshake::default();
+    feed(&mut handshake, &vec![(Side::Client, resumes), (Side::Server, alert.clone())], 4096);
+    let client = handshake.conclude(ends(), &mut Memory::default()).client;
+    assert!(matches!(client, ClientAuth::Hidden(_)), "{client:?}");
     for (client, server, lost) in [
         (&[sealed(&[700, 53])][..], &alert[..], &[][..]),
         (&[], &alert, &[Side::Client]),
@@ -107,4 +113,30 @@ fn only_a_hello_that_is_all_there_was_turned_down_without_a_certificate() {
         let client = read(client, server, lost);
         assert!(!matches!(client, ClientAuth::Refuted(..)), "{server:?} {lost:?}: {client:?}");
     }
+}
+
+/// A close looks like a refusal: it is one only where a certificate was asked for, and where nothing else was said.
+#[test]
+fn an_alert_refuses_what_was_sent_and_not_that_nothing_was() {
+    let read = |flight: &[u16], reaction: &[u16], ending: Option<u64>| {
+        let mut handshake = Handshake::default();
+        let (_, seen) = feed_acknowledging(&mut handshake, &script13(flight, reaction));
+        if let Some(more) = ending {
+            handshake.close(Side::Server, Ending::Fin, u32::try_from(seen + more).ok());
+        }
+        let conclusion = handshake.conclude(ends(), &mut Memory::default());
+        (conclusion.client.word(), conclusion.session.outcome)
+    };
+    assert_eq!(read(&[582], &[19], Some(0)), (AuthWord::Rejected, Outcome::Failed));
+    assert_eq!(read(&[61], &[19], Some(0)), (AuthWord::Declined, Outcome::Failed));
+    assert_eq!(read(&[53], &[19], Some(0)), (AuthWord::Absent, Outcome::Established));
+    // Nobody left yet; more than an alert and a close; and a ticket among them.
+    let taken = (AuthWord::Certificate, Outcome::Established);
+    assert_eq!(read(&[582], &[19], None), taken);
+    assert_eq!(read(&[582], &[19, 19], Some(0)), (AuthWord::Rejected, Outcome::Failed));
+    assert_eq!(read(&[582], &[19, 19, 19], Some(0)), taken);
+    assert_eq!(read(&[582], &[250, 19], Some(0)), taken);
+    // Without a word, and only after the client's own close.
+    assert_eq!(read(&[582], &[], Some(0)), (AuthWord::Rejected, Outcome::Failed));
+    assert_eq!(read(&[582], &[], Some(1)), taken);
 }

@@ -24,6 +24,7 @@ fn resumed_in(ticket: usize, pad: u16, turns: usize) -> Handshake {
         (Side::Client, hello),
         (Side::Server, [answer, sealed(&[60 + pad, 53 + pad])].concat()),
         (Side::Client, sealed(&[53 + pad])),
+        (Side::Server, sealed(&[300])),
     ];
     let mut handshake = Handshake::default();
     feed_acknowledging(&mut handshake, &script[..turns].to_vec());
@@ -36,6 +37,11 @@ fn a_ticket_s_size_tells_nothing_of_a_server_that_pads() {
     let evidence = Evidence::because(Proof::Inferred, Reason::TicketSize);
     assert_eq!(read(0), ClientAuth::Proved(Presented::Sent, evidence));
     assert_eq!(read(16), ClientAuth::Hidden(Reason::Resumed));
+    // What the server says after it is as long as it likes.
+    assert_eq!(
+        resumed_in(900, 16, 4).conclude(ends(), &mut Memory::default()).client,
+        ClientAuth::Hidden(Reason::Resumed)
+    );
     let read = |handshake: Handshake| handshake.conclude(ends(), &mut Memory::default());
     let client = |length| read(resumed(length)).client;
     assert_eq!(client(500), ClientAuth::Proved(Presented::Sent, evidence));
@@ -252,4 +258,26 @@ fn only_full_handshakes_of_new_sessions_are_siblings() {
     }
     let other = resumed(208).conclude(client(9), &mut memory).client;
     assert_eq!(other, ClientAuth::Hidden(Reason::Resumed));
+}
+
+/// Early data that was accepted ends with a message of its own, whatever is known of who had seen what.
+#[test]
+fn a_resumption_with_early_data_is_established_by_its_end() {
+    let keys = [&[0, 214, 0, 208][..], &[9; 212]].concat();
+    let hello = client_hello_with(&[extension(43, &[2, 3, 4]), extension(42, &[]), extension(41, &keys)]);
+    let outcome = |flight: &[u16]| {
+        let answer = server_hello(0x1301, &[extension(43, &[3, 4]), extension(41, &[0, 0])]);
+        let script = vec![
+            (Side::Client, [hello.clone(), sealed(&[900])].concat()),
+            (Side::Server, [answer, sealed(&[60, 53])].concat()),
+            (Side::Client, sealed(flight)),
+        ];
+        let mut handshake = Handshake::default();
+        feed(&mut handshake, &script, 4096);
+        handshake.conclude(ends(), &mut Memory::default()).session.outcome
+    };
+    assert_eq!(outcome(&[21, 53]), Outcome::Established);
+    for flight in [&[21, 54][..], &[22, 53], &[53, 21]] {
+        assert_eq!(outcome(flight), Outcome::Incomplete, "{flight:?}");
+    }
 }
