@@ -185,3 +185,66 @@ fn conflict(out: &outbound::Outbound, inbound: &Inbound) -> Option<bool> {
     }
     Some(false)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::inbound::InboundKind;
+    use crate::report::ClientTls::{Disable, IstioMutual, Mutual, Simple};
+    use IstioMtls::{Accepted, Required, Unterminated};
+
+    const P: Class = Class::Plaintext;
+    const T: Class = Class::Tls;
+    const M: Class = Class::Mtls;
+
+    #[test]
+    fn two_sides_conflict_where_nothing_that_comes_is_accepted() {
+        for (tls, wire, allowed, istio_mtls, expected) in [
+            // The client's proxy decides.
+            (Some(IstioMutual), &[M][..], &[M][..], Required, Some(false)),
+            (Some(IstioMutual), &[M], &[P, M], Accepted, Some(false)),
+            (Some(IstioMutual), &[M], &[P], Unterminated, Some(true)),
+            (Some(IstioMutual), &[M], &[P, T, M], Unterminated, Some(true)),
+            (Some(Mutual), &[M], &[P, T, M], Unterminated, Some(false)),
+            (Some(Simple), &[T], &[M], Required, Some(true)),
+            (Some(Simple), &[T], &[P, T, M], Accepted, Some(false)),
+            // The application does: plaintext that is accepted is no contradiction, whatever else it could send.
+            (None, &[P, T, M], &[M], Required, None),
+            (None, &[P, T, M], &[P, M], Accepted, Some(false)),
+            (None, &[P, T, M], &[P, T, M], Accepted, Some(false)),
+            (None, &[T, M], &[P, M], Accepted, None),
+            (None, &[T, M], &[T, M], Accepted, Some(false)),
+            (Some(Disable), &[P], &[M], Required, Some(true)),
+            (Some(Disable), &[P], &[P, M], Accepted, Some(false)),
+            (Some(Disable), &[T, M], &[P, M], Accepted, None),
+            // Each request does, and none of them is the application's.
+            (Some(Simple), &[T, M], &[P, M], Accepted, Some(false)),
+        ] {
+            let out = outbound::Outbound {
+                tls: Decided::default(tls),
+                wire: wire.to_vec(),
+                sni: None,
+                kind: OutboundKind::Rule,
+            };
+            let inbound = Inbound {
+                mode: Decided::default(None),
+                allowed: allowed.to_vec(),
+                istio_mtls,
+                protocol: None,
+                gateway_server: None,
+                kind: InboundKind::Sidecar,
+            };
+            assert_eq!(conflict(&out, &inbound), expected, "{tls:?} {wire:?} {allowed:?} {istio_mtls:?}");
+        }
+    }
+
+    #[test]
+    fn behind_one_address_the_weaker_of_two_answers_is_relied_on() {
+        let order = [Unterminated, IstioMtls::None, Accepted, Required];
+        for (at, one) in order.into_iter().enumerate() {
+            for (other_at, other) in order.into_iter().enumerate() {
+                assert_eq!(weaker(one, other), order[at.min(other_at)], "{one:?} {other:?}");
+            }
+        }
+    }
+}

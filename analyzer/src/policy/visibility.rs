@@ -286,7 +286,7 @@ pub fn covers(pattern: &str, host: &str) -> bool {
     }
     pattern.strip_prefix('*').is_some_and(|suffix| {
         let host = host.strip_prefix('*').unwrap_or(host);
-        host.len() >= suffix.len() && host.to_ascii_lowercase().ends_with(&suffix.to_ascii_lowercase())
+        host.to_ascii_lowercase().ends_with(&suffix.to_ascii_lowercase())
     })
 }
 
