@@ -90,6 +90,11 @@ fn one_direction_only() {
 }
 
 #[test]
+fn half_of_a_hello_lost() {
+    check(&["half of the hello"], 500);
+}
+
+#[test]
 fn frames_cut_by_a_snap_length() {
     check(&["snap 54", "snap 96", "snap 128", "snap 256"], 110);
 }

@@ -263,6 +263,14 @@ impl Stream {
         }
     }
 
+    /// Goes on at a position beyond a hole that will not fill: what is missing before it is not missed.
+    pub(crate) fn go_on_at(&mut self, position: u64, out: &mut impl FnMut(Piece<'_>)) {
+        self.gap = false;
+        self.patience = 0;
+        self.position = position;
+        self.drain(out);
+    }
+
     fn place(&mut self, mut position: u64, mut piece: Piece<'_>, out: &mut impl FnMut(Piece<'_>)) {
         if position <= self.position {
             let known = usize::try_from(self.position.saturating_sub(position)).unwrap_or(usize::MAX);

@@ -389,7 +389,9 @@ fn late_tls(opening: &Opening<'_>, progress: &mut Progress) -> Option<Detected> 
         return None;
     }
     let chained = |bytes: &[u8]| tls::record_chain(bytes) == Probe::Yes;
-    let hello_lost = opening.client.is_empty() || tls::record_chain(opening.client) != Probe::No;
+    // Where the beginning is lost, what is left of a hello looks like anything.
+    let hello_lost =
+        !opening.from_start || opening.client.is_empty() || tls::record_chain(opening.client) != Probe::No;
     if hello_lost && is_server_hello(opening.server) {
         return Some(Detected::Tls { upgrade: None, client: 0, server: 0, protocol: None });
     }

@@ -284,7 +284,7 @@ impl Handshake {
             let reason = if self.client.offset == 0 && self.answer.is_some() {
                 Reason::OneSided
             } else {
-                self.blindness()
+                self.follows_answer.unwrap_or_else(|| self.blindness())
             };
             let reason = if reason == Reason::Incomplete { Reason::MidStream } else { reason };
             let mut answer = Answer::hidden(reason, self.failed_or(Outcome::Incomplete));

@@ -179,6 +179,20 @@ impl Handshake {
         self.follows_answer = Some(missing);
     }
 
+    /// Tells whether the server answered a hello of TLS 1.3 that was not read.
+    pub(crate) fn answers_another_hello(&self) -> bool {
+        self.is_tls13() && self.hello.is_none() && !self.retry
+    }
+
+    /// Forgets what was taken for the client's bytes up to here: they are parts of its hello.
+    pub(crate) fn begin_client_at(&mut self, offset: u64) {
+        self.client = self.client.anew_at(offset);
+        self.client_records.clear();
+        self.client_certificates = None;
+        (self.client_ccs, self.client_changed, self.client_sealed) = (false, false, false);
+        (self.client_key_exchange, self.client_alert) = (false, false);
+    }
+
     /// Notes the end of one direction, and how many bytes of the other one the segment acknowledges that ended it.
     pub(crate) fn close(&mut self, side: Side, ending: Ending, acknowledged: Option<u32>) {
         self.fresh = true;

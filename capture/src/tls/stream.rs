@@ -140,6 +140,11 @@ impl Stream {
         }
     }
 
+    /// Returns the reader of the same direction that begins with a record at this offset.
+    pub(super) fn anew_at(&self, offset: u64) -> Self {
+        Self { offset, ended: self.ended, snapped: self.snapped, ..Self::default() }
+    }
+
     fn count(&mut self, bytes: usize) {
         self.offset = self.offset.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
     }

@@ -231,6 +231,9 @@ pub(crate) enum Fault {
     EachLate(usize),
     /// The packets towards whoever sent a connection's first packet, or those from there.
     OneWay { from_opener: bool },
+    /// Half of every connection's ClientHello, which came in two segments; and the other side is captured later by so many
+    /// nanoseconds.
+    Hello { first: bool, by: i64 },
     /// The bytes of every frame beyond this length.
     Snap(usize),
     /// Nothing, but one direction is captured later by so many nanoseconds, and frames are cut to a length: two taps, or
@@ -254,6 +257,11 @@ impl Fault {
         }
         all.push(("opener's direction only", Self::OneWay { from_opener: true }));
         all.push(("other direction only", Self::OneWay { from_opener: false }));
+        for first in [true, false] {
+            all.push(("half of the hello", Self::Hello { first, by: 0 }));
+            all.push(("half of the hello", Self::Hello { first, by: 1_000_000 }));
+            all.push(("half of the hello", Self::Hello { first, by: 25_000_000 }));
+        }
         all.extend(
             [("snap 54", 54), ("snap 96", 96), ("snap 128", 128), ("snap 256", 256)]
                 .map(|(name, length)| (name, Self::Snap(length))),
@@ -295,6 +303,12 @@ impl Fault {
                     .map(|(packet, _)| packet.clone())
                     .collect()
             }
+            Self::Hello { first, by } => {
+                let mut seen = BTreeSet::new();
+                let left: Vec<_> =
+                    packets.iter().map(|packet| without_half(packet, first, &mut seen)).collect();
+                Self::Behind { from_opener: false, by, snap: usize::MAX }.applied(&left)
+            }
             Self::Behind { from_opener, by, snap } => {
                 let delayed = packets.iter().zip(openers(packets)).map(|(packet, opener)| {
                     let late = if opener == Some(from_opener) { by } else { 0 };
@@ -314,6 +328,30 @@ impl Fault {
                 .collect(),
         }
     }
+}
+
+/// Takes half of a connection's first hello out of the segment that holds it.
+fn without_half(packet: &Packet, first: bool, seen: &mut BTreeSet<Pair>) -> Packet {
+    let Some(layout) = layout(packet) else { return packet.clone() };
+    let payload = layout.payload.clone();
+    let begins = packet.bytes.get(payload.clone()).is_some_and(|it| matches!(it, [22, 3, _, _, _, 1, ..]));
+    if layout.transport != Transport::Tcp || !begins || !seen.insert(layout.pair()) {
+        return packet.clone();
+    }
+    let middle = payload.start + payload.len() / 2;
+    let lost = if first { payload.start..middle } else { middle..payload.end };
+    let mut bytes = packet.bytes.clone();
+    if first {
+        let sequence: [u8; 4] = bytes[layout.header + 4..][..4].try_into().expect("four bytes");
+        let sequence =
+            u32::from_be_bytes(sequence).wrapping_add(u32::try_from(lost.len()).expect("a segment"));
+        bytes[layout.header + 4..][..4].copy_from_slice(&sequence.to_be_bytes());
+    }
+    let length = layout.ip + if layout.six { 4 } else { 2 };
+    let left = be16(&bytes, length).expect("a length") - u16::try_from(lost.len()).expect("a segment");
+    bytes[length..length + 2].copy_from_slice(&left.to_be_bytes());
+    bytes.drain(lost);
+    Packet { original_len: u32::try_from(bytes.len()).expect("a frame"), bytes, ..packet.clone() }
 }
 
 /// Tells of each packet whether it comes from whoever sent its connection's first; nothing of what is in no connection.

@@ -12,6 +12,9 @@ use crate::key::{Both, Way};
 use crate::prefetch::{leave_out_no_line, prefetch};
 use crate::tls::{Ends, Handshake, Mark, Memory};
 
+/// How long a hello may be that is stepped over, in bytes, with early data after it.
+const LONGEST_HELLO: u64 = 1 << 17;
+
 /// TLS found, and where. In front, in this order, what every packet touches.
 #[derive(Debug)]
 #[repr(C)]
@@ -30,6 +33,8 @@ pub(super) struct Tls {
     pub(super) protocol: Option<Protocol>,
     /// What the first of the server's packets acknowledges in which TLS begins, by its number; absent without one.
     answered_at: Option<u32>,
+    /// Whether the client's bytes are read from there on, its hello before that not being whole.
+    after_hello: bool,
     pub(super) handshake: Handshake,
 }
 
@@ -56,7 +61,7 @@ impl Tls {
             acknowledged: self.acknowledged(way, other, piece.origin.acknowledgment),
         };
         let side = side(self.client, way);
-        if side == Side::Server && self.answered_at.is_none() {
+        if side == Side::Server && payload.on_wire() > 0 && self.answered_at.is_none() {
             self.answered_at = piece.origin.acknowledgment;
         }
         if let Some(unwrap) = &mut self.unwrap {
@@ -75,6 +80,27 @@ impl Tls {
         if payload.missing > 0 {
             self.handshake.cut(side, payload.missing as u64);
         }
+        if side == Side::Server
+            && let Some(end) = self.hello_ends(other)
+            && *self.position.of(way.other()) == end
+        {
+            self.go_on_after_hello(end);
+        }
+    }
+
+    /// Returns where the client's hello ends that the server answered, if it was not read; given where the client's stream starts.
+    fn hello_ends(&self, start: Option<u32>) -> Option<u64> {
+        let lacks = !self.after_hello && self.handshake.answers_another_hello();
+        let end = u64::from(self.answered_at?.wrapping_sub(start?));
+        let hello = end.checked_sub(*self.start.of(self.client) as u64)?;
+        (lacks && (1..LONGEST_HELLO).contains(&hello)).then_some(end)
+    }
+
+    fn go_on_after_hello(&mut self, end: u64) {
+        self.after_hello = true;
+        *self.gap_told.of_mut(self.client) = false;
+        *self.position.of_mut(self.client) = end;
+        self.handshake.begin_client_at(end.saturating_sub(*self.start.of(self.client) as u64));
     }
 
     /// Translates an acknowledgment number into bytes of the other side's TLS stream, which has to be a part of its
@@ -114,6 +140,7 @@ impl Opening {
             upgrade,
             protocol,
             answered_at: None,
+            after_hello: false,
             gap_told: Both::default(),
             close_told: Both::default(),
         });
@@ -163,10 +190,26 @@ impl Opening {
     /// Tells the handshake if the client's bytes begin where the server had them when it answered: then all is there that the client
     /// sent after that, whatever is missing before.
     pub(super) fn tell_beginning(&mut self) {
-        let Self { streams, tls: Some(tls), late, .. } = self else { return };
+        let Self { streams, tls: Some(tls), late, told, .. } = self else { return };
         let begins = streams.of(tls.client).start;
-        if *tls.start.of(tls.client) == 0 && tls.answered_at.is_some() && tls.answered_at == begins {
-            tls.handshake.follows_the_answer(if *late { Reason::Gap } else { Reason::MidStream });
+        let at_answer =
+            *tls.start.of(tls.client) == 0 && tls.answered_at.is_some() && tls.answered_at == begins;
+        if at_answer || tls.after_hello {
+            let lost = *late || *told.of(tls.client);
+            tls.handshake.follows_the_answer(if lost { Reason::Gap } else { Reason::MidStream });
+        }
+    }
+
+    /// Steps over a hole in the client's hello that will not fill, to where the server had all of it when it answered.
+    pub(super) fn step_over_hello(&mut self) {
+        let Self { streams, tls: Some(tls), .. } = self else { return };
+        let client = tls.client;
+        let other = streams.of(client.other()).start;
+        let stream = streams.of_mut(client);
+        let Some(end) = tls.hello_ends(stream.start) else { return };
+        if stream.position() < end && stream.has_hole() {
+            tls.go_on_after_hello(end);
+            stream.go_on_at(end, &mut |piece| tls.feed(client, other, &piece));
         }
     }
 

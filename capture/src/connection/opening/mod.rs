@@ -420,6 +420,9 @@ impl Opening {
 
     /// Tells the handshake what is missing and what has ended.
     fn tell(&mut self, client: Way, ended: bool) {
+        if self.streams.of(client).gap || (ended && self.lacks(client)) {
+            self.step_over_hello();
+        }
         let incomplete = Both { up: self.incomplete(Way::Up), down: self.incomplete(Way::Down) };
         let lacks = Both { up: self.lacks(Way::Up), down: self.lacks(Way::Down) };
         let Self { streams, closed, acknowledged_at_close, tls: Some(tls), .. } = self else { return };
