@@ -2,7 +2,9 @@
 
 mod meshes;
 
-use meshes::{HTTP, PROXY, answer, check, client, load, load_refused, object, pod, server, service, spec};
+use meshes::{
+    BARE, HTTP, PROXY, answer, check, client, load, load_refused, object, pod, server, service, spec,
+};
 use serde_json::{Value, json};
 
 const TO: &str = "10.1.0.1:80";
@@ -77,6 +79,60 @@ fn rules_are_merged_where_one_is_for_all_whom_the_other_is_for() {
     let with = |app: &str| format!("{}, {}", selecting(app), policy("DISABLE"));
     assert_eq!(told(&selecting("client"), &with("client")), json!(["DISABLE", new]));
     assert_eq!(told(&selecting("client"), &with("other")), json!(["ISTIO_MUTUAL", "auto-mtls"]));
+    // Merged into one for other workloads, a rule for all of the namespace still stands for itself.
+    let private = format!("exportTo: ['.'], {}", policy("SIMPLE"));
+    assert_eq!(told(&with("other"), &private), json!(["SIMPLE", new]));
+}
+
+#[test]
+fn a_rule_that_says_whom_it_is_for_needs_no_default() {
+    let config = |to: &str| {
+        let data = format!("data: {{mesh: 'defaultDestinationRuleExportTo: [\"{to}\"]'}}");
+        object("ConfigMap", "istio", "istio-system", "", &data).replace("networking.istio.io/v1", "v1")
+    };
+    let client = client().replace("namespace: web", "namespace: other");
+    let (server, service) = (server(1), service(HTTP));
+    let known = |export: &str, default: &str| {
+        let rule = rule("own", 1, &format!("{export}trafficPolicy: {{tls: {{mode: DISABLE}}}}"));
+        let mesh = load(&[&client, &server, &service, &rule, &config(default)]);
+        answer(&mesh, "10.0.0.1", "10.0.1.1:8080", None)["client_tls"].clone()
+    };
+    assert_eq!(known("", "*"), "DISABLE");
+    assert_eq!(known("", "."), "ISTIO_MUTUAL");
+    assert_eq!(known("exportTo: ['*'], ", "."), "DISABLE");
+    assert_eq!(known("exportTo: ['.'], ", "*"), "ISTIO_MUTUAL");
+}
+
+#[test]
+fn a_headless_service_gets_mtls_where_every_endpoint_takes_it() {
+    let service = spec(
+        "Service",
+        "server",
+        "web",
+        &format!("clusterIP: None, selector: {{app: server}}, ports: [{HTTP}]"),
+    );
+    let bare = server(3).replace("security.istio.io/tlsMode: istio", "version: v2");
+    let known = |documents: &[&str]| {
+        let client = client();
+        let all = [&[client.as_str(), &service], documents].concat();
+        answer(&load(&all), "10.0.0.1", "10.0.1.1:8080", None)["client_tls"].clone()
+    };
+    assert_eq!(known(&[&server(1)]), "ISTIO_MUTUAL");
+    assert_eq!(known(&[&server(1), &server(2)]), "ISTIO_MUTUAL");
+    assert_eq!(known(&[&server(1), &bare]), "DISABLE");
+    assert_eq!(known(&[&server(1), &server(2), &bare]), "DISABLE");
+}
+
+#[test]
+fn who_dials_hbone_itself_is_taken_for_it_where_the_pod_has_it() {
+    let ambient =
+        pod("ambient-0", "10.0.3.1", ", annotations: {ambient.istio.io/redirection: enabled}", BARE);
+    let bare = pod("bare-0", "10.0.3.2", "", BARE);
+    let mesh = load(&[&client(), &ambient, &bare]);
+    let told = |to: &str| answer(&mesh, "10.0.0.1", to, None)["client_tls_from"].clone();
+    assert_eq!(told("10.0.3.1:15008"), "hbone");
+    assert_eq!(told("10.0.3.1:8080"), "default");
+    assert_eq!(told("10.0.3.2:15008"), "default");
 }
 
 fn entry(namespace: &str, age: u8, address: &str, export: &str) -> String {

@@ -321,19 +321,39 @@ spec: {{egress: {egress}, outboundTrafficPolicy: {{mode: ALLOW_ANY}}}}
 }
 
 #[test]
-fn a_mode_that_several_policies_set_behind_one_address_is_still_that_mode() {
+fn behind_one_address_only_what_every_pod_accepts_is_declared() {
     let other = server("").replace("server-0", "server-1").replace("10.0.0.2", "10.0.0.3");
     let other = other.replace("{app: server, ", "{app: server, version: v2, ");
-    let documents = |mode: &str| {
+    let documents = |all: &str, own: &str| {
         let own =
-            policy("own", &format!("selector: {{matchLabels: {{version: v2}}}}, mtls: {{mode: {mode}}}"));
+            policy("own", &format!("selector: {{matchLabels: {{version: v2}}}}, mtls: {{mode: {own}}}"));
         let parts =
             [client(SIDECAR), server(""), other.clone(), service("{port: 80, targetPort: 8080, name: http}")];
-        parts.into_iter().chain([policy("all", "mtls: {mode: STRICT}"), own]).collect::<Vec<_>>()
+        let all = policy("all", &format!("mtls: {{mode: {all}}}"));
+        parts.into_iter().chain([all, own]).collect::<Vec<_>>()
     };
-    for (mode, expected) in [("STRICT", json!("STRICT")), ("DISABLE", json!(null))] {
-        let documents = documents(mode);
+    // Of one mode that several policies set it is still said that it is that mode.
+    for (all, own, mode, allowed, istio_mtls) in [
+        ("STRICT", "STRICT", json!("STRICT"), json!(["mtls"]), "required"),
+        ("STRICT", "DISABLE", json!(null), json!([]), "unterminated"),
+        ("DISABLE", "STRICT", json!(null), json!([]), "unterminated"),
+        ("STRICT", "PERMISSIVE", json!(null), json!(["mtls"]), "accepted"),
+        ("PERMISSIVE", "STRICT", json!(null), json!(["mtls"]), "accepted"),
+        ("PERMISSIVE", "DISABLE", json!(null), json!(["plaintext"]), "unterminated"),
+    ] {
+        let documents = documents(all, own);
         let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
-        check(&documents, "10.96.0.2:80", &json!({"server_mode": expected}));
+        let expected = json!({"server_mode": mode, "allowed": allowed, "istio_mtls": istio_mtls});
+        check(&documents, "10.96.0.2:80", &expected);
     }
+}
+
+#[test]
+fn a_gateway_answers_at_its_own_ports_where_no_server_is_theirs() {
+    let gateway =
+        pod("gateway-0", "10.0.0.9", "", "containers: [{name: istio-proxy, args: [proxy, router]}]");
+    let documents = [client(SIDECAR), gateway];
+    let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
+    check(&documents, "10.0.0.9:15021", &json!({"allowed": ["plaintext", "tls", "mtls"]}));
+    check(&documents, "10.0.0.9:15022", &json!({"allowed": []}));
 }
