@@ -40,6 +40,8 @@ impl LinkType {
     pub const IPV4: Self = Self(228);
     /// IPv6 without a link header.
     pub const IPV6: Self = Self(229);
+    /// IEEE 802.11.
+    pub const WIFI: Self = Self(105);
     /// Linux cooked capture, version 2, which names the interface in every frame.
     pub const LINUX_SLL2: Self = Self(276);
 }

@@ -18,6 +18,7 @@ use crate::frame::{Frame, LinkType};
 use crate::key::{Key, Way};
 use crate::tunnel;
 use ip::{inside, ipv4, ipv6};
+pub(crate) use link::wifi_body;
 use short::{Short, short};
 pub(crate) use short::{alone, bare, plain};
 pub(crate) use transport::{Header, Tcp};
@@ -326,7 +327,7 @@ fn ether_type<'a>(kind: u16, captured: Captured<'a>, tunnels: &mut Vec<Tunnel>) 
         0..0x600 => link::llc(captured),
         0x88e5 => macsec(captured),
         tunnel::NSH => tunnel::nsh::open(captured),
-        _ => Err(Skip::NotIp),
+        _ => tunnel::tag::open(kind, captured),
     }
 }
 

@@ -30,8 +30,18 @@ pub enum Tunnel {
     GtpU(u32),
     /// Teredo (RFC 4380).
     Teredo,
-    /// L2TP session (RFC 2661).
-    L2tp(u16),
+    /// L2TP session (RFC 2661, RFC 3931).
+    L2tp(u32),
+    /// LISP instance (RFC 9300).
+    Lisp(u32),
+    /// Generic UDP encapsulation (draft-ietf-intarea-gue).
+    Gue,
+    /// AYIYA (draft-massar-v6ops-ayiya).
+    Ayiya,
+    /// CAPWAP data (RFC 5415).
+    Capwap,
+    /// TZSP, frames that a sniffer passes on.
+    Tzsp,
 }
 
 impl fmt::Display for Tunnel {
@@ -49,6 +59,11 @@ impl fmt::Display for Tunnel {
             Self::GtpU(id) => write!(f, "gtpu:{id}"),
             Self::Teredo => write!(f, "teredo"),
             Self::L2tp(id) => write!(f, "l2tp:{id}"),
+            Self::Lisp(id) => write!(f, "lisp:{id}"),
+            Self::Gue => write!(f, "gue"),
+            Self::Ayiya => write!(f, "ayiya"),
+            Self::Capwap => write!(f, "capwap"),
+            Self::Tzsp => write!(f, "tzsp"),
         }
     }
 }
@@ -72,7 +87,12 @@ impl FromStr for Tunnel {
             "6in4" => Ok(Self::SixInFour),
             "gtpu" => Ok(Self::GtpU(id)),
             "teredo" => Ok(Self::Teredo),
-            "l2tp" => short().map(Self::L2tp),
+            "l2tp" => Ok(Self::L2tp(id)),
+            "lisp" => Ok(Self::Lisp(id)),
+            "gue" => Ok(Self::Gue),
+            "ayiya" => Ok(Self::Ayiya),
+            "capwap" => Ok(Self::Capwap),
+            "tzsp" => Ok(Self::Tzsp),
             _ => Err(format!("'{text}' is no tunnel")),
         }
     }
@@ -87,5 +107,36 @@ impl Serialize for Tunnel {
 impl<'de> Deserialize<'de> for Tunnel {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         crate::text::parsed(deserializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tunnel;
+
+    #[test]
+    fn every_tunnel_reads_back() {
+        for text in [
+            "vlan:12",
+            "mpls:17",
+            "pppoe:7",
+            "gre",
+            "erspan:5",
+            "vxlan:4096",
+            "geneve:7",
+            "ipip",
+            "6in4",
+            "gtpu:9",
+            "teredo",
+            "l2tp:65545",
+            "lisp:7",
+            "gue",
+            "ayiya",
+            "capwap",
+            "tzsp",
+        ] {
+            assert_eq!(text.parse::<Tunnel>().map(|tunnel| tunnel.to_string()).as_deref(), Ok(text));
+        }
+        assert!("vlan:65536".parse::<Tunnel>().is_err());
     }
 }

@@ -80,7 +80,10 @@ pub(super) fn inside<'a>(
             Ok(Step::Next(Layer::Ip, captured))
         }
         47 => tunnel::gre::open(captured, tunnels),
+        115 => tunnel::l2tp::open_in_ip(captured, tunnels),
         137 => Ok(Step::Next(Layer::Mpls, captured)),
+        // Ethernet at the end of a segment route (RFC 8986 section 4.9).
+        143 => Ok(Step::Next(Layer::Ethernet, captured)),
         // EtherIP (RFC 3378): two bytes, then an Ethernet frame.
         97 => Ok(Step::Next(Layer::Ethernet, captured.skip(2)?)),
         // Authentication header (RFC 4302): its length counts 32-bit words, less two.

@@ -15,16 +15,22 @@ const PPP_HDLC: LinkType = LinkType(50);
 const PPPOE: LinkType = LinkType(51);
 const ATM_LLC: LinkType = LinkType(100);
 const CISCO_HDLC: LinkType = LinkType(104);
-const WIFI: LinkType = LinkType(105);
 const FRAME_RELAY: LinkType = LinkType(107);
 const OPENBSD_ENC: LinkType = LinkType(109);
 const PFLOG: LinkType = LinkType(117);
+const SUN_ATM: LinkType = LinkType(123);
 const WIFI_PRISM: LinkType = LinkType(119);
 const WIFI_RADIOTAP: LinkType = LinkType(127);
 const IP_OVER_FIREWIRE: LinkType = LinkType(138);
 const WIFI_AVS: LinkType = LinkType(163);
 const PPP_PPPD: LinkType = LinkType(166);
+const JUNIPER_PPPOE: LinkType = LinkType(167);
+const JUNIPER_ETHERNET: LinkType = LinkType(178);
+const JUNIPER_PPP: LinkType = LinkType(179);
+const JUNIPER_FRAME_RELAY: LinkType = LinkType(180);
+const JUNIPER_CISCO_HDLC: LinkType = LinkType(181);
 const PPI: LinkType = LinkType(192);
+const ERF: LinkType = LinkType(197);
 const PPP_WITH_DIRECTION: LinkType = LinkType(204);
 const CISCO_HDLC_WITH_DIRECTION: LinkType = LinkType(205);
 const MPLS: LinkType = LinkType(219);
@@ -61,7 +67,7 @@ impl LinkType {
                 | PPPOE
                 | ATM_LLC
                 | CISCO_HDLC
-                | WIFI
+                | Self::WIFI
                 | FRAME_RELAY
                 | OPENBSD_ENC
                 | PFLOG
@@ -82,6 +88,13 @@ impl LinkType {
                 | PKTAP
                 | EPON
                 | ETHERNET_WITH_PREAMBLE
+                | SUN_ATM
+                | JUNIPER_PPPOE
+                | JUNIPER_ETHERNET
+                | JUNIPER_PPP
+                | JUNIPER_FRAME_RELAY
+                | JUNIPER_CISCO_HDLC
+                | ERF
         )
     }
 }
@@ -124,6 +137,11 @@ pub(super) fn link(link: LinkType, captured: Captured<'_>) -> Result<Step<'_>, S
         }
         FRAME_RELAY => return frame_relay(captured),
         ATM_LLC => (Layer::Llc, 0),
+        // Direction and kind, virtual path, virtual channel; kind 2 is LLC.
+        SUN_ATM => match captured.head::<4>()? {
+            [kind, ..] if kind & 0x0f == 2 => (Layer::Llc, 4),
+            _ => return Err(Skip::NotIp),
+        },
         // A frame control byte and two addresses.
         FDDI => (Layer::Llc, 13),
         TOKEN_RING => {
@@ -168,14 +186,19 @@ pub(super) fn link(link: LinkType, captured: Captured<'_>) -> Result<Step<'_>, S
             (Layer::Link(LinkType(u16::from_le_bytes([d0, d1]))), length)
         }
         NFLOG => return nflog(captured),
-        WIFI => return wifi(captured, false),
+        JUNIPER_PPPOE | JUNIPER_ETHERNET => return juniper(Layer::Ethernet, captured),
+        JUNIPER_PPP => return juniper(Layer::Ppp, captured),
+        JUNIPER_FRAME_RELAY => return juniper(Layer::Link(FRAME_RELAY), captured),
+        JUNIPER_CISCO_HDLC => return juniper(Layer::Link(CISCO_HDLC), captured),
+        ERF => return erf(captured),
+        LinkType::WIFI => return wifi(captured, false),
         WIFI_RADIOTAP => return radiotap(captured),
         WIFI_PRISM | WIFI_AVS => {
             let length = match *captured.head::<8>()? {
                 [0x80, 0x21, 0x10, _, l0, l1, l2, l3] => u32::from_be_bytes([l0, l1, l2, l3]),
                 [_, _, _, _, l0, l1, l2, l3] => u32::from_le_bytes([l0, l1, l2, l3]),
             };
-            (Layer::Link(WIFI), length as usize)
+            (Layer::Link(LinkType::WIFI), length as usize)
         }
         _ => return Err(Skip::UnknownLinkType),
     };
@@ -206,21 +229,35 @@ pub(super) fn llc(captured: Captured<'_>) -> Result<Step<'_>, Skip> {
     match captured.head::<8>()? {
         // Encapsulated Ethernet, and what IEEE 802.1H tunnels for bridges.
         &[0xaa, 0xaa, 3, 0, 0, 0 | 0xf8, t0, t1] => Ok(Step::Next(ether_type(t0, t1), captured.skip(8)?)),
+        // A bridged Ethernet frame on ATM (RFC 2684 section 5.2), with and without its check sequence.
+        [0xaa, 0xaa, 3, 0, 0x80, 0xc2, 0, 1 | 7] => Ok(Step::Next(Layer::Ethernet, captured.skip(10)?)),
         _ => Err(Skip::NotIp),
     }
 }
 
-/// Frame relay (RFC 2427): two address bytes, control, and a network layer protocol identifier.
+/// Frame relay (RFC 2427): two or four address bytes, control, and a network layer protocol identifier.
 fn frame_relay(captured: Captured<'_>) -> Result<Step<'_>, Skip> {
+    // The last byte of the address has its lowest bit set.
+    let captured = match captured.head::<4>()? {
+        [first, second, third, last]
+            if first & 1 == 0 && second & 1 == 0 && third & 1 == 0 && last & 1 == 1 =>
+        {
+            captured.skip(2)?
+        }
+        _ => captured,
+    };
     match captured.head::<4>()? {
         // Cisco's own encapsulation has an EtherType there.
         [_, _, 0x08, 0x00] | [_, _, 0x86, 0xdd] => Ok(Step::Next(Layer::Ip, captured.skip(4)?)),
         [_, _, 3, 0xcc | 0x8e] => Ok(Step::Next(Layer::Ip, captured.skip(4)?)),
+        // PPP (RFC 1973).
+        [_, _, 3, 0xcf] => Ok(Step::Next(Layer::Ppp, captured.skip(4)?)),
         [_, _, 3, 0x80] | [_, _, 3, 0] => {
             // A padding byte may stand before the identifier of SNAP.
             let snap = captured.skip(if captured.head::<4>()?[3] == 0 { 5 } else { 4 })?;
             match snap.head::<5>()? {
                 &[0, 0, 0, t0, t1] => Ok(Step::Next(ether_type(t0, t1), snap.skip(5)?)),
+                [0, 0x80, 0xc2, 0, 1 | 7] => Ok(Step::Next(Layer::Ethernet, snap.skip(5)?)),
                 _ => Err(Skip::NotIp),
             }
         }
@@ -256,6 +293,43 @@ fn nflog(captured: Captured<'_>) -> Result<Step<'_>, Skip> {
     Err(Skip::TooDeep)
 }
 
+/// What Junos puts before a frame: a magic number, flags, and extensions with their length if so flagged.
+fn juniper(layer: Layer, captured: Captured<'_>) -> Result<Step<'_>, Skip> {
+    const NO_LINK: u8 = 0x02;
+    const EXTENDED: u8 = 0x80;
+    let &[0x4d, 0x47, 0x43, flags] = captured.head::<4>()? else { return Err(Skip::Malformed) };
+    if flags & NO_LINK != 0 {
+        return Err(Skip::NotIp);
+    }
+    let rest = captured.skip(4)?;
+    let rest = if flags & EXTENDED == 0 {
+        rest
+    } else {
+        rest.skip(usize::from(u16::from_be_bytes(*rest.head::<2>()?)).saturating_add(2))?
+    };
+    Ok(Step::Next(layer, rest))
+}
+
+/// Endace's extensible record format: sixteen bytes, extension headers of eight, and for Ethernet two of padding.
+fn erf(captured: Captured<'_>) -> Result<Step<'_>, Skip> {
+    let &[_, _, _, _, _, _, _, _, kind, ..] = captured.head::<16>()?;
+    let mut rest = captured.skip(16)?;
+    let mut more = kind & 0x80 != 0;
+    for _ in 0..MAX_HEADERS {
+        if !more {
+            break;
+        }
+        more = rest.head::<8>()?[0] & 0x80 != 0;
+        rest = rest.skip(8)?;
+    }
+    match kind & 0x7f {
+        // Ethernet, coloured, steered by a hash.
+        2 | 11 | 16 | 20 => Ok(Step::Next(Layer::Ethernet, rest.skip(2)?)),
+        22 | 23 => Ok(Step::Next(Layer::Ip, rest)),
+        _ => Err(Skip::NotIp),
+    }
+}
+
 /// The radiotap header (radiotap.org): a length, and of its fields only the flag for padding counts.
 fn radiotap(captured: Captured<'_>) -> Result<Step<'_>, Skip> {
     const TIMER: u8 = 0x01;
@@ -282,6 +356,16 @@ fn radiotap(captured: Captured<'_>) -> Result<Step<'_>, Skip> {
 /// An IEEE 802.11 frame: only data frames in the clear carry anything to read.
 fn wifi(captured: Captured<'_>, padded: bool) -> Result<Step<'_>, Skip> {
     let &[kind, flags] = captured.head::<2>()?;
+    Ok(Step::Next(Layer::Llc, wifi_body(kind, flags, captured, padded)?))
+}
+
+/// Returns what follows the header of a frame with this frame control.
+pub(crate) fn wifi_body(
+    kind: u8,
+    flags: u8,
+    captured: Captured<'_>,
+    padded: bool,
+) -> Result<Captured<'_>, Skip> {
     let qos = kind & 0x80 != 0;
     // Version 0, type data, and not one of the subtypes without a body.
     if kind & 0x4f != 0x08 {
@@ -309,7 +393,7 @@ fn wifi(captured: Captured<'_>, padded: bool) -> Result<Step<'_>, Skip> {
     if padded {
         header = header.next_multiple_of(4);
     }
-    Ok(Step::Next(Layer::Llc, captured.skip(header)?))
+    captured.skip(header)
 }
 
 #[cfg(test)]

@@ -27,9 +27,25 @@ pub(crate) fn open<'a>(captured: Captured<'a>, tunnels: &mut Vec<Tunnel>) -> Res
         }
         0x88be => erspan::open_type_2(inner, tunnels),
         0x22eb => erspan::open_type_3(inner, tunnels),
+        // Mikrotik's Ethernet over IP, a version 1 of its own.
+        0x6400 if version & 0x07 == 1 => {
+            tunnels.push(Tunnel::Gre);
+            Ok(Step::Next(Layer::Ethernet, inner))
+        }
         protocol => {
             tunnels.push(Tunnel::Gre);
             Ok(Step::Next(Layer::EtherType(protocol), inner))
         }
     }
+}
+
+/// Opens GRE in UDP (RFC 8086); nothing if it is none, or carries neither IP, Ethernet nor MPLS.
+pub(super) fn open_in_udp(payload: Captured<'_>) -> Option<(Tunnel, Layer, Captured<'_>)> {
+    let &[flags, version, p0, p1] = payload.head::<4>().ok()?;
+    let protocol = u16::from_be_bytes([p0, p1]);
+    if flags & !0xb0 != 0 || version != 0 || !matches!(protocol, 0x0800 | 0x86dd | 0x6558 | 0x8847) {
+        return None;
+    }
+    let length = usize::try_from(flags.count_ones()).ok()?.saturating_mul(4).saturating_add(4);
+    Some((Tunnel::Gre, Layer::EtherType(protocol), payload.skip(length).ok()?))
 }

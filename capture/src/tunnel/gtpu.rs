@@ -2,6 +2,7 @@
 
 use flow::Tunnel;
 
+use super::prove;
 use crate::packet::{Captured, Layer};
 
 /// The most extension headers of one packet.
@@ -33,6 +34,10 @@ pub(super) fn open(payload: Captured<'_>) -> Option<(Tunnel, Layer, Captured<'_>
             inner = inner.skip(length).ok()?;
         }
     }
-    let version = inner.bytes.first()? >> 4;
-    matches!(version, 4 | 6).then_some((Tunnel::GtpU(u32::from_be_bytes([t0, t1, t2, t3])), Layer::Ip, inner))
+    let tunnel = Tunnel::GtpU(u32::from_be_bytes([t0, t1, t2, t3]));
+    match inner.bytes.first()? >> 4 {
+        4 | 6 => Some((tunnel, Layer::Ip, inner)),
+        // Sessions of type Ethernet (3GPP TS 23.501 section 5.6.10.2).
+        _ => prove::ethernet(inner).then_some((tunnel, Layer::Ethernet, inner)),
+    }
 }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop here")]
 
+mod seldom;
+
 use capture::engine::{Engine, Frame, Limits, LinkType};
 use etherparse::PacketBuilder;
 use flow::{Class, Close, Flow, Timestamp, Tunnel};
