@@ -183,6 +183,21 @@ fn the_modified_pcap_of_kuznetzovs_patch() {
 }
 
 #[test]
+fn pcap_under_the_numbers_of_other_tools() {
+    for order in [Little, Big] {
+        for magic in [0xa1b2_34cd, 0xa12b_3c4d] {
+            check(&pcap(order, magic, 9, b"abc"), &[(7 * SECOND + 9_000, 1, 0, None, b"abc")]);
+        }
+        for magic in [0x1c00_01ab, 0x1c00_01ac] {
+            let mut file = pcap(order, magic, 9, b"abc");
+            // The length of all records stands behind the header.
+            file.splice(24..24, order.u32(19));
+            check(&file, &[(7 * SECOND + 9, 1, 0, None, b"abc")]);
+        }
+    }
+}
+
+#[test]
 fn the_lengths_of_a_record_may_have_changed_places_in_old_files() {
     let mut file = pcap(Big, 0xa1b2_c3d4, 9, b"abc");
     let (captured, original) = (32..36, 36..40);
@@ -572,6 +587,16 @@ fn what_is_no_capture_says_so() {
     let refused = |file: &[u8]| read(file).1.expect("an error").damage;
     assert!(matches!(refused(b""), Damage::Empty));
     assert!(matches!(refused(b"apiVersion: v1\nkind: Pod\n"), Damage::NoCapture([b'a', b'p', b'i', b'V'])));
+    // What other analysers write, and what is to be decompressed first, has a name.
+    let named = |file: &[u8], name: &str| {
+        let text = read(file).1.expect("an error").to_string();
+        assert!(text.contains(name), "{text}");
+    };
+    named(b"GMBU\0\x02\x01\0", "Network Monitor");
+    named(b"ObserverPktBufferVersion=15.00", "Observer");
+    named(b"\x04\x22\x4d\x18\x64\x40\xa7", "lz4");
+    named(b"\xfd7zXZ\0\0\x04", "xz");
+    named(&gzip(&gzip(b"a")), "inside another");
     // Compressed, yet no capture inside.
     assert!(matches!(refused(&gzip(b"apiVersion: v1")), Damage::NoCapture([b'a', b'p', b'i', b'V'])));
     assert!(matches!(refused(&zstd(b"apiVersion: v1")), Damage::NoCapture([b'a', b'p', b'i', b'V'])));

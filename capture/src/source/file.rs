@@ -68,13 +68,23 @@ impl<R: Read> Reader<R> {
             [0xa1, 0xb2, 0xc3, 0xd4]
             | [0xa1, 0xb2, 0x3c, 0x4d]
             | [0xa1, 0xb2, 0xcd, 0x34]
+            | [0xa1, 0xb2, 0x34, 0xcd]
+            | [0xa1, 0x2b, 0x3c, 0x4d]
             | [0xd4, 0xc3, 0xb2, 0xa1]
             | [0x4d, 0x3c, 0xb2, 0xa1]
-            | [0x34, 0xcd, 0xb2, 0xa1] => Format::Pcap(pcap::Pcap::read(&header(&mut input).map_err(fail)?)),
+            | [0x34, 0xcd, 0xb2, 0xa1]
+            | [0xcd, 0x34, 0xb2, 0xa1]
+            | [0x4d, 0x3c, 0x2b, 0xa1] => Format::Pcap(pcap::Pcap::read(&header(&mut input).map_err(fail)?)),
             [b's', b'n', b'o', b'o'] => Format::Snoop(
                 header(&mut input).and_then(|header| snoop::Snoop::read(&header)).map_err(fail)?,
             ),
-            other => return Err(fail(Damage::NoCapture(other))),
+            [0x1c, 0, 1, 0xab | 0xac] | [0xab | 0xac, 1, 0, 0x1c] => {
+                let format = pcap::Pcap::read(&header(&mut input).map_err(fail)?);
+                // How long all records together are.
+                let _: [u8; 4] = header(&mut input).map_err(fail)?;
+                Format::Pcap(format)
+            }
+            other => return Err(fail(other_form(other))),
         };
         Ok(Self {
             input,
@@ -283,6 +293,30 @@ fn magic(input: &mut Input<impl Read>) -> Result<[u8; 4], Damage> {
     }
 }
 
+/// Names what an input is that is not read here, as far as its first bytes tell.
+const fn other_form(magic: [u8; 4]) -> Damage {
+    Damage::Form(match &magic {
+        b"RTSS" => "Microsoft's Network Monitor, version 1",
+        b"GMBU" => "Microsoft's Network Monitor, version 2",
+        b"TRSN" => "Sniffer, for DOS",
+        b"XCP\0" => "Sniffer, for Windows",
+        b"Obse" => "Observer",
+        b"btsn" => "btsnoop of Bluetooth",
+        b"TR\0d" => "nettl of HP-UX",
+        b"\x05VNF" => "Visual Networks",
+        [0xaa, 0xaa, 0xaa, 0xaa] => "5View",
+        [0, 0, 2, 0] => "K12",
+        [0x04, 0x22, 0x4d, 0x18] => return Damage::Packed("lz4"),
+        [0xfd, b'7', b'z', b'X'] => return Damage::Packed("xz"),
+        [b'B', b'Z', b'h', _] => return Damage::Packed("bzip2"),
+        [b'P', b'K', 3, 4] => return Damage::Packed("zip"),
+        [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd] => {
+            return Damage::Packed("one compression inside another");
+        }
+        _ => return Damage::NoCapture(magic),
+    })
+}
+
 /// Steps over the file's header.
 fn header<const N: usize>(input: &mut Input<impl Read>) -> Result<[u8; N], Damage> {
     let header = head(input)?;
@@ -312,7 +346,9 @@ pub struct FileError {
 impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.damage {
-            damage @ (Damage::Empty | Damage::NoCapture(_) | Damage::Form(_)) => write!(f, "{damage}"),
+            damage @ (Damage::Empty | Damage::NoCapture(_) | Damage::Form(_) | Damage::Packed(_)) => {
+                write!(f, "{damage}")
+            }
             damage @ (Damage::Truncated | Damage::Record(_) | Damage::Read(_)) => {
                 write!(f, "{damage}, at byte {} after packet {}", self.offset, self.packets)?;
                 f.write_str(
@@ -330,6 +366,7 @@ impl std::error::Error for FileError {
             Damage::Empty
             | Damage::NoCapture(_)
             | Damage::Form(_)
+            | Damage::Packed(_)
             | Damage::Truncated
             | Damage::Record(_) => None,
         }
@@ -351,6 +388,11 @@ pub enum Damage {
     /// A known form that is not read here.
     #[error("the capture is in a form that is not read: {0} (convert it with `editcap -F pcapng IN OUT`)")]
     Form(&'static str),
+    /// A known form of compression that is not undone here.
+    #[error(
+        "the capture is compressed in a form that is not read: {0} (decompress it, or compress it with gzip or zstd)"
+    )]
+    Packed(&'static str),
     /// The input ends within a header or a record.
     #[error("the capture is truncated: it ends in the middle of a record")]
     Truncated,

@@ -1,5 +1,5 @@
 //! The pcap file format (libpcap's savefile): a file header and records, in either byte order. Kuznetzov's patch made the
-//! records' header longer and changed the magic number with it.
+//! records' header longer and changed the magic number with it; two other tools changed the number alone.
 
 use flow::Timestamp;
 
@@ -58,10 +58,12 @@ impl Pcap {
     /// Reads the file header, whose magic number has been recognised.
     pub(super) const fn read(header: &[u8; FILE_HEADER]) -> Self {
         let &[a, b, c, d, major_0, major_1, minor_0, minor_1, .., w, x, y, z] = header;
-        let order = if a == 0xa1 { Order::Big } else { Order::Little };
+        let order = if matches!(a, 0xa1 | 0x1c) { Order::Big } else { Order::Little };
         let version = (order.u16([major_0, major_1]), order.u16([minor_0, minor_1]));
         let (unit, record_header) = match [a, b, c, d] {
             [0xa1, 0xb2, 0x3c, 0x4d] | [0x4d, 0x3c, 0xb2, 0xa1] => (1, RECORD_HEADER),
+            // Ixia's, in hardware and software.
+            [0x1c, 0, 1, _] | [_, 1, 0, 0x1c] => (1, RECORD_HEADER),
             [0xa1, 0xb2, 0xcd, 0x34] | [0x34, 0xcd, 0xb2, 0xa1] => (1_000, PATCHED_RECORD_HEADER),
             _ => (1_000, RECORD_HEADER),
         };
