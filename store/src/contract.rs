@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use analyzer::mesh::Manifest;
-use analyzer::report::{Judged, Judgement, SetAside, Severity};
-use flow::{Class, Coverage, Endpoint, FlowId, Proof, TcpHandshake, Timestamp, Transport};
+use analyzer::report::{Certainty, Judged, Judgement, SetAside, Severity};
+use flow::{Class, Coverage, Endpoint, FlowId, PerSide, Proof, TcpHandshake, Timestamp, Transport};
 
 use crate::answer::{MeshSnapshot, Sources, Span};
 use crate::query::{Paging, Query};
@@ -36,6 +36,7 @@ where
     an_empty_store_answers(&*fresh().await).await;
     a_flow_recorded_again_counts_once(&*fresh().await).await;
     a_flow_that_changes_moves(&*fresh().await).await;
+    a_flow_that_moves_takes_its_bytes_along(&*fresh().await).await;
     gone::what_is_gone_counts_no_more(&*fresh().await).await;
     other_sightings_are_found(&*fresh().await).await;
     other_sides_are_found_and_kept(&*fresh().await).await;
@@ -170,6 +171,21 @@ async fn a_flow_that_changes_moves(store: &dyn Store) {
         .collect();
     assert_eq!(told, [(Class::Mtls, 2, 0, 90_000_000_000, 500_000_000_000)]);
     assert!(store.violations(&all, &first).await.expect("violations").rows.is_empty());
+}
+
+async fn a_flow_that_moves_takes_its_bytes_along(store: &dyn Store) {
+    let of = |id: u128, bytes: u64, class| {
+        let violation = if class == Class::Plaintext { CRITICAL } else { None };
+        let mut judged = sample(id, 100, class, violation);
+        judged.flow.bytes = PerSide { client: bytes, server: 0 };
+        judged
+    };
+    record(store, vec![of(1, 10, Class::Plaintext), of(2, 200, Class::Plaintext)]).await;
+    record(store, vec![of(1, 3_000, Class::Mtls)]).await;
+    let edges = store.edges(&Query::default(), &Paging::first(10)).await.expect("edges").rows;
+    let mut told: Vec<_> = edges.iter().map(|edge| (edge.class.name(), edge.flows, edge.bytes)).collect();
+    told.sort_unstable();
+    assert_eq!(told, [("mtls", 1, 3_000), ("plaintext", 1, 200)]);
 }
 
 async fn other_sightings_are_found(store: &dyn Store) {
@@ -312,10 +328,14 @@ async fn findings_gather_their_flows(store: &dyn Store) {
         ..Sample::default()
     };
     record(store, vec![weak.judged(), sample(2, 200, Class::Plaintext, CRITICAL)]).await;
-    record(store, vec![sample(1, 100, Class::Plaintext, CRITICAL)]).await;
+    // Of the first one it is only likely.
+    let mut likely = sample(1, 100, Class::Plaintext, CRITICAL);
+    likely.violations.iter_mut().for_each(|one| Arc::make_mut(one).certainty = Certainty::Likely);
+    record(store, vec![likely]).await;
     let found = store.violations(&Query::default(), &Paging::first(10)).await.expect("violations").rows;
     let finding = found.first().expect("one finding");
     assert_eq!((found.len(), finding.flows, finding.proof), (1, 3, Proof::Wire));
+    assert_eq!(finding.certainty, Certainty::Certain);
     assert_eq!(finding.first_seen.as_nanos(), 100_000_000_000);
     assert_eq!(finding.last_seen.as_nanos(), 301_000_000_000);
     assert_eq!(finding.examples, [FlowId(1), FlowId(2), FlowId(3)]);
