@@ -106,12 +106,15 @@ impl Handshake {
         }
     }
 
-    /// Tells whether no renegotiation follows: not in HTTP/2, which forbids it after the first payload (RFC 9113 section 9.2.1), nor
-    /// with Envoy, which has none: nobody else answers with Istio's protocol names.
-    pub(super) fn never_renegotiates(&self) -> bool {
-        let Some(name) = self.answer.as_ref().and_then(|server| server.alpn.as_deref()) else { return false };
-        name.starts_with("istio")
-            || (name == "h2" && self.client_records.iter().any(|record| record.kind == 23))
+    /// Returns after how many of the client's records under a key no renegotiation begins: with HTTP/2 after those before the first
+    /// payload (RFC 9113 section 9.2.1), with Envoy after none, for it has no renegotiation, and nobody else answers with Istio's
+    /// protocol names. Absent where one may always come, or come yet.
+    pub(super) fn last_renegotiation(&self) -> Option<usize> {
+        let name = self.answer.as_ref()?.alpn.as_deref()?;
+        match name {
+            "h2" => self.client_records.iter().position(|record| record.kind == 23),
+            _ => name.starts_with("istio").then_some(0),
+        }
     }
 
     /// Answers where part of the client's stream is lost, which may have been a renegotiation with a certificate: the
@@ -164,7 +167,10 @@ impl Handshake {
             return client;
         }
         let mut answer = client;
-        let mut rounds = self.client_records.split(|record| record.kind == 20).peekable();
+        let last = self.last_renegotiation();
+        let records =
+            self.client_records.get(..last.unwrap_or(self.client_records.len())).unwrap_or_default();
+        let mut rounds = records.split(|record| record.kind == 20).peekable();
         let before_finished = self.answer.as_ref().map_or(0, |hello| hello.before_finished);
         while let Some(round) = rounds.next() {
             let handshakes =
@@ -195,6 +201,6 @@ impl Handshake {
                 [_, _, _, ..] => return sent(Proof::Inferred, Reason::Renegotiation),
             }
         }
-        self.unless_renegotiated_unseen(answer)
+        if last.is_some() { answer } else { self.unless_renegotiated_unseen(answer) }
     }
 }

@@ -189,7 +189,7 @@ impl Handshake {
     pub(crate) fn may_rest(&self) -> bool {
         let Some(server) = &self.answer else { return false };
         if !server.is_tls13() {
-            return self.client_ccs && self.server_ccs && self.never_renegotiates();
+            return self.client_ccs && self.server_ccs && self.last_renegotiation().is_some();
         }
         let Some(suite) = suites::lengths(server.suite) else { return false };
         let accepted = server.selected_identity.is_some();
@@ -254,7 +254,7 @@ impl Handshake {
             && (certificate
                 || self.client_records.len() >= LATE_WATCH
                 || watched
-                || self.never_renegotiates())
+                || self.last_renegotiation().is_some())
     }
 
     /// Whether the hello offers an extension, or is missing or was cut so that it may.

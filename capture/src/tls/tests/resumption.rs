@@ -188,6 +188,17 @@ fn a_late_authentication_is_none_of_the_tickets_before_it() {
     check(&[473, 97, 53], AuthWord::Unknown);
 }
 
+/// A full handshake of TLS 1.2 without a certificate that agrees on a protocol; nothing for none.
+fn script12_for(protocol: &[u8]) -> Script {
+    let mut script = script12(&[message(16, &[0; 33])]);
+    let length = u8::try_from(protocol.len()).unwrap();
+    let alpn = extension(16, &[&[0, length + 1, length][..], protocol].concat());
+    let extensions = if protocol.is_empty() { vec![] } else { vec![alpn] };
+    let rest = record(22, &[message(11, &[0, 0, 0]), message(14, &[])].concat());
+    script[1].1 = [server_hello(0xc02f, &extensions), rest].concat();
+    script
+}
+
 #[test]
 fn what_never_renegotiates_settles_at_its_first_payload() {
     for (name, payload, expected) in [
@@ -197,17 +208,39 @@ fn what_never_renegotiates_settles_at_its_first_payload() {
         (b"istio", 22, true),
         (b"", 23, false),
     ] {
-        let mut script = script12(&[message(16, &[0; 33])]);
-        let alpn = [&[0, u8::try_from(name.len() + 1).unwrap(), u8::try_from(name.len()).unwrap()][..], name]
-            .concat();
-        let extensions = if name.is_empty() { vec![] } else { vec![extension(16, &alpn)] };
-        let hello = record(22, &[message(11, &[0, 0, 0]), message(14, &[])].concat());
-        script[1].1 = [server_hello(0xc02f, &extensions), hello].concat();
+        let mut script = script12_for(name);
         script.push((Side::Client, record(payload, &[0; 100])));
         let mut handshake = Handshake::default();
         feed(&mut handshake, &script, 4096);
         assert_eq!(handshake.settled(), expected, "{name:?} {payload}");
     }
+}
+
+#[test]
+fn http2_renegotiates_before_its_first_payload_alone() {
+    let renegotiation: Vec<u8> = [300, 600, 61, 300]
+        .iter()
+        .flat_map(|length| record(22, &vec![0; *length]))
+        .chain(record(20, &[1]))
+        .collect();
+    let payload = record(23, &[0; 100]);
+    let read = |protocol: &[u8], more: [&[u8]; 2]| {
+        let mut script = script12_for(protocol);
+        script.push((Side::Client, more.concat()));
+        let mut handshake = Handshake::default();
+        feed(&mut handshake, &script, 4096);
+        // Whatever is lost after that.
+        handshake.gap(Side::Client);
+        handshake.gap(Side::Server);
+        handshake.conclude(ends(), &mut Memory::default()).client
+    };
+    let absent = ClientAuth::Refuted(Withheld::Absent, Evidence::WIRE);
+    assert_eq!(read(b"h2", [&renegotiation, &payload]).word(), AuthWord::Certificate);
+    assert_eq!(read(b"h2", [&payload, &renegotiation]), absent);
+    assert_eq!(read(b"h2", [&payload, &[]]), absent);
+    assert_eq!(read(b"http/1.1", [&payload, &renegotiation]).word(), AuthWord::Certificate);
+    assert_eq!(read(b"http/1.1", [&payload, &[]]).word(), AuthWord::Unknown);
+    assert_eq!(read(b"istio", [&[], &[]]), absent);
 }
 
 #[test]
