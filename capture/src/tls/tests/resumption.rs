@@ -192,7 +192,7 @@ fn a_late_authentication_is_none_of_the_tickets_before_it() {
 fn script12_for(protocol: &[u8]) -> Script {
     let mut script = script12(&[message(16, &[0; 33])]);
     let length = u8::try_from(protocol.len()).unwrap();
-    let alpn = extension(16, &[&[0, length + 1, length][..], protocol].concat());
+    let alpn = extension(16, &[&[0, length.saturating_add(1), length][..], protocol].concat());
     let extensions = if protocol.is_empty() { vec![] } else { vec![alpn] };
     let rest = record(22, &[message(11, &[0, 0, 0]), message(14, &[])].concat());
     script[1].1 = [server_hello(0xc02f, &extensions), rest].concat();
