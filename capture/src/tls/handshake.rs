@@ -96,8 +96,12 @@ impl Handshake {
 
     /// Reads the next bytes of one direction.
     pub(crate) fn bytes(&mut self, side: Side, mark: Mark, bytes: &[u8]) {
+        let stream = self.stream(side);
+        if stream.broken.is_some() {
+            return;
+        }
         let mut at = Cursor(bytes);
-        let amid = self.stream(side).is_amid_record();
+        let amid = stream.is_amid_record();
         // Records under a key are most of what comes; the rest goes the long way.
         loop {
             let stream = self.stream(side);
