@@ -47,18 +47,14 @@ fn text_like(bytes: &[u8]) -> bool {
 /// Tells whether equal pairs of bytes are far more frequent than among random bytes (the index of coincidence), and not only for what
 /// they are padded with.
 fn regular(bytes: &[u8]) -> bool {
-    coincide(bytes) && without_run(bytes).is_none_or(|rest| coincide(&rest))
+    coincide(bytes) && without_padding(bytes).is_none_or(|rest| coincide(&rest))
 }
 
-/// Returns the bytes without the longest run of equal ones, if there is one as long as padding and enough is left to be judged.
-fn without_run(bytes: &[u8]) -> Option<Vec<u8>> {
-    let longest = bytes.chunk_by(|one, other| one == other).max_by_key(|run| run.len())?;
-    let rest = bytes.len().checked_sub(longest.len())?;
-    (longest.len() >= RUN && rest >= FEWEST_BESIDE_RUN).then(|| {
-        let mut left = bytes.chunk_by(|one, other| one == other).collect::<Vec<_>>();
-        left.retain(|run| run.len() < longest.len());
-        left.concat()
-    })
+/// Returns the bytes without what may be padding, if there is any and enough is left to be judged.
+fn without_padding(bytes: &[u8]) -> Option<Vec<u8>> {
+    let runs = bytes.chunk_by(|one, other| one == other);
+    let rest: Vec<u8> = runs.filter(|run| run.len() < RUN).flatten().copied().collect();
+    (FEWEST_BESIDE_RUN..bytes.len()).contains(&rest.len()).then_some(rest)
 }
 
 fn coincide(bytes: &[u8]) -> bool {

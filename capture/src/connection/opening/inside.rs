@@ -98,6 +98,7 @@ impl Tls {
 
     fn go_on_after_hello(&mut self, end: u64) {
         self.after_hello = true;
+        // What was told of was missing before; what is missing from here on is another gap.
         *self.gap_told.of_mut(self.client) = false;
         *self.position.of_mut(self.client) = end;
         self.handshake.begin_client_at(end.saturating_sub(*self.start.of(self.client) as u64));
