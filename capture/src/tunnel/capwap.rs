@@ -27,5 +27,6 @@ pub(super) fn open(payload: Captured<'_>) -> Option<(Tunnel, Layer, Captured<'_>
         return None;
     }
     let body = wifi_body(kind_of_frame, flags, inner, false).ok()?;
-    Some((Tunnel::Capwap, Layer::Llc, body))
+    // What carries an EtherType begins so (IEEE 802.2, SNAP).
+    body.bytes.starts_with(&[0xaa, 0xaa, 3]).then_some((Tunnel::Capwap, Layer::Llc, body))
 }

@@ -154,13 +154,14 @@ fn links_of_wide_area_networks() {
 /// What only looks like an encapsulation stays what it is.
 #[test]
 fn what_a_header_promises_must_follow() {
-    let heads: [(u16, &[u8]); 9] = [
+    let heads: [(u16, &[u8]); 10] = [
         (4341, &[0xc0, 0, 0, 1, 0, 0, 0, 1]),
         (6080, &[]),
         (6080, &[0, 4, 0, 0]),
         (6635, &[0, 1, 1, 64]),
         (1701, &[0, 3, 0, 0, 0, 1, 0, 9]),
         (5247, &[0, 0x10, 0, 0, 0, 0, 0, 0]),
+        (5247, &[0, 0x10, 3, 0, 0, 0, 0, 0, 8, 2]),
         (37008, &[1, 0, 0, 1, 10]),
         (4754, &[0x40, 0, 8, 0]),
         (5072, &[0x44, 0x52, 0x13, 41]),
