@@ -154,6 +154,8 @@ fn links_of_wide_area_networks() {
 /// What only looks like an encapsulation stays what it is.
 #[test]
 fn what_a_header_promises_must_follow() {
+    // A frame on the air, of which nothing says what it carries.
+    let on_the_air = [&[0, 0x10, 3, 0, 0, 0, 0, 0, 8, 2][..], &[0; 22]].concat();
     let heads: [(u16, &[u8]); 10] = [
         (4341, &[0xc0, 0, 0, 1, 0, 0, 0, 1]),
         (6080, &[]),
@@ -161,7 +163,7 @@ fn what_a_header_promises_must_follow() {
         (6635, &[0, 1, 1, 64]),
         (1701, &[0, 3, 0, 0, 0, 1, 0, 9]),
         (5247, &[0, 0x10, 0, 0, 0, 0, 0, 0]),
-        (5247, &[0, 0x10, 3, 0, 0, 0, 0, 0, 8, 2]),
+        (5247, &on_the_air),
         (37008, &[1, 0, 0, 1, 10]),
         (4754, &[0x40, 0, 8, 0]),
         (5072, &[0x44, 0x52, 0x13, 41]),
